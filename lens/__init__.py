@@ -1,0 +1,27 @@
+"""Lens: see, score, break and date the circuits inside transformer language models.
+
+Names are loaded when they are first used, so that ``import lens`` costs nothing and pulls in no torch.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "ActivationCache": "lens.cache",
+    "Config": "lens.config",
+    "Hooked": "lens.hooks",
+    "HookedTransformer": "lens.hooked",
+    "HookPoint": "lens.hooks",
+    "Transformer": "lens.model",
+}
+__all__ = ["ActivationCache", "Config", "HookPoint", "Hooked", "HookedTransformer", "Transformer"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'lens' has no attribute {name!r}; it has {', '.join(sorted(_HOME))}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,163 @@
+"""HookedTransformer: a transformer with its tokenizer, and the verbs that people type."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lens.cache import ActivationCache
+from lens.config import Config
+from lens.generate import Sampling, generate_tokens
+from lens.model import Transformer
+from lens.tokens import NO_BOS, BosPolicy, TextVerbs
+from lens.weights import WeightViews
+
+RETURN_TYPES = ("logits", "loss", "both", None)
+
+
+class LogitsAndLoss(NamedTuple):
+    """``return_type="both"``: logits, and the loss in nats."""
+
+    logits: Float[Tensor, "batch pos d_vocab"]
+    loss: Float[Tensor, ""] | Float[Tensor, "batch pos_minus_1"]
+
+
+def next_token_loss(
+    logits: Float[Tensor, "batch pos d_vocab"],
+    tokens: Int[Tensor, "batch pos"],
+    mask: Bool[Tensor, "batch pos"] | None = None,
+    per_token: bool = False,
+) -> Float[Tensor, ""] | Float[Tensor, "batch pos_minus_1"]:
+    """Mean surprise at the next token, in nats; ``per_token``, entry p is −log P(token p+1 | tokens up to p).
+
+    Predictions from or of padding are not counted; per token they are NaN.
+    """
+    if tokens.shape[1] < 2:
+        raise ValueError("A loss needs at least two tokens: one to read and one to predict.")
+    logprobs = logits[:, :-1].float().log_softmax(-1)
+    loss = -logprobs.gather(-1, tokens[:, 1:, None].to(logits.device))[..., 0]
+    if mask is not None:
+        loss = loss.masked_fill(~(mask[:, :-1] & mask[:, 1:]), torch.nan)
+    return loss if per_token else loss.nanmean()
+
+
+class HookedTransformer(TextVerbs, WeightViews, Transformer):
+    """A language model whose every activation can be read and changed.
+
+    ``name`` and ``revision`` say which weights these are, ``note`` what every figure about them must say,
+    ``bos`` which token stands before a text and why. ``tokenizer`` is None for a model that came without one.
+    """
+
+    def __init__(self, cfg: Config, tokenizer: Any = None, bos: BosPolicy = NO_BOS, name: str = "my-model"):
+        super().__init__(cfg)
+        self.tokenizer, self.bos, self.name = tokenizer, bos, name
+        self.revision: str | None = None
+        self.note = ""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> Self:
+        """Open a model by alias, Hub id, local folder or GGUF file. Nothing is folded: the weights are the file's.
+
+        ``progress`` receives a fraction and what is being done. Errors say what is available.
+        """
+        from lens.load import read
+
+        loaded = read(name, revision=revision, device=device, dtype=dtype, progress=progress)
+        model = cls.from_state(loaded.cfg, loaded.state, tokenizer=loaded.tokenizer, bos=loaded.bos, name=loaded.name)
+        model.revision, model.note = loaded.revision, loaded.note
+        return model.eval()
+
+    def forward(
+        self,
+        input: str | Sequence[str] | Tensor,
+        return_type: str | None = "logits",
+        loss_per_token: bool = False,
+        prepend_bos: bool | None = None,
+        attention_mask: Bool[Tensor, "batch pos"] | None = None,
+        **stretch: Any,
+    ) -> Tensor | LogitsAndLoss | None:
+        """Logits, next-token loss, both, or nothing (the hooks run, the unembedding is saved).
+
+        ``input``: a text, texts, or ids [batch, pos] (or [pos]). ``stretch`` is what ``Transformer.forward`` takes:
+        start_at_layer, stop_at_layer, logit_positions, past. With ``stop_at_layer`` the stream is returned.
+        """
+        if return_type not in RETURN_TYPES:
+            raise ValueError(f"return_type={return_type!r}; it must be 'logits', 'loss', 'both' or None.")
+        tokens, mask = self._input(input, prepend_bos, attention_mask)
+        if stretch.get("stop_at_layer") is not None or return_type == "logits":
+            return super().forward(tokens, mask, **stretch)
+        if return_type is None:
+            self.ln_final(super().forward(tokens, mask, stop_at_layer=self.cfg.n_layers, **stretch))
+            return None
+        out = super().forward(tokens, mask, **stretch)
+        if stretch.get("start_at_layer") is not None or stretch.get("logit_positions") is not None:
+            raise ValueError(
+                "A loss needs the tokens and all their logits: leave out start_at_layer and logit_positions."
+            )
+        loss = next_token_loss(out, tokens, mask, loss_per_token)
+        return loss if return_type == "loss" else LogitsAndLoss(out, loss)
+
+    def _input(self, input: str | Sequence[str] | Tensor, prepend_bos: bool | None, mask: Tensor | None):
+        if isinstance(input, Tensor):
+            tokens = input.to(self.device)
+            return (tokens[None] if tokens.ndim == 1 else tokens), mask
+        batch = self.tokenize(input, prepend_bos)
+        return batch.tokens, None if batch.mask.all() else batch.mask
+
+    def loss_fn(self, logits: Tensor, tokens: Tensor, per_token: bool = False) -> Tensor:
+        """:func:`next_token_loss` without padding."""
+        return next_token_loss(logits, tokens, per_token=per_token)
+
+    def run_with_cache(self, *args: Any, remove_batch_dim: bool = False, **kwargs: Any) -> tuple[Any, ActivationCache]:
+        """The output and the activations; ``names_filter`` (a name, names, a predicate) says which to keep."""
+        out, activations = super().run_with_cache(*args, **kwargs)
+        cache = ActivationCache(activations, self)
+        return out, cache.remove_batch_dim() if remove_batch_dim else cache
+
+    def tokens_to_residual_directions(self, tokens: str | int | Tensor) -> Float[Tensor, "*batch d_model"]:
+        """The column of W_U for each token: the direction of the stream that raises its logit."""
+        if isinstance(tokens, str):
+            tokens = self.to_single_token(tokens)
+        return self.W_U.T[torch.as_tensor(tokens, device=self.device)]
+
+    def generate(
+        self,
+        input: str | Sequence[str] | Tensor = "",
+        max_new_tokens: int = 10,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop_at_eos: bool = True,
+        prepend_bos: bool | None = None,
+        on_token: Callable[[Int[Tensor, " batch"]], None] | None = None,
+    ) -> str | list[str] | Int[Tensor, "batch pos"]:
+        """The input and what the model writes after it, in the form of the input (text, texts or ids).
+
+        ``on_token`` receives the new ids [batch] of each step and may raise to stop. The rest is :class:`Sampling`.
+        """
+        if isinstance(input, Tensor):
+            tokens = input if input.ndim == 2 else input[None]
+            mask = torch.ones_like(tokens, dtype=torch.bool)
+        else:
+            tokens, mask = self.tokenize(input, prepend_bos, padding_side="left")
+        stop_id = self.tokenizer.eos_token_id if stop_at_eos and self.tokenizer is not None else None
+        sampling = Sampling(temperature, top_k, top_p, seed)
+        out = generate_tokens(self, tokens, mask, max_new_tokens, sampling, stop_id, on_token)
+        if isinstance(input, Tensor):
+            return out
+        n_prompt = tokens.shape[1]
+        texts = [input] if isinstance(input, str) else input
+        written = [text + self.to_string(row[n_prompt:]) for text, row in zip(texts, out, strict=True)]
+        return written[0] if isinstance(input, str) else written

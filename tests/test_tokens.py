@@ -1,0 +1,16 @@
+from lens.tokens import token_bytes, visible
+
+
+def test_labels_show_what_cannot_be_seen():
+    assert visible(" the") == "·the"
+    assert visible("a\n\tb\r") == "a↵⇥b␍"
+    assert visible("\x00\u200b\ufffd") == "⟨00⟩⟨200b⟩⟨fffd⟩"
+    assert visible("") == "⟨empty⟩"
+    assert visible("<script>é🙂") == "<script>é🙂"
+
+
+def test_bytes_of_tokens_join_to_the_text(tokenizer):
+    text = "naïve 🙂\n x"
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert b"".join(token_bytes(tokenizer, i) for i in ids) == text.encode()
+    assert token_bytes(tokenizer, 0) == b"<bos>"
