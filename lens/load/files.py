@@ -1,0 +1,101 @@
+"""Which files make up a model folder in the Hugging Face layout. Opens no weights, needs no torch."""
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CONFIG = "config.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+)
+# In the order of preference: memory-mapped first, pickles last.
+WEIGHT_ROOTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weight files of one model. ``where`` is the index (tensor name → file), None when there is a single file."""
+
+    files: tuple[Path, ...]
+    where: dict[str, Path] | None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; ValueError if it is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError is one, too
+        raise ValueError(f"{path} is not readable JSON ({error}). The file is damaged or truncated.") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds a JSON {type(value).__name__}; an object was wanted. The file is damaged.")
+    return value
+
+
+def weights_of(folder: Path) -> Weights:
+    """The weight files of ``folder``; FileNotFoundError says which are missing."""
+    root = next((folder / name for name in WEIGHT_ROOTS if (folder / name).is_file()), None)
+    if root is None:
+        raise FileNotFoundError(f"{folder} has no weights: wanted {' or '.join(WEIGHT_ROOTS)}. {contents(folder)}")
+    if root.suffix != ".json":
+        return Weights((root,), None)
+    where = _index(root)
+    shards = sorted(set(where.values()))
+    missing = [path.name for path in shards if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} lacks {len(missing)} of the {len(shards)} weight files of its index: {', '.join(missing[:3])}. "
+            "The download or copy is not complete."
+        )
+    return Weights(tuple(shards), where)
+
+
+def _index(root: Path) -> dict[str, Path]:
+    where = read_json(root).get("weight_map")
+    if not isinstance(where, dict) or not where:
+        raise ValueError(f"{root} has no weight_map; it is damaged or not an index of weights.")
+    outside = [name for name in where.values() if not isinstance(name, str) or Path(name).name != name]
+    if outside:
+        raise ValueError(f"{root} points to {outside[0]!r}; the files of an index must lie beside it.")
+    return {tensor: root.parent / name for tensor, name in where.items()}
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the config and every weight file are there, as far as can be told without opening weights."""
+    if not (folder / CONFIG).is_file():
+        return False
+    try:
+        weights_of(folder)
+    except (FileNotFoundError, ValueError):  # the question has an answer: no
+        return False
+    return True
+
+
+def wanted(names: Collection[str]) -> list[str]:
+    """What to fetch of a repository that holds ``names``: config, tokenizer, and one set of weights."""
+    root = next((name for name in WEIGHT_ROOTS if name in names), None)
+    files = [name for name in (CONFIG, *TOKENIZER_FILES, root) if name in names]
+    if root is not None and root.endswith(".index.json"):
+        stem, suffix = root.removesuffix(".index.json").rsplit(".", 1)
+        files += sorted(name for name in names if re.fullmatch(rf"{stem}-\d+-of-\d+\.{suffix}", name))
+    return files
+
+
+def contents(folder: Path) -> str:
+    """A sentence that names the first files of a folder, for messages."""
+    names = sorted(path.name for path in folder.iterdir())
+    return f"It holds: {', '.join(names[:8]) or 'nothing'}{', …' if len(names) > 8 else ''}."

@@ -1,0 +1,83 @@
+"""The tokenizer of a model folder, and the token that Lens puts before a text."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lens.load.entries import Start
+from lens.load.files import read_json
+from lens.tokens import NO_BOS, BosPolicy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+def read_tokenizer(folder: Path, hf_config: dict[str, Any]) -> "PreTrainedTokenizerBase | None":
+    """The tokenizer of ``folder``, None if it has none. Code that comes with a tokenizer is never run.
+
+    Where there is a tokenizer.json, it alone says how text becomes ids, whatever class the other files name.
+    """
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        tokenizer = _from_file(file, _settings(folder))
+    elif any((folder / name).is_file() for name in ("vocab.json", "tokenizer.model")):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    else:
+        return None
+    _name_special_tokens(tokenizer, hf_config)
+    return tokenizer
+
+
+def _from_file(file: Path, settings: dict[str, Any]) -> "PreTrainedTokenizerFast":
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        # Not from_pretrained: that looks at the class names of the other files and may ask the Hub.
+        return PreTrainedTokenizerFast(tokenizer_file=str(file), **settings)
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise ValueError(f"{file} is not a readable tokenizer ({error}). It is damaged or truncated.") from error
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """Special tokens and chat template, from the files beside tokenizer.json."""
+    values: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            values |= read_json(folder / name)
+    settings = {name: _text(values[name]) for name in SPECIAL if values.get(name)}
+    settings["additional_special_tokens"] = [_text(token) for token in values.get("additional_special_tokens") or ()]
+    template = folder / "chat_template.jinja"
+    settings["chat_template"] = template.read_text("utf-8") if template.is_file() else values.get("chat_template")
+    return settings
+
+
+def _text(token: str | dict[str, Any]) -> str:
+    return token["content"] if isinstance(token, dict) else token
+
+
+def _name_special_tokens(tokenizer: "PreTrainedTokenizerBase", hf_config: dict[str, Any]) -> None:
+    """Fill in what the tokenizer's files leave out and config.json knows by id (GPT-2's start token, for one)."""
+    for name in ("bos_token", "eos_token"):
+        token_id = hf_config.get(f"{name}_id")
+        if getattr(tokenizer, name) is None and isinstance(token_id, int) and token_id < len(tokenizer):
+            setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(token_id))
+
+
+def bos_policy(start: Start | None, tokenizer: "PreTrainedTokenizerBase | None") -> BosPolicy:
+    """Which token stands before a text: the model's entry in the table decides, else its own tokenizer."""
+    if tokenizer is None:
+        return BosPolicy(None, "", False, "this model came without a tokenizer")
+    if start is not None:
+        vocab = tokenizer.get_vocab()
+        if start.token not in vocab:
+            raise ValueError(f"The tokenizer has no {start.token!r}, which Lens puts before texts of this model.")
+        return BosPolicy(vocab[start.token], start.token, True, start.reason)
+    if tokenizer.bos_token is None:
+        return NO_BOS
+    itself = tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
+    habit = "which it puts before a text itself" if itself else "though it does not put it there by itself"
+    reason = f"{tokenizer.bos_token} is the token with which its own tokenizer begins a text, {habit}"
+    return BosPolicy(tokenizer.bos_token_id, tokenizer.bos_token, True, reason)
