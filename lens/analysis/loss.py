@@ -1,0 +1,118 @@
+"""What the model expected at every position of a text, and how wrong it was."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lens.analysis.streaming import Progress, batches, silent
+from lens.model import Transformer
+
+BYTES = 32_000_000  # of logits held at once
+
+LOSS = "Surprise at the actual next token: −ln of the probability the model gave it, nats; 0 is certainty."
+RANK = "How many tokens of the vocabulary scored strictly higher than the actual next one; 0 is the top."
+ENTROPY = "How undecided the model was about the next token, nats: −Σ p ln p over the vocabulary."
+
+
+class NextToken(NamedTuple):
+    """Next-token statistics. Index p is the prediction made at position p, about the token at p + 1.
+
+    Floats are NaN, ``rank`` and ``top`` −1, at pads. After the last real token nothing follows: entropy and top tokens
+    exist there, loss and probability are NaN and rank is −1.
+    """
+
+    loss: Float[Tensor, "batch pos"]  # nats
+    prob: Float[Tensor, "batch pos"]  # of the actual next token
+    rank: Int[Tensor, "batch pos"]  # tokens that score strictly higher
+    entropy: Float[Tensor, "batch pos"]  # nats
+    top: Int[Tensor, "batch pos k"]  # ids of the k likeliest next tokens
+    top_prob: Float[Tensor, "batch pos k"]
+    scored: Bool[Tensor, "batch pos"]  # where a real token follows a real token
+
+
+class LossSummary(NamedTuple):
+    """One line for a text."""
+
+    mean_loss: float  # nats per predicted token
+    perplexity: float  # exp of it
+    accuracy: float  # share of tokens with rank 0
+    n: int  # predicted tokens
+
+
+@torch.no_grad()
+def next_token_stats(
+    model: Transformer,
+    tokens: Int[Tensor, "batch pos"],
+    mask: Bool[Tensor, "batch pos"] | None = None,
+    top_k: int = 5,
+    max_bytes: int = BYTES,
+    progress: Progress = silent,
+) -> NextToken:
+    """Loss, probability and rank of every actual next token, and the entropy and ``top_k`` of every prediction.
+
+    The vocabulary is walked in chunks of positions: never more than ``max_bytes`` of logits. Results are on the CPU.
+    """
+    if not 1 <= top_k <= model.cfg.d_vocab:
+        raise ValueError(
+            f"next_token_stats: top_k={top_k}; it must be from 1 to the vocabulary size, {model.cfg.d_vocab}."
+        )
+    tokens = tokens.to(model.device)
+    real = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask.to(model.device).bool()
+    scored = real & real.roll(-1, 1)
+    scored[:, -1] = False
+    target = torch.where(scored, tokens.roll(-1, 1), -1)
+    out = _blank(tokens, top_k)
+    parts = list(batches(*tokens.shape, model.cfg.n_heads))
+    for done, rows in enumerate(parts):
+        progress(done / len(parts), f"texts {rows.start + 1}–{rows.stop} of {len(tokens)}")
+        part_mask = None if mask is None else real[rows]
+        resid = model(tokens[rows], attention_mask=part_mask, stop_at_layer=model.cfg.n_layers)
+        row, pos = real[rows].nonzero(as_tuple=True)
+        for at in _chunks(len(row), model.cfg.d_vocab, max_bytes):
+            # One position per row: the unembedding does not care where a position stands.
+            logits = model(resid[row[at], pos[at], None], start_at_layer=model.cfg.n_layers)[:, 0].float()
+            where = (row[at] + rows.start, pos[at])
+            for field, values in zip(out, _read(logits, target[where], top_k), strict=True):
+                field[where] = values
+    progress(1.0, "done")
+    return NextToken(*(field.cpu() for field in out), scored.cpu())
+
+
+def summarise(stats: NextToken) -> LossSummary:
+    """Mean loss, perplexity and accuracy over all predicted tokens. ValueError if there is none."""
+    n = int(stats.scored.sum())
+    if n == 0:
+        raise ValueError("summarise: no token is predicted; a text needs at least two tokens (BOS counts as one).")
+    mean_loss = stats.loss[stats.scored].double().mean()
+    accuracy = (stats.rank[stats.scored] == 0).double().mean()
+    return LossSummary(float(mean_loss), float(mean_loss.exp()), float(accuracy), n)
+
+
+def _blank(tokens: Tensor, top_k: int) -> tuple[Tensor, ...]:
+    number = torch.full(tokens.shape, torch.nan, device=tokens.device)
+    count = torch.full_like(tokens, -1)
+    top = count[..., None].repeat(1, 1, top_k)
+    top_prob = number[..., None].repeat(1, 1, top_k)
+    return number, number.clone(), count, number.clone(), top, top_prob
+
+
+def _chunks(n: int, d_vocab: int, max_bytes: int) -> Iterator[slice]:
+    size = max(1, max_bytes // (4 * d_vocab))
+    return (slice(start, start + size) for start in range(0, n, size))
+
+
+def _read(logits: Float[Tensor, "chunk d_vocab"], target: Int[Tensor, " chunk"], top_k: int) -> tuple[Tensor, ...]:
+    """Loss, probability, rank, entropy, top ids and their probabilities; without a target (−1) NaN and −1."""
+    log_total = logits.logsumexp(-1)
+    known = target >= 0
+    aim = logits.gather(1, target.clamp(min=0)[:, None])
+    loss = torch.where(known, log_total - aim[:, 0], torch.nan)
+    rank = torch.where(known, (logits > aim).sum(-1), -1)
+    top = logits.topk(top_k, dim=-1)
+    top_prob = (top.values - log_total[:, None]).exp()
+    log_prob = logits.sub_(log_total[:, None])
+    entropy = -(log_prob.exp() * log_prob).sum(-1)
+    return loss, (-loss).exp(), rank, entropy, top.indices, top_prob

@@ -1,0 +1,52 @@
+import math
+
+import pytest
+import torch
+
+from lens.analysis.induction_loss import loss_by_position
+from lens.analysis.random_tokens import repeated_tokens
+
+N = 7
+
+
+@pytest.mark.parametrize("bos", [0, 1])
+def test_copies_are_the_same_tokens_read_by_plain_loops(model, bos):
+    repeated = repeated_tokens(model, N, prepend_bos=bool(bos))
+    found = loss_by_position(model, repeated)
+    with torch.no_grad():
+        logprobs, control = (model(tokens).log_softmax(-1) for tokens in (repeated.tokens, repeated.control))
+
+    def mean(logprobs, tokens, start):
+        about = range(start + 1, start + N)  # tokens 2 … n of a copy that starts there
+        return torch.stack([-logprobs[torch.arange(16), p - 1, tokens[:, p]] for p in about]).mean(0)
+
+    close = {"atol": 1e-5, "rtol": 1e-5}
+    torch.testing.assert_close(found.first_copy, mean(logprobs, repeated.tokens, bos), **close)
+    torch.testing.assert_close(found.second_copy, mean(logprobs, repeated.tokens, bos + N), **close)
+    torch.testing.assert_close(found.control_second, mean(control, repeated.control, bos + N), **close)
+    torch.testing.assert_close(found.saving.mean, (found.first_copy - found.second_copy).mean(), **close)
+    assert found.positions == list(range(1, bos + 2 * N))
+    assert found.repeated.mean.shape == found.control.low.shape == (len(found.positions),)
+    for t, position in enumerate(found.positions):
+        want = -logprobs[torch.arange(16), position - 1, repeated.tokens[:, position]].mean()
+        assert found.repeated.mean[t] == pytest.approx(want.item(), abs=1e-5)
+
+
+def test_before_the_second_copy_repeats_and_control_are_equal(grouped):
+    found = loss_by_position(grouped, repeated_tokens(grouped, N))
+    torch.testing.assert_close(found.repeated.mean[:N], found.control.mean[:N], atol=1e-5, rtol=0)
+    assert not torch.allclose(found.repeated.mean[N:], found.control.mean[N:], atol=1e-2)
+    assert found.ln_n == pytest.approx(math.log(N))
+    assert found.ln_set == pytest.approx(math.log(96))
+
+
+def test_few_sequences_give_points_without_interval(grouped):
+    assert loss_by_position(grouped, repeated_tokens(grouped, N, 3)).second.low is None
+
+
+def test_smollm2_copies(smollm2):
+    found = loss_by_position(smollm2, repeated_tokens(smollm2))
+    assert found.first.mean > 10
+    assert found.second.high < found.ln_n
+    assert found.control_second.mean() > 10
+    assert found.saving.low > 0

@@ -1,0 +1,90 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lens.analysis import streaming
+from lens.analysis.loss import next_token_stats, summarise
+from tests.analysis.shaken import make_model
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(1, 90, (3, 11), generator=torch.Generator().manual_seed(1))
+
+
+def test_everything_equals_the_naive_way(model, tokens):
+    with torch.no_grad():
+        logits = model(tokens)
+    found = next_token_stats(model, tokens, top_k=4)
+    loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view(3, 10)
+    torch.testing.assert_close(found.loss[:, :-1], loss, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.prob[:, :-1], (-loss).exp(), atol=1e-6, rtol=1e-5)
+    order = logits.argsort(-1, descending=True)
+    rank = (order[:, :-1] == tokens[:, 1:, None]).int().argmax(-1)
+    assert torch.equal(found.rank[:, :-1], rank)
+    probs = logits.softmax(-1)
+    torch.testing.assert_close(found.entropy, -(probs * probs.log()).sum(-1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.top_prob, probs.topk(4).values, atol=1e-6, rtol=1e-5)
+    assert torch.equal(found.top, order[..., :4])
+
+
+def test_nothing_follows_the_last_token(model, tokens):
+    found = next_token_stats(model, tokens)
+    assert found.loss[:, -1].isnan().all()
+    assert (found.rank[:, -1] == -1).all()
+    assert found.entropy.isfinite().all()
+    assert not found.scored[:, -1].any()
+    assert found.scored[:, :-1].all()
+
+
+def test_chunks_change_nothing_and_stay_within_the_budget(model, tokens):
+    whole, budget = next_token_stats(model, tokens), 4 * model.cfg.d_vocab * 7
+    largest = []
+    with model.hooks(fwd_hooks=[("ln_final.hook_normalized", lambda x, hook: largest.append(x.shape[0] * x.shape[1]))]):
+        parts = next_token_stats(model, tokens, max_bytes=budget)
+    assert max(largest) == 7
+    for a, b in zip(whole, parts):
+        torch.testing.assert_close(a, b, equal_nan=True, atol=1e-5, rtol=1e-5)
+
+
+def test_ties_count_only_what_is_strictly_larger():
+    model = make_model()
+    with torch.no_grad():
+        model.unembed.W_U.zero_()
+        model.unembed.b_U.copy_(torch.tensor([2.0] * 3 + [1.0] * 94))
+    found = next_token_stats(model, torch.tensor([[1, 2, 50, 60]]))
+    assert found.rank[0].tolist() == [0, 3, 3, -1]
+
+
+def test_batches_change_nothing(model, tokens, monkeypatch):
+    whole = next_token_stats(model, tokens)
+    monkeypatch.setattr(streaming, "TOKENS", 2 * tokens.shape[1])
+    for a, b in zip(whole, next_token_stats(model, tokens), strict=True):
+        torch.testing.assert_close(a, b, equal_nan=True, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_changes_nothing(model, ragged, side):
+    tokens, mask, texts = ragged(side)
+    found = next_token_stats(model, tokens, mask, top_k=3)
+    for row, text in enumerate(texts):
+        want = next_token_stats(model, text[None], top_k=3)
+        for a, b in zip(found, want):
+            torch.testing.assert_close(a[row, mask[row]], b[0], equal_nan=True, atol=1e-5, rtol=1e-5)
+    assert found.loss[~mask].isnan().all()
+    assert found.entropy[~mask].isnan().all()
+    assert (found.top[~mask] == -1).all()
+    assert summarise(found).n == sum(len(text) - 1 for text in texts)
+
+
+def test_summary(model, tokens):
+    found = next_token_stats(model, tokens)
+    line = summarise(found)
+    assert line.mean_loss == pytest.approx(model(tokens, return_type="loss").item(), abs=1e-5)
+    assert line.perplexity == pytest.approx(torch.tensor(line.mean_loss).exp().item(), rel=1e-5)
+    assert line.accuracy == pytest.approx((found.rank[:, :-1] == 0).float().mean().item())
+    assert line.n == 30
+    with pytest.raises(ValueError, match="no token is predicted"):
+        summarise(next_token_stats(model, tokens[:, :1]))
+    with pytest.raises(ValueError, match="top_k=98"):
+        next_token_stats(model, tokens, top_k=98)
