@@ -1,0 +1,162 @@
+"""A clickable grid of one number per layer and head (or layer and position)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from lens.figures.measure import HEADS, Axes, Measure
+from lens.figures.theme import LABEL_SIZE, MUTED, NEUTRAL, PIN, base_layout, colour_bar, escape, number, shorten, thin
+
+Cell = tuple[int, int]
+
+
+def grid(measure: Measure, axes: Axes = HEADS, *, pinned: Sequence[Cell] = (), title: str = "") -> go.Figure:
+    """One cell per layer and head; a click returns the cell (see ``selected_cell``).
+
+    Cells at or below the null threshold are hatched, without colour. Zero is neutral, and signed quantities are
+    symmetric about it. The longer side lies across when it is the layers and they are many; customdata is always
+    (row, column) of ``measure.values``.
+    """
+    values = np.asarray(measure.values, np.float32)
+    across = is_wide(values.shape)
+    row_labels, column_labels = axes.labels(values.shape)
+    muted = measure.below_null()
+    shown = np.where(muted, np.nan, values)
+    figure = go.Figure(layout=_layout(measure, axes, title))
+    if muted.any():
+        figure.add_traces(_hatching(muted, across))
+    figure.add_trace(_heatmap(measure, shown, across))
+    names = [[axes.name(row, column) for column in column_labels] for row in row_labels]
+    figure.add_trace(click_layer(hover_texts(measure, names), across))
+    _pins(figure, pinned, axes, across)
+    return figure
+
+
+def is_wide(shape: tuple[int, int]) -> bool:
+    """Whether layers run across instead of down: with 30 layers of 9 heads a wide page holds far larger cells."""
+    return shape[0] > 1.5 * shape[1] and shape[0] > 8
+
+
+def hover_texts(measure: Measure, names: list[list[str]]) -> list[list[str]]:
+    """Hover text of every cell: name, value with interval and control, rank, and whether it is within chance."""
+    ranks, muted = measure.ranks(), measure.below_null()
+    total = int((ranks > 0).sum())
+    texts = []
+    for row, row_names in enumerate(names):
+        texts.append([])
+        for column, name in enumerate(row_names):
+            text = f"<b>{escape(name)}</b> · {measure.text(row, column)}"
+            if ranks[row, column]:
+                text += f" · rank {ranks[row, column]} of {total}"
+            if muted[row, column]:
+                text += f"<br>within chance (null threshold {number(measure.threshold)})"
+            texts[-1].append(text)
+    return texts
+
+
+def click_layer(texts: list[list[str]], across: bool) -> go.Scatter:
+    """A transparent point per cell, customdata (row, column): clicks on a heatmap itself never select."""
+    rows, columns = (index.ravel() for index in np.indices((len(texts), len(texts[0])), dtype=np.int32))
+    return go.Scatter(
+        x=rows if across else columns,
+        y=columns if across else rows,
+        mode="markers",
+        marker={"opacity": 0, "size": 12},
+        customdata=np.stack([rows, columns], axis=1),
+        text=[text for row in texts for text in row],
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
+
+
+def selected_cell(event: Any) -> Cell | None:
+    """The (row, column) that was clicked, from the value ``st.plotly_chart(..., on_select="rerun")`` returns.
+
+    None when nothing is selected. Streamlit hands the pair of customdata back as ``{"0": row, "1": column}``.
+    """
+    if not event:
+        return None
+    for point in event["selection"]["points"]:
+        pair = point.get("customdata")
+        if isinstance(pair, Mapping):
+            return int(pair["0"]), int(pair["1"])
+    return None
+
+
+def _layout(measure: Measure, axes: Axes, title: str) -> dict:
+    shape = np.shape(measure.values)
+    across = is_wide(shape)
+    ends = [(axes.row, axes.labels(shape)[0]), (axes.column, axes.labels(shape)[1])]
+    (x_name, x_labels), (y_name, y_labels) = ends if across else ends[::-1]
+    cell = 34 if len(y_labels) <= 12 else 24
+    layout = base_layout(title or measure.name, measure.definition, height=max(90, cell * len(y_labels)))
+    common = {"showgrid": False, "zeroline": False, "tickfont": {"size": LABEL_SIZE}, "ticks": "", "automargin": True}
+    x_ticks = thin([escape(shorten(label)) for label in x_labels], 64)
+    y_ticks = thin([escape(shorten(label)) for label in y_labels], 40)
+    layout |= {
+        "hovermode": "closest",
+        "hoverdistance": -1,
+        "clickmode": "event+select",
+        "dragmode": False,
+        "xaxis": common
+        | {
+            "title": {"text": escape(x_name), "standoff": 6},
+            "tickvals": x_ticks[0],
+            "ticktext": x_ticks[1],
+            "range": [-0.5, len(x_labels) - 0.5],
+        },
+        "yaxis": common
+        | {
+            "title": {"text": escape(y_name), "standoff": 6},
+            "tickvals": y_ticks[0],
+            "ticktext": y_ticks[1],
+            "range": [len(y_labels) - 0.5, -0.5],
+        },
+    }
+    return layout
+
+
+def _heatmap(measure: Measure, shown: np.ndarray, across: bool) -> go.Heatmap:
+    low, high = measure.limits()
+    unit = f" ({escape(measure.unit)})" if measure.unit else ""
+    note = "" if measure.threshold is None else f"<br>hatched: ≤ null {number(measure.threshold)}"
+    if measure.signed:
+        note = note.replace("≤", "|·| ≤")
+    return go.Heatmap(
+        z=shown.T if across else shown,
+        zmin=low,
+        zmax=high,
+        autocolorscale=True if measure.signed else None,
+        xgap=2,
+        ygap=2,
+        hoverinfo="skip",
+        colorbar=colour_bar(escape(measure.name) + unit + note),
+    )
+
+
+def _hatching(muted: np.ndarray, across: bool) -> list:
+    """Faint cells with a stroke for "within chance", read the same on light and dark pages."""
+    rows, columns = np.nonzero(muted)
+    z = np.where(muted.T if across else muted, 0, np.nan).astype(np.float32)
+    flat = [[0, MUTED], [1, MUTED]]
+    stroke = {"symbol": "line-ne-open", "size": 8, "color": NEUTRAL, "opacity": 0.45, "line": {"width": 1}}
+    x, y = (rows, columns) if across else (columns, rows)
+    return [
+        go.Heatmap(z=z, colorscale=flat, showscale=False, xgap=2, ygap=2, hoverinfo="skip"),
+        go.Scatter(x=x, y=y, mode="markers", marker=stroke, hoverinfo="skip", showlegend=False),
+    ]
+
+
+def _pins(figure: go.Figure, pinned: Sequence[Cell], axes: Axes, across: bool) -> None:
+    shapes, notes = [], []
+    for row, column in pinned:
+        x, y = (row, column) if across else (column, row)
+        line = {"color": PIN, "width": 3}
+        shapes.append({"type": "rect", "x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5, "line": line})
+        if axes.names_heads:
+            font = {"color": "#1b1206", "size": LABEL_SIZE}
+            chip = {"text": f"<b>{row}.{column}</b>", "bgcolor": PIN, "font": font, "borderpad": 2}
+            notes.append(dict(x=x, y=y - 0.5, showarrow=False, yanchor="bottom", **chip))
+    figure.update_layout(shapes=shapes, annotations=notes)

@@ -1,0 +1,103 @@
+"""What a figure shows: numbers together with the words that define them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lens.figures.theme import escape, number
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number per cell (a head, or a layer and position), with its definition, interval, control and null.
+
+    ``low`` and ``high`` bound a confidence interval, ``control`` is the same number where the feature is destroyed, and
+    at or below ``threshold`` (in absolute value when ``signed``) a cell cannot be told from chance. All [row, column].
+    """
+
+    name: str
+    definition: str
+    values: np.ndarray
+    unit: str = ""
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    control: np.ndarray | None = None
+    threshold: float | None = None
+    signed: bool = False
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.values) != 2:
+            raise ValueError(f"{self.name}: values of shape {np.shape(self.values)}; wanted [row, column].")
+        for part in ("low", "high", "control"):
+            array = getattr(self, part)
+            if array is not None and np.shape(array) != np.shape(self.values):
+                shapes = f"{np.shape(array)} beside values of shape {np.shape(self.values)}"
+                raise ValueError(f"{self.name}: {part} of shape {shapes}; give one {part} per cell.")
+
+    @property
+    def size(self) -> np.ndarray:
+        """Effect size: the value, or its absolute value when signed. [row, column]"""
+        return np.abs(self.values) if self.signed else self.values
+
+    def text(self, row: int, column: int) -> str:
+        """One cell in words, ready for a hover label: "induction 0.91 [0.88, 0.93] · control 0.01"."""
+        unit = f" {escape(self.unit)}" if self.unit else ""
+        words = f"{escape(self.name)} <b>{number(self.values[row, column])}</b>{unit}"
+        if self.low is not None and self.high is not None:
+            words += f" [{number(self.low[row, column])}, {number(self.high[row, column])}]"
+        if self.control is not None:
+            words += f" · control {number(self.control[row, column])}"
+        return words
+
+    def below_null(self) -> np.ndarray:
+        """True where a cell is at or below the threshold; nowhere when there is none. bool [row, column]"""
+        if self.threshold is None:
+            return np.zeros(np.shape(self.values), bool)
+        return self.size <= self.threshold
+
+    def ranks(self) -> np.ndarray:
+        """Rank of each cell by effect size, 1 = largest, equal cells share the better rank, NaN is 0. [row, column]"""
+        size = np.asarray(self.size, np.float64)
+        known = np.sort(size[~np.isnan(size)])
+        above = len(known) - np.searchsorted(known, size, side="right")
+        return np.where(np.isnan(size), 0, above + 1)
+
+    def limits(self) -> tuple[float, float]:
+        """Ends of the colour scale: symmetric about zero when signed, else from zero to the largest value."""
+        finite = np.asarray(self.size)[np.isfinite(self.size)]
+        largest = float(finite.max(initial=0)) or 1.0
+        return (-largest, largest) if self.signed else (min(0.0, float(finite.min(initial=0))), largest)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Names and labels of the rows and columns of a grid. The default names heads "18.6"."""
+
+    row: str = "layer"
+    column: str = "head"
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
+
+    @property
+    def names_heads(self) -> bool:
+        """Whether a cell is an attention head, written "18.6"."""
+        return (self.row, self.column) == ("layer", "head")
+
+    def labels(self, shape: tuple[int, int]) -> tuple[list[str], list[str]]:
+        """Row and column labels of a grid of that shape: their numbers where none were given."""
+        given = (self.rows, self.columns)
+        for name, labels, size in zip((self.row, self.column), given, shape):
+            if labels and len(labels) != size:
+                raise ValueError(f"{len(labels)} labels for {size} cells along {name}; give one label each.")
+        rows, columns = (list(labels) or [str(i) for i in range(size)] for labels, size in zip(given, shape))
+        return rows, columns
+
+    def name(self, row: str, column: str) -> str:
+        """A cell in words: "head 18.6", or "layer 3 · position ' Mary'". Not escaped."""
+        if self.names_heads:
+            return f"head {row}.{column}"
+        return f"{self.row} {row} · {self.column} {column}"
+
+
+HEADS = Axes()

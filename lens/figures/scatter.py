@@ -1,0 +1,83 @@
+"""Two scores of every head against each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from lens.figures.grid import Cell
+from lens.figures.measure import HEADS, Measure
+from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
+
+
+def scatter(x: Measure, y: Measure, *, pinned: Sequence[Cell] = (), n_labels: int = 8, title: str = "") -> go.Figure:
+    """Every head at its two scores; a click returns (layer, head) through ``grid.selected_cell``.
+
+    The ``n_labels`` heads farthest from the middle of the cloud, in units of its spread, are named; pinned heads
+    always are. Dotted lines are the null thresholds: a head below its line cannot be told from chance in that score.
+    """
+    if np.shape(x.values) != np.shape(y.values):
+        raise ValueError(f"{x.name} {np.shape(x.values)} against {y.name} {np.shape(y.values)}; wanted the same heads.")
+    cells = [cell for cell in np.ndindex(*np.shape(x.values)) if np.isfinite([x.values[cell], y.values[cell]]).all()]
+    points = np.array([(x.values[cell], y.values[cell]) for cell in cells], np.float32).reshape(-1, 2)
+    labelled = set(_farthest(cells, points, n_labels)) | set(pinned)
+    texts = [f"<b>{HEADS.name(str(cell[0]), str(cell[1]))}</b><br>{x.text(*cell)}<br>{y.text(*cell)}" for cell in cells]
+    figure = go.Figure(layout=_layout(x, y, title))
+    figure.add_trace(
+        go.Scatter(
+            x=points[:, 0],
+            y=points[:, 1],
+            mode="markers+text",
+            text=[f"{layer}.{head}" if (layer, head) in labelled else "" for layer, head in cells],
+            textposition="top center",
+            textfont={"size": LABEL_SIZE},
+            hovertext=texts,
+            hovertemplate="%{hovertext}<extra></extra>",
+            customdata=np.array(cells, np.int32).reshape(-1, 2),
+            marker=_markers([cell in set(pinned) for cell in cells]),
+            unselected={"marker": {"opacity": 0.75}},
+        )
+    )
+    for measure, add_line, side in ((x, figure.add_vline, "bottom right"), (y, figure.add_hline, "top right")):
+        for value in _thresholds(measure):
+            note = {"text": f"null {number(value)}", "font": {"size": LABEL_SIZE, "color": NEUTRAL}}
+            add_line(
+                value, line={"color": NEUTRAL, "width": 1.5, "dash": "dot"}, annotation=note, annotation_position=side
+            )
+    return figure
+
+
+def _farthest(cells: list[Cell], points: np.ndarray, count: int) -> list[Cell]:
+    if not len(points):
+        return []
+    spread = points.std(axis=0)
+    distance = np.abs((points - np.median(points, axis=0)) / np.where(spread > 0, spread, 1)).max(axis=1)
+    return [cells[index] for index in np.argsort(-distance, kind="stable")[:count]]
+
+
+def _markers(is_pinned: list[bool]) -> dict:
+    return {
+        "color": [PIN if pin else CATEGORICAL[0] for pin in is_pinned],
+        "size": [13 if pin else 9 for pin in is_pinned],
+        "symbol": ["diamond" if pin else "circle" for pin in is_pinned],
+        "opacity": 0.75,
+    }
+
+
+def _thresholds(measure: Measure) -> list[float]:
+    if measure.threshold is None:
+        return []
+    return [-measure.threshold, measure.threshold] if measure.signed else [measure.threshold]
+
+
+def _layout(x: Measure, y: Measure, title: str) -> dict:
+    definition = f"Across, {x.name}: {x.definition} Up, {y.name}: {y.definition}"
+    titles = [escape(m.name) + (f" ({escape(m.unit)})" if m.unit else "") for m in (x, y)]
+    common = {"showgrid": True, "tickfont": {"size": LABEL_SIZE}, "automargin": True}
+    return base_layout(title or f"{y.name} against {x.name}", definition, height=440) | {
+        "hovermode": "closest",
+        "clickmode": "event+select",
+        "dragmode": False,
+        "xaxis": common | {"title": {"text": titles[0], "standoff": 6}, "zeroline": x.signed},
+        "yaxis": common | {"title": {"text": titles[1], "standoff": 8}, "zeroline": y.signed},
+    }

@@ -1,0 +1,108 @@
+"""A text as a strip of tokens, each coloured by a number."""
+
+from collections.abc import Collection, Sequence
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+
+from lens.figures.theme import number, translucent
+
+POSITIVE, NEGATIVE = "#0c84fa", "#dc7d0c"
+# Under the page's own text colour, light or dark, this much colour keeps a text contrast of at least 4.5:1.
+STRONGEST = 0.6
+LEVELS = 20
+
+STYLE = (
+    "<style>.lens-strip{font:15px/2.05 'Source Code Pro',ui-monospace,monospace;overflow-wrap:anywhere}"
+    ".lens-strip b{font-weight:400;padding:3px 2px;margin-right:1px;border-radius:4px;white-space:pre-wrap;"
+    "box-shadow:inset 0 -1px 0 #858b9655}"
+    ".lens-strip b.on{outline:2px solid #ff7a1a;outline-offset:-1px;font-weight:700}"
+    ".lens-strip-key{font-size:13px;display:flex;gap:8px;align-items:center;margin-bottom:4px}"
+    ".lens-strip-key i{display:inline-block;width:140px;height:10px;border-radius:5px}"
+    "%s</style>"
+)
+
+
+class Scale(NamedTuple):
+    """What the colour of a token means. Signed: from -high (orange) over 0 (none) to high (blue); else low to high."""
+
+    label: str  # the quantity with its unit: "loss (nats)"
+    low: float = 0.0
+    high: float = 1.0
+    signed: bool = False
+
+
+PLAIN = Scale("value")
+
+
+def token_strip(
+    tokens: Sequence[str],
+    values: np.ndarray | None = None,
+    *,
+    scale: Scale = PLAIN,
+    hover: Sequence[str] | None = None,
+    selected: Collection[int] = (),
+) -> str:
+    """Escaped HTML for ``st.html``: the tokens in reading order, each with its value as colour and hover title.
+
+    ``values`` [pos], NaN = no colour; ``hover`` replaces the hover titles; ``selected`` positions are outlined. Make
+    spaces and line ends visible before: labels are shown as they are.
+    """
+    _check(tokens, values, hover)
+    classes = _classes(values, scale, len(tokens))
+    titles = hover if hover is not None else _titles(values, scale, len(tokens))
+    chosen = set(selected)
+    marked = [f"{name} on" if position in chosen else name for position, name in enumerate(classes)]
+    parts = [
+        f'<b class="{name}" title="{escape(title)}">{escape(token)}</b>'
+        if name
+        else f'<b title="{escape(title)}">{escape(token)}</b>'
+        for token, name, title in zip(tokens, (name.strip() for name in marked), titles)
+    ]
+    label = f"{len(tokens)} tokens" + (f", coloured by {scale.label}" if values is not None else "")
+    key = _key(scale) if values is not None else ""
+    body = "".join(parts)
+    return f'{_style()}{key}<div class="lens-strip" role="group" aria-label="{escape(label)}">{body}</div>'
+
+
+def _check(tokens: Sequence[str], values: np.ndarray | None, hover: Sequence[str] | None) -> None:
+    for name, other in (("values", values), ("hover titles", hover)):
+        if other is not None and len(other) != len(tokens):
+            raise ValueError(f"{len(other)} {name} for {len(tokens)} tokens; give one per token.")
+
+
+def _style() -> str:
+    steps = range(1, LEVELS + 1)
+    blue = "".join(f".lens-strip .p{k}{{background:{translucent(POSITIVE, STRONGEST * k / LEVELS)}}}" for k in steps)
+    orange = "".join(f".lens-strip .n{k}{{background:{translucent(NEGATIVE, STRONGEST * k / LEVELS)}}}" for k in steps)
+    return STYLE % (blue + orange)
+
+
+def _classes(values: np.ndarray | None, scale: Scale, size: int) -> list[str]:
+    """Class of each token: p1..p20 towards high, n1..n20 towards -high, "" for none."""
+    if values is None:
+        return [""] * size
+    values = np.asarray(values, np.float64)
+    low = 0.0 if scale.signed else scale.low
+    span = (scale.high - low) or 1.0
+    level = np.nan_to_num(np.clip((values - low) / span, -1 if scale.signed else 0, 1))
+    steps = np.round(LEVELS * level).astype(int).tolist()
+    return [f"p{step}" if step > 0 else f"n{-step}" if step < 0 else "" for step in steps]
+
+
+def _titles(values: np.ndarray | None, scale: Scale, size: int) -> list[str]:
+    if values is None:
+        return [f"position {position}" for position in range(size)]
+    return [f"position {position} · {scale.label} {number(value)}" for position, value in enumerate(values)]
+
+
+def _key(scale: Scale) -> str:
+    first = translucent(NEGATIVE, STRONGEST) if scale.signed else translucent(POSITIVE, 0)
+    middle = f"{translucent(POSITIVE, 0)}," if scale.signed else ""
+    gradient = f"linear-gradient(90deg,{first},{middle}{translucent(POSITIVE, STRONGEST)})"
+    low = -scale.high if scale.signed else scale.low
+    return (
+        f'<div class="lens-strip-key"><span>{escape(scale.label)}</span><span>{number(low)}</span>'
+        f'<i style="background:{gradient}" aria-hidden="true"></i><span>{number(scale.high)}</span></div>'
+    )
