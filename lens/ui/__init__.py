@@ -1,0 +1,1 @@
+"""The Streamlit side of Lens: page frame, view state, cached calls. Nothing else under ``lens`` imports streamlit."""

@@ -1,0 +1,46 @@
+"""The status line of a page: which model computed the numbers, where, in what precision, how long it took."""
+
+import html
+from typing import Any
+
+import streamlit as st
+
+RUN = "lens:run"
+
+
+def start_run(slot: Any) -> None:
+    """Forget what the previous run of the page used; the line stands in ``slot`` from now on."""
+    st.session_state[RUN] = {"slot": slot}
+
+
+def note_time(seconds: float, cached: bool) -> None:
+    """Add one computation: ``seconds`` it took when it was done, and whether that was in this run."""
+    run = st.session_state.setdefault(RUN, {})
+    run["seconds"] = run.get("seconds", 0.0) + seconds
+    run["cached"] = run.get("cached", True) and cached
+    _draw(run)
+
+
+def note_model(model: Any) -> None:
+    """The model of this run."""
+    dtype = str(model.dtype).removeprefix("torch.")
+    run = st.session_state.setdefault(RUN, {})
+    run.update(model=model.name, revision=model.revision, device=str(model.device), dtype=dtype)
+    _draw(run)
+
+
+def badge_html(run: dict[str, Any]) -> str:
+    """The status line as escaped HTML."""
+    if "model" not in run:
+        return '<div class="lens-badge" role="status"><span>no model open</span></div>'
+    name = run["model"] + (f"@{run['revision']}" if run["revision"] else "")
+    parts = [f"<b>{html.escape(name)}</b>", html.escape(run["device"]), html.escape(run["dtype"])]
+    if "seconds" in run:
+        parts += [f"{run['seconds']:.2f} s", "cached" if run["cached"] else "live"]
+    state = f' data-state="{parts[-1]}"' if "seconds" in run else ""
+    spans = "".join(f"<span>{part}</span>" for part in parts)
+    return f'<div class="lens-badge" role="status"{state}>{spans}</div>'
+
+
+def _draw(run: dict[str, Any]) -> None:
+    run["slot"].html(badge_html(run))

@@ -1,0 +1,168 @@
+"""CircuitsVis views inside a Streamlit page: no CDN, no request outside this server, no markup run from a token.
+
+The CircuitsVis wheel holds one JavaScript bundle. It is copied next to the app once (``ensure_bundle``) and loaded
+once per browser tab; each view then sends only its numbers.
+"""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+ASSETS = Path(__file__).parent / "assets"
+WORD_JOINER = "\u2060"
+DECIMALS = 4
+POSITIVE, NEGATIVE = "#1f5fc4", "#c4620a"
+_RENDER_CALL = re.compile(r'render\(\s*"[\w-]+",\s*(\w+),\s*')
+
+
+class View(NamedTuple):
+    """A CircuitsVis element by name with its properties, safe to send to the page."""
+
+    element: str
+    props: dict[str, Any]
+
+
+def attention_patterns(
+    tokens: Sequence[str], attention: np.ndarray, names: Sequence[str] = (), *, key: str, height: int | None = None
+) -> None:
+    """All heads of ``attention[head, query, key]`` on one text: hover a head or a token to focus, click to lock."""
+    _check(tokens, attention, names)
+    from circuitsvis.attention import attention_patterns as build
+
+    element, props = extract(build(tokens=list(tokens), attention=rounded(attention)).cdn_src)
+    if names:
+        # The element takes labels that its Python function does not offer.
+        props["headLabels"] = [safe(name) for name in names]
+    _mount(View(element, props), key, height, f"Attention patterns of {len(attention)} heads over {len(tokens)} tokens")
+
+
+def attention_heads(
+    tokens: Sequence[str],
+    attention: np.ndarray,
+    names: Sequence[str],
+    *,
+    key: str,
+    max_value: float | None = None,
+    height: int | None = None,
+) -> None:
+    """A map per head of ``attention[head, query, key]`` (or any signed number per query and key), one of them enlarged.
+
+    ``max_value`` is the number of the full colour, and minus it that of the negative colour; None: the largest one.
+    """
+    _check(tokens, attention, names)
+    from circuitsvis.attention import attention_heads as build
+
+    top = max_value or float(np.abs(np.asarray(attention)).max()) or 1.0
+    rendered = build(
+        attention=rounded(attention),
+        tokens=list(tokens),
+        attention_head_names=list(names),
+        max_value=top,
+        min_value=-top,
+        negative_color=NEGATIVE,
+        positive_color=POSITIVE,
+    )
+    label = f"Attention maps of {', '.join(names)} over {len(tokens)} tokens"
+    _mount(extract(rendered.cdn_src), key, height, label)
+
+
+def show(rendered: Any, *, key: str, label: str = "CircuitsVis view", height: int | None = None) -> None:
+    """Any other CircuitsVis object (``RenderedHTML``) as a view of the page. ``label`` is what a screen reader says."""
+    _mount(extract(rendered.cdn_src), key, height, label)
+
+
+def extract(source: str) -> View:
+    """Element and properties of the ``render("id", Element, {json})`` call in CircuitsVis's HTML, strings made safe.
+
+    The HTML itself is never used: its JSON is not escaped for HTML, and it loads its code from a CDN.
+    """
+    call = _RENDER_CALL.search(source)
+    if call is None:
+        raise ValueError(
+            f'No render("id", Element, {{...}}) call in {source[:80]!r}; circuitsvis {version("circuitsvis")}'
+            " writes its HTML differently. Install circuitsvis==1.43.3."
+        )
+    props, _ = json.JSONDecoder().raw_decode(source, call.end())
+    return View(call.group(1), safe(props))
+
+
+def safe(value: Any) -> Any:
+    """The same value with U+2060 (word joiner, invisible) after every ``&`` and ``<`` of every string inside.
+
+    CircuitsVis sets tokens as inner HTML; after the joiner neither a tag nor an entity can begin.
+    """
+    if isinstance(value, str):
+        return value.replace("&", "&" + WORD_JOINER).replace("<", "<" + WORD_JOINER)
+    if isinstance(value, list):
+        # Most lists are rows of numbers: leave those as they are.
+        return value if all(type(item) is float for item in value) else [safe(item) for item in value]
+    if isinstance(value, dict):
+        return {safe(name): safe(item) for name, item in value.items()}
+    return value
+
+
+def rounded(attention: np.ndarray) -> np.ndarray:
+    """Float64 at 4 decimals: JSON then writes 0.1234, a third of the bytes of a full float."""
+    return np.round(np.asarray(attention, np.float64), DECIMALS)
+
+
+def ensure_bundle(static: Path | None = None) -> str:
+    """Copy the CircuitsVis bundle into the app's ``static`` folder unless it is there, and return its file name.
+
+    The name carries the version, so that a browser never keeps an old one; the copy is atomic, so that two processes
+    starting together never serve half a file. ``static`` defaults to the folder beside the running script.
+    """
+    folder = static or _static_folder()
+    target = folder / f"circuitsvis-{version('circuitsvis')}.js"
+    if not target.is_file():
+        # find_spec and not import: importing circuitsvis imports torch.
+        package = Path(find_spec("circuitsvis").submodule_search_locations[0])
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
+            part.write((package / "dist" / "cdn" / "iife.js").read_bytes())
+        os.chmod(part.name, 0o644)
+        os.replace(part.name, target)
+    return target.name
+
+
+def _static_folder() -> Path:
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None:
+        raise ValueError("No Streamlit app is running; give the folder: ensure_bundle(Path('static')).")
+    return Path(context.main_script_path).parent / "static"
+
+
+@lru_cache(maxsize=1)
+def _component():
+    return st.components.v2.component(
+        "lens_circuits",
+        html='<div class="lens-circuits" role="group"></div>',
+        css=(ASSETS / "circuits.css").read_text(encoding="utf-8"),
+        js=(ASSETS / "circuits.js").read_text(encoding="utf-8"),
+    )
+
+
+def _mount(view: View, key: str, height: int | None, label: str) -> None:
+    data = {"element": view.element, "props": view.props, "bundle": ensure_bundle(), "label": label}
+    _component()(key=key, data=data, height="content" if height is None else height)
+
+
+def _check(tokens: Sequence[str], attention: np.ndarray, names: Sequence[str]) -> None:
+    shape, size = np.shape(attention), len(tokens)
+    if len(shape) != 3 or shape[1:] != (size, size):
+        raise ValueError(
+            f"Attention of shape {shape} for {size} tokens; wanted [head, query, key] = [n, {size}, {size}]."
+        )
+    if names and len(names) != shape[0]:
+        raise ValueError(f"{len(names)} names for {shape[0]} heads; give one name per head.")

@@ -1,0 +1,151 @@
+"""The control strip above every page: model, prompt, beginning-of-text token, pinned heads, link to what is shown."""
+
+import re
+from pathlib import Path
+
+import streamlit as st
+
+from lens.load import catalogue
+from lens.ui.fields import LOCAL, BadValue
+from lens.ui.limits import limits
+from lens.ui.models import PATHS
+from lens.ui.view import ViewState
+from lens.ui.widgets import bind, segmented, text_area
+
+EXAMPLES = (
+    ("Who gets the milk (IOI)", "After John and Mary went to the store, Mary gave a bottle of milk to"),
+    ("A repeated name", "Mr Dursley was thin and bold. Mr Dursley was proud. Mr Durs"),
+    ("Repeated words", "red apple, green pear, blue plum; red apple, green pear, blue plum; red apple, green"),
+    ("A fact", "The Eiffel Tower is in the city of Paris. The Colosseum is in the city of"),
+    ("Code", "def add(first, second):\n    return first + second\n\ndef sub(first, second):\n    return first -"),
+    ("Brackets", "[a, (b, {c: d}), [e, (f, g)], {h: [i, j]}"),
+)
+MODEL_HELP = (
+    "The model under study. Models marked with a size are not on this machine and are fetched only after a click. "
+    "Type to search{}."
+)
+PROMPT_HELP = (
+    "The text the model reads. Ctrl+Enter, or a click elsewhere, applies it. At most {} characters; a page reads its "
+    "first {} tokens, {} where no square map is drawn."
+)
+BOS_HELP = (
+    "The token before the text that marks its beginning. Auto follows the model's own policy. "
+    "Compare numbers only under the same setting."
+)
+PINS_HELP = (
+    "Heads kept in view on every page. Click a cell of a head grid to pin it, or type one, like 18.6 (layer.head)."
+)
+ASSETS = Path(__file__).parent / "assets"
+copy_link = st.components.v2.component(
+    "lens_copy_link", **{kind: (ASSETS / f"copy_link.{kind}").read_text() for kind in ("html", "css", "js")}
+)
+
+
+def model_control(view: ViewState) -> None:
+    """Choose a catalogue model; at home also a Hub id, a folder or a GGUF file typed by hand."""
+    names = [name for name, _ in _offered()]
+    labels = dict(_offered())
+    if view["model"] not in names:
+        names = [view["model"], *names]
+    by_hand = "" if limits().hosted else ", or type a Hub id or the path of a folder or GGUF file"
+    seed = bind(view, "model")
+    st.selectbox(
+        "Model",
+        names,
+        format_func=lambda name: labels.get(name, name.removeprefix(LOCAL)),
+        accept_new_options=not limits().hosted,
+        help=MODEL_HELP.format(by_hand),
+        key=seed["key"],
+        on_change=_choose_model,
+        args=(view, seed["key"]),
+    )
+
+
+def prompt_control(view: ViewState) -> None:
+    """The prompt box."""
+    bounds = limits()
+    help = PROMPT_HELP.format(bounds.prompt_chars, bounds.prompt_tokens, bounds.text_tokens)
+    text_area(view, "prompt", bounds.prompt_chars, "Prompt", help, height=116)
+
+
+def example_control(view: ViewState) -> None:
+    """A menu of example prompts."""
+    with st.popover("Examples", help="Prompts to start from; choosing one replaces the prompt.", width="stretch"):
+        for number, (name, prompt) in enumerate(EXAMPLES):
+            st.button(
+                name,
+                key=f"example:{number}",
+                on_click=view.set,
+                kwargs={"prompt": prompt},
+                type="tertiary",
+                help=prompt,
+            )
+
+
+def bos_control(view: ViewState) -> None:
+    """The switch for the token before the text."""
+    segmented(view, "bos", ("auto", "on", "off"), "BOS token", BOS_HELP, width="stretch")
+
+
+def pins_control(view: ViewState) -> None:
+    """The pinned heads: chips that can be removed one by one or all at once, and typed."""
+    names = [f"{layer}.{head}" for layer, head in view["pins"]]
+    seed = bind(view, "pins", names)
+    st.multiselect(
+        "Pinned heads",
+        names,
+        accept_new_options=True,
+        max_selections=limits().pins,
+        placeholder="none, type 18.6",
+        help=PINS_HELP,
+        key=seed["key"],
+        on_change=_set_pins,
+        args=(view, seed["key"]),
+    )
+
+
+def link_control(view: ViewState) -> None:
+    """A button that copies the complete address; without a clipboard it shows the address, selected."""
+    base = (st.context.url or "").rstrip("/")
+    root = base.removesuffix("/" + view.path) if view.path else base
+    copy_link(data={"url": view.link(root)}, key="copy_link", height="content")
+
+
+@st.cache_data(ttl=20, max_entries=1, show_spinner=False)
+def _offered() -> list[tuple[str, str]]:
+    """(alias, label) of every model that may be chosen: those on this machine first."""
+    rows = []
+    for entry in catalogue.entries():
+        local = catalogue.is_local(entry.alias)
+        if (entry.n_params or 0) <= limits().max_params:
+            size = f"{entry.download_bytes / 1e6:,.0f} MB" if entry.download_bytes else "to fetch"
+            rows.append((not local, entry.alias, entry.alias if local else f"{entry.alias} · {size}"))
+    return [(alias, label) for _, alias, label in sorted(rows, key=lambda row: row[0])]
+
+
+def _choose_model(view: ViewState, key: str) -> None:
+    typed = st.session_state[key]
+    if not typed or typed == view["model"]:
+        return
+    path = Path(typed).expanduser()
+    is_path = typed not in dict(_offered()) and not limits().hosted and path.exists()
+    name = LOCAL + re.sub(r"[^A-Za-z0-9._-]", "_", path.name).lstrip(".-")[:90] if is_path else typed
+    try:
+        view.set(model=name, revision=None, layer=None, head=None, query=None)
+    except BadValue as bad:
+        st.session_state["lens:refused"] = str(bad)
+        return
+    if is_path:
+        st.session_state.setdefault(PATHS, {})[name] = str(path.resolve())
+
+
+def _set_pins(view: ViewState, key: str) -> None:
+    field = view.field("pins")
+    try:
+        pins = field.read(",".join(st.session_state[key]))
+    except BadValue as bad:
+        pins = bad.use
+        st.session_state["lens:refused"] = str(bad)
+    view.set(pins=pins)
+    if pins:
+        view.set(layer=pins[-1][0], head=pins[-1][1])

@@ -1,0 +1,83 @@
+"""Take the numbers away: CSV, JSON, a self-contained HTML figure, and the Python that computes them again."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from lens.ui.models import prepend_bos, source_of
+from lens.ui.view import ViewState
+
+PAPER = (
+    '<!doctype html><meta charset="utf-8"><title>Lens</title>'
+    "<style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem;color:#1a2330;background:#fff}</style>"
+)
+
+
+class Export(NamedTuple):
+    """What a page offers to take away. ``code`` continues after the lines that open the model and read the prompt."""
+
+    name: str  # stem of the files
+    figure: Any  # plotly Figure, or HTML text such as a token strip
+    table: Any  # pandas DataFrame, one row per number, or a function that makes it when it is asked for
+    payload: dict[str, Any]  # everything the figure shows; arrays allowed
+    code: str
+    reads_prompt: bool = True  # whether ``code`` uses ``tokens``, those of the view's prompt
+
+
+def export(view: ViewState, what: Export) -> None:
+    """A folded panel of downloads. A file is made only when it is asked for (the HTML figure alone is 4.8 MB)."""
+    with st.expander("Export"):
+        row = st.container(horizontal=True)
+        _file(row, "CSV", f"{what.name}.csv", "text/csv", lambda: _table(what).to_csv(index=False).encode())
+        _file(row, "JSON", f"{what.name}.json", "application/json", lambda: to_json(view, what.payload).encode())
+        size = "offline" if isinstance(what.figure, str) else "5 MB, offline"
+        _file(row, f"Figure (HTML, {size})", f"{what.name}.html", "text/html", lambda: to_html(what.figure))
+        st.code(reproduce(view, what.code, what.reads_prompt), language="python")
+
+
+def reproduce(view: ViewState, code: str, reads_prompt: bool = True) -> str:
+    """A Python program that computes the page's number again from nothing but the installed package."""
+    revision = f", revision={view['revision']!r}" if view["revision"] else ""
+    tokens = f"tokens = model.to_tokens({view['prompt']!r}, prepend_bos={prepend_bos(view)})\n"
+    return (
+        "from lens import HookedTransformer\n\n"
+        f"model = HookedTransformer.from_pretrained({source_of(view)!r}{revision})\n"
+        f"{tokens if reads_prompt else ''}{code.strip()}\n"
+    )
+
+
+def to_json(view: ViewState, payload: dict[str, Any]) -> str:
+    """``payload`` with the view that produced it; NaN and infinities become null, as JSON has none."""
+    return json.dumps({"view": view.values(), **_plain(payload)}, indent=1, allow_nan=False, ensure_ascii=False)
+
+
+def to_html(figure: Any) -> bytes:
+    """One file that opens without a network and needs no page around it."""
+    if isinstance(figure, str):
+        return f"{PAPER}{figure}".encode()
+    from lens.figures.theme import standalone
+
+    return standalone(figure).to_html(include_plotlyjs=True, full_html=True).encode()
+
+
+def _file(row: Any, label: str, file_name: str, mime: str, build: Callable[[], bytes]) -> None:
+    row.download_button(label, build, file_name, mime, key=f"export:{file_name}", on_click="ignore", help=file_name)
+
+
+def _table(what: Export) -> Any:
+    return what.table() if callable(what.table) else what.table
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, complex):
+        return {"re": _plain(value.real), "im": _plain(value.imag)}
+    return None if isinstance(value, float) and not np.isfinite(value) else value

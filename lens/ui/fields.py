@@ -1,0 +1,197 @@
+"""What a Lens address can say: one declarative table of fields, each with a default, a reader and a writer.
+
+Pure text <-> values, no Streamlit. Values in an address come from strangers: every reader checks its value and answers
+a bad one with a sentence for the page, never with a traceback.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from lens.ui.limits import Limits
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+DEFAULT_PROMPT = "After John and Mary went to the store, Mary gave a bottle of milk to"
+LOCAL = "local:"  # a model opened from a path on this machine; the path itself never stands in an address
+_MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,79}")
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,47}")
+
+
+class BadValue(ValueError):
+    """A value that an address may not have. ``use`` is shown instead; None means the field's default."""
+
+    def __init__(self, sentence: str, use: Any = None) -> None:
+        super().__init__(sentence)
+        self.use = use
+
+
+class Field(NamedTuple):
+    """One name of the address. ``read(write(value)) == value`` for every value the field can hold."""
+
+    name: str
+    default: Any
+    read: Callable[[str], Any]  # raises BadValue
+    write: Callable[[Any], str]
+
+
+def integer(name: str, default: int | None, low: int = 0, high: int = 2**31 - 1) -> Field:
+    """A whole number within ``low..high``; a default of None means "not set"."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"-?\d{1,12}", text):
+            raise BadValue(f"{name} must be a whole number, not {short(text)}")
+        if not low <= int(text) <= high:
+            raise BadValue(f"{name} {int(text)} is outside {low} to {high}")
+        return int(text)
+
+    return Field(name, default, read, lambda value: str(int(value)))
+
+
+def number(name: str, default: float, low: float, high: float) -> Field:
+    """A number within ``low..high``, written so that it reads back exactly."""
+
+    def read(text: str) -> float:
+        if not re.fullmatch(r"-?\d{1,18}(\.\d{1,20})?(e[+-]?\d{1,3})?", text):
+            raise BadValue(f"{name} must be a number, not {short(text)}")
+        if not low <= float(text) <= high:
+            raise BadValue(f"{name} {text} is outside {low:g} to {high:g}")
+        return float(text)
+
+    return Field(name, default, read, lambda value: repr(float(value)))
+
+
+def choice(name: str, default: str, options: Sequence[str]) -> Field:
+    """One of a fixed list of words."""
+
+    def read(text: str) -> str:
+        if text not in options:
+            raise BadValue(f"{name} must be one of {', '.join(options)}, not {short(text)}")
+        return text
+
+    return Field(name, default, read, str)
+
+
+def word(name: str, default: str) -> Field:
+    """A short identifier whose choices only the page knows (``ViewState.one_of`` checks it there)."""
+    return _matching(name, default, _WORD, "a short name")
+
+
+def flag(name: str, default: bool) -> Field:
+    """Yes or no, written ``on`` and ``off``."""
+
+    def read(text: str) -> bool:
+        if text not in ("on", "off"):
+            raise BadValue(f"{name} must be on or off, not {short(text)}")
+        return text == "on"
+
+    return Field(name, default, read, lambda value: "on" if value else "off")
+
+
+def text(name: str, default: str, longest: int) -> Field:
+    """Free text; what is longer than ``longest`` characters is cut and said so."""
+
+    def read(value: str) -> str:
+        if len(value) > longest:
+            raise BadValue(f"{name} was cut to its first {longest} of {len(value)} characters", use=value[:longest])
+        return value
+
+    return Field(name, default, read, str)
+
+
+def heads(name: str, most: int) -> Field:
+    """A list of attention heads, ``18.6,17.3`` = layer 18 head 6 and layer 17 head 3; order kept, no repeats."""
+
+    def read(value: str) -> tuple[tuple[int, int], ...]:
+        words = [part for part in value.split(",") if part.strip()][: most + 1]
+        bad = [part for part in words if not re.fullmatch(r"\s*\d{1,4}\.\d{1,4}\s*", part)]
+        found = tuple(dict.fromkeys(tuple(int(n) for n in part.split(".")) for part in words if part not in bad))
+        if bad:
+            raise BadValue(
+                f"{name} are written like 18.6,17.3; left out {', '.join(map(short, bad))}", use=found[:most]
+            )
+        if len(found) > most:
+            raise BadValue(f"at most {most} {name} are kept", use=found[:most])
+        return found
+
+    return Field(name, (), read, lambda value: ",".join(f"{layer}.{head}" for layer, head in value))
+
+
+def _matching(name: str, default: str, pattern: re.Pattern[str], what: str) -> Field:
+    def read(value: str) -> str:
+        if value and (not pattern.fullmatch(value) or ".." in value):
+            raise BadValue(f"{name} must be {what}, not {short(value)}")
+        return value
+
+    return Field(name, default, read, str)
+
+
+def _model() -> Field:
+    def read(value: str) -> str:
+        if value.removeprefix(LOCAL).lower().endswith((".gguf", ".safetensors", ".bin", ".pth")) and LOCAL not in value:
+            raise BadValue(f"an address cannot open a file on this machine ({short(value)})")
+        if not _MODEL.fullmatch(value.removeprefix(LOCAL)) or ".." in value:
+            raise BadValue(f"an address names a model by its alias or Hub id, never by a path ({short(value)})")
+        return value
+
+    return Field("model", DEFAULT_MODEL, read, str)
+
+
+def common_fields(bounds: Limits) -> tuple[Field, ...]:
+    """The fields that every page shares, in the order they stand in an address."""
+    return (
+        _model(),
+        _matching("revision", "", _REVISION, "a branch, tag or checkpoint name"),
+        text("prompt", DEFAULT_PROMPT, bounds.prompt_chars),
+        choice("bos", "auto", ("auto", "on", "off")),
+        integer("layer", 0, high=9999),
+        integer("head", 0, high=9999),
+        heads("pins", bounds.pins),
+        integer("query", None, high=bounds.prompt_tokens),
+        word("score", "induction"),
+        integer("n", 25, low=2, high=bounds.block_length),
+        integer("seqs", 16, low=1, high=bounds.sequences),
+        integer("seed", 0),
+    )
+
+
+def parse(fields: Iterable[Field], query: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Values for all ``fields`` and one sentence for every value of ``query`` that could not be used.
+
+    Names the table does not know are ignored, so that an address with a foreign parameter still opens.
+    """
+    values, notes = {}, []
+    for field in fields:
+        values[field.name] = field.default
+        if field.name not in query:
+            continue
+        try:
+            values[field.name] = field.read(query[field.name])
+        except BadValue as bad:
+            values[field.name] = field.default if bad.use is None else bad.use
+            notes.append(str(bad) if bad.use is not None else f"{bad}: {showing(field)}")
+    return values, notes
+
+
+def showing(field: Field) -> str:
+    """The half sentence that says what is shown instead of a refused value."""
+    if field.default in (None, "", ()):
+        return "it is left out"
+    return f"showing {field.name} {short(field.write(field.default))}"
+
+
+def write(fields: Iterable[Field], values: Mapping[str, Any]) -> dict[str, str]:
+    """The query of an address: every value that is not its field's default, in table order."""
+    return {f.name: f.write(values[f.name]) for f in fields if values[f.name] != f.default}
+
+
+def address(base: str, path: str, query: Mapping[str, str]) -> str:
+    """The complete address of a page. ``base`` is the app's root, ``path`` is "" for Home."""
+    encoded = urlencode(query)
+    return base.rstrip("/") + "/" + path + ("?" + encoded if encoded else "")
+
+
+def short(value: str) -> str:
+    """A foreign value quoted inside a sentence: at most 40 characters."""
+    return repr(value if len(value) <= 40 else value[:39] + "…")

@@ -1,0 +1,112 @@
+"""The frame around every page: page settings, menu, controls, header, errors, address.
+
+    with frame("Attention", question="Where does each head look?") as view:
+        ...
+
+Everything the frame draws is on screen before the page imports torch.
+"""
+
+import html
+import logging
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from lens.ui import controls
+from lens.ui.badge import start_run
+from lens.ui.ending import PageOver
+from lens.ui.fields import Field
+from lens.ui.limits import limits
+from lens.ui.menu import draw_menu, page_of
+from lens.ui.models import check_model
+from lens.ui.view import ViewState, open_view
+
+ASSETS = Path(__file__).parent / "assets"
+PACKAGE = Path(__file__).parents[1]
+SIDEBAR = 230  # pixels
+LOG = logging.getLogger(__name__)
+REFUSED = "lens:refused"  # a sentence from a callback, shown in the next run
+
+
+@contextmanager
+def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[ViewState]:
+    """Draw what all pages share and yield the view; turn what goes wrong inside into a sentence.
+
+    ``options`` are the page's own fields of the address (``lens.ui.fields``). A ValueError, KeyError or OSError that
+    Lens raises becomes one sentence and the end of the page, anything else a sentence and a report.
+    """
+    page = page_of(title)
+    window = "Lens" if page.path == "" else f"{title} · Lens"
+    st.set_page_config(window, str(ASSETS / "icon.svg"), layout="wide", initial_sidebar_state=SIDEBAR)
+    st.html(ASSETS / "frame.css")
+    view = open_view(title, page.path, options)
+    check_model(view)
+    if REFUSED in st.session_state:
+        view.note(st.session_state.pop(REFUSED))
+    with st.sidebar:
+        st.html('<div class="lens-brand">Lens</div>')
+        draw_menu(view)
+    _header(title, question, view)
+    try:
+        yield view
+    except PageOver:
+        st.stop()
+    except Exception as error:  # noqa: BLE001 - the frame is the one place that turns errors into sentences
+        _report(error)
+        st.stop()
+
+
+def _header(title: str, question: str, view: ViewState) -> None:
+    """Title, badge, controls and notes; badge and notes are redrawn in their places whenever they change."""
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.html(f'<h1 class="lens-title">{html.escape(title)}<small>{html.escape(question)}</small></h1>')
+    start_run(right.empty())
+    with st.container(border=True, key="strip"):
+        model, prompt, side = st.columns([1.15, 2.3, 1.15], gap="small")
+        with model:
+            controls.model_control(view)
+            controls.pins_control(view)
+        with prompt:
+            controls.prompt_control(view)
+        with side:
+            controls.bos_control(view)
+            examples, link = st.columns(2, gap="small")
+            with examples:
+                controls.example_control(view)
+            with link:
+                controls.link_control(view)
+    view.noted = partial(_draw_notes, view, st.empty())
+    view.noted()
+
+
+def _draw_notes(view: ViewState, slot) -> None:
+    if view.notes:
+        lines = "".join(f"<li>{html.escape(note[:1].upper() + note[1:])}.</li>" for note in view.notes)
+        slot.html(f'<ul class="lens-notes" role="status">{lines}</ul>')
+
+
+def _report(error: Exception) -> None:
+    """One sentence for an error that Lens raised on purpose; a sentence, a log entry and a report for any other."""
+    if _expected(error):
+        LOG.info("shown to the visitor: %s", error)
+        st.error(str(error.args[0] if isinstance(error, KeyError) and error.args else error), icon=":material/error:")
+        return
+    LOG.error("unexpected error in a page", exc_info=error)
+    st.error(f"This page failed with an unexpected {type(error).__name__}. Nothing it shows below can be relied on.")
+    if not limits().hosted:
+        with st.expander("Report"):
+            st.code("".join(traceback.format_exception(error)), language="text")
+
+
+def _expected(error: Exception) -> bool:
+    """Whether the message was written for people: raised in the package itself, or by a file or the network."""
+    if isinstance(error, OSError):
+        return True
+    if not isinstance(error, (ValueError, KeyError)):
+        return False
+    places = [Path(step.filename) for step in traceback.extract_tb(error.__traceback__)]
+    return bool(places) and places[-1].is_relative_to(PACKAGE)

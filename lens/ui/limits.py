@@ -1,0 +1,59 @@
+"""How much one visitor may ask for, at home and on a hosted Space. One table, read by every control."""
+
+import os
+from typing import NamedTuple
+
+
+class Limits(NamedTuple):
+    """Upper bounds of one request. Times in seconds, sizes in bytes, text in characters and tokens."""
+
+    hosted: bool
+    prompt_chars: int
+    prompt_tokens: int
+    text_tokens: int  # of a prompt on pages that do not draw a square of it
+    sequences: int
+    block_length: int  # n of a repeated random block; the sequence is 2 n + 1 tokens
+    pins: int
+    checkpoints: int
+    max_params: int  # parameters of the largest model that is offered
+    models_kept: int  # models in memory at once
+    results_kept: int
+    results_bytes: int
+    ask_before: float  # estimated seconds above which long work waits for a click
+
+
+AT_HOME = Limits(
+    hosted=False,
+    prompt_chars=4000,
+    prompt_tokens=1024,
+    text_tokens=2048,
+    sequences=256,
+    block_length=512,
+    pins=24,
+    checkpoints=700,
+    max_params=200_000_000_000,
+    models_kept=3,
+    results_kept=256,
+    results_bytes=1_000_000_000,
+    ask_before=20.0,
+)
+HOSTED = Limits(
+    hosted=True,
+    prompt_chars=1500,
+    prompt_tokens=256,
+    text_tokens=512,
+    sequences=32,
+    block_length=100,
+    pins=12,
+    checkpoints=64,
+    max_params=1_600_000_000,
+    models_kept=2,
+    results_kept=256,
+    results_bytes=500_000_000,
+    ask_before=10.0,
+)
+
+
+def limits() -> Limits:
+    """The bounds in force: the hosted row when the environment says ``LENS_HOSTED=1``."""
+    return HOSTED if os.environ.get("LENS_HOSTED") == "1" else AT_HOME

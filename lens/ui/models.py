@@ -1,0 +1,180 @@
+"""Opening models for all visitors: each is loaded once, and none is fetched because a link says so."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from lens.load import catalogue
+from lens.ui.badge import note_model
+from lens.ui.ending import end_page
+from lens.ui.fields import DEFAULT_MODEL, LOCAL, short
+from lens.ui.limits import limits
+from lens.ui.queue import Job, Queue
+from lens.ui.view import ViewState
+from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
+
+PATHS = "lens:paths"  # name -> path of the models this visitor has opened from this machine by hand
+
+
+class Holder:
+    """The place of one model in memory, filled by the loading queue; Streamlit caches the holder, never a bar."""
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.lock = threading.Lock()
+
+
+@st.cache_resource(max_entries=limits().models_kept, show_spinner=False)
+def _holder(name: str, revision: str, stamp: int) -> Holder:
+    return Holder()
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _derived(key: str) -> Holder:
+    return Holder()
+
+
+@st.cache_resource(show_spinner=False)
+def load_queue() -> Queue:
+    """The line of the whole process for loading models: a download never holds up computations."""
+    return Queue("load")
+
+
+def check_model(view: ViewState) -> None:
+    """Send a model that cannot be opened from an address back to the default, with a note."""
+    problem = model_problem(view["model"])
+    if problem:
+        view.note(f"{problem}: showing {DEFAULT_MODEL}")
+        view.set(model=None, revision=None)
+
+
+def model_problem(name: str) -> str:
+    """Why ``name`` cannot be opened here, as a sentence; "" when it can (perhaps after a download)."""
+    if name.startswith(LOCAL):
+        if name in st.session_state.get(PATHS, {}):
+            return ""
+        return f"{short(name.removeprefix(LOCAL))} is a local model of another session; open it by hand"
+    try:
+        entry = catalogue.resolve(name, paths=False)
+    except ValueError as error:
+        return str(error).split(". Give")[0].rstrip(".")
+    listed = entry in catalogue.entries()
+    if not listed and limits().hosted:
+        return f"model {short(name)} is not one of the models offered here"
+    if not listed and Path(name).exists():
+        return f"{short(name)} is a folder on this machine, which an address cannot open"
+    if (entry.n_params or 0) > limits().max_params:
+        return f"model {short(name)} is larger than what is offered here"
+    return ""
+
+
+def open_model(view: ViewState) -> Any:
+    """The HookedTransformer of the view, loaded once for all visitors; layer, head and pins are fitted to it.
+
+    A model that is not on this machine is offered with its size; the page goes on only after the visitor's click.
+    """
+    name, revision, source = view["model"], view["revision"], source_of(view)
+    holder = _holder(source, revision, _stamp(source))
+    if holder.model is None:
+        _ask_for_download(name, revision)
+        _load(holder, source, revision)
+    note_model(holder.model)
+    view.fit(holder.model.cfg.n_layers, holder.model.cfg.n_heads)
+    return holder.model
+
+
+def source_of(view: ViewState) -> str:
+    """What ``from_pretrained`` is given: the model's name, or the path this visitor opened it from."""
+    return st.session_state.get(PATHS, {}).get(view["model"], view["model"])
+
+
+def derive(function: Callable[[Any], Any], model: Any) -> Any:
+    """``function(model)``, a processed copy such as ``fold_layer_norm``, made once for all visitors."""
+    holder = _derived(f"{function.__module__}.{function.__qualname__}:{model_key(model)}")
+    with holder.lock:
+        if holder.model is None:
+            holder.model = function(model)
+    return holder.model
+
+
+def model_key(model: Any) -> str:
+    """Names the exact weights: model, revision, precision, device and what was folded. Part of every result's key."""
+    processing = getattr(model.cfg, "processing", "")
+    return f"{model.name}@{model.revision}:{model.dtype}:{model.device}:{processing}:{_stamp(model.name)}"
+
+
+class Prompt(NamedTuple):
+    """A prompt as the model reads it. ``labels`` are for display, one per position."""
+
+    text: str
+    tokens: Any  # LongTensor [1, pos]
+    labels: list[str]
+
+
+def read_prompt(view: ViewState, model: Any, longest: int | None = None) -> Prompt:
+    """The tokens of the view's prompt under its BOS switch; an empty prompt is said to be so and ends the page.
+
+    Cut, with a note, to ``longest`` tokens, ``limits().prompt_tokens`` unless the page says otherwise.
+    """
+    from lens.tokens import visible
+
+    if not view["prompt"].strip():
+        st.info("The prompt is empty. Type a text above, or choose one of the examples.", icon=":material/edit:")
+        end_page()
+    tokens = model.to_tokens(view["prompt"], prepend_bos=prepend_bos(view))
+    longest = min(longest or limits().prompt_tokens, model.cfg.n_ctx)
+    if tokens.shape[1] > longest:
+        view.note(f"the prompt has {tokens.shape[1]} tokens: showing the first {longest}")
+        tokens = tokens[:, :longest]
+    view.fit_query(tokens.shape[1])
+    return Prompt(view["prompt"], tokens, [visible(token) for token in model.to_str_tokens(tokens)])
+
+
+def prepend_bos(view: ViewState) -> bool | None:
+    """The BOS switch as the verbs of a model take it: None is the model's own policy."""
+    return {"auto": None, "on": True, "off": False}[view["bos"]]
+
+
+def _ask_for_download(name: str, revision: str) -> None:
+    key = f"load-{name}@{revision}".replace("/", "-")
+    on_disk = name.startswith(LOCAL) or catalogue.is_local(name, revision or None, paths=False)
+    if key in remembered(CANCELLED):
+        offer(key, f"Loading **{name}** was cancelled.", "Load it")
+        end_page()
+    if on_disk or key in remembered(AGREED):
+        return
+    entry = catalogue.resolve(name, paths=False)
+    size = f"{entry.download_bytes / 1e6:,.0f} MB" if entry.download_bytes else "size not known offline"
+    which = f"`{name}`" + (f" at revision `{revision}`" if revision else "")
+    sentence = f"{which} is not on this machine. It can be fetched from the Hugging Face Hub ({size})."
+    offer(key, sentence, f"Download {name}")
+    end_page()
+
+
+def _load(holder: Holder, source: str, revision: str) -> None:
+    def work(job: Job) -> None:
+        with holder.lock:
+            if holder.model is None:
+                time.sleep(0.05)  # importing torch holds the interpreter: let the page frame reach the browser first
+                from lens.hooked import HookedTransformer
+
+                holder.model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
+
+    slot, key = st.empty(), f"load-{source}@{revision}".replace("/", "-")
+    job = load_queue().submit(key, work)
+    wait(load_queue(), job, Bar(slot, key, "Loading the model"))
+    slot.empty()
+    if job.error is not None:
+        raise job.error
+    if holder.model is None:
+        offer(key, f"Loading **{source}** was cancelled.", "Load it")
+        end_page()
+
+
+def _stamp(source: str) -> int:
+    path = Path(source)
+    return path.stat().st_mtime_ns if path.is_absolute() and path.exists() else 0

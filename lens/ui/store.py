@@ -1,0 +1,115 @@
+"""Results kept in memory: numpy only, least recently used out first, bounded by number and by bytes."""
+
+import dataclasses
+import hashlib
+import threading
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Entry(NamedTuple):
+    """A finished result and what it cost."""
+
+    value: Any
+    seconds: float
+    size: int  # bytes of its arrays
+
+
+class Store:
+    """A bounded mapping from string keys to results. Arrays are handed out read-only and are not copied.
+
+    Streamlit's own ``cache_data`` copies each result at each rerun (25 ms for 16 MB) and samples big arguments.
+    """
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._most, self._most_bytes = most, most_bytes
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> Entry | None:
+        """The entry of ``key``, now the most recently used, or None."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
+
+    def put(self, key: str, value: Any, seconds: float) -> Entry:
+        """Keep ``value``; throws out the oldest results beyond the bounds, never the newest."""
+        entry = Entry(value, seconds, nbytes(value))
+        with self._lock:
+            self._entries.pop(key, None)
+            self._entries[key] = entry
+            while len(self._entries) > 1 and (len(self._entries) > self._most or self._total() > self._most_bytes):
+                self._entries.popitem(last=False)
+        return entry
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _total(self) -> int:
+        return sum(entry.size for entry in self._entries.values())
+
+
+def to_numpy(value: Any) -> Any:
+    """``value`` with every torch tensor inside it as a read-only numpy array; containers keep their types.
+
+    Goes through NamedTuples, dataclasses, dictionaries, lists and tuples. bfloat16 and float16 become float32.
+    """
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+        return _frozen(value.resolve_conj().resolve_neg().numpy())
+    if isinstance(value, np.ndarray):
+        return _frozen(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: to_numpy(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+        return dataclasses.replace(value, **fields)
+    if isinstance(value, dict):
+        return {key: to_numpy(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(type(value), "_fields"):
+        return type(value)(*map(to_numpy, value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(to_numpy, value))
+    return value
+
+
+def to_torch(value: Any) -> Any:
+    """The way back, for results that go into another analysis: arrays inside ``value`` as tensors of their own."""
+    import torch
+
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, tuple) and hasattr(type(value), "_fields"):
+        return type(value)(*map(to_torch, value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(to_torch, value))
+    return value
+
+
+def nbytes(value: Any) -> int:
+    """Bytes of all arrays inside a result, strings and numbers not counted."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return sum(nbytes(getattr(value, field.name)) for field in dataclasses.fields(value))
+    if isinstance(value, dict):
+        return sum(map(nbytes, value.values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(nbytes, value))
+    return 0
+
+
+def array_key(array: np.ndarray) -> str:
+    """A key that differs whenever one element does (Streamlit's own hash samples arrays of 500,000 and more)."""
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:24]
+    return f"{array.dtype}{list(array.shape)}:{digest}"
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array = array if array.base is None and array.flags.owndata else array.copy()
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,105 @@
+"""Streamlit widgets bound to a field of the view: seeded from it before they are drawn, writing back on change.
+
+Every widget has a label and a help text that says what the value means; Streamlit drops widget state when the page
+changes, the view does not.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from lens.ui.view import ViewState
+
+
+def bind(view: ViewState, name: str, value: Any = None) -> dict[str, Any]:
+    """The ``key``, ``on_change`` and ``args`` that tie a widget to field ``name``; seeds it with the view's value.
+
+    Pass ``value`` when the widget holds another form of it than the view does.
+    """
+    key = f"view:{name}"
+    value = view[name] if value is None else value
+    if view.arrived or key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value  # not at every run: that would wipe out what is being typed
+    return {"key": key, "on_change": _write_back, "args": (view, name, key)}
+
+
+def _write_back(view: ViewState, name: str, key: str) -> None:
+    view.set(**{name: st.session_state[key]})
+
+
+def select(view: ViewState, name: str, options: Sequence[str], label: str, help: str, **rest: Any) -> str:
+    """A drop-down list of ``options``; a value that is not among them becomes the first, with a note."""
+    view.one_of(name, options)
+    return st.selectbox(label, options, help=help, **bind(view, name), **rest)
+
+
+def segmented(view: ViewState, name: str, options: Sequence[str], label: str, help: str, **rest: Any) -> str:
+    """A row of a few ``options``, one of which is always chosen."""
+    view.one_of(name, options)
+    chosen = st.segmented_control(label, options, help=help, required=True, **bind(view, name), **rest)
+    return chosen or view[name]
+
+
+def slider(view: ViewState, name: str, bounds: tuple[float, float], label: str, help: str, **rest: Any) -> float:
+    """A slider over ``bounds``; when both ends are equal there is nothing to choose and none is drawn."""
+    value = view.within(name, *bounds)
+    if bounds[0] == bounds[1]:
+        return value
+    return st.slider(label, *bounds, help=help, **bind(view, name), **rest)
+
+
+def number(view: ViewState, name: str, bounds: tuple[float, float], label: str, help: str, **rest: Any) -> float:
+    """A number box over ``bounds``."""
+    view.within(name, *bounds)
+    return st.number_input(label, *bounds, help=help, **bind(view, name), **rest)
+
+
+def toggle(view: ViewState, name: str, label: str, help: str, **rest: Any) -> bool:
+    """An on/off switch."""
+    return st.toggle(label, help=help, **bind(view, name), **rest)
+
+
+def text_area(view: ViewState, name: str, longest: int, label: str, help: str, **rest: Any) -> str:
+    """A box for text of at most ``longest`` characters."""
+    return st.text_area(label, max_chars=longest, help=help, **bind(view, name), **rest)
+
+
+def text_line(view: ViewState, name: str, longest: int, label: str, help: str, **rest: Any) -> str:
+    """One line for text of at most ``longest`` characters, spaces at its ends kept."""
+    return st.text_input(label, max_chars=longest, help=help, **bind(view, name), **rest)
+
+
+def tabs(view: ViewState, name: str, labels: Mapping[str, str]) -> tuple[str, Any]:
+    """A row of tabs, ``labels[value]`` for each value of a choice field; returns (open value, its container).
+
+    Only the open tab's body should be run: draw it inside the returned container.
+    """
+    key, by_label = f"view:{name}", {label: value for value, label in labels.items()}
+    label = labels[view.one_of(name, list(labels))]
+    if st.session_state.get(key) != label:
+        st.session_state[key] = label
+
+    def write_back() -> None:
+        view.set(**{name: by_label[st.session_state[key]]})
+
+    containers = st.tabs(list(by_label), key=key, on_change=write_back)
+    return view[name], containers[list(labels).index(view[name])]
+
+
+def fold(view: ViewState, name: str, label: str) -> Any:
+    """A folded section tied to a flag field. Run its body only ``if box.open``: a closed one should cost nothing."""
+    return st.expander(label, **bind(view, name))
+
+
+def head_picker(view: ViewState, n_layers: int, n_heads: int) -> tuple[int, int]:
+    """Two number boxes for the current head; returns (layer, head), both zero-based."""
+    with st.container(horizontal=True, width="content"):
+        layer = number(view, "layer", (0, n_layers - 1), "Layer", "Zero-based layer of the head.", width=130)
+        head = number(view, "head", (0, n_heads - 1), "Head", "Zero-based index within its layer.", width=130)
+    return int(layer), int(head)
+
+
+def button(label: str, help: str, act: Callable[..., None], *args: Any, **rest: Any) -> bool:
+    """A button that calls ``act(*args)`` before the page runs again."""
+    return st.button(label, help=help, on_click=act, args=args, **rest)

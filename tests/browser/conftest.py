@@ -1,0 +1,178 @@
+"""A real server and a real Chromium. Every request that leaves the server is blocked, and fails the test.
+
+Run with ``pytest -m browser``. Chromium is never downloaded: ``LENS_CHROMIUM`` names it, or it is found on PATH.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+expect.set_options(timeout=20_000)
+ROOT = Path(__file__).parents[2]
+QUIET = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--metrics-recording-only",
+    "--no-first-run",
+    "--no-pings",
+)
+BENIGN = "/_stcore/"  # Streamlit asks for these below each page's address and is answered 404
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(item.fspath).is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.browser)
+
+
+@contextmanager
+def streamlit_server(script: Path, env: dict[str, str]) -> Iterator[str]:
+    """``streamlit run script`` on a free port of this machine; yields its address once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    options = ["--server.port", str(port), "--server.headless", "true", "--server.fileWatcherType", "none"]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
+    log = script.parent / ".server.log" if script.parent != ROOT else Path(os.devnull)
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), **env}, stdout=out, stderr=out
+        )
+        try:
+            _wait_for_health(f"http://localhost:{port}/_stcore/health", process)
+            yield f"http://localhost:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait_for_health(url: str, process: subprocess.Popen) -> None:
+    """Unknown paths answer 200 too, so the body is what counts."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"streamlit ended with code {process.returncode} before it answered")
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.read() == b"ok":
+                    return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise RuntimeError(f"no answer 'ok' from {url} within 30 s")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address of the real app."""
+    with streamlit_server(ROOT / "app.py", {}) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory) -> Iterator[Callable[..., str]]:
+    """``serve(home, tokens=...)``: the address of an app with these scripts, alive until the module ends."""
+    with ExitStack() as running:
+
+        def start(home: str, **pages: str) -> str:
+            folder = tmp_path_factory.mktemp("app")
+            (folder / "pages").mkdir()
+            (folder / "app.py").write_text(home, encoding="utf-8")
+            for name, script in (pages or {"method": ""}).items():  # without a page there are no page links
+                (folder / "pages" / f"{name}.py").write_text(script, encoding="utf-8")
+            return running.enter_context(streamlit_server(folder / "app.py", {}))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    path = os.environ.get("LENS_CHROMIUM") or shutil.which("chromium")
+    if not path or not Path(path).exists():
+        raise RuntimeError("The browser tests need Chromium: install the package 'chromium', or set LENS_CHROMIUM.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+class Watched(NamedTuple):
+    """What the browser did besides showing pages: requests to other hosts, errors on the console, dialogs."""
+
+    outside: list[str]
+    errors: list[str]
+    dialogs: list[str]
+
+
+def _watch(context: BrowserContext) -> Watched:
+    seen = Watched([], [], [])
+
+    def route(route):
+        parts = urlsplit(route.request.url)
+        if parts.hostname in ("localhost", "127.0.0.1") or parts.scheme in ("data", "blob"):
+            route.continue_()
+        else:
+            seen.outside.append(route.request.url)
+            route.abort()
+
+    def websocket(ws):
+        if urlsplit(ws.url).hostname in ("localhost", "127.0.0.1"):
+            ws.connect_to_server()
+        else:
+            seen.outside.append(ws.url)
+            ws.close()
+
+    def console(message):
+        if message.type == "error" and BENIGN not in message.location.get("url", ""):
+            seen.errors.append(f"{message.text} at {message.location.get('url', '')}")
+
+    def dialog(dialog):
+        seen.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    context.route("**/*", route)
+    context.route_web_socket("**/*", websocket)
+    context.on("console", console)
+    context.on("dialog", dialog)
+    context.on("weberror", lambda error: seen.errors.append(str(error.error)))
+    return seen
+
+
+@pytest.fixture
+def new_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """``new_page(color_scheme="dark")``: a tab of a new visitor, watched until the test ends."""
+    contexts: list[tuple[BrowserContext, Watched]] = []
+
+    def build(**options) -> Page:
+        context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
+        context.set_default_timeout(30_000)
+        contexts.append((context, _watch(context)))
+        return context.new_page()
+
+    yield build
+    for context, seen in contexts:
+        context.close()
+        assert seen.outside == [], "requests left this machine"
+        assert seen.dialogs == [], "a script of a stranger ran"
+        assert seen.errors == [], "errors on the browser's console"
+
+
+@pytest.fixture
+def page(new_page) -> Page:
+    return new_page()

@@ -1,0 +1,32 @@
+"""Small apps on disk whose pages use the real frame."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+HOME = """
+from lens.ui.frame import frame
+with frame("Home", question="Where do I begin?") as view:
+    pass
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Callable[..., AppTest]:
+    """``app(home_body, pages={"tokens": script})``: an AppTest of a folder with these pages, not yet run."""
+
+    def build(home: str = HOME, **pages: str) -> AppTest:
+        (tmp_path / "pages").mkdir(exist_ok=True)
+        (tmp_path / "app.py").write_text(home, encoding="utf-8")
+        for name, script in pages.items():
+            (tmp_path / "pages" / f"{name}.py").write_text(script, encoding="utf-8")
+        return AppTest.from_file(str(tmp_path / "app.py"), default_timeout=60)
+
+    return build
+
+
+def html(at: AppTest) -> str:
+    """All HTML that the page drew, as one text."""
+    return "\n".join(element.proto.body for element in at.get("html"))

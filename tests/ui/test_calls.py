@@ -1,0 +1,105 @@
+"""``analyse`` and ``sweep`` inside a page: computed once, cancelled without loss, long work only after a click."""
+
+import pytest
+
+from tests.ui import work
+
+ANALYSE = """
+import streamlit as st
+import torch
+from lens.ui.calls import analyse
+from lens.ui.frame import frame
+from tests.ui.work import squares
+with frame("Home", question="?") as view:
+    out = analyse(squares, torch.arange(4.0), scale=SCALE)
+    st.write(f"{type(out).__name__} {type(out.value).__name__} {float(out.mean)}")
+"""
+SWEEP = """
+import streamlit as st
+from lens.ui.calls import sweep
+from lens.ui.frame import frame
+from tests.ui.work import cell
+with frame("Home", question="?") as view:
+    out = sweep(cell, CELLS, scale=SCALE, estimate=ESTIMATE)
+    st.write(f"done {sorted(out.done)} missing {out.missing}")
+"""
+
+
+@pytest.fixture(autouse=True)
+def calls():
+    work.CALLS.clear()
+    return work.CALLS
+
+
+def page(script: str, **values) -> str:
+    for name, value in values.items():
+        script = script.replace(name, repr(value))
+    return script
+
+
+def words(at) -> str:
+    return " | ".join(element.value for element in at.markdown)
+
+
+def test_a_result_is_computed_once_for_all_visitors(app, calls):
+    script = page(ANALYSE, SCALE=3.25)
+    first, second = app(script).run(), app(script).run()
+    assert not first.exception
+    assert words(first) == words(second) == "Squares ndarray 11.375"
+    assert len(calls) == 1
+
+
+def test_a_cancelled_analysis_says_so_and_starts_again_on_a_click(app, calls):
+    import torch
+
+    from lens.ui.calls import call_key
+
+    at = app(page(ANALYSE, SCALE=4.5))
+    at.session_state["lens:cancelled"] = {call_key(work.squares, (torch.arange(4.0),), {"scale": 4.5})}
+    at.run()
+    assert "Cancelled" in words(at)
+    assert calls == []
+    at.button(key=next(b.key for b in at.button if b.label == "Compute")).click().run()
+    assert words(at) == "Squares ndarray 15.75"
+    assert len(calls) == 1
+
+
+def test_a_sweep_computes_only_what_is_missing(app, calls):
+    app(page(SWEEP, CELLS=[1, 2], SCALE=5.5, ESTIMATE=0.0)).run()
+    at = app(page(SWEEP, CELLS=[1, 2, 3], SCALE=5.5, ESTIMATE=0.0)).run()
+    assert words(at) == "done [1, 2, 3] missing ()"
+    assert [call[1] for call in calls] == [1, 2, 3]
+
+
+def test_long_work_waits_for_a_click_and_shows_what_there_is(app, calls):
+    app(page(SWEEP, CELLS=[1], SCALE=6.5, ESTIMATE=0.0)).run()
+    at = app(page(SWEEP, CELLS=[1, 2], SCALE=6.5, ESTIMATE=900.0)).run()
+    assert "done [1] missing (2,)" in words(at)
+    start = next(button for button in at.button if button.label == "Compute, about 450 s")
+    start.click().run()
+    assert words(at) == "done [1, 2] missing ()"
+
+
+def test_progress_is_handed_to_the_analysis(app):
+    at = app("""
+import streamlit as st
+from lens.ui.calls import analyse
+from lens.ui.frame import frame
+from tests.ui.work import with_progress
+with frame("Home", question="?") as view:
+    st.write(f"{analyse(with_progress, 5, progress=True)} steps")
+""").run()
+    assert words(at) == "5 steps"
+
+
+def test_an_unexpected_error_is_a_sentence_and_a_report(app):
+    at = app("""
+from lens.ui.calls import analyse
+from lens.ui.frame import frame
+from tests.ui.work import failing
+with frame("Home", question="?") as view:
+    analyse(failing, 7)
+""").run()
+    assert not at.exception
+    assert "unexpected RuntimeError" in at.error[0].value
+    assert "broken at 7" in at.code[0].value

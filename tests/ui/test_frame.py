@@ -1,0 +1,203 @@
+"""The frame around real pages: address, notes, errors, switching pages. Each test is one visitor."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT
+from tests.ui.conftest import html
+
+TOKENS = """
+import streamlit as st
+from lens.ui.fields import choice, integer
+from lens.ui.frame import frame
+from lens.ui.widgets import number, select, toggle
+OPTIONS = [choice("by", "id", ("id", "text")), integer("top", 5, 1, 50)]
+with frame("Tokens", question="<i>?</i>", options=OPTIONS) as view:
+    number(view, "layer", (0, 40), "Layer", "help")
+    select(view, "by", ("id", "text"), "By", "help")
+    st.write(f"layer {view.layer} by {view.by} top {view['top']}")
+"""
+ATTENTION = """
+import streamlit as st
+from lens.ui.frame import frame
+with frame("Attention", question="?") as view:
+    st.write(f"layer {view.layer} prompt {view.prompt}")
+"""
+OPEN = """
+import streamlit as st
+from lens.ui.frame import frame
+from lens.ui.models import open_model, read_prompt
+with frame("Home", question="?") as view:
+    model = open_model(view)
+    prompt = read_prompt(view, model)
+    st.write(f"{model.name}: {len(prompt.labels)} tokens, layer {view.layer}, pins {view.pins}")
+"""
+
+
+def words(at) -> str:
+    return " | ".join(element.value for element in at.markdown)
+
+
+def test_the_default_page_opens_the_default_model(app):
+    at = app(OPEN).run()
+    assert not at.exception
+    assert not at.error
+    assert words(at).startswith(f"{DEFAULT_MODEL}: ")
+    assert at.query_params == {}
+    assert f"<b>{DEFAULT_MODEL}</b>" in html(at)
+
+
+def test_bad_values_become_defaults_with_notes(app):
+    at = app(OPEN)
+    at.query_params.update({"layer": "99", "pins": "0.1,98.1", "bos": "maybe", "seed": "x", "utm_source": "mail"})
+    at.run()
+    assert not at.exception
+    shown = html(at)
+    for sentence in (
+        "Layer 99 does not exist in this model (30 layers): showing layer 0.",
+        "This model has no head 98.1 (30 layers of 9 heads): unpinned.",
+        "Bos must be one of auto, on, off, not &#x27;maybe&#x27;",
+        "Seed must be a whole number",
+    ):
+        assert sentence in shown
+    assert "layer 0, pins ((0, 1),)" in words(at)
+    assert at.query_params == {"pins": "0.1"}
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "/etc", "../..", "./lens", "weights.gguf", "local:mine", "lens/ui"])
+def test_unknown_models_and_paths_are_refused(app, name):
+    at = app(OPEN)
+    at.query_params["model"] = name
+    at.run()
+    assert not at.exception
+    assert not at.error
+    assert f"showing {DEFAULT_MODEL}" in html(at) or f"showing model &#x27;{DEFAULT_MODEL}" in html(at)
+    assert words(at).startswith(DEFAULT_MODEL)
+
+
+def test_a_model_that_is_not_here_is_offered_never_fetched(app):
+    at = app(OPEN)
+    at.query_params["model"] = "nobody/no-such-model"
+    at.run()
+    assert "is not on this machine" in words(at)
+    assert [button.label for button in at.button if "Download" in button.label] == ["Download nobody/no-such-model"]
+    assert at.query_params["model"] == "nobody/no-such-model"
+
+
+def test_hosted_offers_listed_models_only(app, monkeypatch):
+    monkeypatch.setenv("LENS_HOSTED", "1")
+    at = app(OPEN)
+    at.query_params["model"] = "nobody/no-such-model"
+    at.run()
+    assert "is not one of the models offered here" in html(at)
+
+
+def test_an_empty_prompt_is_a_sentence_and_keeps_its_address(app):
+    at = app(OPEN)
+    at.query_params["prompt"] = ""
+    at.run()
+    assert not at.exception
+    assert "The prompt is empty" in at.info[0].value
+    assert at.query_params == {"prompt": ""}
+
+
+def test_widgets_write_the_view_and_the_address(app):
+    at = app(TOKENS).run()
+    at.number_input(key="view:layer").set_value(7).run()
+    at.selectbox(key="view:by").set_value("text").run()
+    assert words(at) == "layer 7 by text top 5"
+    assert at.query_params == {"layer": "7", "by": "text"}
+    at.number_input(key="view:layer").set_value(0).run()
+    assert at.query_params == {"by": "text"}
+
+
+def test_switching_pages_keeps_the_state(app):
+    at = app(tokens=TOKENS, attention=ATTENTION)
+    at.query_params.update({"layer": "3", "prompt": "hello"})
+    at.run()
+    at.switch_page("pages/tokens.py").run()
+    assert words(at) == "layer 3 by id top 5"
+    at.selectbox(key="view:by").set_value("text").run()
+    at.switch_page("pages/attention.py").run()
+    assert words(at) == "layer 3 prompt hello"
+    at.switch_page("pages/tokens.py").run()
+    assert words(at) == "layer 3 by text top 5"
+
+
+def test_the_menu_lists_the_pages_that_exist(app):
+    at = app(tokens=TOKENS).run()
+    links = [link.proto.label for link in at.get("page_link")]
+    assert links == ["Home", "Tokens"]
+
+
+def test_a_question_is_escaped(app):
+    at = app(TOKENS).run()
+    assert "&lt;i&gt;?&lt;/i&gt;" in html(at)
+
+
+def test_an_error_of_lens_is_one_sentence(app):
+    at = app("""
+from lens.ui.frame import frame
+with frame("Home", question="?") as view:
+    view.set(layer=-5)
+""").run()
+    assert not at.exception
+    assert [error.value for error in at.error] == ["layer -5 is outside 0 to 9999"]
+    assert len(at.expander) == 0
+
+
+@pytest.mark.parametrize(("hosted", "reports"), [("0", 1), ("1", 0)])
+def test_an_error_of_the_page_is_a_report_at_home_only(app, monkeypatch, hosted, reports):
+    monkeypatch.setenv("LENS_HOSTED", hosted)
+    at = app("""
+from lens.ui.frame import frame
+with frame("Home", question="?") as view:
+    {}["secret"]
+""").run()
+    assert not at.exception
+    assert "unexpected KeyError" in at.error[0].value
+    assert len(at.expander) == reports
+
+
+def test_stop_inside_a_page_still_writes_the_address(app):
+    at = app("""
+import streamlit as st
+from lens.ui.frame import frame
+with frame("Home", question="?") as view:
+    view.set(layer=4)
+    st.stop()
+""").run()
+    assert at.query_params == {"layer": "4"}
+
+
+def test_pins_are_typed_removed_and_checked(app):
+    at = app(OPEN).run()
+    pins = at.multiselect(key="view:pins")
+    pins.set_value(["3.1", "4.2"]).run()
+    assert "layer 4, pins ((3, 1), (4, 2))" in words(at)
+    at.multiselect(key="view:pins").set_value(["3.1", "nonsense"]).run()
+    assert "pins ((3, 1),)" in words(at)
+    assert "left out &#x27;nonsense&#x27;" in html(at)
+
+
+def test_options_that_collide_are_refused(app):
+    at = app("""
+from lens.ui.fields import integer
+from lens.ui.frame import frame
+with frame("Home", question="?", options=[integer("layer", 0)]) as view:
+    pass
+""").run()
+    assert "declares layer, layer, which the view has already" in at.exception[0].value
+
+
+def test_the_default_prompt_fits_every_limit():
+    from lens.ui.limits import HOSTED
+
+    assert len(DEFAULT_PROMPT) < HOSTED.prompt_chars
+
+
+def test_the_frame_imports_no_torch():
+    code = "import sys, lens.ui.frame, lens.ui.parts, lens.ui.export, lens.ui.calls; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

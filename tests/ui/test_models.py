@@ -1,0 +1,75 @@
+"""Models in the app: loaded once however many ask, local ones by hand only."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from lens.ui.fields import DEFAULT_MODEL
+from lens.ui.models import _holder
+from tests.ui.conftest import html
+from tests.ui.test_frame import OPEN, words
+
+IDENTITY = OPEN.replace("st.write(", 'st.write(f"object {id(model)}")\n    st.write(')
+
+
+def test_eight_sessions_load_one_model(app):
+    _holder.clear()
+    visitors: list[AppTest] = [app(IDENTITY) for _ in range(8)]
+    threads = [threading.Thread(target=visitor.run) for visitor in visitors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert [visitor.exception.len for visitor in visitors] == [0] * 8
+    assert len({visitor.markdown[0].value for visitor in visitors}) == 1
+
+
+def type_model(at: AppTest, text: str) -> None:
+    """What a hand types into the box: AppTest only chooses, so the text becomes a choice first."""
+    box = at.selectbox(key="view:model")
+    box.options.append(text)
+    box.set_value(text).run()
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_gpt2) -> Path:
+    from tests.helpers import byte_tokenizer, hf_gpt2
+
+    torch.manual_seed(0)
+    tokenizer = byte_tokenizer()
+    model = hf_gpt2(vocab_size=len(tokenizer), n_positions=128)
+    model.save_pretrained(tmp_path / "mine")
+    tokenizer.save_pretrained(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def test_a_local_folder_opens_by_hand_and_its_path_stays_out_of_the_address(app, folder):
+    at = app(OPEN).run()
+    type_model(at, str(folder))
+    assert not at.exception
+    assert not at.error
+    assert at.query_params == {"model": "local:mine"}
+    assert str(folder) not in html(at).replace(f"<b>{folder}", "")
+    assert "tokens" in words(at)
+
+
+def test_a_hosted_app_opens_no_path_typed_by_hand(app, folder, monkeypatch):
+    monkeypatch.setenv("LENS_HOSTED", "1")
+    at = app(OPEN).run()
+    type_model(at, str(folder))
+    assert not at.exception
+    assert words(at).startswith(DEFAULT_MODEL)
+    assert "never by a path" in html(at)
+
+
+def test_a_file_that_is_no_model_is_one_sentence(app, tmp_path):
+    path = tmp_path / "notes.gguf"
+    path.write_text("not a model")
+    at = app(OPEN).run()
+    type_model(at, str(path))
+    assert not at.exception
+    assert len(at.error) == 1
+    assert len(at.expander) == 0, at.error[0].value

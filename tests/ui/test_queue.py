@@ -1,0 +1,192 @@
+"""The line for heavy work: order, restarts, errors, cancelling."""
+
+import threading
+import time
+
+import pytest
+
+from lens.ui import queue as queue_module
+from lens.ui.queue import Cancelled, Queue
+
+
+class Page(threading.Thread):
+    """A page run that waits for one job."""
+
+    def __init__(self, queue, key, work):
+        super().__init__(daemon=True)
+        self.job = queue.submit(key, work)
+        self.leave = threading.Event()
+        self.start()
+        deadline = time.monotonic() + 5
+        while not self.job.watched and not self.job.over.is_set() and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def run(self):
+        with self.job.watch():
+            while not self.job.over.wait(0.005) and not self.leave.is_set():
+                pass
+
+
+@pytest.fixture
+def gate():
+    """Work that runs until it is let go, so that a test decides what waits behind it."""
+    return threading.Event()
+
+
+def hold(gate):
+    def work(job):
+        while not gate.wait(0.005):
+            job.report(0.5, "holding")
+        return "held"
+
+    return work
+
+
+def test_first_come_first_served_one_at_a_time(gate):
+    queue, order, inside = Queue("t"), [], []
+
+    def work(number):
+        def run(job):
+            inside.append(number)
+            assert inside == [number], "two jobs at once"
+            time.sleep(0.002)
+            inside.remove(number)
+            order.append(number)
+            return number
+
+        return run
+
+    pages = [Page(queue, "hold", hold(gate))] + [Page(queue, str(n), work(n)) for n in range(8)]
+    assert [queue.ahead(page.job) for page in pages] == list(range(9))
+    gate.set()
+    assert all(page.job.over.wait(5) for page in pages)
+    assert order == list(range(8))
+    assert [page.job.result for page in pages] == ["held", *range(8)]
+
+
+def test_eight_pages_that_ask_for_the_same_share_one_run(gate):
+    queue, runs = Queue("t"), []
+
+    def work(job):
+        runs.append(1)
+        return "once"
+
+    first = Page(queue, "hold", hold(gate))
+    pages = [Page(queue, "same", work) for _ in range(8)]
+    gate.set()
+    assert first.job.over.wait(5)
+    assert all(page.job.over.wait(5) and page.job.result == "once" for page in pages)
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(1), KeyboardInterrupt()])
+def test_an_error_reaches_the_page_and_the_line_goes_on(error):
+    queue = Queue("t")
+
+    def fail(job):
+        raise error
+
+    failed = Page(queue, "fail", fail)
+    assert failed.job.over.wait(5)
+    assert failed.job.error is error
+    after = Page(queue, "after", lambda job: "fine")
+    assert after.job.over.wait(5)
+    assert after.job.result == "fine"
+
+
+def test_a_page_that_restarts_finds_its_work_where_it_was(gate):
+    queue = Queue("t")
+    first = Page(queue, "work", hold(gate))
+    first.leave.set()
+    first.join(5)
+    second = Page(queue, "work", hold(gate))
+    assert second.job is first.job
+    gate.set()
+    assert second.job.over.wait(5)
+    assert second.job.result == "held"
+
+
+def test_work_that_nobody_waits_for_is_given_up(gate, monkeypatch):
+    monkeypatch.setattr(queue_module, "GRACE", 0.05)
+    queue = Queue("t")
+    gone = Page(queue, "gone", hold(gate))
+    behind = Page(queue, "behind", lambda job: "ran")
+    gone.leave.set()
+    assert behind.job.over.wait(5)
+    assert behind.job.result == "ran"
+    assert gone.job.cancelled
+    assert not gate.is_set()
+
+
+def test_cancel_stops_at_once_and_the_next_one_runs(gate):
+    queue = Queue("t")
+    page = Page(queue, "work", hold(gate))
+    behind = Page(queue, "behind", lambda job: "ran")
+    page.job.cancel()
+    page.leave.set()
+    start = time.monotonic()
+    assert behind.job.over.wait(5)
+    assert time.monotonic() - start < queue_module.GRACE / 2
+    assert page.job.cancelled
+    assert page.job.result is None
+
+
+def test_cancel_before_its_turn_means_it_never_runs(gate):
+    queue, ran = Queue("t"), []
+    first = Page(queue, "hold", hold(gate))
+    waiting = Page(queue, "waiting", lambda job: ran.append(1))
+    last = Page(queue, "last", lambda job: "ran")
+    waiting.job.cancel()
+    waiting.leave.set()
+    waiting.join(5)
+    gate.set()
+    assert first.job.over.wait(5)
+    assert last.job.over.wait(5)
+    assert waiting.job.over.wait(5)
+    assert waiting.job.cancelled
+    assert ran == []
+
+
+def test_cancelling_does_not_take_the_work_from_another_visitor(gate):
+    queue = Queue("t")
+    mine, theirs = Page(queue, "same", hold(gate)), Page(queue, "same", hold(gate))
+    mine.job.cancel()
+    mine.leave.set()
+    mine.join(5)
+    time.sleep(0.05)
+    assert not theirs.job.cancelled
+    gate.set()
+    assert theirs.job.over.wait(5)
+    assert theirs.job.result == "held"
+
+
+def test_a_dying_page_run_leaves_its_watch():
+    queue, gate = Queue("t"), threading.Event()
+    job = queue.submit("work", hold(gate))
+
+    class Dying(BaseException):
+        pass
+
+    def page_run():
+        with job.watch():
+            assert job.watched
+            raise Dying
+
+    with pytest.raises(Dying):
+        page_run()
+    assert not job.watched
+    gate.set()
+
+
+def test_report_raises_cancelled_only_when_nobody_waits(gate):
+    queue = Queue("t")
+    page = Page(queue, "work", hold(gate))
+    page.job.report(0.25, "a quarter")
+    page.job.cancel()
+    page.job.report(7.0)
+    assert page.job.fraction == 1.0
+    page.leave.set()
+    page.join(5)
+    time.sleep(0.01)
+    with pytest.raises(Cancelled):
+        page.job.report(0.5)
