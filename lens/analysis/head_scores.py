@@ -1,19 +1,31 @@
 """Scores of all heads on repeated random tokens, against a paired control, in one pass that keeps no pattern."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.pattern_scores import PatternScores, scores_from_pattern, uniform_scores
-from lens.analysis.random_tokens import RepeatedTokens
+from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
 from lens.analysis.streaming import Progress, silent, stream_patterns
 from lens.analysis.text_scores import text_scores
+from lens.hooked import HookedTransformer
 from lens.model import Transformer
 from lens.tokens import TokenBatch
 
 CONTROL = "the same queries and keys on the paired control, where other tokens follow the first copy"
 OLSSON = "Source: Olsson et al. 2022."
+
+
+class RepeatScores(NamedTuple):
+    """Pattern scores of every repeated sequence and of its control, each [sequence, layer, head]."""
+
+    repeated: PatternScores
+    control: PatternScores
 
 
 def repeat_kinds(n: int, bos: int) -> list[Kind]:
@@ -81,25 +93,54 @@ def head_scores(
     ``text``: natural texts, which add "previous_on_text" (their unit is the text). Definitions and units are in each
     score's ``kind``. ``progress`` may raise to cancel.
     """
-    both = torch.cat([repeated.tokens, repeated.control])
     share = 1.0 if text is None else 0.7
-    found = stream_repeat_scores(model, both, repeated.n, repeated.bos, lambda f, stage: progress(share * f, stage))
-    uniform = uniform_scores(repeated.n, repeated.bos)
+    found = repeat_scores(model, repeated, lambda f, stage: progress(share * f, stage))
+    on_repeats = summarise_scores(found, repeated)
+    if text is None:
+        return on_repeats
+    on_text = text_scores(model, text.tokens, text.mask, lambda f, stage: progress(share + (1 - share) * f, stage))
+    scores = {"previous_on_text": on_text.scores["previous"]} if "previous" in on_text.scores else {}
+    missing = {"previous_on_text": on_text.missing["previous"]} if "previous" in on_text.missing else {}
+    return replace(on_repeats, scores={**on_repeats.scores, **scores}, missing=missing)
+
+
+def repeat_scores(model: Transformer, repeated: RepeatedTokens, progress: Progress = silent) -> RepeatScores:
+    """What :func:`summarise_scores` summarises; sequences are independent, so they can be read in parts."""
+    both = torch.cat([repeated.tokens, repeated.control])
+    found = stream_repeat_scores(model, both, repeated.n, repeated.bos, progress)
     n_seqs = len(repeated.tokens)
-    kinds = repeat_kinds(repeated.n, repeated.bos)
-    scores, missing = {}, {}
-    for kind in kinds:
-        values, control = getattr(found, kind.name).split(n_seqs)
-        null = found.previous_null[:n_seqs] if kind.name == "previous" else control
+    return RepeatScores(
+        PatternScores(*(one[:n_seqs] for one in found)), PatternScores(*(one[n_seqs:] for one in found))
+    )
+
+
+def repeat_scores_of(
+    rows: tuple[int, int], model: HookedTransformer, n: int, seed: int, prepend_bos: bool
+) -> RepeatScores:
+    """:func:`repeat_scores` of sequences ``rows`` = (first, last + 1) of ``repeated_tokens`` with these settings."""
+    start, stop = rows
+    up_to = repeated_tokens(model, n, stop, seed, prepend_bos)
+    return repeat_scores(model, up_to._replace(tokens=up_to.tokens[start:], control=up_to.control[start:]))
+
+
+def join_scores(parts: Sequence[RepeatScores]) -> RepeatScores:
+    """Consecutive parts as one."""
+    sides = zip(*parts, strict=True)
+    return RepeatScores(*(PatternScores(*map(torch.cat, zip(*side, strict=True))) for side in sides))
+
+
+def summarise_scores(found: RepeatScores, repeated: RepeatedTokens) -> HeadScores:
+    """Means over sequences with intervals, nulls and thresholds; ``repeated`` are the sequences that were read."""
+    uniform = uniform_scores(repeated.n, repeated.bos)
+    n_seqs, scores = len(repeated.tokens), {}
+    for kind in repeat_kinds(repeated.n, repeated.bos):
+        values, control = (getattr(side, kind.name) for side in found)
+        null = found.repeated.previous_null if kind.name == "previous" else control
         n_queries = n_seqs * _queries_per_sequence(kind.name, repeated)
         samples = Samples(values, null, float(getattr(uniform, kind.name)), n_queries)
         scores[kind.name] = head_score(kind, samples, "sequences", repeated.seed)
-    if text is not None:
-        on_text = text_scores(model, text.tokens, text.mask, lambda f, stage: progress(share + (1 - share) * f, stage))
-        scores |= {"previous_on_text": on_text.scores["previous"]} if "previous" in on_text.scores else {}
-        missing |= {"previous_on_text": on_text.missing["previous"]} if "previous" in on_text.missing else {}
     source = f"{n_seqs} sequences of {repeated.n} random tokens, twice; {repeated.description}; seed {repeated.seed}"
-    return HeadScores(scores, missing, source, repeated.seed)
+    return HeadScores(scores, {}, source, repeated.seed)
 
 
 def _queries_per_sequence(name: str, repeated: RepeatedTokens) -> int:

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.loss import next_token_stats
-from lens.analysis.random_tokens import RepeatedTokens
+from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.stats import Estimate, estimate
 from lens.analysis.streaming import Progress, silent
+from lens.hooked import HookedTransformer
 from lens.model import Transformer
 
 DEFINITION = (
@@ -36,29 +37,56 @@ class InductionLoss(NamedTuple):
     definition: str
 
 
+class RepeatLosses(NamedTuple):
+    """Loss on each repeated sequence and on its control, nats. Entry t is about the token at position t + 1."""
+
+    repeated: Float[Tensor, "sequence predicted"]
+    control: Float[Tensor, "sequence predicted"]
+
+
 def loss_by_position(model: Transformer, repeated: RepeatedTokens, progress: Progress = silent) -> InductionLoss:
     """Loss at every position of the repeated sequences and of their control, with intervals over sequences.
 
     Reference lines: ``ln_set`` and ``ln_n``. A model that copies perfectly has a second-copy loss of 0.
     """
-    n, bos, n_seqs = repeated.n, repeated.bos, len(repeated.tokens)
+    losses = repeat_losses(model, repeated, progress)
+    return summarise_repeats(losses, repeated.n, repeated.bos, repeated.seed, repeated.set_size)
+
+
+def repeat_losses(model: Transformer, repeated: RepeatedTokens, progress: Progress = silent) -> RepeatLosses:
+    """What :func:`summarise_repeats` summarises; sequences are independent, so they can be read in parts."""
     both = torch.cat([repeated.tokens, repeated.control])
     stats = next_token_stats(model, both, top_k=1, progress=progress)
-    loss, control = stats.loss[:, :-1].split(n_seqs)
+    return RepeatLosses(*stats.loss[:, :-1].split(len(repeated.tokens)))
+
+
+def repeat_losses_of(
+    rows: tuple[int, int], model: HookedTransformer, n: int, seed: int, prepend_bos: bool
+) -> RepeatLosses:
+    """:func:`repeat_losses` of sequences ``rows`` = (first, last + 1) of ``repeated_tokens`` with these settings."""
+    start, stop = rows
+    all_of_them = repeated_tokens(model, n, stop, seed, prepend_bos)
+    part = {"tokens": all_of_them.tokens[start:], "control": all_of_them.control[start:]}
+    return repeat_losses(model, all_of_them._replace(**part))
+
+
+def summarise_repeats(losses: RepeatLosses, n: int, bos: int, seed: int, set_size: int) -> InductionLoss:
+    """Means with intervals over sequences, by position and by copy; the numbers are those of ``RepeatedTokens``."""
+    loss, control = losses
     first = loss[:, bos : bos + n - 1].mean(1)  # the prediction at position p is about p + 1
     start = bos + n
     second = loss[:, start : start + n - 1].mean(1)
     return InductionLoss(
         positions=list(range(1, bos + 2 * n)),
-        repeated=estimate(loss, seed=repeated.seed),
-        control=estimate(control, seed=repeated.seed),
+        repeated=estimate(loss, seed=seed),
+        control=estimate(control, seed=seed),
         first_copy=first,
         second_copy=second,
         control_second=control[:, start : start + n - 1].mean(1),
-        first=estimate(first, seed=repeated.seed),
-        second=estimate(second, seed=repeated.seed),
-        saving=estimate(first - second, seed=repeated.seed),
-        ln_set=log(repeated.set_size),
+        first=estimate(first, seed=seed),
+        second=estimate(second, seed=seed),
+        saving=estimate(first - second, seed=seed),
+        ln_set=log(set_size),
         ln_n=log(n),
         definition=DEFINITION,
     )

@@ -1,6 +1,6 @@
 """What the model expected at every position of a text, and how wrong it was."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -8,9 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.analysis.streaming import Progress, batches, silent
+from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
 
 BYTES = 32_000_000  # of logits held at once
+LAYERS = 0.8  # of the progress of a batch; the rest is the unembedding
 
 LOSS = "Surprise at the actual next token: −ln of the probability the model gave it, nats; 0 is certainty."
 RANK = "How many tokens of the vocabulary scored strictly higher than the actual next one; 0 is the top."
@@ -42,6 +44,21 @@ class LossSummary(NamedTuple):
     n: int  # predicted tokens
 
 
+class TextStats(NamedTuple):
+    """Every prediction of one text and their summary."""
+
+    stats: NextToken
+    summary: LossSummary
+
+
+def text_stats(
+    model: Transformer, tokens: Int[Tensor, "1 pos"], top_k: int = 5, progress: Progress = silent
+) -> TextStats:
+    """:func:`next_token_stats` of a text of at least two tokens, with its :func:`summarise`."""
+    stats = next_token_stats(model, tokens, top_k=top_k, progress=progress)
+    return TextStats(stats, summarise(stats))
+
+
 @torch.no_grad()
 def next_token_stats(
     model: Transformer,
@@ -67,11 +84,15 @@ def next_token_stats(
     out = _blank(tokens, top_k)
     parts = list(batches(*tokens.shape, model.cfg.n_heads))
     for done, rows in enumerate(parts):
-        progress(done / len(parts), f"texts {rows.start + 1}–{rows.stop} of {len(tokens)}")
-        part_mask = None if mask is None else real[rows]
-        resid = model(tokens[rows], attention_mask=part_mask, stop_at_layer=model.cfg.n_layers)
+
+        def report(share: float, rows: slice = rows, done: int = done) -> None:
+            texts = f"texts {rows.start + 1}–{rows.stop} of {len(tokens)}, " if len(tokens) > 1 else ""
+            progress((done + share) / len(parts), f"{texts}{'layers' if share < LAYERS else 'predictions'}")
+
+        resid = final_stream(model, tokens[rows], None if mask is None else real[rows], lambda x: report(LAYERS * x))
         row, pos = real[rows].nonzero(as_tuple=True)
-        for at in _chunks(len(row), model.cfg.d_vocab, max_bytes):
+        for at in chunks(len(row), model.cfg.d_vocab, max_bytes):
+            report(LAYERS + (1 - LAYERS) * at.start / len(row))
             # One position per row: the unembedding does not care where a position stands.
             logits = model(resid[row[at], pos[at], None], start_at_layer=model.cfg.n_layers)[:, 0].float()
             where = (row[at] + rows.start, pos[at])
@@ -79,6 +100,23 @@ def next_token_stats(
                 field[where] = values
     progress(1.0, "done")
     return NextToken(*(field.cpu() for field in out), scored.cpu())
+
+
+def final_stream(
+    model: Transformer,
+    tokens: Int[Tensor, "batch pos"],
+    mask: Bool[Tensor, "batch pos"] | None = None,
+    report: Callable[[float], None] | None = None,
+) -> Float[Tensor, "batch pos d_model"]:
+    """The residual stream that the final norm reads. ``report(share of layers done)`` may raise to stop."""
+    n_layers = model.cfg.n_layers
+
+    def layer_done(activation: Tensor, hook: HookPoint) -> None:
+        report((hook.layer() + 1) / n_layers)
+
+    names = [f"blocks.{layer}.hook_resid_post" for layer in range(n_layers)]
+    with hooks(model, [] if report is None else [(names, layer_done)], writes=False):
+        return model(tokens, attention_mask=mask, stop_at_layer=n_layers)
 
 
 def summarise(stats: NextToken) -> LossSummary:
@@ -99,7 +137,8 @@ def _blank(tokens: Tensor, top_k: int) -> tuple[Tensor, ...]:
     return number, number.clone(), count, number.clone(), top, top_prob
 
 
-def _chunks(n: int, d_vocab: int, max_bytes: int) -> Iterator[slice]:
+def chunks(n: int, d_vocab: int, max_bytes: int = BYTES) -> Iterator[slice]:
+    """Slices of ``n`` positions whose logits together stay within ``max_bytes``."""
     size = max(1, max_bytes // (4 * d_vocab))
     return (slice(start, start + size) for start in range(0, n, size))
 

@@ -25,6 +25,11 @@ def silent(fraction: float, stage: str) -> None:
     """Progress that nobody watches."""
 
 
+def part(progress: Progress, start: float, share: float) -> Progress:
+    """The progress of one stage that begins at ``start`` and takes ``share`` of the whole, both 0..1."""
+    return lambda fraction, stage: progress(start + share * fraction, stage)
+
+
 def batches(n_rows: int, n_pos: int, n_heads: int) -> Iterator[slice]:
     """Slices of the batch axis, each within the budget of tokens and of bytes of a pattern."""
     rows = max(1, min(TOKENS // n_pos, BYTES // (4 * n_heads * n_pos**2)))

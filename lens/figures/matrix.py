@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.cells import LOG_FLOOR, Marks, log_scale, make_clickable, nats, outline
 from lens.figures.theme import (
     CATEGORICAL,
     LABEL_SIZE,
@@ -21,42 +22,55 @@ from lens.figures.theme import (
     translucent,
 )
 
-LOG_FLOOR = 1e-4
-MAX_CLICKABLE = 80
 ROW_DEFINITION = "Each row is one query: the share of its attention that each earlier token gets; rows sum to 1."
 
 OVERLAY_DEFINITION = "Hue: the head that attends most from that query to that key. Strength: how much it attends."
+OVERLAY_OTHER = "Hue: the head with the largest number. Strength: that number."
 
 
-class Marks(NamedTuple):
-    """Cells to outline, such as the stripe an induction head should fill, and what they are."""
+class Quantity(NamedTuple):
+    """What the numbers of a pattern mean, where they are not plain attention."""
 
-    cells: Sequence[tuple[int, int]]  # (query, key)
-    label: str
+    name: str = "attention, query to key"  # with its unit, at the colour bar
+    definition: str = ROW_DEFINITION
+    of: str = "of its attention"  # after a number in a hover label
+
+
+ATTENTION = Quantity()
 
 
 class View(NamedTuple):
     """How to draw a pattern; none of it changes the numbers in the hover label."""
 
-    log: bool = False  # colour by log10 of the attention, floored at 1e-4
+    log: bool = False  # the log-attention in nats; colours end at ln 1e-4
     hide_first: bool = False  # blank the first key (BOS), which often takes most of the attention
     locked: int | None = None  # query row to outline
     clickable: bool = False  # (query, key) comes back through grid.selected_cell, for at most 80 tokens
     top: float | None = None  # value of the strongest colour; None: the largest one shown
+    numbered: bool = True  # put positions before the labels; False: they are unique already
+    quantity: Quantity = ATTENTION
 
 
 PLAIN = View()
 
 
 def matrix(
-    pattern: np.ndarray, tokens: Sequence[str], *, title: str = "", marks: Marks | None = None, view: View = PLAIN
+    pattern: np.ndarray,
+    tokens: Sequence[str],
+    *,
+    title: str = "",
+    marks: Marks | None = None,
+    view: View = PLAIN,
 ) -> go.Figure:
-    """Attention of one head, ``pattern[query, key]`` in 0..1, labelled with its tokens. Above the diagonal is blank."""
-    shown = causal(pattern, view.hide_first)
-    labels = numbered(_shortened(tokens, len(shown)))
-    definition = ROW_DEFINITION + (_hidden_note(pattern) if view.hide_first else "")
-    figure = go.Figure(layout=_layout(title, definition, labels))
-    hover = "query %{y} → key %{x}<br><b>%{customdata:.4f}</b> of its attention<extra></extra>"
+    """Attention of one head, ``pattern[query, key]`` in 0..1, labelled with its tokens. Above the diagonal is blank.
+
+    Any other number ``>= 0`` per query and key can be drawn too, when ``view.quantity`` says what it is.
+    """
+    shown, quantity = causal(pattern, view.hide_first), view.quantity
+    labels = _labels(tokens, len(shown), view)
+    note = _hidden_note(pattern) if view.hide_first and quantity == ATTENTION else ""
+    figure = go.Figure(layout=_layout(title, quantity.definition + note, labels))
+    hover = f"query %{{y}} → key %{{x}}<br><b>%{{z:.4f}}</b> {escape(quantity.of)}<extra></extra>"
     largest = view.top or float(np.nanmax(shown, initial=0)) or 1.0
     heatmap = {
         "x": labels,
@@ -64,16 +78,17 @@ def matrix(
         "z": shown,
         "zmin": 0,
         "zmax": largest,
-        "colorbar": colour_bar("attention, query to key"),
+        "colorbar": colour_bar(escape(quantity.name)),
     }
     if view.log:
-        heatmap |= {"z": np.log10(np.maximum(shown, LOG_FLOOR)), "customdata": shown} | _log_scale(largest)
-    else:
-        hover = hover.replace("customdata", "z")
+        heatmap |= {"z": np.log(np.maximum(shown, LOG_FLOOR)), "customdata": nats(shown)} | log_scale(largest)
+        hover = "query %{y} → key %{x}<br><b>%{customdata:.2f} nats</b> of log-attention<extra></extra>"
     figure.add_trace(go.Heatmap(heatmap | {"hovertemplate": hover, "hoverongaps": False}))
     if view.clickable:
-        _make_clickable(figure, shown, labels)
-    _outline(figure, marks, view.locked, PIN)
+        cells = np.argwhere(~np.isnan(shown))
+        texts = _cell_texts(shown[tuple(cells.T)], view.log)
+        make_clickable(figure, labels, cells, texts, f" {escape(quantity.of)}")
+    outline(figure, marks, view.locked, labels, PIN)
     return figure
 
 
@@ -95,8 +110,10 @@ def overlay(
             f"{len(names)} names for {len(patterns)} heads; give 1 to {len(CATEGORICAL) - 1} heads, a name each."
         )
     shown = np.stack([causal(pattern, view.hide_first) for pattern in patterns])
-    labels = numbered(_shortened(tokens, shown.shape[-1]))
-    figure = go.Figure(layout=_layout(title, OVERLAY_DEFINITION, labels))
+    labels = _labels(tokens, shown.shape[-1], view)
+    plain = view.quantity == ATTENTION
+    definition = OVERLAY_DEFINITION if plain else f"{view.quantity.definition} {OVERLAY_OTHER}"
+    figure = go.Figure(layout=_layout(title, definition, labels))
     strongest = np.where(np.isnan(shown), -1, shown).argmax(axis=0)
     largest = view.top or float(np.nanmax(shown, initial=0)) or 1.0
     for head, (name, colour) in enumerate(zip(names, CATEGORICAL)):
@@ -113,7 +130,10 @@ def overlay(
         "itemclick": False,
     }
     figure.update_layout(showlegend=True, legend=legend)
-    _outline(figure, marks, view.locked, NEUTRAL)
+    if view.clickable:
+        cells = np.argwhere(~np.isnan(shown[0]))
+        make_clickable(figure, labels, cells, _overlay_texts(shown[:, *cells.T], names))
+    outline(figure, marks, view.locked, labels, NEUTRAL)
     return figure
 
 
@@ -128,15 +148,36 @@ def causal(pattern: np.ndarray, hide_first: bool = False) -> np.ndarray:
     return shown
 
 
+def _cell_texts(values: np.ndarray, log: bool) -> list[str]:
+    numbers = [f"{value:.4f}" for value in values.tolist()]
+    return (
+        [f"{log_value:.2f} nats, {text}" for log_value, text in zip(nats(values).tolist(), numbers)] if log else numbers
+    )
+
+
+def _overlay_texts(values: np.ndarray, names: Sequence[str]) -> list[str]:
+    """``values[head, cell]``: one line per cell, the strongest head in bold."""
+    names, texts = [escape(name) for name in names], []
+    for column, top in zip(values.T.tolist(), values.argmax(0).tolist()):
+        parts = [f"{name} {value:.3f}" for name, value in zip(names, column)]
+        parts[top] = f"<b>{parts[top]}</b>"
+        texts.append(" · ".join(parts))
+    return texts
+
+
 def _hidden_note(pattern: np.ndarray) -> str:
     share = float(np.mean(pattern[1:, 0])) if len(pattern) > 1 else 1.0
     return f" The first key is hidden; it gets {number(100 * share)}% of the attention of the later queries."
 
 
-def _shortened(tokens: Sequence[str], size: int) -> list[str]:
+def _labels(tokens: Sequence[str], size: int, view: View) -> list[str]:
     if len(tokens) != size:
         raise ValueError(f"{len(tokens)} token labels for a pattern of {size} queries; give one label per position.")
-    return [shorten(token) for token in tokens]
+    if view.numbered:
+        return numbered([shorten(token) for token in tokens])
+    if len(set(tokens)) < size:
+        raise ValueError("Labels without positions must differ: equal ones would merge into one category.")
+    return [escape(token) for token in tokens]
 
 
 def _layout(title: str, definition: str, labels: list[str]) -> dict:
@@ -150,7 +191,7 @@ def _layout(title: str, definition: str, labels: list[str]) -> dict:
         "ticks": "",
     }
     common |= {"showgrid": False, "zeroline": False, "automargin": True}
-    side = int(np.clip(16 * len(labels), 320, 680))
+    side = int(np.clip(24 * len(labels), 320, 576))
     size = len(labels)
     layout = base_layout(title, definition, height=side)
     y_axis = common | {"title": {"text": "query", "standoff": 8}, "range": [size - 0.5, -0.5]}
@@ -163,63 +204,6 @@ def _layout(title: str, definition: str, labels: list[str]) -> dict:
         "yaxis": y_axis,
         "dragmode": False,
     }
-
-
-def _log_scale(largest: float) -> dict:
-    floor, top = np.log10(LOG_FLOOR), np.log10(largest)
-    decades = [decade for decade in range(int(floor), 1) if decade <= top + 1e-6]
-    ticks = [f"{10.0**decade:g}" for decade in decades]
-    bar = colour_bar("attention, query to key (log scale)")
-    return {"zmin": floor, "zmax": max(top, floor + 1), "colorbar": bar | {"tickvals": decades, "ticktext": ticks}}
-
-
-def _make_clickable(figure: go.Figure, shown: np.ndarray, labels: list[str]) -> None:
-    if len(shown) > MAX_CLICKABLE:
-        raise ValueError(
-            f"{len(shown)} tokens; at most {MAX_CLICKABLE} can be clickable (one point per cell is drawn)."
-        )
-    queries, keys = np.nonzero(~np.isnan(shown))
-    texts = [
-        f"query {labels[query]} → key {labels[key]}<br><b>{shown[query, key]:.4f}</b> of its attention"
-        for query, key in zip(queries, keys)
-    ]
-    figure.update_traces(hoverinfo="skip", hovertemplate=None)
-    figure.add_trace(
-        go.Scatter(
-            x=[labels[key] for key in keys],
-            y=[labels[query] for query in queries],
-            mode="markers",
-            marker={"opacity": 0, "size": 12},
-            customdata=np.stack([queries, keys], axis=1).astype(np.int32),
-            text=texts,
-            hovertemplate="%{text}<extra></extra>",
-            showlegend=False,
-        )
-    )
-    figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
-
-
-def _outline(figure: go.Figure, marks: Marks | None, locked: int | None, colour: str) -> None:
-    shapes, notes = [], []
-    if marks is not None and len(marks.cells):
-        # One path for all cells: a shape each takes the browser a second for a long stripe.
-        path = " ".join(
-            f"M{key - 0.5},{query - 0.5}H{key + 0.5}V{query + 0.5}H{key - 0.5}Z" for query, key in marks.cells
-        )
-        shapes.append({"type": "path", "path": path, "line": {"color": colour, "width": 1.5}})
-        notes.append(_note(f"□ {escape(marks.label)}", colour, 0.99, 0.99))
-    if locked is not None:
-        box = {"x0": -0.5, "x1": locked + 0.5, "y0": locked - 0.5, "y1": locked + 0.5}
-        shapes.append(dict(type="rect", line={"color": NEUTRAL, "width": 2}, **box))
-        notes.append(
-            {"x": locked + 0.5, "y": locked, "text": f"◂ query {locked}", "showarrow": False, "xanchor": "left"}
-        )
-    figure.update_layout(shapes=shapes, annotations=notes)
-
-
-def _note(text: str, colour: str, x: float, y: float) -> dict:
-    place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "top", "showarrow": False}
-    return place | {"text": text, "font": {"color": colour, "size": LABEL_SIZE + 1}}
 
 
 def _hued(z: np.ndarray, name: str, colour: str, labels: list[str], largest: float) -> go.Heatmap:

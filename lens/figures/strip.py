@@ -14,11 +14,13 @@ STRONGEST = 0.6
 LEVELS = 20
 
 STYLE = (
-    "<style>.lens-strip{font:15px/2.05 'Source Code Pro',ui-monospace,monospace;overflow-wrap:anywhere}"
-    ".lens-strip b{font-weight:400;padding:3px 2px;margin-right:1px;border-radius:4px;white-space:pre-wrap;"
-    "box-shadow:inset 0 -1px 0 #858b9655}"
+    "<style>.lens-strip{font:15px/1.35 'Source Code Pro',ui-monospace,monospace;overflow-wrap:anywhere}"
+    ".lens-strip b{display:inline-block;max-width:100%%;font-weight:400;padding:2px 2px 1px;margin:0 1px 6px 0;"
+    "border-bottom:3px solid transparent;border-radius:4px;white-space:pre-wrap;box-shadow:inset 0 -1px 0 #858b9655}"
     ".lens-strip b.on{outline:2px solid #ff7a1a;outline-offset:-1px;font-weight:700}"
-    ".lens-strip-key{font-size:13px;display:flex;gap:8px;align-items:center;margin-bottom:4px}"
+    ".lens-strip b.hit,.lens-strip-key u{text-decoration:none;border-bottom:3px solid}"
+    ".lens-strip-key{font-size:13px;display:flex;flex-wrap:wrap;gap:8px;align-items:center;margin-bottom:4px}"
+    ".lens-strip-key u{margin-left:16px;padding:0 3px}"
     ".lens-strip-key i{display:inline-block;width:140px;height:10px;border-radius:5px}"
     "%s</style>"
 )
@@ -31,6 +33,8 @@ class Scale(NamedTuple):
     low: float = 0.0
     high: float = 1.0
     signed: bool = False
+    ends: tuple[str, str] | None = None  # words at both ends of the legend where low and high are not for reading
+    mark: str = ""  # what the underline of marked tokens means
 
 
 PLAIN = Scale("value")
@@ -43,22 +47,26 @@ def token_strip(
     scale: Scale = PLAIN,
     hover: Sequence[str] | None = None,
     selected: Collection[int] = (),
+    marked: Collection[int] = (),
 ) -> str:
     """Escaped HTML for ``st.html``: the tokens in reading order, each with its value as colour and hover title.
 
-    ``values`` [pos], NaN = no colour; ``hover`` replaces the hover titles; ``selected`` positions are outlined. Make
-    spaces and line ends visible before: labels are shown as they are.
+    ``values`` [pos], NaN = no colour; ``hover`` replaces the hover titles; ``selected`` positions are outlined,
+    ``marked`` ones underlined (``scale.mark`` says why). Make spaces and line ends visible before: labels are shown as
+    they are.
     """
     _check(tokens, values, hover)
     classes = _classes(values, scale, len(tokens))
     titles = hover if hover is not None else _titles(values, scale, len(tokens))
-    chosen = set(selected)
-    marked = [f"{name} on" if position in chosen else name for position, name in enumerate(classes)]
+    extra = [("on", set(selected)), ("hit", set(marked))]
+    names = [
+        " ".join([name, *(word for word, where in extra if position in where)]) for position, name in enumerate(classes)
+    ]
     parts = [
         f'<b class="{name}" title="{escape(title)}">{escape(token)}</b>'
         if name
         else f'<b title="{escape(title)}">{escape(token)}</b>'
-        for token, name, title in zip(tokens, (name.strip() for name in marked), titles)
+        for token, name, title in zip(tokens, (name.strip() for name in names), titles)
     ]
     label = f"{len(tokens)} tokens" + (f", coloured by {scale.label}" if values is not None else "")
     key = _key(scale) if values is not None else ""
@@ -101,8 +109,9 @@ def _key(scale: Scale) -> str:
     first = translucent(NEGATIVE, STRONGEST) if scale.signed else translucent(POSITIVE, 0)
     middle = f"{translucent(POSITIVE, 0)}," if scale.signed else ""
     gradient = f"linear-gradient(90deg,{first},{middle}{translucent(POSITIVE, STRONGEST)})"
-    low = -scale.high if scale.signed else scale.low
+    low, high = scale.ends or (number(-scale.high if scale.signed else scale.low), number(scale.high))
+    mark = f"<u aria-hidden='true'>a</u><span>{escape(scale.mark)}</span>" if scale.mark else ""
     return (
-        f'<div class="lens-strip-key"><span>{escape(scale.label)}</span><span>{number(low)}</span>'
-        f'<i style="background:{gradient}" aria-hidden="true"></i><span>{number(scale.high)}</span></div>'
+        f'<div class="lens-strip-key"><span>{escape(scale.label)}</span><span>{escape(low)}</span>'
+        f'<i style="background:{gradient}" aria-hidden="true"></i><span>{escape(high)}</span>{mark}</div>'
     )

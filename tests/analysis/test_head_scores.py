@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lens.analysis import streaming
-from lens.analysis.head_scores import head_scores
+from lens.analysis.head_scores import head_scores, join_scores, repeat_scores_of, summarise_scores
 from lens.analysis.pattern_scores import uniform_scores
 from lens.analysis.random_tokens import SamplingSet, repeated_tokens
 from lens.analysis.stats import family_wise_threshold
@@ -77,6 +77,18 @@ def test_batches_change_nothing(grouped, monkeypatch):
     for name in whole.scores:
         torch.testing.assert_close(parts[name].per_sequence, whole[name].per_sequence, atol=1e-6, rtol=0)
     assert whole["induction"].score.low is None
+
+
+def test_sequences_can_be_read_in_parts(grouped):
+    repeated = repeated_tokens(grouped, N, n_seqs=5, seed=3)
+    whole = head_scores(grouped, repeated)
+    parts = [repeat_scores_of(rows, grouped, N, 3, True) for rows in ((0, 2), (2, 4), (4, 5))]
+    again = summarise_scores(join_scores(parts), repeated)
+    assert again.source == whole.source
+    for name, score in whole.scores.items():
+        torch.testing.assert_close(again[name].per_sequence, score.per_sequence, atol=1e-6, rtol=0)
+        torch.testing.assert_close(again[name].null_per_sequence, score.null_per_sequence, atol=1e-6, rtol=0)
+        assert again[name].n_queries == score.n_queries
 
 
 def test_a_text_adds_previous_on_text(grouped, ragged):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lens.analysis.induction_loss import loss_by_position
+from lens.analysis.induction_loss import loss_by_position, repeat_losses, repeat_losses_of
 from lens.analysis.random_tokens import repeated_tokens
 
 N = 7
@@ -50,3 +50,11 @@ def test_smollm2_copies(smollm2):
     assert found.second.high < found.ln_n
     assert found.control_second.mean() > 10
     assert found.saving.low > 0
+
+
+def test_parts_of_the_sequences_are_the_whole(grouped):
+    repeated = repeated_tokens(grouped, N, 5, seed=3)
+    whole = repeat_losses(grouped, repeated)
+    parts = [repeat_losses_of(rows, grouped, N, 3, True) for rows in ((0, 2), (2, 4), (4, 5))]
+    for a, b in zip(whole, map(torch.cat, zip(*parts)), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)

@@ -88,3 +88,19 @@ def test_summary(model, tokens):
         summarise(next_token_stats(model, tokens[:, :1]))
     with pytest.raises(ValueError, match="top_k=98"):
         next_token_stats(model, tokens, top_k=98)
+
+
+def test_progress_goes_through_the_layers_and_can_stop_there(model, tokens):
+    seen = []
+    next_token_stats(model, tokens[:1], max_bytes=4 * model.cfg.d_vocab, progress=lambda x, stage: seen.append(x))
+    assert seen == sorted(seen)
+    assert len(seen) == model.cfg.n_layers + 11 + 1  # layers, one chunk per position, the end
+    assert seen[-1] == 1
+
+    def stop(fraction, stage):
+        if fraction > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next_token_stats(model, tokens, progress=stop)
+    torch.testing.assert_close(next_token_stats(model, tokens), next_token_stats(model, tokens), equal_nan=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lens.figures.grid import selected_cell
-from lens.figures.matrix import LOG_FLOOR, Marks, View, causal, matrix, overlay
+from lens.figures.matrix import LOG_FLOOR, Marks, Quantity, View, causal, matrix, overlay
 
 
 def pattern(size, seed=0):
@@ -35,13 +35,41 @@ def test_equal_tokens_keep_their_own_place_and_are_escaped():
     assert list(heat.x) == ["0: &lt;s&gt;", "1: &lt;s&gt;", "2: &amp;"] == list(heat.y)
 
 
-def test_log_colours_are_floored_and_the_hover_keeps_the_real_value():
+def test_log_colours_are_floored_and_the_hover_keeps_the_real_nats():
     p = np.array([[1, 0], [1e-6, 1 - 1e-6]], np.float32)
     heat = matrix(p, ["a", "b"], view=View(log=True)).data[0]
-    assert heat.z[1, 0] == pytest.approx(np.log10(LOG_FLOOR))
-    assert heat.z[0, 0] == 0
-    assert heat.customdata[1, 0] == p[1, 0]
-    assert "customdata" in heat.hovertemplate
+    assert heat.z[1, 0] == pytest.approx(np.log(LOG_FLOOR)) == heat.zmin
+    assert heat.z[0, 0] == 0 == heat.zmax
+    assert heat.customdata[1, 0] == pytest.approx(np.log(1e-6))
+    assert "customdata:.2f} nats" in heat.hovertemplate
+    assert heat.colorbar.ticktext == ("0", "−2", "−4", "−6", "−8")
+    assert "nats" in heat.colorbar.title.text
+
+
+def test_clickable_log_cells_say_the_share_and_its_logarithm():
+    p = np.array([[1, 0], [0.1, 0.9]], np.float32)
+    points = matrix(p, ["a", "b"], view=View(log=True, clickable=True)).data[1]
+    assert points.text[1] == "-2.30 nats, 0.1000"
+    assert "%{text} of its attention" in points.hovertemplate
+
+
+def test_another_quantity_names_itself_everywhere():
+    length = Quantity("length (units)", "Each row: lengths.", "units moved")
+    figure = matrix(4 * pattern(3), list("abc"), view=View(hide_first=True, quantity=length))
+    assert figure.data[0].colorbar.title.text == "length (units)"
+    assert figure.layout.title.subtitle.text == "Each row: lengths."
+    assert "units moved" in figure.data[0].hovertemplate
+    several = overlay(np.stack([pattern(3)] * 2), list("abc"), ["0.0", "0.1"], view=View(quantity=length))
+    assert several.layout.title.subtitle.text.startswith("Each row: lengths. Hue: the head with the largest")
+
+
+def test_labels_with_their_own_positions_are_kept_and_must_differ():
+    view = View(numbered=False, locked=1)
+    figure = matrix(pattern(3), ["0 <s>", "1–4", "5–8"], view=view)
+    assert list(figure.data[0].x) == ["0 &lt;s&gt;", "1–4", "5–8"]
+    assert figure.layout.annotations[0].text == "◂ query 1–4"
+    with pytest.raises(ValueError, match="must differ"):
+        matrix(pattern(3), ["a", "a", "b"], view=view)
 
 
 def test_marked_cells_are_one_path_around_each_cell():
@@ -75,6 +103,13 @@ def test_overlay_gives_each_cell_to_the_head_that_attends_most():
     np.testing.assert_array_equal(~np.isnan(second.z), causal_cells & ~np.eye(3, dtype=bool))
     assert first.zmax == second.zmax == 1.0
     assert [trace.name for trace in figure.data if trace.type == "scatter"] == ["1.0", "&lt;b&gt;2.3"]
+
+
+def test_a_clickable_overlay_says_every_head_in_its_hover():
+    heads = np.stack([np.eye(3), np.tril(np.ones((3, 3))) / [[1], [2], [3]]]).astype(np.float32)
+    points = overlay(heads, list("abc"), ["1.0", "<b>2.3"], view=View(clickable=True)).data[-1]
+    assert {tuple(pair) for pair in points.customdata} == {(q, k) for q in range(3) for k in range(q + 1)}
+    assert points.text[1] == "1.0 0.000 · <b>&lt;b&gt;2.3 0.500</b>"
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3,), (1, 3, 3)])

@@ -88,3 +88,18 @@ def test_wrong_counts_are_refused():
         token_strip(list("abc"), np.zeros(2))
     with pytest.raises(ValueError, match="1 hover titles for 3 tokens"):
         token_strip(list("abc"), hover=["x"])
+
+
+def test_marked_positions_are_underlined_and_the_legend_says_why():
+    html = token_strip(
+        list("abc"), np.array([0.0, 1, 0]), scale=Scale("x", mark="a <hit>"), marked=[1, 2], selected=[2]
+    )
+    assert classes(html) == ["", f"p{LEVELS} hit", "on hit"]
+    assert "a &lt;hit&gt;" in html
+    assert "a &lt;hit&gt;" not in token_strip(list("ab"), np.zeros(2), scale=Scale("x"))
+
+
+def test_the_legend_can_have_words_at_its_ends():
+    html = token_strip(list("ab"), np.zeros(2), scale=Scale("rank", high=4.7, ends=("0", "<49,151>")))
+    assert "<span>0</span>" in html
+    assert "<span>&lt;49,151&gt;</span>" in html

@@ -21,6 +21,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   strip.setAttribute("role", "listbox");
   strip.setAttribute("aria-orientation", "horizontal");
   describe(chips, data);
+  const frame = strip.closest(".lens-window");
+  if (frame && chips.length) frame.scrollTop = chips[data.chosen].offsetTop - frame.clientHeight / 2;
   if (hadFocus) chips[data.chosen]?.focus();
 
   const move = (from, to) => {

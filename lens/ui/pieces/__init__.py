@@ -1,0 +1,1 @@
+"""What a single page needs beside its script."""

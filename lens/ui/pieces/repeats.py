@@ -1,0 +1,94 @@
+"""Scores of all heads on repeated random tokens, read a few sequences at a time, as Home and Head scores show them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lens.ui.calls import analyse, sweep
+from lens.ui.ending import end_page
+from lens.ui.limits import limits
+from lens.ui.models import prepend_bos
+from lens.ui.store import to_torch
+from lens.ui.view import ViewState
+
+AT_ONCE = 4  # sequences, with their controls: about a second of work, so that the figure fills and Cancel answers
+TOKENS = 2048  # at most, in one part
+SPEED = 5e10  # floating-point operations a second of the layers alone on two slow cores: half of what was measured
+
+
+class Settings(NamedTuple):
+    """Which random sequences: the view's numbers, made to fit the model."""
+
+    n: int
+    seqs: int
+    seed: int
+    bos: bool
+
+
+class Sample(NamedTuple):
+    """Sequences and the scores of all heads on them; arrays are numpy."""
+
+    repeated: Any  # RepeatedTokens
+    scores: Any  # HeadScores
+    settings: Settings  # with the number of sequences that were read
+    wanted: int  # sequences that were asked for: more, after a cancel
+
+
+def settings(view: ViewState, model: Any) -> Settings:
+    """The view's n, sequences, seed and BOS switch; what the model cannot do is moved, with a note."""
+    chosen = prepend_bos(view)
+    if chosen and model.bos.id is None:
+        view.note(f"{model.name} has no BOS: none is put in front")
+    bos = model.bos.id is not None and (model.bos.prepend if chosen is None else chosen)
+    n = view.within("n", *block_bounds(model, bos))
+    return Settings(int(n), int(view.within("seqs", 1, limits().sequences)), view["seed"], bos)
+
+
+def block_bounds(model: Any, bos: bool) -> tuple[int, int]:
+    """Smallest and largest n of [BOS] r₁…r_n r₁…r_n for this model and this visitor."""
+    return 2, max(2, min(limits().block_length, (model.cfg.n_ctx - bos) // 2))
+
+
+def parts(chosen: Settings) -> list[tuple[int, int]]:
+    """(first, last + 1) of the sequences that are read together; more sequences only add parts."""
+    size = max(1, min(AT_ONCE, TOKENS // (2 * chosen.n + 1)))
+    return [(start, min(start + size, chosen.seqs)) for start in range(0, chosen.seqs, size)]
+
+
+def sample(model: Any, chosen: Settings, show: Callable[[np.ndarray, int], None] | None = None) -> Sample:
+    """All scores on the sequences. ``show(induction [layer, head], sequences)`` draws what there is meanwhile.
+
+    After a cancel the sample holds the sequences that are done; without any the page ends.
+    """
+    from lens.analysis.head_scores import join_scores, repeat_scores_of, summarise_scores
+    from lens.analysis.random_tokens import repeated_tokens
+
+    def draw(done: dict) -> None:
+        found = np.concatenate([part.repeated.induction for part in done.values()])
+        show(found.mean(0), len(found))
+
+    repeated = analyse(repeated_tokens, model, chosen.n, chosen.seqs, chosen.seed, chosen.bos)
+    found = sweep(
+        repeat_scores_of,
+        parts(chosen),
+        model,
+        show=None if show is None else draw,
+        estimate=seconds(model, chosen),
+        n=chosen.n,
+        seed=chosen.seed,
+        prepend_bos=chosen.bos,
+    ).done
+    if not found:
+        end_page()
+    rows = [row for part in found for row in range(*part)]
+    repeated = repeated._replace(tokens=repeated.tokens[rows], control=repeated.control[rows])
+    scores = analyse(summarise_scores, join_scores(to_torch(list(found.values()))), to_torch(repeated))
+    return Sample(repeated, scores, chosen._replace(seqs=len(rows)), chosen.seqs)
+
+
+def seconds(model: Any, chosen: Settings) -> float:
+    """Rough time to read all sequences and their controls up to the last pattern: nothing is unembedded."""
+    outside = ("embed.", "pos_embed.", "unembed.")
+    weights = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(outside))
+    return 2 * weights * 2 * chosen.seqs * (2 * chosen.n + 1) / SPEED

@@ -1,0 +1,111 @@
+"""Two texts in one batch: where the pads stand, and the proof that they change nothing."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from lens.analysis.padding import DEFINITION, PaddingCheck, padding_check
+from lens.figures.aligned import Row, aligned
+from lens.tokens import visible
+from lens.ui import parts
+from lens.ui.calls import analyse
+from lens.ui.export import Export, export
+from lens.ui.limits import limits
+from lens.ui.models import prepend_bos, read_prompt
+from lens.ui.view import ViewState
+from lens.ui.widgets import segmented, text_area
+
+NAMES = ("prompt", "second text")
+SIDE_HELP = "Where the shorter text is filled up. Right is usual for reading, left for writing on."
+MISREADING = (
+    "A pad has a token id, and for GPT-2 it is the id of BOS itself: which places are pads is known from the lengths "
+    "of the texts only, never from the id. On the right a pad could not be seen anyway (attention looks back), so a "
+    "test of the mask must pad on the left."
+)
+FORMULA = (
+    r"\max_{t\ \text{real},\ v} \left| \text{logit}^{\text{batch}}_{t,v} - \text{logit}^{\text{alone}}_{t,v} \right|"
+)
+
+
+def show_padding(view: ViewState, model: Any) -> None:
+    """The whole tab."""
+    read_prompt(view, model)
+    text_area(view, "other", limits().prompt_chars, "Second text", "Padded together with the prompt.", height=80)
+    side = segmented(view, "pad", ("right", "left"), "Padding side", SIDE_HELP, format_func=str.capitalize)
+    if not view["other"].strip():
+        st.info("The second text is empty. Type one to pad it together with the prompt.", icon=":material/edit:")
+        return
+    batch = model.tokenize([view["prompt"], view["other"]], prepend_bos(view), side)
+    width, longest = batch.tokens.shape[1], min(limits().prompt_tokens, model.cfg.n_ctx)
+    if width > longest:
+        parts.not_computed(f"the longer text has {width:,} tokens; at most {longest:,} are compared here.")
+        return
+    html = _rows(model, batch)
+    st.html(html)
+    found = analyse(padding_check, model, batch.tokens, batch.mask, progress=True)
+    _numbers(found)
+    parts.notice(notice(found, side))
+    parts.misreading(MISREADING)
+    parts.provenance(view, model)
+    parts.formula(FORMULA, DEFINITION)
+    frame = table(found)
+    payload = {**found._asdict(), "tokens": batch.tokens.tolist(), "mask": batch.mask.tolist()}
+    export(view, Export("padding", html, frame, payload, code(view)))
+
+
+def code(view: ViewState) -> str:
+    """The Python that compares the padded batch with each text alone again."""
+    return (
+        "from lens.analysis.padding import padding_check\n\n"
+        f"texts = [{view['prompt']!r}, {view['other']!r}]\n"
+        f"batch = model.tokenize(texts, prepend_bos={prepend_bos(view)}, padding_side={view['pad']!r})\n"
+        "print(padding_check(model, batch.tokens, batch.mask))"
+    )
+
+
+def notice(found: PaddingCheck, side: str) -> str:
+    """Whether pads were read, in numbers."""
+    if not found.n_pads:
+        return "Both texts have the same number of tokens: there is no pad. Change one of them."
+    at, without = max(found.masked), max(found.unmasked)
+    kind = "which is rounding" if at < 1e-3 * found.spread else "which is more than rounding"
+    contrast = (
+        f"Without the mask the same pads would move a logit by up to {without:.3g}."
+        if side == "left"
+        else f"Without the mask {without:.1g}: on the right, pads come too late to be seen at all. Try the left."
+    )
+    return (
+        f"{found.n_pads} pads receive attention {found.attention:g} from every head and real token, and no logit of a "
+        f"real token moves by more than {at:.1g}, {kind} (the logits spread by {found.spread:.2g}). {contrast} "
+        f"Scored: {' and '.join(map(str, found.scored))} predictions, none of or from a pad."
+    )
+
+
+def table(found: PaddingCheck) -> pd.DataFrame:
+    """One row per text."""
+    columns = {
+        "text": NAMES,
+        "scored tokens": found.scored,
+        "loss in the batch (nats)": found.loss,
+        "loss alone (nats)": found.loss_alone,
+        "largest change of a logit": found.masked,
+        "the same without the mask": found.unmasked,
+    }
+    return pd.DataFrame(columns)
+
+
+def _rows(model: Any, batch: Any) -> str:
+    rows = []
+    for name, ids, mask in zip(NAMES, batch.tokens, batch.mask.tolist()):
+        labels = list(map(visible, model.to_str_tokens(ids)))
+        rows.append(Row(name, labels, [str(int(real)) for real in mask], "mask", mask))
+    return aligned(rows, "Both texts token under token, pads hatched, mask below")
+
+
+def _numbers(found: PaddingCheck) -> None:
+    exact = st.column_config.NumberColumn(format="%.5f")
+    tiny = st.column_config.NumberColumn(format="scientific", help=DEFINITION)
+    kinds = dict.fromkeys(("loss in the batch (nats)", "loss alone (nats)"), exact)
+    kinds |= dict.fromkeys(("largest change of a logit", "the same without the mask"), tiny)
+    st.dataframe(table(found), hide_index=True, column_config=kinds, alt="Losses and changes by padding of both texts")

@@ -1,0 +1,185 @@
+"""The Attention page in a real browser: clicks on rows and heads, CircuitsVis through re-runs, hostile prompts."""
+
+import re
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_frame import go, query, ready
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+TEXT = "red apple green pear red apple green pear"
+# Streamlit's v2 components live in shadow roots: Playwright's own selectors pierce those, querySelector does not.
+NODES = "document.querySelectorAll('body > [id^=lens-circuits]').length"
+
+
+def drawn(page, title):
+    """The chart with this title stands, and nothing is running."""
+    expect(page.locator(".gtitle").first).to_contain_text(title)
+    ready(page)
+
+
+def circuits(page):
+    """The one CircuitsVis view of the page, drawn."""
+    view = page.locator(".lens-circuits")
+    expect(view).to_have_count(1)
+    expect(view.locator("canvas, img, svg").first).to_be_visible()
+    return view
+
+
+def chip(page, position):
+    return page.locator(".lens-chips .lens-strip b").nth(position)
+
+
+def cell(page, row, column, size):
+    """The middle of a cell of the matrix, relative to its plot."""
+    box = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
+    return box["x"] + (column + 0.5) * box["width"] / size, box["y"] + (row + 0.5) * box["height"] / size
+
+
+def test_a_click_on_a_row_locks_its_query_and_a_second_one_unlocks_it(server, page):
+    page.goto(f"{server}/attention?prompt={quote(TEXT)}")
+    drawn(page, "Head 0.0")
+    size = page.locator(".lens-chips b").count()
+    page.mouse.click(*cell(page, 6, 2, size))
+    page.wait_for_url("**query=6*")
+    expect(chip(page, 6)).to_have_class(re.compile(r"\bon\b"))
+    expect(page.locator(".annotation-text").filter(has_text="◂ query 6")).to_have_count(1)
+    expect(page.locator(".lens-line.notice")).to_contain_text("Query 6 ")
+    ready(page)
+    page.mouse.click(*cell(page, 6, 1, size))
+    expect(page.locator(".annotation-text")).to_have_count(0)
+    assert "query" not in query(page)
+    chip(page, 4).click()
+    page.wait_for_url("**query=4*")
+    page.get_by_role("combobox", name="Locked query").click()
+    page.get_by_role("option", name=re.compile("^3: ")).click()
+    page.wait_for_url("**query=3*")
+    page.go_back()
+    expect(page.locator(".annotation-text").filter(has_text="query 4")).to_have_count(1)
+    ready(page)
+    expect(page.locator(".annotation-text")).to_have_count(1)
+
+
+def test_a_click_on_a_small_picture_makes_its_head_the_current_one(server, page):
+    page.goto(f"{server}/attention?look=all&prompt={quote(TEXT)}")
+    drawn(page, "All 270 heads")
+    box = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 18.5 / 30, box["y"] + box["height"] * 6.5 / 9)
+    page.wait_for_url("**head=6*")
+    assert query(page) == {"look": ["all"], "layer": ["18"], "head": ["6"], "prompt": [TEXT]}
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("18")
+    ready(page)
+    page.get_by_text("Matrix", exact=True).click()
+    drawn(page, "Head 18.6")
+
+
+def test_pinned_heads_are_laid_over_each_other(server, page):
+    page.goto(f"{server}/attention?layer=18&head=6&prompt={quote(TEXT)}")
+    drawn(page, "Head 18.6")
+    page.get_by_role("button", name="Pin 18.6").click()
+    page.wait_for_url("**pins=18.6*")
+    page.get_by_role("button", name=re.compile("Most telling")).click()
+    page.wait_for_url(re.compile(r"(?!.*layer=18&head=6)"))
+    ready(page)
+    page.get_by_role("button", name=re.compile(r"^\S*\s*Pin ")).click()
+    page.wait_for_url("**pins=18.6%2C*")
+    page.get_by_text("Pinned", exact=True).click()
+    drawn(page, "2 heads")
+    expect(page.locator(".legendtext").first).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("look", ["text", "maps"])
+def test_circuitsvis_works_on_a_deep_link_and_after_a_page_switch(server, new_page, look, scheme):
+    page = new_page(color_scheme=scheme)
+    page.goto(f"{server}/attention?look={look}&layer=18&prompt={quote(TEXT)}")
+    ready(page)
+    fits(circuits(page))
+    go(page, "Tokens")
+    ready(page)
+    expect(page.locator(".lens-circuits")).to_have_count(0)
+    go(page, "Attention")
+    ready(page)
+    view = circuits(page)
+    fits(view)
+    expect(view).to_have_attribute("data-mode", scheme)
+    expect(view).to_have_attribute("aria-label", re.compile(r"18\.0|9 heads"))
+
+
+def fits(view):
+    """As high as what it holds: neither a scroll bar of its own nor room left under it."""
+    inner, outer, last = view.evaluate(
+        """view => [view.scrollHeight, view.clientHeight,
+             view.getBoundingClientRect().bottom - view.lastElementChild.getBoundingClientRect().bottom]"""
+    )
+    assert inner == outer > 150
+    assert 0 <= last < 12
+
+
+@pytest.mark.parametrize("look", ["text", "maps"])
+def test_many_runs_leave_no_nodes_behind(server, page, look):
+    page.goto(f"{server}/attention?look={look}&prompt={quote(TEXT)}")
+    ready(page)
+    circuits(page)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+
+    def nodes() -> int:
+        session.send("HeapProfiler.collectGarbage")
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(int(metric["value"]) for metric in metrics if metric["name"] == "Nodes")
+
+    more, counts = page.get_by_test_id("stNumberInputStepUp").first, []
+    for layer in range(1, 9):
+        more.click()
+        page.wait_for_url(f"**layer={layer}*")
+        ready(page)
+        circuits(page)
+        assert page.evaluate(NODES) == 0
+        counts.append(nodes())
+    assert counts[-1] < 1.2 * counts[1]
+
+
+@pytest.mark.parametrize("how", ["address", "typed"])
+def test_a_hostile_prompt_is_text_in_every_view(server, page, how):
+    page.goto(f"{server}/attention?query=3" + (f"&prompt={quote(HOSTILE)}" if how == "address" else ""))
+    ready(page)
+    if how == "typed":
+        page.get_by_role("textbox", name="Prompt").fill(HOSTILE)
+        page.keyboard.press("Control+Enter")
+        page.wait_for_url("**prompt=*")
+    for label in ("Matrix", "On the text", "Head maps", "All heads"):
+        page.get_by_text(label, exact=True).click()
+        ready(page)
+        if label in ("On the text", "Head maps"):
+            expect(circuits(page)).to_contain_text("script")
+        else:
+            expect(page.locator(".js-plotly-plot .nsewdrag").first).to_be_visible()
+        if label == "Matrix":
+            expect(page.locator(".ytick").filter(has_text="script")).not_to_have_count(0)
+        assert page.locator("img[src=x]").count() == 0
+
+
+def test_the_longest_prompt_stays_usable(server, page):
+    text = "The Eiffel Tower is in the city of Paris. The Colosseum is in the city of Rome, and nobody knows. " * 38
+    page.goto(f"{server}/attention?layer=18&head=6&prompt={quote(text[:3900])}")
+    expect(page.locator(".gtitle").first).to_contain_text("Head 18.6", timeout=240_000)
+    expect(page.locator(".lens-line").filter(has_text="drawn in blocks of")).to_be_visible()
+    page.get_by_test_id("stNumberInputStepUp").nth(1).click()
+    drawn(page, "Head 18.7")
+    page.get_by_text("Head maps", exact=True).click()
+    fits(circuits(page))
+    expect(page.locator(".lens-line").filter(has_text="are drawn.")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_themes_draw_every_view(server, new_page, scheme):
+    page = new_page(color_scheme=scheme)
+    page.goto(f"{server}/attention?layer=18&head=6&query=8&prompt={quote(TEXT)}")
+    for look, label in (("matrix", "Matrix"), ("text", "On the text"), ("maps", "Head maps"), ("all", "All heads")):
+        page.get_by_text(label, exact=True).click()
+        ready(page)
+        page.wait_for_timeout(500)
+        page.screenshot(path=f"screenshots/attention-{look}-{scheme}.png", full_page=True)

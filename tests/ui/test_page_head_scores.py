@@ -1,0 +1,196 @@
+"""The Head scores page: numbers against the analysis itself, odd prompts and addresses, the Python of its export."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from lens import HookedTransformer
+from lens.analysis.head_scores import head_scores
+from lens.analysis.random_tokens import repeated_tokens
+from lens.ui.pieces import repeats
+from lens.ui.pieces.head_scores_head import stripe
+from tests.helpers import hf_llama
+from tests.load.models import save
+from tests.ui.conftest import html
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "</script><img src=x onerror=alert(1)> a a"
+CONTEXT = 90
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory, tokenizer) -> Path:
+    """A shaken LLaMA of three layers of four heads that reads 90 tokens, as a folder."""
+    model = hf_llama(vocab_size=len(tokenizer), max_position_embeddings=CONTEXT)
+    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
+
+
+def open_page(**query: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page("pages/head_scores.py")
+    at.query_params.update(query)
+    return at
+
+
+@pytest.fixture
+def tiny(tiny_folder):
+    """``tiny(on="text", ...)``: the page with the tiny model open, run once."""
+
+    def build(**query: str) -> AppTest:
+        at = open_page(model="local:tiny", **query)
+        at.session_state["lens:paths"] = {"local:tiny": str(tiny_folder)}
+        return at.run()
+
+    return build
+
+
+def fine(at: AppTest) -> str:
+    """All HTML of a page without errors."""
+    assert not at.exception
+    assert not at.error
+    return html(at)
+
+
+def printed(code: str) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, {})
+    return out.getvalue()
+
+
+def test_the_default_page_finds_the_induction_heads_and_its_python_says_the_same():
+    at = open_page().run()
+    shown = fine(at)
+    assert at.query_params == {}
+    assert "of 270 heads look at the token after an earlier occurrence more than chance allows" in shown
+    assert "The strongest is 18.6 with 0.9" in shown
+    table = at.dataframe[0].value
+    assert len(table) == 270
+    assert table["head"][0] == "18.6"
+    assert at.number_input(key="view:n").value == 25
+    code = at.code[0].value
+    assert "n=25, n_seqs=16, seed=0, prepend_bos=True" in code
+    value, threshold = printed(code).replace("tensor(", "").replace(")", "").split()
+    assert float(value) == pytest.approx(table["score"][0], abs=1e-4)
+    assert f"threshold {float(threshold):.3f}" in shown
+
+
+def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
+    at = tiny(n="20", seqs="17", seed="3", score="duplicate")
+    fine(at)
+    model = HookedTransformer.from_pretrained(str(tiny_folder))
+    want = head_scores(model, repeated_tokens(model, 20, 17, 3, model.bos.prepend))["duplicate"]
+    table = at.dataframe[0].value.sort_values(["layer", "index"])
+    np.testing.assert_allclose(table["score"], want.score.mean.ravel(), atol=1e-6)
+    np.testing.assert_allclose(table["CI low"], want.score.low.ravel(), atol=1e-6)
+    np.testing.assert_allclose(table["difference"], want.effect.mean.ravel(), atol=1e-6)
+    assert (table["above threshold"].to_numpy() == (want.score.mean.ravel() > want.threshold).numpy()).all()
+
+
+def test_more_sequences_only_add_parts():
+    few, many = (repeats.parts(repeats.Settings(25, seqs, 0, True)) for seqs in (10, 17))
+    assert few == [(0, 4), (4, 8), (8, 10)]
+    assert many[:2] == few[:2]
+    assert [row for part in many for row in range(*part)] == list(range(17))
+    assert repeats.parts(repeats.Settings(512, 3, 0, True)) == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_fewer_than_sixteen_sequences_have_no_interval(tiny):
+    at = tiny(seqs="3")
+    assert "No interval: 3 sequences, at least 16 are needed" in fine(at)
+    assert "CI low" not in at.dataframe[0].value.columns
+
+
+def test_a_block_that_does_not_fit_the_context_is_moved(tiny):
+    at = tiny(n="200")
+    limit = (CONTEXT - 1) // 2
+    assert f"N 200 is outside 2 to {limit} here: showing {limit}" in fine(at)
+    assert at.query_params["n"] == str(limit)
+
+
+@pytest.mark.parametrize("score", ["induction", "duplicate", "previous", "first", "entropy", "entropy_normalised"])
+@pytest.mark.parametrize("on", ["random", "text"])
+def test_every_score_is_shown(tiny, score, on):
+    at = tiny(score=score, on=on, shown="difference", more="scatter", prompt="the cat sat on the mat on the cat")
+    shown = fine(at)
+    assert "lens-line notice" in shown
+    if on == "text" and score in ("first", "entropy", "entropy_normalised"):
+        assert "On a prompt this score has no control" in shown
+    assert "Rank correlation" in shown
+
+
+@pytest.mark.parametrize("pair", ["repeat", "control"])
+def test_a_sequence_is_chosen_and_its_own_score_is_said(tiny, pair):
+    at = tiny(sequence="5", pair=pair, pins="2.1,1.0", layer="1", head="0", n="10")
+    fine(at)
+    assert "Head 1.0, this sequence alone:" in at.caption[0].value
+    assert at.number_input(key="view:sequence").value == 5
+
+
+def test_the_last_pin_is_shown_when_no_head_is_current(tiny):
+    at = tiny(pins="2.1,1.3", n="10")
+    assert at.caption[0].value.startswith("Head 1.3,")
+
+
+def test_the_stripe_is_what_the_score_averages():
+    assert stripe("induction", 3, 1)[0] == [(4, 2), (5, 3), (6, 4)]
+    assert stripe("duplicate", 3, 1)[0] == [(4, 1), (5, 2), (6, 3)]
+    assert stripe("duplicate", 3, 0)[0] == [(4, 1), (5, 2)]
+    assert stripe("previous", 2, 0)[0] == [(2, 1), (3, 2)]
+    assert stripe("first", 2, 0)[0] == [(1, 0), (2, 0), (3, 0)]
+    assert stripe("entropy", 2, 0) == ([], "")
+
+
+def test_the_prompt_is_scored_where_tokens_repeat(tiny, tiny_folder):
+    at = tiny(on="text", prompt="cat mat cat mat cat", more="loss")
+    shown = fine(at)
+    assert "No interval: 1 texts" in shown
+    assert "this is measured on random tokens" in shown
+    code = at.code[0].value
+    value = printed(code).replace("tensor(", "").split(")")[0]
+    assert torch.isfinite(torch.tensor(float(value)))
+
+
+def test_a_prompt_without_repeats_says_so(tiny):
+    at = tiny(on="text", prompt="xyzq", bos="off")
+    assert "Not computed because no token repeats." in fine(at)
+    at = tiny(on="text", prompt="a", bos="off", score="entropy")
+    assert "Not computed because no text has two tokens." in fine(at)
+
+
+def test_an_empty_prompt_matters_only_where_it_is_read(tiny):
+    assert "lens-line notice" in fine(tiny(prompt=""))
+    assert "The prompt is empty" in tiny(prompt="", on="text").info[0].value
+
+
+def test_the_longest_prompt_is_a_sentence(tiny):
+    at = tiny(prompt="cat " * 1000, on="text")
+    assert not at.exception
+    assert f"reads at most {CONTEXT}" in at.error[0].value
+
+
+def test_bad_values_become_defaults_with_notes(tiny):
+    at = tiny(score="nonsense", on="x", shown="y", pair="z", more="w", sequence="999999", against="?", seed="-1")
+    shown = fine(at)
+    for sentence in ("Score &#x27;nonsense&#x27; is not offered here", "On must be one of", "Shown must be one of"):
+        assert sentence in shown
+    assert at.query_params == {"model": "local:tiny"}
+
+
+def test_an_unknown_model_is_the_default_one_with_a_note():
+    at = open_page(model="no-such-model", seqs="1", n="2")
+    assert "no-such-model" in fine(at.run())
+
+
+def test_a_hostile_prompt_is_text(tiny):
+    at = tiny(on="text", prompt=HOSTILE)
+    assert "<img" not in fine(at)
+
+
+def test_what_repetition_saves_is_computed_on_the_same_sequences(tiny):
+    at = tiny(more="loss", n="10", seqs="4")
+    assert "The second copy loses" in fine(at)

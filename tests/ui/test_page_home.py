@@ -1,0 +1,120 @@
+"""Home: its text stands without a model, its presets open pages, its chain says what was found and what was not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lens.ui.fields import DEFAULT_MODEL, common_fields, parse
+from lens.ui.limits import AT_HOME
+from lens.ui.menu import page_of
+from lens.ui.pieces import home
+from lens.ui.pieces.head_scores import OPTIONS as SCORE_OPTIONS
+from lens.ui.pieces.tokens_options import OPTIONS as TOKEN_OPTIONS
+from tests.helpers import hf_llama
+from tests.load.models import save
+from tests.ui.conftest import html
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory, tokenizer) -> Path:
+    model = hf_llama(vocab_size=len(tokenizer), max_position_embeddings=80)
+    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
+
+
+def open_home(**query: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.query_params.update(query)
+    return at
+
+
+def fine(at: AppTest) -> str:
+    assert not at.exception
+    assert not at.error
+    return html(at)
+
+
+def words(at: AppTest) -> str:
+    return " ".join(element.value for element in at.markdown)
+
+
+def test_home_follows_the_strongest_head_of_the_real_model():
+    at = open_home().run()
+    shown = fine(at)
+    assert at.query_params == {}
+    assert home.QUESTION in shown
+    assert f"{DEFAULT_MODEL} · 30 layers of 9 heads · 135 M parameters" in shown
+    assert shown.count('class="found"') == 2
+    assert "rank 1 of 270" in shown
+    assert "Head 18.6 reads 25 random tokens, then the same 25 again" in words(at)
+    assert "It is the strongest." in words(at)
+    assert {metric.label: metric.value for metric in at.metric}["Rank"] == "1 of 270"
+    assert shown.count("Not computed yet: this version of Lens") == 3
+    assert "Q4_1" in shown
+
+
+def test_home_follows_a_pinned_head_and_leads_back():
+    at = open_home(pins="17.3").run()
+    assert "Head 17.3 reads" in words(at)
+    assert "The strongest is 18.6." in words(at)
+    at.button(key="home:best").click().run()
+    assert "Head 18.6 reads" in words(at)
+    assert at.query_params == {}
+
+
+def test_without_an_induction_head_the_chain_says_so(tiny_folder):
+    at = open_home(model="local:tiny", n="12")
+    at.session_state["lens:paths"] = {"local:tiny": str(tiny_folder)}
+    shown = fine(at.run())
+    assert shown.count('class="none"') == 2
+    assert "within chance" in shown
+    assert "No head attends this way more than chance allows" in words(at)
+    assert "None of the 12 heads exceeds" in words(at)
+    assert "None of the 12 heads exceeds the null threshold" in shown
+
+
+@pytest.mark.parametrize("query", [{"prompt": ""}, {"prompt": "x"}, {"prompt": "cat " * 1000}])
+def test_the_prompt_does_not_matter_at_home(query):
+    assert "rank 1 of 270" in fine(open_home(**query).run())
+
+
+def test_bad_values_and_unknown_models_are_notes():
+    at = open_home(model="no-such", n="x", seqs="0", pins="99.99")
+    shown = fine(at.run())
+    for sentence in ("no-such", "N must be a whole number", "Seqs 0 is outside", "This model has no head 99.99"):
+        assert sentence in shown
+
+
+def test_a_model_that_is_not_here_leaves_the_text_on_the_page():
+    at = open_home(model="nobody/nothing").run()
+    shown = fine(at)
+    assert home.QUESTION in shown
+    assert "computing" in shown
+    assert "is not on this machine" in words(at)
+
+
+@pytest.mark.parametrize("preset", home.PRESETS, ids=lambda preset: preset.title)
+def test_presets_hold_valid_values_and_name_the_model(preset):
+    page = page_of(preset.page)
+    options = {"head_scores": SCORE_OPTIONS, "tokens": TOKEN_OPTIONS}.get(page.path, ())
+    fields = (*common_fields(AT_HOME), *options)
+    query = {"model": DEFAULT_MODEL, **preset.query}
+    values, notes = parse(fields, query)
+    assert notes == []
+    assert set(query) <= set(values)
+    assert (ROOT / page.file).is_file()
+
+
+def test_every_preset_of_a_page_that_exists_is_a_link():
+    at = open_home().run()
+    labels = [link.proto.label for link in at.get("page_link")]
+    assert [preset.title for preset in home.PRESETS if preset.title in labels] == [p.title for p in home.PRESETS]
+
+
+def test_what_stands_before_the_numbers_imports_no_torch():
+    code = "import sys, lens.ui.pieces.home, lens.ui.pieces.head_scores; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -1,0 +1,87 @@
+"""Head scores in words: the sentences say what hand-made numbers hold, and nothing more."""
+
+import numpy as np
+import torch
+
+from lens.analysis.head_scores import repeat_kinds
+from lens.analysis.score_results import HeadScore, Samples, head_score
+from lens.ui.pieces import scores
+from lens.ui.store import to_numpy
+
+KINDS = {kind.name: kind for kind in repeat_kinds(4, 1)}
+
+
+def made(name: str, values: list[list[float]], null: float | None = 0.125, n: int = 16) -> HeadScore:
+    """A score that is the same on ``n`` sequences, against a control that is the same for all heads."""
+    score = torch.tensor(values).repeat(n, 1, 1)
+    control = None if null is None else torch.full_like(score, null)
+    return to_numpy(head_score(KINDS[name], Samples(score, control, 0.05, 4 * n), "sequences"))
+
+
+def test_the_notice_counts_the_heads_above_the_threshold():
+    text = scores.notice(made("induction", [[0.9, 0.1], [0.2, 0.05]]))
+    assert text.startswith("2 of 4 heads look at the token after an earlier occurrence")
+    assert "above the null threshold 0.12; 2 with the whole interval" in text
+    assert "strongest is 0.0 with 0.90 [0.90, 0.90]; its control 0.12" in text
+    assert "alike 0.05" in text
+
+
+def test_the_notice_is_honest_when_no_head_exceeds_the_threshold():
+    score = made("induction", [[0.02, 0.1], [0.03, 0.05]], n=2)
+    text = scores.notice(score)
+    assert text.startswith("None of the 4 heads exceeds the null threshold 0.12")
+    assert "The largest is 0.1 with 0.10, its control 0.12." in text
+    assert scores.n_above(score) == 0
+    assert scores.facts(score, 0, 1).above is False
+
+
+def test_a_score_without_threshold_is_called_a_description():
+    score = made("entropy", [[0.5, 3.0]], null=None)
+    text = scores.notice(score)
+    assert "Largest: head 0.1 with 3.00" in text
+    assert "smallest: 0.0 with 0.50" in text
+    assert "no threshold" in text
+    assert scores.facts(score, 0, 0).above is None
+    assert scores.facts(score, 0, 0).control is None
+
+
+def test_the_difference_counts_both_directions():
+    text = scores.notice_difference(made("duplicate", [[0.9, 0.1, 0.15]], null=0.3))
+    assert "1 of 3 heads exceed their own control by more than 0.30, 0 stay below" in text
+    assert "0.60, head 0.0" in text
+    assert "changes head 0.1 most: −0.20 nats" in scores.notice_difference(made("entropy", [[0.9, 0.8]], null=1.0))
+
+
+def test_the_table_is_ranked_and_holds_what_there_is():
+    table = scores.table(made("induction", [[0.2, 0.9], [0.05, 0.4]]))
+    assert table["head"].tolist() == ["0.1", "1.1", "0.0", "1.0"]
+    assert table["rank"].tolist() == [1, 2, 3, 4]
+    assert table["above threshold"].tolist() == [True, True, True, False]
+    np.testing.assert_allclose(table["difference"], [0.775, 0.275, 0.075, -0.075], atol=1e-6)
+    bare = scores.table(made("entropy", [[0.2]], null=None, n=3))
+    assert list(bare.columns) == ["head", "layer", "index", "score", "rank"]
+
+
+def test_the_measure_of_the_difference_is_signed_and_has_no_second_control():
+    shown = scores.measure(made("induction", [[0.5, 0.05]]), difference=True)
+    assert shown.signed
+    assert shown.control is None
+    np.testing.assert_allclose(shown.values, [[0.375, -0.075]], atol=1e-6)
+    assert "minus the same queries and keys" in shown.definition
+
+
+def test_two_scores_are_compared_by_rank():
+    x = made("previous", [[0.1, 0.2, 0.9, 0.95]], null=0.5)
+    y = made("induction", [[0.01, 0.02, 0.05, 0.9]], null=0.1)
+    text = scores.both(x, y)
+    assert "Rank correlation of induction with previous token over 4 heads: 1.00." in text
+    assert "induction 1, previous token 2, both 1" in text
+    assert "no correlation" in scores.both(x, made("induction", [[0.3] * 4]))
+
+
+def test_every_sentence_says_how_the_threshold_was_made():
+    text = scores.threshold_words(made("induction", [[0.9, 0.1]], n=3))
+    assert "no interval: 3 sequences" in text.lower()
+    assert "12 queries averaged" in text
+    assert "over 3 samples of the largest null of any head" in text
+    assert "Intervals: 95% percentile bootstrap over 16" in scores.threshold_words(made("entropy", [[0.5]]))
