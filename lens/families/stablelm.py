@@ -11,6 +11,7 @@ from lens.families.rows import ATTENTION, EMBED, GATED_MLP, PRE_NORMS, QKV_BIAS
 def read(hf: Attributes) -> Config:
     """A StableLM config."""
     found = sizes(hf)
+    hf.only("rotary_scaling_factor", 1.0)
     hf.ignore("auto_map")  # old code in the repository, never run
     return Config(
         **found,

@@ -19,6 +19,29 @@ def read(config):
 class TestSpellings:
     """Shortened only by what no family reads (token ids, dropout, dtypes)."""
 
+    def test_distilgpt2_and_the_larger_gpt2s(self):
+        cfg = read(
+            {
+                "_num_labels": 1,
+                "activation_function": "gelu_new",
+                "id2label": {"0": "LABEL_0"},
+                "layer_norm_epsilon": 1e-05,
+                "model_type": "gpt2",
+                "n_ctx": 1024,
+                "n_embd": 768,
+                "n_head": 12,
+                "n_layer": 6,
+                "n_positions": 1024,
+                "n_special": 0,
+                "output_past": True,
+                "predict_special_tokens": True,
+                "summary_proj_to_labels": True,
+                "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
+                "vocab_size": 50257,
+            }
+        )
+        assert (cfg.n_layers, cfg.d_mlp, cfg.tied, cfg.attn_scale) == (6, 3072, True, 8)
+
     def test_gpt_neo_125m(self):
         cfg = read(
             {
