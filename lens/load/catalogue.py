@@ -84,5 +84,5 @@ def cached_id(entry: Entry, revision: str | None = None, weights: str | None = N
 def available_offline() -> list[str]:
     """The names that open with no network: aliases first, then other repositories of the local Hugging Face cache."""
     aliases = [entry.alias for entry in ENTRIES if is_local(entry.alias)]
-    known = {name for alias in aliases for name in resolve(alias).names}
+    known = {name for alias in aliases for name in resolve(alias).names} | {one.hub_id for one in REFUSED}
     return aliases + [hub_id for hub_id in hub.cached_ids() if hub_id not in known]

@@ -50,6 +50,7 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Put a checkpoint's weights into ``model`` and say which one it is. A read that fails leaves the model as it was.
 
+    Whoever else uses this model sees its weights change: a sweep over checkpoints needs a model of its own.
     ``found``: the list to choose from; by default the one the model was opened from, else what ``checkpoints`` finds
     under the model's name. ValueError if the model's weights were processed (folded, centred): its own are raw.
     """

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lens.families import FAMILIES
 from lens.load import read
 from lens.load.catalogue import available_offline, entries, is_local, resolve, wheel_file
-from lens.families import FAMILIES
 from lens.load.entries import REFUSED, SMOLLM2_INSTRUCT
 from tests.helpers import hf_gpt2
 from tests.load.models import save
@@ -96,7 +96,7 @@ class TestTable:
 
     @pytest.mark.parametrize("name", ["opt-350m", "facebook/opt-350m", "mamba-370m", "state-spaces/mamba-130m-hf"])
     def test_models_that_are_refused_by_name(self, name):
-        with pytest.raises(ValueError, match="Lens does not compute that|no heads"):
+        with pytest.raises(ValueError, match=r"Lens does not compute that|no heads"):
             resolve(name)
 
     def test_the_menu_has_no_model_that_is_not_computed(self):

@@ -54,7 +54,7 @@ class TestFormulas:
 
     @pytest.mark.parametrize("name", ["gpt2", "Someone/model", "smollm2"])
     def test_models_without_checkpoints(self, name, no_network):
-        with pytest.raises(ValueError, match="no training checkpoints.*pythia-70m"):
+        with pytest.raises(ValueError, match=r"no training checkpoints.*pythia-70m"):
             checkpoints(name)
 
 
@@ -103,7 +103,7 @@ class TestPatterns:
 
 @pytest.fixture
 def run(tmp_path):
-    """A run of the Hugging Face Trainer: models at steps 0, 10 and 200, one that was not saved to its end, and others."""
+    """A run of the Hugging Face Trainer: models at steps 0, 10 and 200, and one that was not saved to its end."""
     folder, models = tmp_path / "run", {}
     for step in (10, 200, 0):
         models[step] = hf_gpt2(n_layer=1)

@@ -11,6 +11,7 @@ from huggingface_hub import errors
 
 from lens import HookedTransformer
 from lens.load import hub, read
+from lens.load.catalogue import available_offline
 from lens.load.download import Speed, time_left
 from tests.helpers import hf_gpt2
 from tests.load.models import same_state, save
@@ -165,6 +166,20 @@ class TestCache:
         in_hub_cache(caches, "gpt2", save(hf_gpt2(vocab_size=len(tokenizer)), caches / "m", tokenizer))
         with pytest.raises(ValueError, match="endoftext"):
             read("gpt2")
+
+    def test_a_model_whose_texts_begin_bare(self, caches, tokenizer):
+        """The policy names the token all the same, so that the switch can put it there."""
+        in_hub_cache(caches, "EleutherAI/pythia-70m", save(hf_gpt2(vocab_size=len(tokenizer)), caches / "m", tokenizer))
+        model = HookedTransformer.from_pretrained("pythia")
+        assert model.bos[:3] == (0, "<bos>", False)
+        assert "version 4 does not" in model.bos.reason
+        assert model.to_tokens("a", prepend_bos=True).tolist() == [[0, *model.to_tokens("a")[0].tolist()]]
+
+    def test_models_that_are_refused_are_not_offered(self, caches):
+        in_hub_cache(caches, "google-bert/bert-base-cased", save(hf_gpt2(), caches / "m"))
+        assert available_offline() == ["smollm2-135m-instruct"]
+        with pytest.raises(ValueError, match="is an encoder"):
+            read("bert-base-cased")
 
     def test_offline_says_what_there_is(self, caches, no_network):
         in_hub_cache(caches, "Someone/else", save(hf_gpt2(), caches / "m"))
