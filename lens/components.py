@@ -40,8 +40,8 @@ class Norm(nn.Module):
         self.w = nn.Parameter(torch.ones(shape))
         if self.centred:
             self.b = bias(*shape)
-        self.hook_scale = HookPoint()  # [batch, pos, 1]
-        self.hook_normalized = HookPoint()  # [batch, pos, d_model]
+        self.hook_scale = HookPoint()  # [batch, pos, 1]; of q and k [batch, pos, head or 1, 1]
+        self.hook_normalized = HookPoint()  # the shape of the input
 
     def forward(self, x: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
         exact = x.float()

@@ -14,7 +14,7 @@ class WeightViews:
 
     @property
     def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
-        """The embedding."""
+        """The embedding, before ``cfg.embed_scale`` and the norm that some models put after it."""
         return self.embed.W_E
 
     @property

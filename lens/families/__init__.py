@@ -14,7 +14,7 @@ from lens.families.gptj import GPTJ
 from lens.families.llama import LLAMA
 from lens.families.mistral import MISTRAL
 from lens.families.mpt import MPT
-from lens.families.olmo import OLMO, OLMO2
+from lens.families.olmo import OLMO, OLMO2, OLMO3
 from lens.families.opt import OPT
 from lens.families.phi import PHI
 from lens.families.phi3 import PHI3
@@ -24,7 +24,7 @@ from lens.families.stablelm import STABLELM
 
 ALL = (
     *(BLOOM, FALCON, GEMMA, GEMMA2, GEMMA3, GEMMA3_WITH_VISION, GPT2, GPT_NEO, GPT_NEOX, GPTJ, LLAMA, MISTRAL, MPT),
-    *(OLMO, OLMO2, OPT, PHI, PHI3, QWEN2, QWEN3, STABLELM),
+    *(OLMO, OLMO2, OLMO3, OPT, PHI, PHI3, QWEN2, QWEN3, STABLELM),
 )
 FAMILIES: dict[str, Family] = {family.model_type: family for family in ALL}
 

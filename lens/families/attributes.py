@@ -8,7 +8,7 @@ from typing import Any
 HARMLESS = re.compile(
     r"(_name_or_path|architectures|model_type|torch_dtype|dtype|transformers_version|use_cache|initializer_range|"
     r"init_std|(bos|eos|pad|sep|cls|unk|decoder_start)_token_id|.*dropout.*|.*_pdrop|layerdrop|summary_.*|"
-    r"task_specific_params|id2label|label2id|problem_type|finetuning_task|transformers\.js_config|"
+    r"task_specific_params|id2label|label2id|_?num_labels|problem_type|finetuning_task|transformers\.js_config|"
     r"gradient_checkpointing|output_\w+|return_dict\w*|chunk_size_feed_forward|is_encoder_decoder|is_decoder|prefix|"
     r"license|language|tokenizer_\w+|cache_implementation|_attn_implementation\w*)"
 )

@@ -3,7 +3,8 @@
 from lens.config import Config
 from lens.families.attributes import Attributes
 from lens.families.family import Family, Rows
-from lens.families.reading import activation, rotary
+from lens.families.reading import activation
+from lens.families.rope import rotary
 
 
 def read(hf: Attributes) -> Config:

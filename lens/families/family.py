@@ -114,7 +114,9 @@ def convert(family: Family, cfg: Config, tensors: Mapping[str, Tensor]) -> dict[
     for ours, theirs, pattern in sources:
         tensor = torch.stack([tensors[name] for name in theirs]) if len(theirs) > 1 else tensors[theirs[0]]
         parts = list(_parts(tensor, theirs[0], pattern, cfg))
-        for name, part in zip(ours, parts * len(ours) if len(parts) == 1 else parts, strict=True):
+        if len(parts) == 1:  # each parameter has memory of its own, so that it can be changed alone
+            parts += [parts[0].clone() for _ in ours[1:]]
+        for name, part in zip(ours, parts, strict=True):
             if name:
                 state[name] = in_memory_order(name, _with_offset(name, part, family.gain_offset))
     if cfg.tied:

@@ -3,7 +3,8 @@
 from lens.config import Config
 from lens.families.attributes import Attributes
 from lens.families.family import Family, Rows
-from lens.families.reading import activation, rope_fields, rotary, sizes, windows
+from lens.families.reading import activation, sizes, windows
+from lens.families.rope import rotary, rotary_by_layer
 from lens.families.rows import ATTENTION, ATTENTION_BIAS, EMBED, GATED_MLP, PRE_NORMS, QK_NORM
 
 
@@ -48,24 +49,13 @@ def read3(hf: Attributes) -> Config:
     hf.only("attn_logit_softcapping")
     return read(
         hf,
-        **rotary3(hf),
+        **rotary_by_layer(hf, hf["head_dim"], base=1_000_000.0, local_base=10_000.0),
         qk_norm="head",
         post_norm=True,
         windows=windows(hf, hf["num_hidden_layers"], is_local=lambda layer: (layer + 1) % period != 0),
         attn_scale=hf["query_pre_attn_scalar"] ** 0.5,
         final_softcap=hf.get("final_logit_softcapping"),
     )
-
-
-def rotary3(hf: Attributes) -> dict:
-    """Rotary fields from the nested spelling, or from the older one with ``rope_local_base_freq``."""
-    kinds = hf.get("rope_parameters", {})
-    base, scaling = hf.get("rope_theta", 1_000_000.0), hf.get("rope_scaling", {})
-    far = {"rope_theta": base, "partial_rotary_factor": 1.0} | kinds.get("full_attention", {}) | scaling
-    near = {"rope_theta": hf.get("rope_local_base_freq", 10_000.0)} | kinds.get("sliding_attention", {})
-    if set(kinds) - {"full_attention", "sliding_attention"} or near.get("rope_type", "default") != "default":
-        raise ValueError(f"The config's rope_parameters are {kinds}; Lens computes unscaled ones in sliding layers.")
-    return rope_fields(far, hf, hf["head_dim"]) | {"local_rotary_base": float(near["rope_theta"])}
 
 
 def read_text_of_gemma3(hf: Attributes) -> Config:

@@ -12,6 +12,7 @@ def read(hf: Attributes) -> Config:
     hf.only("add_cross_attention", False)
     hf.ignore("reorder_and_upcast_attn")  # a matter of precision only; attention here is always float32
     hf.ignore("n_ctx")  # an old name of n_positions
+    hf.ignore("n_special", "predict_special_tokens")  # of an older code, which had no special tokens either
     return Config(
         n_layers=hf["n_layer"],
         n_heads=n_heads,

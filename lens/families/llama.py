@@ -3,7 +3,8 @@
 from lens.config import Config
 from lens.families.attributes import Attributes
 from lens.families.family import Family, Rows
-from lens.families.reading import activation, rotary, sizes
+from lens.families.reading import activation, sizes
+from lens.families.rope import rotary
 from lens.families.rows import ATTENTION, ATTENTION_BIAS, EMBED, GATED_MLP, GATED_MLP_BIAS, PRE_NORMS
 
 
@@ -13,9 +14,10 @@ def read(hf: Attributes, **more) -> Config:
     hf.only("rope_interleaved", False)
     hf.ignore("pretraining_tp")  # a way of computing the same product in slices
     hf.ignore("is_llama_config")
+    positions = {} if "positions" in more else rotary(hf, found["d_head"])
     return Config(
         **found,
-        **rotary(hf, found["d_head"]),
+        **positions,
         norm="RMS",
         norm_eps=hf.get("rms_norm_eps", 1e-6),
         act_fn=activation(hf, "hidden_act", "silu"),

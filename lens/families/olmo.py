@@ -1,10 +1,13 @@
-"""OLMo (LayerNorm without parameters, clipped q, k, v) and OLMo2 (norms only after attention and MLP, and of q, k)."""
+"""OLMo (LayerNorm without parameters, clipped q, k, v); OLMo2 and 3 (norms after attention and MLP, and of q and k)."""
+
+from dataclasses import replace
 
 from lens.config import Config
 from lens.families.attributes import Attributes
 from lens.families.family import Family, Rows
 from lens.families.llama import read as read_llama
-from lens.families.reading import activation, rotary, sizes
+from lens.families.reading import activation, sizes, windows
+from lens.families.rope import rotary, rotary_by_layer
 from lens.families.rows import ATTENTION, ATTENTION_BIAS, EMBED, GATED_MLP
 
 
@@ -22,6 +25,22 @@ def read(hf: Attributes) -> Config:
     )
 
 
+def read2(hf: Attributes, **more) -> Config:
+    """An OLMo2 config; ``more``: what OLMo3 adds."""
+    return read_llama(hf, pre_norm=False, post_norm=True, qk_norm="all", **more)
+
+
+def read3(hf: Attributes) -> Config:
+    """An OLMo3 config: three of four layers see a window, and only the others have scaled rotary positions."""
+    d_head = hf["hidden_size"] // hf["num_attention_heads"]
+    base = hf.get("rope_theta", 500_000.0)
+    return read2(
+        hf,
+        **rotary_by_layer(hf, d_head, base=base, local_base=base),
+        windows=windows(hf, hf["num_hidden_layers"], is_local=lambda layer: (layer + 1) % 4 != 0),
+    )
+
+
 def biases(hf: Attributes) -> Rows:
     """Attention biases, where the config asks for them."""
     return ATTENTION_BIAS if hf.get("attention_bias", False) else {}
@@ -36,20 +55,20 @@ OLMO = Family(
     layer_weights=ATTENTION | GATED_MLP,
     variants=biases,
 )
+NORMS2 = {
+    "ln1_post.w": ("post_attention_layernorm.weight", "d_model -> d_model"),
+    "ln2_post.w": ("post_feedforward_layernorm.weight", "d_model -> d_model"),
+    "attn.q_norm.w": ("self_attn.q_norm.weight", "(head d_head) -> head d_head"),
+    "attn.k_norm.w": ("self_attn.k_norm.weight", "(kv_head d_head) -> kv_head d_head"),
+}
 OLMO2 = Family(
     model_type="olmo2",
-    read=lambda hf: read_llama(hf, pre_norm=False, post_norm=True, qk_norm="all"),
+    read=read2,
     prefixes=("model.",),
     weights=EMBED,
     layer="model.layers.{}",
-    layer_weights=ATTENTION
-    | GATED_MLP
-    | {
-        "ln1_post.w": ("post_attention_layernorm.weight", "d_model -> d_model"),
-        "ln2_post.w": ("post_feedforward_layernorm.weight", "d_model -> d_model"),
-        "attn.q_norm.w": ("self_attn.q_norm.weight", "(head d_head) -> head d_head"),
-        "attn.k_norm.w": ("self_attn.k_norm.weight", "(kv_head d_head) -> kv_head d_head"),
-    },
+    layer_weights=ATTENTION | GATED_MLP | NORMS2,
     variants=biases,
     defaults={"rms_norm_eps": 1e-5},
 )
+OLMO3 = replace(OLMO2, model_type="olmo3", read=read3)

@@ -3,7 +3,8 @@
 from lens.config import Config
 from lens.families.attributes import Attributes
 from lens.families.family import Family, Rows
-from lens.families.reading import activation, rotary, sizes
+from lens.families.reading import activation, sizes
+from lens.families.rope import rotary
 from lens.families.rows import QKV, QKV_BIAS
 
 

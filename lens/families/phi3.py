@@ -13,11 +13,10 @@ def read(hf: Attributes) -> Config:
     for name in ("attention_bias", "mlp_bias", "lm_head_bias"):
         hf.only(name, False)
     hf.only("layer_types")
+    hf.only("full_attn_mod", 1)
+    hf.only("interpolate_factor", 1)
     hf.ignore("auto_map")  # old code in the repository, never run
-    return read_llama(
-        hf,
-        windows=windows(hf, hf["num_hidden_layers"], is_local=lambda layer: True),
-    )
+    return read_llama(hf, windows=windows(hf, hf["num_hidden_layers"], is_local=lambda layer: True))
 
 
 PHI3 = Family(

@@ -3,13 +3,15 @@
 from lens.config import Config
 from lens.families.attributes import Attributes
 from lens.families.family import Family, Rows
-from lens.families.reading import activation, rotary, sizes
+from lens.families.reading import activation, sizes
+from lens.families.rope import rotary
 from lens.families.rows import ATTENTION, EMBED, GATED_MLP, PRE_NORMS, QKV_BIAS
 
 
 def read(hf: Attributes) -> Config:
     """A StableLM config."""
     found = sizes(hf)
+    hf.only("rotary_scaling_factor", 1.0)
     hf.ignore("auto_map")  # old code in the repository, never run
     return Config(
         **found,

@@ -19,6 +19,29 @@ def read(config):
 class TestSpellings:
     """Shortened only by what no family reads (token ids, dropout, dtypes)."""
 
+    def test_distilgpt2_and_the_larger_gpt2s(self):
+        cfg = read(
+            {
+                "_num_labels": 1,
+                "activation_function": "gelu_new",
+                "id2label": {"0": "LABEL_0"},
+                "layer_norm_epsilon": 1e-05,
+                "model_type": "gpt2",
+                "n_ctx": 1024,
+                "n_embd": 768,
+                "n_head": 12,
+                "n_layer": 6,
+                "n_positions": 1024,
+                "n_special": 0,
+                "output_past": True,
+                "predict_special_tokens": True,
+                "summary_proj_to_labels": True,
+                "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
+                "vocab_size": 50257,
+            }
+        )
+        assert (cfg.n_layers, cfg.d_mlp, cfg.tied, cfg.attn_scale) == (6, 3072, True, 8)
+
     def test_gpt_neo_125m(self):
         cfg = read(
             {
@@ -327,6 +350,32 @@ class TestSpellings:
         cfg = read(MPT_7B)
         assert (cfg.positions, cfg.d_mlp, cfg.clip_qkv, cfg.n_ctx) == ("alibi", 4 * 4096, None, 2048)
 
+    def test_olmo_3_7b_scales_only_its_global_layers(self):
+        rope = {"beta_fast": 32, "beta_slow": 1, "factor": 8.0, "original_max_position_embeddings": 8192}
+        cfg = read(
+            {
+                "attention_bias": False,
+                "hidden_act": "silu",
+                "hidden_size": 4096,
+                "intermediate_size": 11008,
+                "layer_types": [*["sliding_attention"] * 3, "full_attention"] * 8,
+                "max_position_embeddings": 65536,
+                "model_type": "olmo3",
+                "num_attention_heads": 32,
+                "num_hidden_layers": 32,
+                "num_key_value_heads": 32,
+                "rms_norm_eps": 1e-06,
+                "rope_scaling": rope | {"attention_factor": 1.2079441541679836, "rope_type": "yarn"},
+                "rope_theta": 500000,
+                "sliding_window": 4096,
+                "tie_word_embeddings": False,
+                "vocab_size": 100278,
+            }
+        )
+        assert cfg.windows == (4096, 4096, 4096, None) * 8
+        assert (cfg.rotary_base, cfg.local_rotary_base, cfg.rotary_gain) == (5e5, 5e5, 1.2079441541679836)
+        assert (cfg.rotary_divisors[0], cfg.rotary_divisors[-1], cfg.pre_norm) == (1, 8, False)
+
     def test_qwen2_reads_its_window_only_where_it_is_used(self):
         size = {
             "hidden_act": "silu",
@@ -391,9 +440,11 @@ class TestRefusals:
         [
             ("llama", {"sliding_window_pattern": 6}, "sliding_window_pattern"),
             ("llama", {"auto_map": {"AutoModel": "evil.Model"}}, "auto_map"),
-            ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "yarn"),
+            ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "mscale": 1.0}}, "mscale"),
             ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 4.0}}, "dynamic"),
             ("llama", {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 2]}}, "mrope_section"),
+            ("llama", {"rope_parameters": {"rope_type": "linear"}}, "lack factor"),
+            ("llama", {"rope_scaling": {"type": "llama3", "factor": 8.0}}, "lack high_freq_factor, low_freq_factor"),
             ("llama", {"hidden_act": "tanh"}, "tanh"),
             ("llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
             ("llama", {"num_key_value_heads": 3}, "3 key/value heads"),

@@ -97,6 +97,11 @@ def test_weights_that_agree_in_layout_are_not_copied(hf):
     assert (model.W_U.data_ptr() == model.W_E.data_ptr()) == cfg.tied
 
 
+def test_no_two_parameters_but_a_tied_head_share_memory(model):
+    places = [p.data_ptr() for name, p in model.named_parameters() if name != "unembed.W_U"]
+    assert len(set(places)) == len(places)
+
+
 def test_queries_keys_and_values_lie_as_the_forward_reads_them(model):
     for block in model.blocks:
         for W in (block.attn.W_Q, block.attn.W_K, block.attn.W_V):

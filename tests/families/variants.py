@@ -32,6 +32,14 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 100.0,
+    "factor": 4.0,
+    "beta_fast": 4.0,
+    "beta_slow": 0.5,
+    "original_max_position_embeddings": 16,
+}
 LONGROPE = {
     "rope_type": "longrope",
     "rope_theta": 100.0,
@@ -98,6 +106,12 @@ VARIANTS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama-linear": tiny(
         "Llama", LLAMA_SIZE, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e3}
     ),
+    "llama-yarn": tiny("Llama", {**LLAMA_SIZE, "num_attention_heads": 2}, rope_parameters=YARN),
+    "llama-yarn-unrounded": tiny(
+        "Llama",
+        {**LLAMA_SIZE, "num_attention_heads": 2},
+        rope_parameters=YARN | {"truncate": False, "attention_factor": 1.3},
+    ),
     "mistral": tiny("Mistral", LLAMA_SIZE, num_key_value_heads=2, sliding_window=5),
     "mistral-without-window": tiny("Mistral", LLAMA_SIZE, num_key_value_heads=2, sliding_window=None),
     "qwen2": tiny("Qwen2", LLAMA_SIZE, num_key_value_heads=2, tie_word_embeddings=True),
@@ -162,6 +176,16 @@ VARIANTS: dict[str, Callable[[], PreTrainedModel]] = {
     "olmo-clip-biases": tiny("Olmo", LLAMA_SIZE, clip_qkv=0.8, attention_bias=True, tie_word_embeddings=True),
     "olmo2": tiny("Olmo2", LLAMA_SIZE, num_key_value_heads=2),
     "olmo2-biases": tiny("Olmo2", LLAMA_SIZE, num_key_value_heads=2, attention_bias=True),
+    "olmo3": tiny(
+        "Olmo3",
+        {**LLAMA_SIZE, "num_attention_heads": 2},
+        sliding_window=5,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters={
+            "full_attention": YARN,
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+        },
+    ),
     "mpt": tiny("Mpt", MPT_SIZE),
     "mpt-clip-six-heads": tiny(
         "Mpt",
