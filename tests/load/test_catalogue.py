@@ -35,7 +35,6 @@ NOT_COMPUTED = {  # architecture → a word of the reason
     "GptOssForCausalLM": "mixture of experts",
     "HubertModel": "sound",
     "MixtralForCausalLM": "mixture of experts",
-    "Olmo3ForCausalLM": "does not compute yet",
     "OlmoeForCausalLM": "mixture of experts",
     "QWenLMHeadModel": "Python code",
     "T5ForConditionalGeneration": "encoder with a decoder",
