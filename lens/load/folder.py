@@ -15,7 +15,7 @@ from lens.load.files import CONFIG, Weights, contents, read_json, weights_of
 from lens.load.progress import Progress, part, silent
 from lens.load.sources import Source
 from lens.load.tensors import Tensors
-from lens.load.tokenizer import bos_policy, no_tokenizer, read_tokenizer, tokenizer_of
+from lens.load.tokenizer import bos_policy, read_tokenizer, tokenizer_of
 from lens.tokens import BosPolicy
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ def read_folder(source: Source, device: torch.device, dtype: torch.dtype, progre
     progress(0.0, "Reading config")
     if toy:  # before the weights: it may have to be fetched
         tokenizer, missing = tokenizer_of(source, config, part(progress, 0.0, 0.2))
+        bos = bos_policy(start, tokenizer, missing)
     else:
-        tokenizer, missing = read_tokenizer(source.folder, config), "this model came without a tokenizer"
-    bos = bos_policy(start, tokenizer) if tokenizer is not None else no_tokenizer(missing)
+        tokenizer = read_tokenizer(source.folder, config)
+        bos = bos_policy(start, tokenizer)
     cfg, state = read_weights(source, device, dtype, part(progress, 0.2 if toy else 0.0, 1.0))
     return Parts(cfg, state, tokenizer, bos)
 

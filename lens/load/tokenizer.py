@@ -100,13 +100,17 @@ def tokenizer_of(source: "Source", config: dict[str, Any], progress: Progress) -
     return Found(read_tokenizer(folder, {}))
 
 
-def no_tokenizer(reason: str) -> BosPolicy:
-    """The policy of a model that reads ids only."""
-    return BosPolicy(None, "", False, reason)
+def bos_policy(
+    start: Start | None,
+    tokenizer: "PreTrainedTokenizerBase | None",
+    missing: str = "this model came without a tokenizer",
+) -> BosPolicy:
+    """Which token stands before a text: the model's entry in the table decides, else its own tokenizer.
 
-
-def bos_policy(start: Start | None, tokenizer: "PreTrainedTokenizerBase") -> BosPolicy:
-    """Which token stands before a text: the model's entry in the table decides, else its own tokenizer."""
+    ``missing`` says why there is no tokenizer, for a model that reads ids only.
+    """
+    if tokenizer is None:
+        return BosPolicy(None, "", False, missing)
     if start is not None:
         return _stated(start, tokenizer)
     if tokenizer.bos_token is None:
