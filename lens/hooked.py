@@ -1,7 +1,7 @@
 """HookedTransformer: a transformer with its tokenizer, and the verbs that people type."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,6 +13,9 @@ from lens.generate import Sampling, generate_tokens
 from lens.model import Transformer
 from lens.tokens import NO_BOS, BosPolicy, TextVerbs
 from lens.weights import WeightViews
+
+if TYPE_CHECKING:
+    from lens.load.checkpoints import Checkpoint, Checkpoints
 
 RETURN_TYPES = ("logits", "loss", "both", None)
 
@@ -48,6 +51,7 @@ class HookedTransformer(TextVerbs, WeightViews, Transformer):
 
     ``name`` and ``revision`` say which weights these are, ``note`` what every figure about them must say,
     ``bos`` which token stands before a text and why. ``tokenizer`` is None for a model that came without one.
+    ``checkpoint`` says which point of its training this is, ``checkpoints`` of which list, if one was asked for.
     """
 
     def __init__(self, cfg: Config, tokenizer: Any = None, bos: BosPolicy = NO_BOS, name: str = "my-model"):
@@ -55,27 +59,51 @@ class HookedTransformer(TextVerbs, WeightViews, Transformer):
         self.tokenizer, self.bos, self.name = tokenizer, bos, name
         self.revision: str | None = None
         self.note = ""
+        self.checkpoint: Checkpoint | None = None
+        self.checkpoints: Checkpoints | None = None
 
     @classmethod
     def from_pretrained(
         cls,
-        name: str,
+        name: "str | Checkpoints",
         *,
         revision: str | None = None,
+        checkpoint_index: int | None = None,
+        checkpoint_value: int | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         progress: Callable[[float, str], None] | None = None,
     ) -> Self:
         """Open a model by alias, Hub id, local folder or GGUF file. Nothing is folded: the weights are the file's.
 
+        ``checkpoint_index`` or ``checkpoint_value`` (tokens or steps): the model at that point of its training.
         ``progress`` receives a fraction and what is being done. Errors say what is available.
         """
         from lens.load import read
 
-        loaded = read(name, revision=revision, device=device, dtype=dtype, progress=progress)
+        which = {"revision": revision, "checkpoint_index": checkpoint_index, "checkpoint_value": checkpoint_value}
+        loaded = read(name, **which, device=device, dtype=dtype, progress=progress)
         model = cls.from_state(loaded.cfg, loaded.state, tokenizer=loaded.tokenizer, bos=loaded.bos, name=loaded.name)
         model.revision, model.note = loaded.revision, loaded.note
+        model.checkpoint, model.checkpoints = loaded.checkpoint, loaded.checkpoints
         return model.eval()
+
+    def load_checkpoint(
+        self,
+        index: int | None = None,
+        value: int | None = None,
+        *,
+        found: "Checkpoints | None" = None,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> "Checkpoint":
+        """Another point of the training in this same model: its weights change in place, nothing else is rebuilt.
+
+        Give the ``index`` (negative: from the end) or the ``value`` (tokens or steps); see
+        :func:`lens.load.swap.load_checkpoint`. A read that fails leaves the model as it was.
+        """
+        from lens.load.swap import load_checkpoint
+
+        return load_checkpoint(self, index, value, found=found, progress=progress)
 
     def forward(
         self,

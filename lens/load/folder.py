@@ -1,20 +1,27 @@
-"""A model folder in the Hugging Face layout: config.json, weights, and usually a tokenizer."""
+"""A model folder: config.json, weights, and usually a tokenizer. In the Hugging Face layout, or that of toy models."""
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lens.config import Config
 from lens.families import convert, family_of
-from lens.load.files import CONFIG, contents, read_json, weights_of
-from lens.load.progress import Progress, silent
+from lens.families.toy import is_toy, read_toy
+from lens.load.entries import STARTS
+from lens.load.files import CONFIG, Weights, contents, read_json, weights_of
+from lens.load.progress import Progress, part, silent
+from lens.load.sources import Source
 from lens.load.tensors import Tensors
-from lens.load.tokenizer import read_tokenizer
+from lens.load.tokenizer import bos_policy, read_tokenizer, tokenizer_of
+from lens.tokens import BosPolicy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+OLD_TOY = re.compile(r"SoLU_\d+L_v\d+_\w+\.pth")  # the layout of the oldest toy models
 
 
 class Parts(NamedTuple):
@@ -23,22 +30,55 @@ class Parts(NamedTuple):
     cfg: Config
     state: dict[str, Tensor]
     tokenizer: "PreTrainedTokenizerBase | None"
+    bos: BosPolicy
 
 
-def read_folder(folder: Path, device: torch.device, dtype: torch.dtype, progress: Progress = silent) -> Parts:
-    """Config, weights (memory-mapped where the format allows) and tokenizer of ``folder``.
+def read_folder(source: Source, device: torch.device, dtype: torch.dtype, progress: Progress = silent) -> Parts:
+    """Config, weights (memory-mapped where the format allows), tokenizer and start token of a model's files.
 
     Errors name what is missing, damaged or not supported. No code from the folder is run.
     """
+    config = read_config(source.folder)
+    toy = is_toy(config)
+    start = source.entry.start or (STARTS["toy"] if toy else None)
+    progress(0.0, "Reading config")
+    if toy:  # before the weights: it may have to be fetched
+        tokenizer, missing = tokenizer_of(source, config, part(progress, 0.0, 0.2))
+        bos = bos_policy(start, tokenizer, missing)
+    else:
+        tokenizer = read_tokenizer(source.folder, config)
+        bos = bos_policy(start, tokenizer)
+    cfg, state = read_weights(source, device, dtype, part(progress, 0.2 if toy else 0.0, 1.0))
+    return Parts(cfg, state, tokenizer, bos)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json; FileNotFoundError says what else the folder holds."""
     if not (folder / CONFIG).is_file():
         raise FileNotFoundError(
             f"{folder} has no {CONFIG}, so it is no model folder. {contents(folder)} "
-            "Wanted: config.json, weights and, for text, tokenizer.json; or the path of one .gguf file."
+            "Wanted: config.json, weights and, for text, tokenizer.json; or the path of one .gguf file. "
+            "A training run is opened at one of its checkpoints (checkpoint_index=-1)."
         )
-    progress(0.0, "Reading config")
-    hf_config = read_json(folder / CONFIG)
-    family = family_of(hf_config)
-    cfg = family.config(hf_config)
-    tokenizer = read_tokenizer(folder, hf_config)
-    state = convert(family, cfg, Tensors(weights_of(folder), device, dtype, progress))
-    return Parts(cfg, state, tokenizer)
+    return read_json(folder / CONFIG)
+
+
+class Structured(NamedTuple):
+    """A structure, and weights that fit it."""
+
+    cfg: Config
+    state: dict[str, Tensor]
+
+
+def read_weights(source: Source, device: torch.device, dtype: torch.dtype, progress: Progress = silent) -> Structured:
+    """Config and state dict alone: what loading another checkpoint of the same model costs."""
+    config = read_config(source.folder)
+    weights = weights_of(source.folder) if source.weights is None else Weights((source.weights,), None)
+    if is_toy(config):
+        old = OLD_TOY.fullmatch(weights.files[0].name) is not None
+        cfg, state = read_toy(config, Tensors(weights, device, dtype, progress), old=old)
+        # Toy files in bfloat16 are exact in float32; what was asked for is what is given.
+        return Structured(cfg, {name: tensor.to(dtype) for name, tensor in state.items()})
+    family = family_of(config)
+    cfg = family.config(config)
+    return Structured(cfg, convert(family, cfg, Tensors(weights, device, dtype, progress)))

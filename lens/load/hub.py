@@ -1,30 +1,46 @@
 """The Hugging Face Hub: find a repository in the local cache, or download what a model needs of it."""
 
-import io
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from lens.load.files import CONFIG, WEIGHT_ROOTS, is_complete, wanted
+from lens.load.files import CONFIG, TOKENIZER_FILES, TOKENIZER_ROOTS, is_complete, wanted, weight_root
 from lens.load.progress import Progress, silent
-
-POLL = 0.3  # seconds between two looks at a download
 
 
 class NoNetwork(ConnectionError):
-    """The Hub cannot be reached, and the model is not in the local cache."""
+    """The Hub cannot be reached, and what was asked for is not in the local cache."""
 
 
-def cached(hub_id: str, revision: str | None = None) -> Path | None:
-    """The folder of a repository in the local Hugging Face cache; None unless all its weights are there."""
+class Listing(NamedTuple):
+    """What one revision of a repository holds."""
+
+    commit: str
+    sizes: Mapping[str, int | None]  # file → bytes, None where the Hub does not say
+
+
+def cached(hub_id: str, revision: str | None = None, weights: str | None = None) -> Path | None:
+    """The folder of a repository in the local Hugging Face cache; None unless all its weights are there.
+
+    ``weights``: one file of it, such as a checkpoint, instead of the model's own weights.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(hub_id, CONFIG, revision=revision)
     if not isinstance(config, str):  # None: unknown; a marker object: known not to exist
         return None
     folder = Path(config).parent
-    return folder if is_complete(folder) else None
+    here = is_complete(folder) if weights is None else (folder / weights).is_file()
+    return folder if here else None
+
+
+def cached_tokenizer(hub_id: str) -> Path | None:
+    """The cached folder of a repository from which a tokenizer can be made; None if there is none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    files = (try_to_load_from_cache(hub_id, name) for name in TOKENIZER_ROOTS)
+    return next((Path(file).parent for file in files if isinstance(file, str)), None)
 
 
 def cached_ids() -> list[str]:
@@ -36,62 +52,65 @@ def cached_ids() -> list[str]:
     return [hub_id for hub_id in ids if cached(hub_id) is not None]
 
 
-def fetch(hub_id: str, revision: str | None = None, progress: Progress = silent) -> Path:
-    """The folder of a repository: the cached one if there is one (newer versions are not looked for), else downloaded.
-
-    Fetches only the config, the tokenizer, and one set of weights, safetensors before pickles. NoNetwork or a
-    ValueError (no such repository or revision, no access, no weights) says what to do.
-    """
-    folder = cached(hub_id, revision)
-    if folder is not None:
-        return folder
+def listing(hub_id: str, revision: str | None = None) -> Listing:
+    """The files of a repository, asked of the Hub. NoNetwork or a ValueError says what to do."""
     from huggingface_hub import HfApi
 
-    progress(0.0, f"Asking the Hub about {hub_id}")
-    with _clear_errors(hub_id, revision):
-        names = [file.rfilename for file in HfApi().model_info(hub_id, revision=revision).siblings or ()]
-        files = wanted(names)
-        if CONFIG not in files or not set(files) & set(WEIGHT_ROOTS):
-            raise ValueError(
-                f"{hub_id!r} is no model that Lens reads: it wants {CONFIG} and safetensors or .bin weights."
-            )
-        return _download(hub_id, revision, files, progress)
+    with clear_errors(hub_id, revision):
+        info = HfApi().model_info(hub_id, revision=revision, files_metadata=True)
+    return Listing(info.sha or "", {file.rfilename: file.size for file in info.siblings or ()})
 
 
-def _download(hub_id: str, revision: str | None, files: list[str], progress: Progress) -> Path:
-    """Download in a thread of its own, so that ``progress`` is always called from the caller's.
+def revisions(hub_id: str) -> list[str]:
+    """The branches and tags of a repository, asked of the Hub. NoNetwork or a ValueError says what to do."""
+    from huggingface_hub import HfApi
 
-    If ``progress`` raises (a cancelled load), the download goes on in the background and is kept.
+    with clear_errors(hub_id, None):
+        refs = HfApi().list_repo_refs(hub_id)
+    return [ref.name for ref in (*refs.branches, *refs.tags)]
+
+
+def fetch(hub_id: str, revision: str | None = None, progress: Progress = silent, *, weights: str | None = None) -> Path:
+    """The folder of a repository: the cached one if there is one (newer versions are not looked for), else downloaded.
+
+    Fetches only the config, the tokenizer, and one set of weights, safetensors before pickles; or ``weights``, a file
+    of the same revision, in its place. NoNetwork or a ValueError (no such repository or revision, no access, no
+    weights) says what to do, OSError that the disk is full.
     """
-    from huggingface_hub import snapshot_download
+    folder = cached(hub_id, revision, weights)
+    if folder is not None:
+        return folder
+    progress(0.0, f"Asking the Hub about {hub_id}")
+    there = listing(hub_id, revision)
+    if weights is not None and weights not in there.sizes:
+        raise ValueError(f"{hub_id!r} has no file {weights!r} at this revision. Ask `checkpoints` which it has.")
+    files = wanted(there.sizes, weights)
+    if CONFIG not in files or (weights is None and weight_root(files) is None):
+        raise ValueError(f"{hub_id!r} is no model that Lens reads: it wants {CONFIG} and safetensors or .bin weights.")
+    return _download(hub_id, revision, there, files, progress)
 
-    bars = []
-    pool = ThreadPoolExecutor(1, thread_name_prefix="lens-download")
-    job = pool.submit(snapshot_download, hub_id, revision=revision, allow_patterns=files, tqdm_class=_silent_bar(bars))
-    pool.shutdown(wait=False)
-    while not job.done():
-        done, total = max((bar.n for bar in bars), default=0), max((bar.total or 0 for bar in bars), default=0)
-        size = f": {done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
-        progress(min(1.0, done / total) if total else 0.0, f"Downloading {hub_id}{size}")
-        wait([job], timeout=POLL)
-    return Path(job.result())
+
+def fetch_tokenizer(hub_id: str, progress: Progress = silent) -> Path:
+    """The folder with the tokenizer of a repository, and nothing else of it, from the cache or downloaded."""
+    folder = cached_tokenizer(hub_id)
+    if folder is not None:
+        return folder
+    there = listing(hub_id)
+    files = [name for name in TOKENIZER_FILES if name in there.sizes]
+    if not set(files) & set(TOKENIZER_ROOTS):
+        raise ValueError(f"{hub_id!r} holds no tokenizer: wanted {' or '.join(TOKENIZER_ROOTS)}.")
+    return _download(hub_id, None, there, files, progress)
 
 
-def _silent_bar(bars: list) -> type:
-    """A progress bar that prints nothing and puts itself into ``bars`` if it counts bytes."""
-    from tqdm import tqdm
+def _download(hub_id: str, revision: str | None, there: Listing, files: list[str], progress: Progress) -> Path:
+    from lens.load.download import download
 
-    class Bar(tqdm):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **(kwargs | {"file": io.StringIO(), "disable": False}))
-            if self.unit == "B":
-                bars.append(self)
-
-    return Bar
+    with clear_errors(hub_id, revision):
+        return download(hub_id, revision, {name: there.sizes[name] for name in files}, progress)
 
 
 @contextmanager
-def _clear_errors(hub_id: str, revision: str | None) -> Iterator[None]:
+def clear_errors(hub_id: str, revision: str | None) -> Iterator[None]:
     """The Hub's errors as one sentence each. The order matters: the first ones are kinds of the last ones."""
     from huggingface_hub import errors
 

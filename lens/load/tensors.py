@@ -14,6 +14,7 @@ from lens.load.files import Weights
 from lens.load.progress import Progress, silent
 
 LFS_POINTER = b"version https://git-lfs"
+REOPEN_BYTES = 50_000_000  # read for conversion, and then needed no more, before their pages are given back
 
 
 class _Opened(NamedTuple):
@@ -25,14 +26,15 @@ class Tensors(Mapping[str, Tensor]):
     """Name in the file → tensor on ``device`` in ``dtype``, read when asked for.
 
     Files are memory-mapped, so a tensor that needs no conversion is not copied: its pages are read when it is used.
-    One file is open at a time. Integer tensors keep their format.
+    One file is open at a time. Integer tensors keep their format. Where tensors are converted, the file is opened anew
+    from time to time, so that the pages that were read do not stay in memory beside what was made of them.
     """
 
     def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype, progress: Progress = silent):
         self.device, self.dtype, self.progress = device, dtype, progress
         self._path, self._opened = weights.files[0], _open(weights.files[0])
         self._where = weights.where or dict.fromkeys(self._opened.names, self._path)
-        self._read = 0
+        self._read = self._converted = 0
 
     def __getitem__(self, name: str) -> Tensor:
         path = self._where[name]
@@ -45,7 +47,12 @@ class Tensors(Mapping[str, Tensor]):
         tensor = self._opened.read(name)
         self._read += 1
         self.progress(min(1.0, self._read / len(self)), "Reading weights")
-        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
+        made = tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
+        if made is not tensor:
+            self._converted += tensor.nbytes
+        if self._converted > REOPEN_BYTES:
+            self._opened, self._converted = _open(path), 0
+        return made
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._where)

