@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lens.components import KeyValues
+from lens.attention import KeyValues
 from lens.model import Transformer
 
 

@@ -8,35 +8,46 @@ from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lens.components import MLP, Attention, Embed, KeyValues, Norm, Places, PosEmbed, Rotation, Unembed
+from lens.attention import Attention, KeyValues
+from lens.components import MLP, Embed, Norm, Unembed, stream_norm
 from lens.config import Config
 from lens.hooks import Hooked, HookPoint
+from lens.positions import Places, PosEmbed, find_places
 
 
 class Block(nn.Module):
-    """One layer: attention, then the MLP if the model has one, each reading and adding to the residual stream."""
+    """One layer: attention, then the MLP if the model has one, each reading and adding to the residual stream.
+
+    In a parallel block the MLP reads what attention reads, and there is no ``hook_resid_mid``.
+    """
 
     def __init__(self, cfg: Config, layer: int):
         super().__init__()
         self.cfg = cfg
         self.hook_resid_pre = HookPoint()
         self.hook_q_input, self.hook_k_input, self.hook_v_input = (HookPoint(on_request=True) for _ in range(3))
-        self.ln1, self.attn, self.hook_attn_out = Norm(cfg), Attention(cfg, layer), HookPoint()
+        self.ln1, self.attn = stream_norm(cfg, cfg.pre_norm), Attention(cfg, layer)
+        self.ln1_post, self.hook_attn_out = stream_norm(cfg, cfg.post_norm), HookPoint()
         if not cfg.attn_only:
-            self.hook_resid_mid, self.hook_mlp_in = HookPoint(), HookPoint(on_request=True)
-            self.ln2, self.mlp, self.hook_mlp_out = Norm(cfg), MLP(cfg), HookPoint()
+            if not cfg.parallel:
+                self.hook_resid_mid = HookPoint()
+            self.hook_mlp_in, self.ln2, self.mlp = HookPoint(on_request=True), stream_norm(cfg, cfg.pre_norm), MLP(cfg)
+            self.ln2_post, self.hook_mlp_out = stream_norm(cfg, cfg.post_norm), HookPoint()
         self.hook_resid_post = HookPoint()
 
     def forward(self, resid_pre: Tensor, places: Places, past: KeyValues | None = None) -> Tensor:
         resid_pre = self.hook_resid_pre(resid_pre)
-        attn_out = self.hook_attn_out(self.attn(*self.attention_inputs(resid_pre), places, past))
+        attn_out = self.ln1_post(self.attn(*self.attention_inputs(resid_pre, places), places, past))
+        resid = resid_pre + self.hook_attn_out(attn_out)
         if self.cfg.attn_only:
-            return self.hook_resid_post(resid_pre + attn_out)
-        resid_mid = self.hook_resid_mid(resid_pre + attn_out)
-        mlp_out = self.hook_mlp_out(self.mlp(self.ln2(self.hook_mlp_in(resid_mid))))
-        return self.hook_resid_post(resid_mid + mlp_out)
+            return self.hook_resid_post(resid)
+        if not self.cfg.parallel:
+            resid = self.hook_resid_mid(resid)
+        mlp_in = self.hook_mlp_in(resid_pre if self.cfg.parallel else resid)
+        mlp_out = self.ln2_post(self.mlp(self.ln2(mlp_in)))
+        return self.hook_resid_post(resid + self.hook_mlp_out(mlp_out))
 
-    def attention_inputs(self, resid_pre: Float[Tensor, "batch pos d_model"]) -> list[Tensor]:
+    def attention_inputs(self, resid_pre: Float[Tensor, "batch pos d_model"], places: Places) -> list[Tensor]:
         """What q, k and v are made from: one shared normalised stream, or one per head where its input is hooked."""
         n_heads, n_kv = self.cfg.n_heads, self.cfg.n_kv_heads
         split = {}
@@ -46,7 +57,12 @@ class Block(nn.Module):
                 one_each = repeat(resid_pre, "batch pos d_model -> batch pos head d_model", head=heads)
                 split[name] = self.ln1(point(one_each))
         shared = self.ln1(resid_pre)  # last, so that the cached scale is the one of the stream itself
-        return [split.get(name, shared) for name in "qkv"]
+        inputs = {name: split.get(name, shared) for name in "qkv"}
+        if places.pos_embed is not None:
+            for name in "qk":
+                per_head = inputs[name].ndim == 4
+                inputs[name] = inputs[name] + (places.pos_embed[:, :, None] if per_head else places.pos_embed)
+        return list(inputs.values())
 
 
 class Transformer(Hooked):
@@ -56,10 +72,12 @@ class Transformer(Hooked):
         super().__init__()
         self.cfg = cfg
         self.embed, self.hook_embed = Embed(cfg), HookPoint()
-        if cfg.positions == "learned":
+        if cfg.positions in ("learned", "shortformer"):
             self.pos_embed, self.hook_pos_embed = PosEmbed(cfg), HookPoint()
         self.blocks = nn.ModuleList(Block(cfg, layer) for layer in range(cfg.n_layers))
-        self.ln_final, self.unembed = Norm(cfg), Unembed(cfg)
+        final = cfg.final_norm
+        self.ln_final = nn.Identity() if final is None else Norm(final, cfg.norm_eps, cfg.d_model)
+        self.unembed = Unembed(cfg)
         self.setup()
 
     @classmethod
@@ -126,32 +144,11 @@ class Transformer(Hooked):
             raise ValueError(f"Token ids run from {low} to {high}; this vocabulary has 0 … {self.cfg.d_vocab - 1}.")
 
     def places(self, x: Tensor, attention_mask: Tensor | None = None, past: KeyValues | None = None) -> Places:
-        """Positions (a pad takes none), visible keys, and rotary angles for an input of shape [batch, pos, …]."""
-        n_past = past.n_pos if past is not None else 0
-        n_pos, device = x.shape[1], x.device
-        if n_past + n_pos > self.cfg.n_ctx:
-            raise ValueError(f"{n_past + n_pos} tokens; this model reads at most {self.cfg.n_ctx}. Shorten the text.")
-        key = torch.arange(n_past + n_pos, device=device)
-        query = key[n_past:]
-        allowed = (key <= query[:, None])[None, None]
-        positions = query[None]  # [1, pos] while all rows agree
-        if attention_mask is not None:
-            if attention_mask.shape != (x.shape[0], n_past + n_pos):
-                raise ValueError(
-                    f"attention_mask has shape {list(attention_mask.shape)}; wanted {[x.shape[0], n_past + n_pos]}."
-                )
-            real = attention_mask.bool()
-            itself = key == query[:, None]  # a pad sees itself, so that its row of the pattern is still a distribution
-            allowed = allowed & (real[:, None, None] | itself)
-            positions = (real.cumsum(-1) - 1).clamp(min=0)[:, n_past:]
-        rotation = self.rotation(positions) if self.cfg.positions == "rotary" else None
-        return Places(positions.expand(x.shape[0], -1), allowed, rotation)
-
-    def rotation(self, positions: Int[Tensor, "batch pos"]) -> Rotation:
-        """Cosine and sine of ``position * base^(-2i / rotary_dim)``."""
-        half = torch.arange(0, self.cfg.rotary_dim, 2, device=positions.device).float()
-        angles = positions[..., None, None] * self.cfg.rotary_base ** (-half / self.cfg.rotary_dim)
-        return Rotation(angles.cos().to(self.dtype), angles.sin().to(self.dtype))
+        """Where the tokens of an input [batch, pos, …] stand and what they may see; see :func:`find_places`."""
+        places = find_places(self.cfg, x, attention_mask, past.n_pos if past is not None else 0, self.dtype)
+        if self.cfg.positions == "shortformer":
+            return places._replace(pos_embed=self.hook_pos_embed(self.pos_embed(places.positions)))
+        return places
 
     @property
     def device(self) -> torch.device:

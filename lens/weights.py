@@ -30,7 +30,7 @@ class WeightViews:
     @property
     def W_pos(self) -> Float[Tensor, "n_ctx d_model"]:
         """The learned positions; ValueError where positions are not learned."""
-        if self.cfg.positions != "learned":
+        if self.cfg.positions not in ("learned", "shortformer"):
             raise ValueError(f"{self.name} has no W_pos: its positions are {self.cfg.positions}.")
         return self.pos_embed.W_pos
 

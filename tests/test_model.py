@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lens import Config, HookedTransformer
-from lens.components import KeyValues
+from lens.attention import KeyValues
 
 ATOL = {"atol": 2e-5, "rtol": 0}
 

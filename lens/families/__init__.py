@@ -3,20 +3,37 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lens.families.bloom import BLOOM
+from lens.families.falcon import FALCON
 from lens.families.family import Family, convert
+from lens.families.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA3_WITH_VISION
 from lens.families.gpt2 import GPT2
+from lens.families.gpt_neo import GPT_NEO
+from lens.families.gpt_neox import GPT_NEOX
+from lens.families.gptj import GPTJ
 from lens.families.llama import LLAMA
+from lens.families.mistral import MISTRAL
+from lens.families.mpt import MPT
+from lens.families.olmo import OLMO, OLMO2
+from lens.families.opt import OPT
+from lens.families.phi import PHI
+from lens.families.phi3 import PHI3
+from lens.families.qwen import QWEN2, QWEN3
+from lens.families.refused import refusal
+from lens.families.stablelm import STABLELM
 
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (GPT2, LLAMA)}
+ALL = (
+    *(BLOOM, FALCON, GEMMA, GEMMA2, GEMMA3, GEMMA3_WITH_VISION, GPT2, GPT_NEO, GPT_NEOX, GPTJ, LLAMA, MISTRAL, MPT),
+    *(OLMO, OLMO2, OPT, PHI, PHI3, QWEN2, QWEN3, STABLELM),
+)
+FAMILIES: dict[str, Family] = {family.model_type: family for family in ALL}
 
 __all__ = ["FAMILIES", "Family", "convert", "family_of"]
 
 
 def family_of(hf_config: Mapping[str, Any]) -> Family:
-    """The family of a Hugging Face config; ValueError lists what is supported."""
+    """The family of a Hugging Face config; ValueError says what kind of model it is, or lists what is supported."""
     model_type = hf_config.get("model_type")
     if model_type not in FAMILIES:
-        raise ValueError(
-            f"Lens does not compute models of type {model_type!r} yet; it computes {', '.join(sorted(FAMILIES))}."
-        )
-    return FAMILIES[model_type]
+        raise ValueError(refusal(model_type, sorted(FAMILIES)))
+    return FAMILIES[model_type].bound_to(hf_config)

@@ -1,127 +1,104 @@
 """What an architecture is: a reading of its config and a table of its weights. Nothing here computes."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
 
 import torch
-from einops import EinopsError, rearrange
+from einops import EinopsError, rearrange, repeat
 from torch import Tensor
 
 from lens.config import Config
+from lens.families.attributes import Attributes
+from lens.model import Transformer
 
-# Attributes of a config file that change no number of the forward pass.
-HARMLESS = re.compile(
-    r"(_name_or_path|architectures|model_type|torch_dtype|dtype|transformers_version|use_cache|initializer_range|"
-    r"(bos|eos|pad|sep|cls|unk|decoder_start)_token_id|.*dropout.*|.*_pdrop|summary_.*|task_specific_params|id2label|"
-    r"label2id|problem_type|finetuning_task|transformers\.js_config|gradient_checkpointing|output_\w+|return_dict\w*|"
-    r"chunk_size_feed_forward|is_encoder_decoder|is_decoder|prefix|license|language|_attn_implementation\w*)"
-)
-QUANTISED = "quantization_config"
+Rows = Mapping[str, tuple[str, str]]
+PACKED = re.compile(r"\w+(?:\|\w+)+")  # several parts along one axis, as in "(head|head|head d_head)"
 
 
-class Attributes:
-    """A Hugging Face config that remembers what was read, so that nothing in it is passed over in silence."""
+class Source(NamedTuple):
+    """Where some parameters of ours come from: the tensors of the file that are stacked, and how they are laid out."""
 
-    def __init__(self, values: Mapping[str, Any]):
-        self.values, self.read = values, set()
-
-    def __getitem__(self, name: str) -> Any:
-        self.read.add(name)
-        if name not in self.values:
-            raise ValueError(f"The config has no {name!r}, which a {self.values['model_type']} model needs.")
-        return self.values[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The attribute, or ``default`` where the file leaves it out or says null."""
-        self.read.add(name)
-        value = self.values.get(name)
-        return default if value is None else value
-
-    def only(self, name: str, *allowed: Any) -> None:
-        """ValueError unless the attribute is absent, null, or one of ``allowed``."""
-        value = self.get(name)
-        if value is not None and value not in allowed:
-            wanted = " or ".join(map(repr, allowed)) or "nothing"
-            raise ValueError(f"The config says {name}={value!r}; Lens computes such models only with {wanted}.")
-
-    def refuse_unread(self) -> None:
-        """ValueError naming every attribute that nobody read and that may matter."""
-        unread = sorted(name for name in self.values if name not in self.read and not HARMLESS.fullmatch(name))
-        if unread:
-            raise ValueError(
-                f"This {self.values['model_type']} config has {', '.join(unread)}, which Lens does not know. "
-                "It is refused because the numbers could be wrong."
-            )
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    pattern: str
 
 
 @dataclass(frozen=True)
 class Family:
     """One architecture as data.
 
-    ``weights`` and ``layer_weights`` map our parameter (several, joined by "|", for a packed one) to the name in the
-    file and an einops pattern whose sizes come from the config. ``zeros`` are our biases that the architecture lacks.
-    ``prefixes`` may or may not stand before a name in the file; ``unused`` are patterns of names that hold no weight.
+    ``weights`` and ``layer_weights`` map our parameter to the name in the file and an einops pattern whose sizes come
+    from the config. What the table leaves out the architecture does not have: our bias is zero then, our gain one.
+
+    - ``"attn.W_Q|attn.W_K|attn.W_V"``: one tensor holds several; the pattern names the parts along the packed axis,
+      ``"(head|kv_head|kv_head d_head) d_model -> head|kv_head|kv_head d_model d_head"``. A part called ``_`` is skipped.
+    - ``"ln1.w+ln2.w"``: both are this tensor.
+    - ``"lm_head.weight or embed_out.weight"``: the file uses one of these names.
+    - ``"norms.{head}.weight"``: one tensor per head, stacked in the order of the heads.
+
+    ``variants`` returns further rows of a layer, which depend on the config file. ``prefixes`` may or may not stand
+    before a name; ``unused`` are patterns of names that hold no weight. ``gain_offset`` is what their gains lack to
+    ours.
     """
 
     model_type: str
     read: Callable[[Attributes], Config]
-    weights: Mapping[str, tuple[str, str]]
+    weights: Rows
     layer: str
-    layer_weights: Mapping[str, tuple[str, str]]
+    layer_weights: Rows
     prefixes: tuple[str, ...]
-    zeros: Mapping[str, str] = field(default_factory=dict)
+    variants: Callable[[Attributes], Rows] = lambda hf: {}
+    gain_offset: float = 0.0
     unused: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def bound_to(self, hf_config: Mapping[str, Any]) -> Self:
+        """This family with the rows of one config file."""
+        rows = self.variants(Attributes(self.defaults | hf_config))
+        return replace(self, layer_weights={**self.layer_weights, **rows})
 
     def config(self, hf_config: Mapping[str, Any]) -> Config:
         """Our config from theirs; ValueError names an attribute that Lens does not compute."""
-        attributes = Attributes(hf_config)
-        if hf_config.get(QUANTISED):
-            raise ValueError(
-                "The weights are quantised (quantization_config). Open the unquantised model, or a GGUF file."
-            )
+        attributes = Attributes(self.defaults | hf_config)
+        attributes.refuse_quantised()
         cfg = self.read(attributes)
+        self.variants(attributes)
         attributes.refuse_unread()
         return cfg
 
-    def table(self, cfg: Config, names: set[str]) -> dict[str, tuple[str, str]]:
-        """The whole table for a model of this size: ours → (name in the file, pattern)."""
-        table = dict(self.weights)
-        if cfg.tied:
-            table.pop("unembed.W_U", None)
+    def sources(self, cfg: Config, names: set[str]) -> list[Source]:
+        """The whole table for a model of this size, in names that the file has; ValueError for one that it lacks."""
+        rows = [("", ours, *row) for ours, row in self.weights.items() if not (cfg.tied and ours == "unembed.W_U")]
         for layer in range(cfg.n_layers):
+            before = self.layer.format(layer)
             for ours, (theirs, pattern) in self.layer_weights.items():
-                full = "|".join(f"blocks.{layer}.{one}" for one in ours.split("|"))
-                table[full] = (f"{self.layer.format(layer)}.{theirs}", pattern)
-        return {ours: (self.find(theirs, names), pattern) for ours, (theirs, pattern) in table.items()}
+                rows.append((f"blocks.{layer}.", ours, f"{before}.{theirs}", pattern))
+        return [
+            Source(
+                tuple(block + one if one != "_" else "" for one in re.split(r"[|+]", ours)),
+                tuple(self.find(one, names) for one in self.stacked(theirs, cfg)),
+                pattern,
+            )
+            for block, ours, theirs, pattern in rows
+        ]
+
+    def stacked(self, theirs: str, cfg: Config) -> list[str]:
+        """One name, or one for each entry of the axis in braces."""
+        axis = re.search(r"\{(\w+)\}", theirs)
+        return [theirs.replace(axis[0], str(i)) for i in range(cfg.axes[axis[1]])] if axis else [theirs]
 
     def find(self, theirs: str, names: set[str]) -> str:
         """The name under which the file holds ``theirs``: with a base prefix or without one."""
-        bare = next((theirs.removeprefix(p) for p in self.prefixes if theirs.startswith(p)), theirs)
-        for candidate in (theirs, bare, *(prefix + bare for prefix in self.prefixes)):
-            if candidate in names:
-                return candidate
+        for name in theirs.split(" or "):
+            bare = next((name.removeprefix(p) for p in self.prefixes if name.startswith(p)), name)
+            for candidate in (name, bare, *(prefix + bare for prefix in self.prefixes)):
+                if candidate in names:
+                    return candidate
         raise ValueError(
             f"The weights of this {self.model_type} model lack {theirs!r}. The file is incomplete or of another kind."
         )
-
-
-def _fit(tensor: Tensor, theirs: str, pattern: str, cfg: Config) -> Tensor:
-    used = {axis: size for axis, size in cfg.axes.items() if re.search(rf"\b{axis}\b", pattern)}
-    try:
-        return rearrange(tensor, pattern, **used)
-    except EinopsError as error:
-        raise ValueError(
-            f"{theirs!r} has shape {list(tensor.shape)}; the config wants '{pattern}' with {used}."
-        ) from error
-
-
-def _for_forward(ours: str, tensor: Tensor) -> Tensor:
-    """W_Q, W_K, W_V in the memory order [head, d_head, d_model] that the forward reads without re-arranging."""
-    if ours.endswith(("attn.W_Q", "attn.W_K", "attn.W_V")):
-        return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
-    return tensor
 
 
 def convert(family: Family, cfg: Config, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -130,29 +107,72 @@ def convert(family: Family, cfg: Config, tensors: Mapping[str, Tensor]) -> dict[
     ValueError names a tensor that is missing, left over, or of the wrong size.
     """
     names = set(tensors)
+    sources = family.sources(cfg, names)
+    _refuse_left_over(family, cfg, names - {name for source in sources for name in source.theirs})
     state: dict[str, Tensor] = {}
-    table = family.table(cfg, names)
-    for ours, (theirs, pattern) in table.items():
-        tensor = _fit(tensors[theirs], theirs, pattern, cfg)
-        packed = ours.split("|")
-        for name, part in zip(packed, tensor if len(packed) > 1 else [tensor], strict=True):
-            state[name] = _for_forward(name, part)
-    left = names - {theirs for theirs, _ in table.values()}
-    unused = (*family.unused, *((r"(.*\.)?lm_head\.weight",) if cfg.tied else ()))
+    for ours, theirs, pattern in sources:
+        tensor = torch.stack([tensors[name] for name in theirs]) if len(theirs) > 1 else tensors[theirs[0]]
+        parts = list(_parts(tensor, theirs[0], pattern, cfg))
+        for name, part in zip(ours, parts * len(ours) if len(parts) == 1 else parts, strict=True):
+            if name:
+                state[name] = _for_forward(name, part, family.gain_offset)
+    if cfg.tied:
+        state["unembed.W_U"] = state["embed.W_E"].T
+    return with_neutral(cfg, state)
+
+
+def _refuse_left_over(family: Family, cfg: Config, left: set[str]) -> None:
+    head = (r"(.*\.)?(lm_head|embed_out)\.weight",) if cfg.tied else ()  # a second copy of the embedding
+    unused = (*family.unused, r".*rotary_emb\.inv_freq", *head)
     left = sorted(name for name in left if not any(re.fullmatch(pattern, name) for pattern in unused))
     if left:
         raise ValueError(
             f"{family.model_type}: {len(left)} tensors have no place in Lens, for example {', '.join(left[:3])}."
         )
-    if cfg.tied:
-        state["unembed.W_U"] = state["embed.W_E"].T
-    return state | _zeros(family, cfg, like=state["embed.W_E"])
 
 
-def _zeros(family: Family, cfg: Config, like: Tensor) -> dict[str, Tensor]:
-    zeros = {}
-    for ours, axes in family.zeros.items():
-        shape = [cfg.axes[axis] for axis in axes.split()]
-        layers = range(cfg.n_layers) if ours.startswith("blocks.{}.") else [0]
-        zeros |= {ours.format(layer): torch.zeros(shape, dtype=like.dtype, device=like.device) for layer in layers}
-    return zeros
+def _parts(tensor: Tensor, theirs: str, pattern: str, cfg: Config) -> Iterator[Tensor]:
+    """The tensor in our layout; of a packed one, each part in turn."""
+    packed = PACKED.search(pattern)
+    if packed is None:
+        yield _fit(repeat, tensor, theirs, pattern, cfg.axes)
+        return
+    sizes = [cfg.axes[word] if word in cfg.axes else int(word) for word in packed[0].split("|")]
+    left, right = pattern.replace(packed[0], "part").split(" -> ")
+    apart = re.sub("[()]", "", left)
+    whole = _fit(rearrange, tensor, theirs, f"{left} -> {apart}", cfg.axes | {"part": sum(sizes)})
+    for size, piece in zip(sizes, whole.split(sizes, dim=apart.split().index("part")), strict=True):
+        yield _fit(rearrange, piece, theirs, f"{apart} -> {right}", cfg.axes | {"part": size})
+
+
+def _fit(move: Callable, tensor: Tensor, theirs: str, pattern: str, sizes: Mapping[str, int]) -> Tensor:
+    used = {axis: size for axis, size in sizes.items() if re.search(rf"\b{axis}\b", pattern)}
+    try:
+        return move(tensor, pattern, **used)
+    except EinopsError as error:
+        raise ValueError(
+            f"{theirs!r} has shape {list(tensor.shape)}; the config wants '{pattern}' with {used}."
+        ) from error
+
+
+def _for_forward(ours: str, tensor: Tensor, gain_offset: float) -> Tensor:
+    """W_Q, W_K, W_V in the memory order [head, d_head, d_model] that the forward reads without re-arranging."""
+    if ours.endswith(("attn.W_Q", "attn.W_K", "attn.W_V")):
+        return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
+    if ours.endswith(".w") and gain_offset:
+        return (tensor.float() + gain_offset).to(tensor.dtype)
+    return tensor.contiguous() if 0 in tensor.stride() else tensor  # an axis that the file does not have
+
+
+def with_neutral(cfg: Config, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` with zeros for the biases and ones for the gains that an architecture does not have."""
+    with torch.device("meta"):
+        wanted = Transformer(cfg).state_dict()
+    like, added = state["embed.W_E"], {}
+    for name, parameter in wanted.items():
+        last = name.rsplit(".", 1)[-1]
+        if name not in state and last.startswith("W_"):
+            raise ValueError(f"The weights lack {name}, {list(parameter.shape)}, which this structure has.")
+        if name not in state:
+            added[name] = torch.full(parameter.shape, float(last == "w"), dtype=like.dtype, device=like.device)
+    return {**state, **added}

@@ -1,15 +1,17 @@
-"""GPT-2: learned positions, LayerNorm, one packed projection for q, k and v, weights already stored as ``x @ W``."""
+"""GPT-2, DistilGPT-2, Stanford CRFM: learned positions, LayerNorm, q, k and v packed, weights stored as ``x @ W``."""
 
 from lens.config import Config
-from lens.families.family import Attributes, Family
+from lens.families.attributes import Attributes
+from lens.families.family import Family
+from lens.families.reading import activation
 
 
 def read(hf: Attributes) -> Config:
     """GPT-2's config, DistilGPT-2's and Stanford CRFM's (scores divided by the layer's number as well)."""
     d_model, n_heads = hf["n_embd"], hf["n_head"]
     hf.only("add_cross_attention", False)
-    hf.get("reorder_and_upcast_attn")  # a matter of precision only; attention here is always float32
-    hf.get("n_ctx")  # an old name of n_positions
+    hf.ignore("reorder_and_upcast_attn")  # a matter of precision only; attention here is always float32
+    hf.ignore("n_ctx")  # an old name of n_positions
     return Config(
         n_layers=hf["n_layer"],
         n_heads=n_heads,
@@ -19,7 +21,7 @@ def read(hf: Attributes) -> Config:
         d_vocab=hf["vocab_size"],
         n_ctx=hf["n_positions"],
         norm_eps=hf.get("layer_norm_epsilon", 1e-5),
-        act_fn=hf.get("activation_function", "gelu_new"),
+        act_fn=activation(hf, "activation_function", "gelu_new"),
         attn_scale=None if hf.get("scale_attn_weights", True) else 1.0,
         scale_by_layer=hf.get("scale_attn_by_inverse_layer_idx", False),
         tied=hf.get("tie_word_embeddings", True),
@@ -43,9 +45,9 @@ GPT2 = Family(
         "ln1.b": ("ln_1.bias", "d_model -> d_model"),
         "attn.W_Q|attn.W_K|attn.W_V": (
             "attn.c_attn.weight",
-            "d_model (qkv head d_head) -> qkv head d_model d_head",
+            "d_model (head|head|head d_head) -> head|head|head d_model d_head",
         ),
-        "attn.b_Q|attn.b_K|attn.b_V": ("attn.c_attn.bias", "(qkv head d_head) -> qkv head d_head"),
+        "attn.b_Q|attn.b_K|attn.b_V": ("attn.c_attn.bias", "(head|head|head d_head) -> head|head|head d_head"),
         "attn.W_O": ("attn.c_proj.weight", "(head d_head) d_model -> head d_head d_model"),
         "attn.b_O": ("attn.c_proj.bias", "d_model -> d_model"),
         "ln2.w": ("ln_2.weight", "d_model -> d_model"),
@@ -55,6 +57,5 @@ GPT2 = Family(
         "mlp.W_out": ("mlp.c_proj.weight", "d_mlp d_model -> d_mlp d_model"),
         "mlp.b_out": ("mlp.c_proj.bias", "d_model -> d_model"),
     },
-    zeros={"unembed.b_U": "d_vocab"},
     unused=(r"(transformer\.)?h\.\d+\.attn\.(masked_)?bias",),  # the causal mask, stored as a buffer
 )

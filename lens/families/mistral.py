@@ -1,0 +1,24 @@
+"""Mistral: LLaMA whose layers all see a sliding window, where the config has one."""
+
+from lens.config import Config
+from lens.families.attributes import Attributes
+from lens.families.family import Family
+from lens.families.llama import LLAMA
+from lens.families.llama import read as read_llama
+from lens.families.reading import windows
+
+
+def read(hf: Attributes) -> Config:
+    """A Mistral config; the window covers every layer, whatever ``layer_types`` a file may carry."""
+    hf.only("layer_types")
+    return read_llama(hf, windows=windows(hf, hf["num_hidden_layers"], is_local=lambda layer: True))
+
+
+MISTRAL = Family(
+    model_type="mistral",
+    read=read,
+    prefixes=LLAMA.prefixes,
+    weights=LLAMA.weights,
+    layer=LLAMA.layer,
+    layer_weights=LLAMA.layer_weights,
+)

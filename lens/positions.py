@@ -1,0 +1,130 @@
+"""Where tokens stand and what they may see: masks, windows, rotary angles, linear biases, rows of W_pos."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from lens.config import Config
+
+
+class Rotation(NamedTuple):
+    """Cosine and sine of the rotary angles at the positions of one forward pass."""
+
+    cos: Float[Tensor, "batch pos 1 half_rotary"]
+    sin: Float[Tensor, "batch pos 1 half_rotary"]
+    adjacent: bool  # pairs are (2i, 2i + 1), not (i, i + rotary_dim/2)
+
+
+class Places(NamedTuple):
+    """Where the tokens of one forward pass stand, and which keys each query may see."""
+
+    positions: Int[Tensor, "batch pos"]
+    allowed: dict[int | None, Bool[Tensor, "batch 1 query key"]]  # for each width of window that the model has
+    rotation: Rotation | None = None
+    local_rotation: Rotation | None = None  # of layers with a window
+    bias: Float[Tensor, "batch head query key"] | None = None  # added to the scores
+    pos_embed: Float[Tensor, "batch pos d_model"] | None = None  # added to what q and k are made from
+
+
+class PosEmbed(nn.Module):
+    """A row of W_pos per position."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        self.W_pos = nn.Parameter(torch.empty(cfg.n_ctx, cfg.d_model).normal_(std=0.8 / cfg.d_model**0.5))
+
+    def forward(self, positions: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+        return F.embedding(positions, self.W_pos)
+
+
+def find_places(cfg: Config, x: Tensor, attention_mask: Tensor | None, n_past: int, dtype: torch.dtype) -> Places:
+    """Positions (a pad takes none), visible keys, angles and biases for an input of shape [batch, pos, …].
+
+    ``n_past`` tokens were read before; ``attention_mask`` [batch, n_past + pos] is True at real tokens, past ones
+    included.
+    """
+    n_new, device = x.shape[1], x.device
+    if n_past + n_new > cfg.n_ctx:
+        raise ValueError(f"{n_past + n_new} tokens; this model reads at most {cfg.n_ctx}. Shorten the text.")
+    key = torch.arange(n_past + n_new, device=device)
+    distance = key[n_past:, None] - key
+    allowed = (distance >= 0)[None, None]
+    positions = key[None]  # [1, key] while all rows agree
+    if attention_mask is not None:
+        if attention_mask.shape != (x.shape[0], n_past + n_new):
+            raise ValueError(
+                f"attention_mask has shape {list(attention_mask.shape)}; wanted {[x.shape[0], n_past + n_new]}."
+            )
+        real = attention_mask.bool()
+        # A pad sees itself, so that its row of the pattern is still a distribution.
+        allowed = allowed & (real[:, None, None] | (distance == 0))
+        positions = (real.cumsum(-1) - 1).clamp(min=0)
+    new = positions[:, n_past:]
+    widths = set(cfg.windows or (None,))
+    rotary, local = cfg.positions == "rotary", cfg.local_rotary_base
+    return Places(
+        positions=new.expand(x.shape[0], -1),
+        allowed={width: allowed if width is None else allowed & (distance < width) for width in widths},
+        rotation=find_rotation(cfg, new, cfg.rotary_base, cfg.rotary_divisors, dtype) if rotary else None,
+        local_rotation=find_rotation(cfg, new, local, None, dtype) if rotary and local is not None else None,
+        bias=linear_bias(cfg, positions, n_past) if cfg.positions == "alibi" else None,
+    )
+
+
+def find_rotation(
+    cfg: Config,
+    positions: Int[Tensor, "batch pos"],
+    base: float,
+    divisors: tuple[float, ...] | None,
+    dtype: torch.dtype,
+) -> Rotation:
+    """Cosine and sine of ``position * base^(-2i / rotary_dim) / divisor_i``."""
+    half = torch.arange(0, cfg.rotary_dim, 2, device=positions.device).float()
+    frequencies = base ** (-half / cfg.rotary_dim)
+    if divisors is not None:
+        frequencies = frequencies / torch.tensor(divisors, device=positions.device)
+    angles = positions[..., None, None] * frequencies
+    cos, sin = angles.cos(), angles.sin()
+    if cfg.rotary_gain != 1:
+        cos, sin = cos * cfg.rotary_gain, sin * cfg.rotary_gain
+    return Rotation(cos.to(dtype), sin.to(dtype), cfg.rotary_adjacent)
+
+
+def rotate(x: Float[Tensor, "batch pos head d_head"], rotation: Rotation) -> Float[Tensor, "batch pos head d_head"]:
+    """Turn each pair of dimensions by its angle; dimensions past rotary_dim stay."""
+    half = rotation.cos.shape[-1]
+    if rotation.adjacent:
+        pairs, rest = x.split([2 * half, x.shape[-1] - 2 * half], dim=-1)
+        a, b = pairs[..., 0::2], pairs[..., 1::2]
+        turned = torch.stack([a * rotation.cos - b * rotation.sin, b * rotation.cos + a * rotation.sin], dim=-1)
+        return torch.cat([turned.flatten(-2), rest], dim=-1)
+    a, b, rest = x.split([half, half, x.shape[-1] - 2 * half], dim=-1)
+    return torch.cat([a * rotation.cos - b * rotation.sin, b * rotation.cos + a * rotation.sin, rest], dim=-1)
+
+
+def alibi_slopes(n_heads: int) -> Float[Tensor, " head"]:
+    """How much a score falls per token of distance, for each head.
+
+    For h heads, a power of 2, 2^(-8 (i + 1) / h); otherwise those of the power below, and then every second one
+    of the power above. Source: Press et al. 2021, "Train short, test long", and their code.
+    """
+    below = 2 ** math.floor(math.log2(n_heads))
+    exponents = [(i + 1) / below for i in range(below)]
+    exponents += [(2 * i + 1) / (2 * below) for i in range(n_heads - below)]
+    return 2.0 ** (-8 * torch.tensor(exponents))
+
+
+def linear_bias(
+    cfg: Config, positions: Int[Tensor, "batch key"], n_past: int
+) -> Float[Tensor, "batch head query key"]:
+    """``slope * (position of key − position of query)``, what distance takes from a score; float32."""
+    slopes = alibi_slopes(cfg.n_heads).to(positions.device)
+    if cfg.alibi_bf16:
+        ramp = (slopes[:, None].bfloat16() * positions[:, None]).float()
+    else:
+        ramp = slopes[:, None] * positions[:, None]
+    return (ramp[:, :, None] - ramp[:, :, n_past:, None]) * cfg.alibi_scale
