@@ -64,7 +64,7 @@ class Config:
     rotary_adjacent: bool = False  # the pairs are (2i, 2i + 1)
     rotary_divisors: tuple[float, ...] | None = None  # the angle of pair i is divided by divisor i
     rotary_gain: float = 1.0  # rotated dimensions are also multiplied by this
-    local_rotary_base: float | None = None  # layers with a window turn by this base, undivided; None: like the others
+    local_rotary_base: float | None = None  # layers with a window turn by this base, unscaled; None: like the others
     alibi_scale: float = 1.0  # all slopes are multiplied by this
     alibi_bf16: bool = False  # slope * position was rounded to bfloat16 in training, so it must be here
 

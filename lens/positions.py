@@ -65,31 +65,28 @@ def find_places(cfg: Config, x: Tensor, attention_mask: Tensor | None, n_past: i
         positions = (real.cumsum(-1) - 1).clamp(min=0)
     new = positions[:, n_past:]
     widths = set(cfg.windows or (None,))
-    rotary, local = cfg.positions == "rotary", cfg.local_rotary_base
+    rotary = cfg.positions == "rotary"
+    local = rotary and cfg.local_rotary_base is not None
     return Places(
         positions=new.expand(x.shape[0], -1),
         allowed={width: allowed if width is None else allowed & (distance < width) for width in widths},
-        rotation=find_rotation(cfg, new, cfg.rotary_base, cfg.rotary_divisors, dtype) if rotary else None,
-        local_rotation=find_rotation(cfg, new, local, None, dtype) if rotary and local is not None else None,
+        rotation=find_rotation(cfg, new, dtype) if rotary else None,
+        local_rotation=find_rotation(cfg, new, dtype, local=True) if local else None,
         bias=linear_bias(cfg, positions, n_past) if cfg.positions == "alibi" else None,
     )
 
 
 def find_rotation(
-    cfg: Config,
-    positions: Int[Tensor, "batch pos"],
-    base: float,
-    divisors: tuple[float, ...] | None,
-    dtype: torch.dtype,
+    cfg: Config, positions: Int[Tensor, "batch pos"], dtype: torch.dtype, local: bool = False
 ) -> Rotation:
-    """Cosine and sine of ``position * base^(-2i / rotary_dim) / divisor_i``."""
+    """Cosine and sine of ``position * base^(-2i / rotary_dim) / divisor_i``; neither divisor nor gain if ``local``."""
     half = torch.arange(0, cfg.rotary_dim, 2, device=positions.device).float()
-    frequencies = base ** (-half / cfg.rotary_dim)
-    if divisors is not None:
-        frequencies = frequencies / torch.tensor(divisors, device=positions.device)
+    frequencies = (cfg.local_rotary_base if local else cfg.rotary_base) ** (-half / cfg.rotary_dim)
+    if cfg.rotary_divisors is not None and not local:
+        frequencies = frequencies / torch.tensor(cfg.rotary_divisors, device=positions.device)
     angles = positions[..., None, None] * frequencies
     cos, sin = angles.cos(), angles.sin()
-    if cfg.rotary_gain != 1:
+    if cfg.rotary_gain != 1 and not local:
         cos, sin = cos * cfg.rotary_gain, sin * cfg.rotary_gain
     return Rotation(cos.to(dtype), sin.to(dtype), cfg.rotary_adjacent)
 
@@ -118,9 +115,7 @@ def alibi_slopes(n_heads: int) -> Float[Tensor, " head"]:
     return 2.0 ** (-8 * torch.tensor(exponents))
 
 
-def linear_bias(
-    cfg: Config, positions: Int[Tensor, "batch key"], n_past: int
-) -> Float[Tensor, "batch head query key"]:
+def linear_bias(cfg: Config, positions: Int[Tensor, "batch key"], n_past: int) -> Float[Tensor, "batch head query key"]:
     """``slope * (position of key − position of query)``, what distance takes from a score; float32."""
     slopes = alibi_slopes(cfg.n_heads).to(positions.device)
     if cfg.alibi_bf16:

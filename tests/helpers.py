@@ -59,10 +59,15 @@ def in_lens(hf: PreTrainedModel, tokenizer=None, bos: BosPolicy = NO_BOS) -> Hoo
     config = hf.config.to_dict()
     family = family_of(config)
     cfg = family.config(config)
-    state = convert(family, cfg, {name: tensor.clone() for name, tensor in hf.state_dict().items()})
+    state = convert(family, cfg, weights_of(hf))
     return HookedTransformer.from_state(
         cfg, state, tokenizer=tokenizer, bos=bos, name=f"tiny-{family.model_type}"
     ).eval()
+
+
+def weights_of(hf: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """A copy of their weights, under their names."""
+    return {name: tensor.clone() for name, tensor in hf.state_dict().items()}
 
 
 def byte_tokenizer(vocab_size: int = 330) -> PreTrainedTokenizerFast:

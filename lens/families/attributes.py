@@ -22,7 +22,7 @@ class Attributes:
 
     def __getitem__(self, name: str) -> Any:
         self.read.add(name)
-        if name not in self.values:
+        if self.values.get(name) is None:
             raise ValueError(f"The config has no {name!r}, which a {self.model_type} model needs.")
         return self.values[name]
 

@@ -16,16 +16,12 @@ def read(hf: Attributes) -> Config:
     if new:
         hf.only("parallel_attn", True)
     hf.ignore("auto_map", "ff_factor")  # old code in the repository, never run; ffn_hidden_size says the same
-    if new:
-        n_kv_heads = hf.get("num_kv_heads", n_heads)
-    else:
-        n_kv_heads = 1 if hf.get("multi_query", True) else n_heads
-    hf.ignore("num_kv_heads", "multi_query")
+    grouped, shared = hf.get("num_kv_heads", n_heads), 1 if hf.get("multi_query", True) else n_heads
     d_head = d_model // n_heads
     return Config(
         n_layers=hf["num_hidden_layers"],
         n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
+        n_kv_heads=grouped if new else shared,
         d_model=d_model,
         d_head=d_head,
         d_mlp=hf.get("ffn_hidden_size", 4 * d_model),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -33,7 +34,7 @@ class Family:
     from the config. What the table leaves out the architecture does not have: our bias is zero then, our gain one.
 
     - ``"attn.W_Q|attn.W_K|attn.W_V"``: one tensor holds several; the pattern names the parts along the packed axis,
-      ``"(head|kv_head|kv_head d_head) d_model -> head|kv_head|kv_head d_model d_head"``. A part called ``_`` is skipped.
+      ``"(head|kv_head|kv_head d_head) d_model -> head|kv_head|kv_head d_model d_head"``. A part ``_`` is skipped.
     - ``"ln1.w+ln2.w"``: both are this tensor.
     - ``"lm_head.weight or embed_out.weight"``: the file uses one of these names.
     - ``"norms.{head}.weight"``: one tensor per head, stacked in the order of the heads.
@@ -115,7 +116,7 @@ def convert(family: Family, cfg: Config, tensors: Mapping[str, Tensor]) -> dict[
         parts = list(_parts(tensor, theirs[0], pattern, cfg))
         for name, part in zip(ours, parts * len(ours) if len(parts) == 1 else parts, strict=True):
             if name:
-                state[name] = _for_forward(name, part, family.gain_offset)
+                state[name] = in_memory_order(name, _with_offset(name, part, family.gain_offset))
     if cfg.tied:
         state["unembed.W_U"] = state["embed.W_E"].T
     return with_neutral(cfg, state)
@@ -155,24 +156,31 @@ def _fit(move: Callable, tensor: Tensor, theirs: str, pattern: str, sizes: Mappi
         ) from error
 
 
-def _for_forward(ours: str, tensor: Tensor, gain_offset: float) -> Tensor:
-    """W_Q, W_K, W_V in the memory order [head, d_head, d_model] that the forward reads without re-arranging."""
+def _with_offset(ours: str, tensor: Tensor, offset: float) -> Tensor:
+    return (tensor.float() + offset).to(tensor.dtype) if offset and ours.endswith(".w") else tensor
+
+
+def in_memory_order(ours: str, tensor: Tensor) -> Tensor:
+    """W_Q, W_K, W_V in the order [head, d_head, d_model] that the forward reads without re-arranging."""
     if ours.endswith(("attn.W_Q", "attn.W_K", "attn.W_V")):
-        return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
-    if ours.endswith(".w") and gain_offset:
-        return (tensor.float() + gain_offset).to(tensor.dtype)
+        return tensor.mT.contiguous().mT
     return tensor.contiguous() if 0 in tensor.stride() else tensor  # an axis that the file does not have
 
 
 def with_neutral(cfg: Config, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """``state`` with zeros for the biases and ones for the gains that an architecture does not have."""
-    with torch.device("meta"):
-        wanted = Transformer(cfg).state_dict()
     like, added = state["embed.W_E"], {}
-    for name, parameter in wanted.items():
+    for name, shape in parameter_shapes(cfg).items():
         last = name.rsplit(".", 1)[-1]
         if name not in state and last.startswith("W_"):
-            raise ValueError(f"The weights lack {name}, {list(parameter.shape)}, which this structure has.")
+            raise ValueError(f"The weights lack {name}, {list(shape)}, which this structure has.")
         if name not in state:
-            added[name] = torch.full(parameter.shape, float(last == "w"), dtype=like.dtype, device=like.device)
+            added[name] = torch.full(shape, float(last == "w"), dtype=like.dtype, device=like.device)
     return {**state, **added}
+
+
+@cache
+def parameter_shapes(cfg: Config) -> dict[str, torch.Size]:
+    """Every parameter of a model of this structure."""
+    with torch.device("meta"):
+        return {name: parameter.shape for name, parameter in Transformer(cfg).named_parameters()}

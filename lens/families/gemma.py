@@ -11,6 +11,7 @@ def read(hf: Attributes, **more) -> Config:
     """What the three have in common; ``more``: what the later ones add."""
     found = sizes(hf, tied=True)
     hf.only("use_bidirectional_attention", False)
+    hf.ignore("sliding_window_size")  # an older name of sliding_window, beside it
     act = activation(hf, "hidden_activation", activation(hf, "hidden_act", "gelu_new"))
     return Config(
         **found,

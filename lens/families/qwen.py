@@ -11,6 +11,7 @@ from lens.families.rows import ATTENTION_BIAS, QK_NORM, QKV_BIAS
 
 def read(hf: Attributes, **more) -> Config:
     """A Qwen config. With ``use_sliding_window``, layers from ``max_window_layers`` on see a window."""
+    hf.only("use_mrope", False)
     use, first = hf.get("use_sliding_window", False), hf.get("max_window_layers", 28)
     found = windows(hf, hf["num_hidden_layers"], is_local=lambda layer: layer >= first)
     return read_llama(hf, windows=found if use else None, **more)

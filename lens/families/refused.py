@@ -30,4 +30,6 @@ def refusal(model_type: object, supported: list[str]) -> str:
             f"{model_type!r} models are {KIND_OF[model_type]}. Lens computes decoders in which each layer is "
             "causal attention and one MLP."
         )
+    if model_type is None:
+        return "The config has no model_type, so Lens cannot tell what to compute."
     return f"Lens does not compute models of type {model_type!r} yet; it computes {', '.join(supported)}."

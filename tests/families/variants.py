@@ -92,12 +92,12 @@ VARIANTS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": tiny("Llama", LLAMA_SIZE),
     "llama-grouped": tiny("Llama", LLAMA_SIZE, num_key_value_heads=2),
     "llama-one-kv-head": tiny("Llama", LLAMA_SIZE, num_key_value_heads=1, rope_theta=500.0),
-    "llama-wide-heads-tied": tiny(
-        "Llama", LLAMA_SIZE, num_key_value_heads=2, head_dim=12, tie_word_embeddings=True
-    ),
+    "llama-wide-heads-tied": tiny("Llama", LLAMA_SIZE, num_key_value_heads=2, head_dim=12, tie_word_embeddings=True),
     "llama-biases": tiny("Llama", LLAMA_SIZE, num_key_value_heads=2, attention_bias=True, mlp_bias=True),
     "llama-3.1": tiny("Llama", LLAMA_SIZE, num_key_value_heads=2, rope_parameters=LLAMA3_ROPE),
-    "llama-linear": tiny("Llama", LLAMA_SIZE, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e3}),
+    "llama-linear": tiny(
+        "Llama", LLAMA_SIZE, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e3}
+    ),
     "mistral": tiny("Mistral", LLAMA_SIZE, num_key_value_heads=2, sliding_window=5),
     "mistral-without-window": tiny("Mistral", LLAMA_SIZE, num_key_value_heads=2, sliding_window=None),
     "qwen2": tiny("Qwen2", LLAMA_SIZE, num_key_value_heads=2, tie_word_embeddings=True),
