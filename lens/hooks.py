@@ -18,12 +18,22 @@ NamesFilter = None | str | Sequence[str] | Callable[[str], bool]
 HookSpec = tuple[NamesFilter, HookFunction]
 
 
+class Stay(NamedTuple):
+    """A hook that outlives its block: ``permanent`` and ``level`` say which calls of ``reset_hooks`` end it."""
+
+    permanent: bool = False
+    level: int | None = None
+
+
+UNTIL_RESET = Stay()
+
+
 class Scope(NamedTuple):
-    """The hooks of one ``with`` block or one ``add_hook``; ``stays`` marks those that only ``reset_hooks`` ends."""
+    """The hooks of one ``with`` block or one ``add_hook``; ``stay`` marks those that only ``reset_hooks`` ends."""
 
     fwd: Mapping["HookPoint", list[HookFunction]]
     bwd: Mapping["HookPoint", list[HookFunction]]
-    stays: bool = False
+    stay: Stay | None = None
 
 
 _scopes: ContextVar[tuple[Scope, ...]] = ContextVar("lens_scopes", default=())
@@ -259,16 +269,37 @@ class Hooked(nn.Module):
 
     def add_hook(self, name: NamesFilter, hook: HookFunction, dir: str = "fwd") -> None:
         """Keep ``hook`` active in the current context until :meth:`reset_hooks`; ``dir`` is "fwd" or "bwd"."""
-        if dir not in ("fwd", "bwd"):
-            raise ValueError(f"add_hook: dir={dir!r}; it must be 'fwd' or 'bwd'.")
-        specs = [(name, hook)]
-        fwd = _by_point(self.hook_dict, specs if dir == "fwd" else (), _writing)
-        bwd = _by_point(self.hook_dict, specs if dir == "bwd" else (), None)
-        _scopes.set((*_scopes.get(), Scope(fwd, bwd, stays=True)))
+        keep(self.hook_dict, (name, hook), dir)
 
     def reset_hooks(self) -> None:
         """End this model's :meth:`add_hook` hooks and clear its points' ``ctx``, in the current context."""
-        mine = set(self.hook_dict.values())
-        _scopes.set(tuple(s for s in _scopes.get() if not (s.stays and mine.intersection([*s.fwd, *s.bwd]))))
-        for point in mine.intersection(_notes.get() or ()):
-            del _notes.get()[point]
+        end(self.hook_dict)
+        clear_notes(self.hook_dict)
+
+
+def keep(
+    points: Mapping[str, HookPoint], spec: HookSpec, dir: str = "fwd", stay: Stay = UNTIL_RESET, first: bool = False
+) -> None:
+    """Keep one hook active in the current context until :func:`end`; ``first`` puts it before all others."""
+    if dir not in ("fwd", "bwd"):
+        raise ValueError(f"add_hook: dir={dir!r}; it must be 'fwd' or 'bwd'.")
+    fwd = _by_point(points, [spec] if dir == "fwd" else (), _writing)
+    bwd = _by_point(points, [spec] if dir == "bwd" else (), None)
+    scope = Scope(fwd, bwd, stay)
+    _scopes.set((scope, *_scopes.get()) if first else (*_scopes.get(), scope))
+
+
+def end(points: Mapping[str, HookPoint], ends: Callable[[Scope], bool] = lambda scope: True) -> None:
+    """End the kept hooks at these points for which ``ends`` says so, in the current context."""
+    mine = set(points.values())
+
+    def ended(scope: Scope) -> bool:
+        return scope.stay is not None and bool(mine.intersection([*scope.fwd, *scope.bwd])) and ends(scope)
+
+    _scopes.set(tuple(scope for scope in _scopes.get() if not ended(scope)))
+
+
+def clear_notes(points: Mapping[str, HookPoint]) -> None:
+    """Forget what hooks wrote into ``ctx`` of these points, in the current context."""
+    for point in set(points.values()).intersection(_notes.get() or ()):
+        del _notes.get()[point]
