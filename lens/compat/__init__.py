@@ -1,13 +1,13 @@
 """Notebooks written for TransformerLens run on Lens after one line: ``from lens import compat; compat.install()``.
 
-``install`` makes ``transformer_lens`` and its module paths importable. Each is a module of Lens; the two tables below
+``install`` makes ``transformer_lens`` and its module paths importable. Each is a module of Lens; the tables below
 say which. What differs on purpose is in the docstring of :class:`lens.compat.transformer.HookedTransformer`, and here:
 
-- ``hook_normalized`` is before the learned gain and bias of a norm (so in TransformerLens 3.9 and later; in 2.x it
-  is after them in LayerNorm). On folded weights both are the same.
+- ``hook_normalized`` is before the learned gain and bias of a norm (as in TransformerLens from 3.9 on; in 2.x it is
+  after them in LayerNorm). On folded weights both are the same.
 - ``from_pretrained`` does a processing step only where it is exact, and raises where it is asked for and is not.
-- ``accumulated_resid(apply_ln=True)`` normalises each stream by its own statistics; ``logit_attrs`` includes the gain of
-  the final norm.
+- ``accumulated_resid(apply_ln=True)`` normalises each stream by its own statistics; ``logit_attrs`` includes the
+  gain of the final norm.
 - A field of a config that Lens does not compute is refused by its name.
 """
 

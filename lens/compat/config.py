@@ -125,8 +125,8 @@ class HookedTransformerConfig(Config):
         for name, default in SETTINGS.items():
             object.__setattr__(self, name, given.get(name, copy(default)))
         ours = {field.name: given[field.name] for field in fields(Config) if field.name in given}
-        super().__init__(**(ours | _structure(given)))
         object.__setattr__(self, "_given", given)
+        super().__init__(**(ours | _structure(given)))
         if self.d_vocab_out == UNSET:
             self.d_vocab_out = self.d_vocab
 
@@ -228,7 +228,7 @@ def _structure(given: dict[str, Any]) -> dict[str, Any]:
 
 def _mlp(given: dict[str, Any]) -> dict[str, Any]:
     if given.get("attn_only"):
-        return {"d_mlp": 0}
+        return {"d_mlp": 0, "act_fn": Config.act_fn, "mlp_norm": False}
     d_mlp = given.get("d_mlp")
     sizes = {"d_mlp": 4 * given["d_model"] if d_mlp is None else d_mlp}
     if given.get("act_fn") is None:

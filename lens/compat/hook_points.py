@@ -120,6 +120,10 @@ class HookedRootModule(Hooked):
             axis = -3 if name.removesuffix("_grad").endswith(HEADS_AFTER_POS) else -2
             if kept.ndim >= -axis:
                 kept = positions.apply(kept, axis)
+            if remove_batch_dim and len(kept) != 1:
+                raise ValueError(
+                    f"remove_batch_dim: {name} holds a batch of {len(kept)}; only one sequence can lose it."
+                )
             cache[name] = kept[0] if remove_batch_dim else kept
 
         def save_activation(activation: Tensor, hook: HookPoint) -> None:

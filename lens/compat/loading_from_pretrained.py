@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -80,8 +81,6 @@ class Processed(NamedTuple):
 
 def process(model: Plain, **flags: bool | None) -> Processed:
     """The steps that the flags ask for: True, False, or None for where it is exact (refactoring: only if True)."""
-    from lens import process as steps
-
     unknown = set(flags) - set(STEPS)
     if unknown:
         raise ValueError(f"Unknown processing step {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}.")
@@ -94,7 +93,7 @@ def process(model: Plain, **flags: bool | None) -> Processed:
         if wanted is False or reason:
             report[step] = reason or "not asked for"
             continue
-        apply: Callable[[Plain], Plain] = getattr(steps, function)
+        apply: Callable[[Plain], Plain] = getattr(import_module("lens.process"), function)
         model, report[step] = apply(model), APPLIED
     return Processed(model, report)
 
