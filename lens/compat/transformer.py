@@ -29,6 +29,7 @@ SWITCHES = {  # points that are computed on request → the flag of cfg that ask
     "hook_v_input": "use_split_qkv_input",
     "hook_mlp_in": "use_hook_mlp_in",
 }
+NORMS = re.compile(r"(blocks\.\d+\.(mlp\.)?ln\w*|ln_final)\.")
 NOT_WEIGHTS = re.compile(r"\.(mask|IGNORE|rotary_sin|rotary_cos|alibi)$")  # buffers of the classic library's files
 
 
@@ -74,7 +75,7 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
             nn.init.normal_(self.unembed.W_U, std=0.8 / self.cfg.d_model**0.5)
         if str(self.cfg.normalization_type).endswith("Pre"):  # norms without parameters: ours stay 1 and 0
             for name, parameter in self.named_parameters():
-                if re.search(r"\bln(1|2|_final)\.", name):
+                if NORMS.match(name):
                     parameter.requires_grad_(False)
 
     @classmethod
@@ -216,12 +217,12 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False) -> Any:
         """Weights under their names. The classic library's files fit: their masks are left out, its norms without
-        parameters and missing biases keep what is here.
+        parameters and its gates without bias keep what is here.
         """
         state = {name.replace(".attn._", ".attn."): x for name, x in state_dict.items() if not NOT_WEIGHTS.search(name)}
-        if str(self.cfg.normalization_type).endswith("Pre"):
-            own = {name: x for name, x in self.state_dict().items() if re.search(r"\bln(1|2|_final)\.", name)}
-            state = own | state
+        bare_norms = str(self.cfg.normalization_type).endswith("Pre")
+        lacks = [name for name in self.state_dict() if name.endswith("b_gate") or (bare_norms and NORMS.match(name))]
+        state = {name: self.state_dict()[name] for name in lacks} | state
         return super().load_state_dict(state, strict=strict, assign=assign)
 
     def process_weights_(self, **flags: bool | None) -> None:

@@ -155,6 +155,11 @@ def test_weight_files_of_the_classic_library_fit():
     grouped = HookedTransformer(make(n_key_value_heads=2))
     renamed = {name.replace("attn.W_K", "attn._W_K"): x for name, x in grouped.state_dict().items()}
     grouped.load_state_dict(renamed)
+    gated = HookedTransformer(make(gated_mlp=True, act_fn="solu_ln", normalization_type="LNPre"))
+    theirs = {name: x for name, x in gated.state_dict().items() if not name.endswith("b_gate") and ".ln" not in name}
+    gated.load_state_dict({name: x for name, x in theirs.items() if not name.startswith("ln_final")})
+    with pytest.raises(RuntimeError, match="W_gate"):
+        gated.load_state_dict({name: x for name, x in theirs.items() if "W_gate" not in name})
 
 
 def test_device_and_format_follow_the_model():
