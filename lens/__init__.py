@@ -8,12 +8,13 @@ from importlib import import_module
 _HOME = {
     "ActivationCache": "lens.cache",
     "Config": "lens.config",
+    "FactoredMatrix": "lens.factored",
     "Hooked": "lens.hooks",
     "HookedTransformer": "lens.hooked",
     "HookPoint": "lens.hooks",
     "Transformer": "lens.model",
 }
-__all__ = ["ActivationCache", "Config", "HookPoint", "Hooked", "HookedTransformer", "Transformer"]
+__all__ = ["ActivationCache", "Config", "FactoredMatrix", "HookPoint", "Hooked", "HookedTransformer", "Transformer"]
 __version__ = "0.1.0"
 
 

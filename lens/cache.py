@@ -8,6 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from lens.stacks import StackVerbs
+
 ATTN = ("k", "v", "q", "z", "rot_k", "rot_q", "result", "pattern", "attn_scores")
 MLP = ("pre", "post", "mid", "pre_linear")
 SHORT = {
@@ -45,7 +47,7 @@ def get_act_name(name: str, layer: int | str | None = None, layer_type: str | No
     return f"{block}{part}{'.' if part else ''}hook_{name}"
 
 
-class ActivationCache(Mapping[str, Tensor]):
+class ActivationCache(StackVerbs, Mapping[str, Tensor]):
     """Name → activation. ``cache["pattern", 3]``, ``cache["pattern", 3, "attn"]`` and the full name are one entry.
 
     A layer below zero counts from the end. The tensors are those of the run: do not write into them.
@@ -105,6 +107,8 @@ class ActivationCache(Mapping[str, Tensor]):
             raise ValueError("This cache has no batch axis to slice.")
         return self._map(lambda x: x[index], has_batch_dim=not isinstance(index, int))
 
-    def to(self, device: torch.device | str) -> Self:
-        """The same activations on another device."""
+    def to(self, device: torch.device | str, move_model: bool = False) -> Self:
+        """The same activations on another device; ``move_model`` moves the model as well."""
+        if move_model:
+            self.model.to(device)
         return self._map(lambda x: x.to(device))

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.cache import ActivationCache
+from lens.circuits import CircuitViews
 from lens.config import Config
 from lens.generate import Sampling, generate_tokens
 from lens.model import Transformer
@@ -46,7 +47,7 @@ def next_token_loss(
     return loss if per_token else loss.nanmean()
 
 
-class HookedTransformer(TextVerbs, WeightViews, Transformer):
+class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
     """A language model whose every activation can be read and changed.
 
     ``name`` and ``revision`` say which weights these are, ``note`` what every figure about them must say,

@@ -1,9 +1,11 @@
 """Hook points and scoped hooks, for any ``nn.Module``.
 
 A hook is never stored on the model. It lives in a scope of the current context (a thread, a task), so one model serves
-many people at once: a scope ends with its block, an exception ends it too, and another thread never sees it.
+many people at once: a scope ends with its block, an exception ends it too, and another thread never sees it. Only
+``add_hook`` stays, in its thread, until ``reset_hooks``.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,16 +20,40 @@ NamesFilter = None | str | Sequence[str] | Callable[[str], bool]
 HookSpec = tuple[NamesFilter, HookFunction]
 
 
+class Stay(NamedTuple):
+    """A hook that outlives its block: ``permanent`` and ``level`` say which calls of ``reset_hooks`` end it."""
+
+    permanent: bool = False
+    level: int | None = None
+
+
+UNTIL_RESET = Stay()
+
+
 class Scope(NamedTuple):
-    """The hooks of one ``with`` block or one ``add_hook``; ``stays`` marks those that only ``reset_hooks`` ends."""
+    """The hooks of one ``with`` block or one ``add_hook``; ``stay`` marks those that only ``reset_hooks`` ends."""
 
     fwd: Mapping["HookPoint", list[HookFunction]]
     bwd: Mapping["HookPoint", list[HookFunction]]
-    stays: bool = False
+    stay: Stay | None = None
 
 
 _scopes: ContextVar[tuple[Scope, ...]] = ContextVar("lens_scopes", default=())
-_notes: ContextVar[dict["HookPoint", dict] | None] = ContextVar("lens_notes", default=None)
+
+
+class _OfThread(threading.local):
+    """Hooks that stay, and what hooks noted. Of the thread: a notebook may run each cell in a context of its own."""
+
+    def __init__(self) -> None:
+        self.kept: tuple[Scope, ...] = ()
+        self.notes: dict[HookPoint, dict] = {}
+
+
+_thread = _OfThread()
+
+
+def _active_scopes() -> tuple[Scope, ...]:
+    return _thread.kept + _scopes.get()
 
 
 class HookPoint(nn.Module):
@@ -42,7 +68,7 @@ class HookPoint(nn.Module):
         self.on_request = on_request
 
     def forward(self, x: Tensor) -> Tensor:
-        for scope in _scopes.get():
+        for scope in _active_scopes():
             for hook in scope.fwd.get(self, ()):
                 x = hook(x, self)
             if self in scope.bwd:
@@ -52,14 +78,12 @@ class HookPoint(nn.Module):
     @property
     def active(self) -> bool:
         """Whether a hook of the current context waits at this point."""
-        return any(self in scope.fwd or self in scope.bwd for scope in _scopes.get())
+        return any(self in scope.fwd or self in scope.bwd for scope in _active_scopes())
 
     @property
     def ctx(self) -> dict:
-        """Scratch space for hooks at this point, seen by the current context only; ``reset_hooks`` clears it."""
-        if _notes.get() is None:
-            _notes.set({})
-        return _notes.get().setdefault(self, {})
+        """Scratch space for hooks at this point, seen by this thread only; ``reset_hooks`` clears it."""
+        return _thread.notes.setdefault(self, {})
 
     def layer(self) -> int:
         """Zero-based layer of a point named ``blocks.{layer}.…``."""
@@ -258,17 +282,38 @@ class Hooked(nn.Module):
         return out, cache
 
     def add_hook(self, name: NamesFilter, hook: HookFunction, dir: str = "fwd") -> None:
-        """Keep ``hook`` active in the current context until :meth:`reset_hooks`; ``dir`` is "fwd" or "bwd"."""
-        if dir not in ("fwd", "bwd"):
-            raise ValueError(f"add_hook: dir={dir!r}; it must be 'fwd' or 'bwd'.")
-        specs = [(name, hook)]
-        fwd = _by_point(self.hook_dict, specs if dir == "fwd" else (), _writing)
-        bwd = _by_point(self.hook_dict, specs if dir == "bwd" else (), None)
-        _scopes.set((*_scopes.get(), Scope(fwd, bwd, stays=True)))
+        """Keep ``hook`` active in this thread until :meth:`reset_hooks`; ``dir`` is "fwd" or "bwd"."""
+        keep(self.hook_dict, (name, hook), dir)
 
     def reset_hooks(self) -> None:
-        """End this model's :meth:`add_hook` hooks and clear its points' ``ctx``, in the current context."""
-        mine = set(self.hook_dict.values())
-        _scopes.set(tuple(s for s in _scopes.get() if not (s.stays and mine.intersection([*s.fwd, *s.bwd]))))
-        for point in mine.intersection(_notes.get() or ()):
-            del _notes.get()[point]
+        """End this model's :meth:`add_hook` hooks and clear its points' ``ctx``, in this thread."""
+        end(self.hook_dict)
+        clear_notes(self.hook_dict)
+
+
+def keep(
+    points: Mapping[str, HookPoint], spec: HookSpec, dir: str = "fwd", stay: Stay = UNTIL_RESET, first: bool = False
+) -> None:
+    """Keep one hook active in this thread until :func:`end`, before those of any block; ``first``: before all."""
+    if dir not in ("fwd", "bwd"):
+        raise ValueError(f"add_hook: dir={dir!r}; it must be 'fwd' or 'bwd'.")
+    fwd = _by_point(points, [spec] if dir == "fwd" else (), _writing)
+    bwd = _by_point(points, [spec] if dir == "bwd" else (), None)
+    scope = Scope(fwd, bwd, stay)
+    _thread.kept = (scope, *_thread.kept) if first else (*_thread.kept, scope)
+
+
+def end(points: Mapping[str, HookPoint], ends: Callable[[Scope], bool] = lambda scope: True) -> None:
+    """End the kept hooks at these points for which ``ends`` says so, in this thread."""
+    mine = set(points.values())
+
+    def ended(scope: Scope) -> bool:
+        return bool(mine.intersection([*scope.fwd, *scope.bwd])) and ends(scope)
+
+    _thread.kept = tuple(scope for scope in _thread.kept if not ended(scope))
+
+
+def clear_notes(points: Mapping[str, HookPoint]) -> None:
+    """Forget what hooks of this thread wrote into ``ctx`` of these points."""
+    for point in set(points.values()).intersection(_thread.notes):
+        del _thread.notes[point]

@@ -73,6 +73,23 @@ def token_bytes(tokenizer: "PreTrainedTokenizerFast", token_id: int) -> bytes:
     return piece.replace("▁", " ").encode()
 
 
+def padded(rows: Sequence[Sequence[int]], pad: int, padding_side: str = "right") -> TokenBatch:
+    """Rows of ids at one length, ``pad`` before ("left") or after ("right") the shorter ones."""
+    import torch
+
+    if padding_side not in ("left", "right"):
+        raise ValueError(f"padding_side={padding_side!r}; it must be 'left' or 'right'.")
+    if not rows:
+        raise ValueError("No text was given; wanted at least one.")
+    width, left = max(map(len, rows)), padding_side == "left"
+    tokens = torch.full((len(rows), width), pad)
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        place = slice(width - len(row), None) if left else slice(len(row))
+        tokens[i, place], mask[i, place] = torch.tensor(row), True
+    return TokenBatch(tokens, mask)
+
+
 class TextVerbs:
     """The verbs that turn text into tokens and back. Needs ``tokenizer``, ``bos``, ``name``, ``cfg`` and ``device``."""
 
@@ -89,7 +106,7 @@ class TextVerbs:
             )
         return self.tokenizer
 
-    def _ids(self, text: str, prepend_bos: bool | None) -> list[int]:
+    def _all_ids(self, text: str, prepend_bos: bool | None) -> list[int]:
         ids = self.needs_tokenizer().encode(text, add_special_tokens=False)
         prepend = self.bos.prepend if prepend_bos is None else prepend_bos
         if prepend and self.bos.id is None:
@@ -97,6 +114,10 @@ class TextVerbs:
         ids = [self.bos.id, *ids] if prepend else ids
         if not ids:
             raise ValueError("The text is empty: without a token in front there is nothing to read. Type some text.")
+        return ids
+
+    def _ids(self, text: str, prepend_bos: bool | None) -> list[int]:
+        ids = self._all_ids(text, prepend_bos)
         if len(ids) > self.cfg.n_ctx:
             raise ValueError(f"{len(ids)} tokens; {self.name} reads at most {self.cfg.n_ctx}. Shorten the text.")
         return ids
@@ -108,20 +129,8 @@ class TextVerbs:
 
         ``prepend_bos`` None means the model's own policy (``model.bos``).
         """
-        import torch
-
-        if padding_side not in ("left", "right"):
-            raise ValueError(f"padding_side={padding_side!r}; it must be 'left' or 'right'.")
         rows = [self._ids(text, prepend_bos) for text in ([texts] if isinstance(texts, str) else texts)]
-        if not rows:
-            raise ValueError("No text was given; wanted at least one.")
-        width, pad = max(map(len, rows)), self.pad_id
-        left = padding_side == "left"
-        tokens = torch.full((len(rows), width), pad)
-        mask = torch.zeros(len(rows), width, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            place = slice(width - len(row), None) if left else slice(len(row))
-            tokens[i, place], mask[i, place] = torch.tensor(row), True
+        tokens, mask = padded(rows, self.pad_id, padding_side)
         return TokenBatch(tokens.to(self.device), mask.to(self.device))
 
     @property

@@ -1,5 +1,6 @@
 """Hooks belong to a scope: they end with it, and nobody else sees them. On any module, not only ours."""
 
+import contextvars
 import threading
 
 import pytest
@@ -210,3 +211,18 @@ def test_layer_of_a_point(tiny):
     assert tiny.hook_dict["blocks.2.attn.hook_z"].layer() == 2
     with pytest.raises(ValueError, match="ln_final"):
         tiny.hook_dict["ln_final.hook_scale"].layer()
+
+
+def test_an_added_hook_lasts_into_another_context_of_the_same_thread(model):
+    """A notebook may run each cell in a context of its own."""
+
+    def cell():
+        model.add_hook("layer2.hook_square", zero)
+        model.hook_mid.ctx["seen"] = True
+
+    contextvars.copy_context().run(cell)
+    assert model(FIVE) == -4
+    assert model.hook_mid.ctx == {"seen": True}
+    contextvars.copy_context().run(model.reset_hooks)
+    assert model(FIVE) == 780
+    assert model.hook_mid.ctx == {}

@@ -1,0 +1,203 @@
+"""``transformer_lens.loading_from_pretrained``: names, checkpoints, and the flags of ``from_pretrained``."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import torch
+
+from lens.compat.config import APPLIED
+from lens.config import Config
+from lens.hooked import HookedTransformer as Plain
+from lens.load.catalogue import entries, resolve
+from lens.load.device import pick_device, pick_dtype
+from lens.load.tokenizer import bos_policy
+
+STEPS = {  # flag of from_pretrained → function of lens.process, in the order in which they are done
+    "fold_ln": "fold_layer_norm",
+    "center_writing_weights": "center_writing_weights",
+    "center_unembed": "center_unembed",
+    "fold_value_biases": "fold_value_biases",
+    "refactor_factored_attn_matrices": "refactor_factored_attn_matrices",
+}
+POSITIONAL = [  # the order of from_pretrained's arguments after the name
+    "fold_ln",
+    "center_writing_weights",
+    "center_unembed",
+    "refactor_factored_attn_matrices",
+    "checkpoint_index",
+    "checkpoint_value",
+    "hf_model",
+    "device",
+    "n_devices",
+    "tokenizer",
+    "move_to_device",
+    "fold_value_biases",
+    "default_prepend_bos",
+    "default_padding_side",
+    "dtype",
+]
+REFUSED = {  # what from_pretrained does not take, and what to do instead
+    "first_n_layers": "Use stop_at_layer in the forward pass.",
+    "n_ctx": "Give shorter texts.",
+    "cache_dir": "Set the environment variable HF_HOME before Python starts.",
+    "trust_remote_code": "Lens runs no code that comes with a model.",
+    "load_in_4bit": "Lens computes in float32, float16 or bfloat16.",
+}
+
+
+def why_inexact(cfg: Config, step: str) -> str | None:
+    """Why a processing step would change the probabilities of such a model, or would do nothing; None if neither."""
+    layer_norms = cfg.norm == "LN" and cfg.pre_norm and not cfg.post_norm and not cfg.final_rms
+    shortformer = cfg.positions == "shortformer" and cfg.norm is not None
+    reasons: dict[str, list[tuple[bool, str]]] = {
+        "fold_ln": [
+            (cfg.norm is None, "the model has no norms"),
+            (shortformer, "positions are added after the norm"),
+        ],
+        "center_writing_weights": [
+            (not layer_norms, "not everything that reads the stream subtracts its mean"),
+            (shortformer, "positions are added after the norm"),
+        ],
+        "center_unembed": [(cfg.final_softcap is not None, "the logits are capped, so a constant shift matters")],
+        "fold_value_biases": [(cfg.clip_qkv is not None, "values are cut off after their bias")],
+        "refactor_factored_attn_matrices": [
+            (cfg.positions in ("rotary", "shortformer"), "positions act between query and key"),
+            (cfg.qk_norm is not None, "queries and keys are normalised"),
+            (cfg.clip_qkv is not None, "queries and keys are cut off"),
+            (cfg.group_size > 1, "query heads share keys and values"),
+        ],
+    }
+    return next((reason for holds, reason in reasons[step] if holds), None)
+
+
+class Processed(NamedTuple):
+    """A model after processing; for each step "applied", or why it was not."""
+
+    model: Plain
+    report: dict[str, str]
+
+
+def process(model: Plain, **flags: bool | None) -> Processed:
+    """The steps that the flags ask for: True, False, or None for where it is exact (refactoring: only if True)."""
+    unknown = set(flags) - set(STEPS)
+    if unknown:
+        raise ValueError(f"Unknown processing step {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}.")
+    report = {}
+    for step, function in STEPS.items():
+        wanted = flags.get(step, False if step == "refactor_factored_attn_matrices" else None)
+        reason = why_inexact(model.cfg, step)
+        if wanted and reason:
+            raise ValueError(f"{step}=True: not exact for {model.name}, because {reason}. Leave it out, or False.")
+        if wanted is False or reason:
+            report[step] = reason or "not asked for"
+            continue
+        apply: Callable[[Plain], Plain] = getattr(import_module("lens.process"), function)
+        model, report[step] = apply(model), APPLIED
+    return Processed(model, report)
+
+
+def plain(model: Plain) -> Plain:
+    """The same weights as a model of Lens's own class."""
+    cfg = Config(**{field.name: getattr(model.cfg, field.name) for field in fields(Config)})
+    made = Plain.from_state(cfg, model.state_dict(), tokenizer=model.tokenizer, bos=model.bos, name=model.name)
+    made.revision, made.note = model.revision, model.note
+    return made.train(model.training)
+
+
+def from_pretrained(cls: type, model_name: str, *args: Any, **flags: Any) -> Any:
+    """``cls.from_pretrained``; see :meth:`lens.compat.transformer.HookedTransformer.from_pretrained`."""
+    given = _arguments(args, flags)
+    names = ("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases")
+    steps = {name: given.pop(name) for name in (*names, "refactor_factored_attn_matrices") if name in given}
+    default_prepend_bos = given.pop("default_prepend_bos", None)
+    side = given.pop("default_padding_side", "right")
+    checkpoint = {name: given[name] for name in ("checkpoint_index", "checkpoint_value") if given.get(name) is not None}
+    raw = _read(model_name, checkpoint, given)
+    done = process(raw, **steps) if any(steps.get(name) is not False for name in names) or any(steps.values()) else None
+    report = done.report if done else dict.fromkeys(STEPS, "not asked for")
+    model = cls.of(
+        done.model if done else raw,
+        processing=report,
+        default_prepend_bos=raw.bos.prepend if default_prepend_bos is None else default_prepend_bos,
+        from_checkpoint=bool(checkpoint),
+        **checkpoint,
+    )
+    model.default_padding_side = side
+    return model
+
+
+def _arguments(args: tuple, flags: dict[str, Any]) -> dict[str, Any]:
+    given = dict(zip(POSITIONAL, args, strict=False)) | flags
+    for name in given:
+        if name in REFUSED and given[name] not in (None, False):
+            raise ValueError(f"from_pretrained: Lens does not take {name}. {REFUSED[name]}")
+        if name not in (*POSITIONAL, "revision", "torch_dtype", *REFUSED):
+            raise ValueError(f"from_pretrained has no argument {name!r}. It has {', '.join(POSITIONAL)}, revision.")
+    if given.get("n_devices", 1) != 1:
+        raise ValueError(f"from_pretrained: n_devices={given['n_devices']}; Lens puts a model on one device.")
+    if "torch_dtype" in given:
+        given["dtype"] = given.pop("torch_dtype")
+    return given
+
+
+def _read(model_name: str, checkpoint: dict[str, int], given: dict[str, Any]) -> Plain:
+    hf_model, tokenizer = given.get("hf_model"), given.get("tokenizer")
+    device, dtype = given.get("device"), pick_dtype(given.get("dtype"))
+    if hf_model is not None:
+        return _from_memory(model_name, hf_model, tokenizer, device, dtype)
+    raw = Plain.from_pretrained(model_name, revision=given.get("revision"), device=device, dtype=dtype, **checkpoint)
+    if tokenizer is not None:
+        raw.tokenizer, raw.bos = tokenizer, bos_policy(None, tokenizer)
+    return raw
+
+
+def _from_memory(name: str, hf_model: Any, tokenizer: Any, device: Any, dtype: torch.dtype) -> Plain:
+    """A model of transformers that is open already; its tensors are copied."""
+    from lens.families import convert, family_of
+
+    config = hf_model.config.to_dict()
+    family = family_of(config)
+    cfg = family.config(config)
+    where = pick_device(device)
+    tensors = {key: x.detach().clone() for key, x in hf_model.state_dict().items()}
+    state = {key: x.to(where, dtype) for key, x in convert(family, cfg, tensors).items()}
+    if tokenizer is None and hf_model.name_or_path:
+        tokenizer = tokenizer_of(hf_model.name_or_path)
+    known = next((entry for entry in entries() if name.lower() in map(str.lower, entry.names)), None)
+    start = known.start if known and tokenizer and known.start and known.start.token in tokenizer.get_vocab() else None
+    bos = bos_policy(start, tokenizer)
+    return Plain.from_state(cfg, state, tokenizer=tokenizer, bos=bos, name=name).eval()
+
+
+def tokenizer_of(name: str) -> Any:
+    """The tokenizer of a Hub repository or folder. Code that comes with it is not run."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+
+
+def get_official_model_name(model_name: str) -> str:
+    """The Hub id that a short name means; for a model of this machine, the name itself."""
+    return resolve(model_name).hub_id or model_name
+
+
+def get_checkpoint_labels(model_name: str, **kwargs: Any) -> tuple[list[int], str]:
+    """The labels of a model's training checkpoints, and what they count: "token" or "step"."""
+    from lens.load.checkpoints import checkpoints
+
+    found = checkpoints(model_name, **kwargs)
+    return list(found.labels), {"tokens": "token", "steps": "step"}[found.unit]
+
+
+def get_pretrained_model_config(model_name: str, **kwargs: Any) -> Any:
+    """The classic config of a model, read with its weights."""
+    from lens.compat.transformer import HookedTransformer
+
+    return HookedTransformer.from_pretrained_no_processing(model_name, **kwargs).cfg
+
+
+OFFICIAL_MODEL_NAMES = [entry.hub_id or entry.alias for entry in entries()]
+DEFAULT_MODEL_ALIASES = [entry.alias for entry in entries()]
+MODEL_ALIASES = {entry.hub_id or entry.alias: list(entry.names) for entry in entries()}

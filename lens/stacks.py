@@ -1,0 +1,214 @@
+"""The classic methods of an activation cache: stacks of components with the arguments that notebooks use.
+
+Thin: what they compute is in :mod:`lens.decompose` and :mod:`lens.readout`, as functions with named results.
+"""
+
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor
+
+from lens import decompose, readout
+from lens.decompose import Stack
+from lens.slices import Slice, SliceInput
+
+if TYPE_CHECKING:
+    from lens.hooked import HookedTransformer
+
+Labelled = Tensor | tuple[Tensor, list[str]]
+MODES = {"all": ("embed", "attn", "mlp"), "attn": ("embed", "attn"), "mlp": ("embed", "mlp")}
+
+
+def _classic(stack: Stack, return_labels: bool) -> Labelled:
+    return tuple(stack) if return_labels else stack.values
+
+
+class StackVerbs:
+    """What notebooks ask of a cache. Needs ``activations``, ``model`` and ``has_batch_dim``.
+
+    ``layer``: the layer that reads the stream; None and −1 are the unembedding. ``apply_ln``: as that reader sees it.
+    ``return_labels``: a tuple (components, labels).
+    """
+
+    activations: dict[str, Tensor]
+    model: "HookedTransformer"
+    has_batch_dim: bool
+
+    @property
+    def cache_dict(self) -> dict[str, Tensor]:
+        """The activations under their full names."""
+        return self.activations
+
+    @property
+    def has_embed(self) -> bool:
+        """Whether the embedding was kept."""
+        return "hook_embed" in self.activations
+
+    @property
+    def has_pos_embed(self) -> bool:
+        """Whether the embedding of positions was kept."""
+        return "hook_pos_embed" in self.activations
+
+    def toggle_autodiff(self, mode: bool = False) -> None:
+        """Switch gradients on or off, for everything that follows."""
+        torch.set_grad_enabled(mode)
+
+    def apply_slice_to_batch_dim(self, batch_slice: SliceInput) -> Self:
+        """The same activations of some sequences only."""
+        part = Slice(batch_slice).slice
+        return self.slice_batch(part)
+
+    def accumulated_resid(
+        self,
+        layer: int | None = None,
+        incl_mid: bool = False,
+        apply_ln: bool = False,
+        pos_slice: SliceInput = None,
+        mlp_input: bool = False,
+        return_labels: bool = False,
+    ) -> Labelled:
+        """:func:`~lens.decompose.streams`; ``apply_ln`` normalises each stream by its own statistics."""
+        stack = decompose.streams(self, layer, incl_mid, mlp_input, pos_slice)
+        if apply_ln:
+            stack = stack._replace(values=readout.normalised_streams(self, stack.values, layer, mlp_input))
+        return _classic(stack, return_labels)
+
+    def decompose_resid(
+        self,
+        layer: int | None = None,
+        mlp_input: bool = False,
+        mode: str = "all",
+        apply_ln: bool = False,
+        pos_slice: SliceInput = None,
+        incl_embeds: bool = True,
+        return_labels: bool = False,
+    ) -> Labelled:
+        """:func:`~lens.decompose.by_layer`; ``mode``: "all", "attn" or "mlp"."""
+        if mode not in MODES:
+            raise ValueError(f"decompose_resid: mode={mode!r}; it must be 'all', 'attn' or 'mlp'.")
+        kinds = MODES[mode] if incl_embeds else MODES[mode][1:]
+        stack = decompose.by_layer(self, layer, mlp_input, kinds, pos_slice)
+        return _classic(self._seen(stack, apply_ln, layer, mlp_input, pos_slice), return_labels)
+
+    def _seen(
+        self, stack: Stack, apply_ln: bool, layer: int | None, mlp_input: bool = False, pos: SliceInput = None
+    ) -> Stack:
+        if not apply_ln:
+            return stack
+        return stack._replace(values=readout.scaled_components(self, stack.values, layer, mlp_input, pos))
+
+    def compute_head_results(self) -> None:
+        """Keep ``hook_result`` [batch, pos, head, d_model] of every layer in this cache."""
+        for layer, block in enumerate(self.model.blocks):
+            z = self.activations[f"blocks.{layer}.attn.hook_z"]
+            self.activations[f"blocks.{layer}.attn.hook_result"] = torch.einsum("...hd,hdm->...hm", z, block.attn.W_O)
+
+    def stack_head_results(
+        self,
+        layer: int | None = -1,
+        return_labels: bool = False,
+        incl_remainder: bool = False,
+        pos_slice: SliceInput = None,
+        apply_ln: bool = False,
+    ) -> Labelled:
+        """:func:`~lens.decompose.by_head`; ``incl_remainder`` adds the rest of the stream, "remainder"."""
+        stack = decompose.by_head(self, layer, pos_slice)
+        stack = self._with_remainder(stack, layer, pos_slice) if incl_remainder else stack
+        return _classic(self._seen(stack, apply_ln, layer, pos=pos_slice), return_labels)
+
+    def _with_remainder(self, stack: Stack, layer: int | None, pos: SliceInput) -> Stack:
+        rest = decompose.stream(self, layer, pos=pos) - stack.values.sum(0)
+        return Stack(torch.cat([stack.values, rest[None]]), [*stack.labels, "remainder"])
+
+    def stack_neuron_results(
+        self,
+        layer: int | None,
+        pos_slice: SliceInput = None,
+        neuron_slice: SliceInput = None,
+        return_labels: bool = False,
+        incl_remainder: bool = False,
+        apply_ln: bool = False,
+    ) -> Labelled:
+        """:func:`~lens.decompose.by_neuron`; ``incl_remainder`` adds the rest of the stream, "remainder"."""
+        stack = decompose.by_neuron(self, layer, neuron_slice, pos_slice)
+        stack = self._with_remainder(stack, layer, pos_slice) if incl_remainder else stack
+        return _classic(self._seen(stack, apply_ln, layer, pos=pos_slice), return_labels)
+
+    def get_neuron_results(self, layer: int, neuron_slice: SliceInput = None, pos_slice: SliceInput = None) -> Tensor:
+        """:func:`~lens.decompose.neuron_writes`."""
+        return decompose.neuron_writes(self, layer, neuron_slice, pos_slice)
+
+    def stack_activation(
+        self, activation_name: str, layer: int | None = -1, sublayer_type: str | None = None
+    ) -> Tensor:
+        """One activation of every layer before ``layer``, [layer, ...]."""
+        return torch.stack([self[activation_name, one, sublayer_type] for one in range(decompose.reader(self, layer))])
+
+    def get_full_resid_decomposition(
+        self,
+        layer: int | None = None,
+        mlp_input: bool = False,
+        expand_neurons: bool = True,
+        apply_ln: bool = False,
+        pos_slice: SliceInput = None,
+        return_labels: bool = False,
+    ) -> Labelled:
+        """:func:`~lens.decompose.whole`: heads, neurons or MLPs, embeddings and "bias"; they sum to the stream."""
+        stack = decompose.whole(self, layer, mlp_input, expand_neurons, pos_slice)
+        return _classic(self._seen(stack, apply_ln, layer, mlp_input, pos_slice), return_labels)
+
+    def apply_ln_to_stack(
+        self,
+        residual_stack: Tensor,
+        layer: int | None = None,
+        mlp_input: bool = False,
+        pos_slice: SliceInput = None,
+        batch_slice: SliceInput = None,
+        has_batch_dim: bool = True,
+        recompute_ln: bool = False,
+    ) -> Tensor:
+        """:func:`~lens.readout.scaled_components`, with the run's scale; the gain and bias of the norm are not applied.
+
+        ``pos_slice`` says which positions the stack holds; ``batch_slice`` is also taken of the stack.
+        ``recompute_ln``: the stack holds whole streams, each normalised by its own statistics.
+        """
+        if has_batch_dim:
+            residual_stack = Slice(batch_slice).apply(residual_stack, 1)
+        if recompute_ln:
+            return readout.normalised_streams(self, residual_stack, layer, mlp_input)
+        cache = self.apply_slice_to_batch_dim(batch_slice) if self.has_batch_dim else self
+        return readout.scaled_components(cache, residual_stack, layer, mlp_input, pos_slice)
+
+    def logit_attrs(
+        self,
+        residual_stack: Tensor,
+        tokens: str | int | Tensor,
+        incorrect_tokens: str | int | Tensor | None = None,
+        pos_slice: SliceInput = None,
+        batch_slice: SliceInput = None,
+        has_batch_dim: bool = True,
+    ) -> Tensor:
+        """:func:`~lens.readout.logit_contributions` of each component to the logit of ``tokens``, or a difference.
+
+        ``tokens``: one for all, one per sequence [batch], or one per position [batch, pos]. Give the stack as it is,
+        without apply_ln.
+        """
+        direction = self._direction(tokens)
+        if incorrect_tokens is not None:
+            wrong = self._direction(incorrect_tokens)
+            if wrong.shape != direction.shape:
+                raise ValueError(
+                    f"logit_attrs: tokens of shape {list(direction.shape[:-1])}, incorrect_tokens of shape "
+                    f"{list(wrong.shape[:-1])}; wanted the same."
+                )
+            direction = direction - wrong
+        if has_batch_dim:
+            residual_stack = Slice(batch_slice).apply(residual_stack, 1)
+        cache = self.apply_slice_to_batch_dim(batch_slice) if self.has_batch_dim else self
+        if direction.ndim == 2 and residual_stack.ndim == 4:
+            direction = direction[:, None]  # one token per sequence, the same at every position
+        return readout.logit_contributions(cache, residual_stack, direction, pos_slice)
+
+    def _direction(self, tokens: str | int | Tensor) -> Tensor:
+        one = isinstance(tokens, Tensor) and tokens.numel() == 1
+        return self.model.tokens_to_residual_directions(tokens.reshape(()) if one else tokens)
