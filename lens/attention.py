@@ -6,7 +6,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lens.components import Norm, bias, softcapped, weight
+from lens.components import Norm, at_least_float32, bias, softcapped, weight
 from lens.config import Config
 from lens.hooks import HookPoint
 from lens.positions import Places, rotate
@@ -110,7 +110,7 @@ class Attention(nn.Module):
         if bias is not None:
             scores = scores + bias
         scores = self.hook_attn_scores(scores.masked_fill(~allowed, -torch.inf))
-        return scores.float().softmax(-1).to(q.dtype)
+        return at_least_float32(scores).softmax(-1).to(q.dtype)
 
     def mix(self, pattern: Tensor, v: Tensor) -> Float[Tensor, "batch query head d_head"]:
         """Average of the values under the pattern."""

@@ -27,6 +27,11 @@ def bias(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(shape))
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in the format in which norms and softmax are taken: float32, or float64 if it is that already."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class Norm(nn.Module):
     """LayerNorm, or RMSNorm (no mean, no bias), over the last ``n_axes`` axes.
 
@@ -44,7 +49,7 @@ class Norm(nn.Module):
         self.hook_normalized = HookPoint()  # the shape of the input
 
     def forward(self, x: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
-        exact = x.float()
+        exact = at_least_float32(x)
         if self.centred:
             exact = exact - exact.mean(self.axes, keepdim=True)
         scale = self.hook_scale((exact.pow(2).mean(self.axes, keepdim=True) + self.eps).sqrt())

@@ -68,6 +68,8 @@ class Config:
     alibi_scale: float = 1.0  # all slopes are multiplied by this
     alibi_bf16: bool = False  # slope * position was rounded to bfloat16 in training, so it must be here
 
+    processed: tuple[str, ...] = ()  # the functions of lens.process that the weights went through
+
     def __post_init__(self) -> None:
         filled = {"n_kv_heads": self.n_heads, "attn_scale": self.d_head**0.5, "rotary_dim": self.d_head}
         for name, value in filled.items():

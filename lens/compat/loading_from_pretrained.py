@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import fields
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 
+import lens.process as process_module
 from lens.compat.config import APPLIED
 from lens.config import Config
 from lens.hooked import HookedTransformer as Plain
@@ -48,28 +48,8 @@ REFUSED = {  # what from_pretrained does not take, and what to do instead
 
 
 def why_inexact(cfg: Config, step: str) -> str | None:
-    """Why a processing step would change the probabilities of such a model, or would do nothing; None if neither."""
-    layer_norms = cfg.norm == "LN" and cfg.pre_norm and not cfg.post_norm and not cfg.final_rms
-    shortformer = cfg.positions == "shortformer" and cfg.norm is not None
-    reasons: dict[str, list[tuple[bool, str]]] = {
-        "fold_ln": [
-            (cfg.norm is None, "the model has no norms"),
-            (shortformer, "positions are added after the norm"),
-        ],
-        "center_writing_weights": [
-            (not layer_norms, "not everything that reads the stream subtracts its mean"),
-            (shortformer, "positions are added after the norm"),
-        ],
-        "center_unembed": [(cfg.final_softcap is not None, "the logits are capped, so a constant shift matters")],
-        "fold_value_biases": [(cfg.clip_qkv is not None, "values are cut off after their bias")],
-        "refactor_factored_attn_matrices": [
-            (cfg.positions in ("rotary", "shortformer"), "positions act between query and key"),
-            (cfg.qk_norm is not None, "queries and keys are normalised"),
-            (cfg.clip_qkv is not None, "queries and keys are cut off"),
-            (cfg.group_size > 1, "query heads share keys and values"),
-        ],
-    }
-    return next((reason for holds, reason in reasons[step] if holds), None)
+    """Why the step of this flag would change the probabilities of such a model; None if it would not."""
+    return process_module.why_inexact(cfg, STEPS[step])
 
 
 class Processed(NamedTuple):
@@ -93,7 +73,7 @@ def process(model: Plain, **flags: bool | None) -> Processed:
         if wanted is False or reason:
             report[step] = reason or "not asked for"
             continue
-        apply: Callable[[Plain], Plain] = getattr(import_module("lens.process"), function)
+        apply: Callable[[Plain], Plain] = getattr(process_module, function)
         model, report[step] = apply(model), APPLIED
     return Processed(model, report)
 

@@ -88,7 +88,6 @@ def test_an_inexact_step_is_refused_when_asked_for(grouped):
 @torch.no_grad()
 def test_processing_changes_no_probability(each):
     """Folded, centred and refactored: the same next-token distribution, and the report says what was done."""
-    pytest.importorskip("lens.process")
     done = loading.process(loading.plain(each))
     torch.testing.assert_close(done.model(TOKENS).log_softmax(-1), each(TOKENS).log_softmax(-1), atol=2e-5, rtol=0)
     assert done.report["fold_ln"] == "applied"
