@@ -114,7 +114,7 @@ def center_unembed(model: Model) -> Model:
 
 @torch.no_grad()
 def fold_value_biases(model: Model) -> Model:
-    """b_V moved into b_O: a pattern's rows sum to 1, so every query receives all of it. Ablating z to zero then differs."""
+    """b_V moved into b_O: the rows of a pattern sum to 1, so every query gets all of it. Zero ablation of z changes."""
     if not _starts(model, "fold_value_biases"):
         return model
     changes = {}
