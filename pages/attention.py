@@ -42,8 +42,8 @@ with frame("Attention", question="Where does each head look?", options=choose.OP
             measure = choose.choose_measure(view)
             hide = choose.choose_first(view)
             choose.choose_query(view, labels)
-            most, empty = numbers.longest(look, len(heads)), "all, in blocks" if look == "matrix" else "0"
-            start = choose.choose_start(view, len(labels), most, empty)
+            most, empty = numbers.longest(look, len(heads)), "all, in blocks" if look == "matrix" else "the beginning"
+            start = choose.choose_start(view, labels, most, empty)
         shown = numbers.show(model, seen, heads, measure, hide, share=look != "matrix")
         part = numbers.part_for(look, shown, labels, start)
         told, caption = words.told(shown, labels, view.query), words.caption(look, shown, part, labels, measure)

@@ -2,11 +2,9 @@
 
 import streamlit as st
 
-from lens.ui import parts
 from lens.ui.frame import frame
 from lens.ui.models import open_model
 from lens.ui.pieces.head_scores import OPTIONS, controls, explain, read_board, show_grid
-from lens.ui.pieces.scores import notice, notice_difference
 
 with frame("Head scores", question="Which heads do what, against chance?", options=OPTIONS) as view:
     model = open_model(view)
@@ -21,8 +19,6 @@ with frame("Head scores", question="Which heads do what, against chance?", optio
     from lens.ui.pieces.head_scores_more import show_more, take_away
 
     show_head(view, model, board, name, (left, right))
-    parts.notice(notice_difference(score) if view["shown"] == "difference" and score.effect else notice(score))
-    explain(score, on_text=board.sample is None)
-    parts.provenance(view, model)
+    explain(view, model, score, on_text=board.sample is None)
     show_more(view, model, board, name)
     take_away(view, board, name, figure)

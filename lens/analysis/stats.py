@@ -72,6 +72,7 @@ def estimate(samples: Float[Tensor, "sample *rest"], unit: str = "sequences", se
             f"estimate: {int((~samples.isfinite()).sum())} values over {unit} are not finite; leave them out."
         )
     if n < MIN_SAMPLES:
+        unit = unit.removesuffix("s") if n == 1 else unit
         return Estimate(samples.mean(0), None, None, n, f"no interval: {n} {unit}, at least {MIN_SAMPLES} are needed")
     low, high = bootstrap_interval(samples, seed=seed)
     note = f"{LEVEL:.0%} percentile bootstrap over {n} {unit}, {DRAWS} resamples, seed {seed}"

@@ -52,6 +52,7 @@ def model_control(view: ViewState) -> None:
     st.selectbox(
         "Model",
         names,
+        names.index(view["model"]),
         format_func=lambda name: labels.get(name, name.removeprefix(LOCAL)),
         accept_new_options=not limits().hosted,
         help=MODEL_HELP.format(by_hand),
@@ -93,6 +94,7 @@ def pins_control(view: ViewState) -> None:
     seed = bind(view, "pins", names)
     st.multiselect(
         "Pinned heads",
+        names,
         names,
         accept_new_options=True,
         max_selections=limits().pins,

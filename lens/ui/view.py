@@ -164,11 +164,15 @@ def open_view(page: str, path: str, options: Iterable[Field] = ()) -> ViewState:
 
 
 def write_address(view: ViewState) -> None:
-    """Make the browser's address the canonical one of ``view``; silent when it already is."""
+    """Make the browser's address the canonical one of ``view``; silent when it already says the same.
+
+    A link that names a default stays as it is: each rewriting is one more step of Back, which would never get past it.
+    """
     store, query = st.session_state[STATE], view.canonical()
     store["own"][view.path] = {name: text for name, text in query.items() if name not in store["shared"]}
     _issue(query)
-    if st.query_params.to_dict() != query:
+    shown = st.query_params.to_dict()
+    if shown != query and not _says(shown, view):
         st.query_params.from_dict(query)
 
 
@@ -179,6 +183,13 @@ def query_for(view: ViewState, path: str) -> dict[str, str]:
     query = shared | store["own"].get(path, {})
     _issue(query)
     return query
+
+
+def _says(query: Mapping[str, str], view: ViewState) -> bool:
+    """Whether a query means exactly ``view``, default values written out and nothing foreign in it."""
+    values = view.values()
+    found, notes = parse([view.field(name) for name in values], query)
+    return found == values and not notes and query.keys() <= values.keys()
 
 
 def _issue(query: dict[str, str]) -> None:

@@ -15,7 +15,8 @@ from lens.ui.view import ViewState
 def bind(view: ViewState, name: str, value: Any = None) -> dict[str, Any]:
     """The ``key``, ``on_change`` and ``args`` that tie a widget to field ``name``; seeds it with the view's value.
 
-    Pass ``value`` when the widget holds another form of it than the view does.
+    Pass ``value`` when the widget holds another form of it than the view does. Give the widget its value as its own
+    default too: where one run interrupts another, a browser may miss the seed and send its default back as a change.
     """
     key = f"view:{name}"
     value = view[name] if value is None else value
@@ -31,13 +32,14 @@ def _write_back(view: ViewState, name: str, key: str) -> None:
 def select(view: ViewState, name: str, options: Sequence[str], label: str, help: str, **rest: Any) -> str:
     """A drop-down list of ``options``; a value that is not among them becomes the first, with a note."""
     view.one_of(name, options)
-    return st.selectbox(label, options, help=help, **bind(view, name), **rest)
+    return st.selectbox(label, options, options.index(view[name]), help=help, **bind(view, name), **rest)
 
 
 def segmented(view: ViewState, name: str, options: Sequence[str], label: str, help: str, **rest: Any) -> str:
     """A row of a few ``options``, one of which is always chosen."""
     view.one_of(name, options)
-    chosen = st.segmented_control(label, options, help=help, required=True, **bind(view, name), **rest)
+    seed = bind(view, name) | {"default": view[name]}
+    chosen = st.segmented_control(label, options, help=help, required=True, **seed, **rest)
     return chosen or view[name]
 
 
@@ -46,28 +48,28 @@ def slider(view: ViewState, name: str, bounds: tuple[float, float], label: str, 
     value = view.within(name, *bounds)
     if bounds[0] == bounds[1]:
         return value
-    return st.slider(label, *bounds, help=help, **bind(view, name), **rest)
+    return st.slider(label, *bounds, value, help=help, **bind(view, name), **rest)
 
 
 def number(view: ViewState, name: str, bounds: tuple[float, float], label: str, help: str, **rest: Any) -> float:
     """A number box over ``bounds``."""
-    view.within(name, *bounds)
-    return st.number_input(label, *bounds, help=help, **bind(view, name), **rest)
+    value = view.within(name, *bounds)
+    return st.number_input(label, *bounds, value, help=help, **bind(view, name), **rest)
 
 
 def toggle(view: ViewState, name: str, label: str, help: str, **rest: Any) -> bool:
     """An on/off switch."""
-    return st.toggle(label, help=help, **bind(view, name), **rest)
+    return st.toggle(label, view[name], help=help, **bind(view, name), **rest)
 
 
 def text_area(view: ViewState, name: str, longest: int, label: str, help: str, **rest: Any) -> str:
     """A box for text of at most ``longest`` characters."""
-    return st.text_area(label, max_chars=longest, help=help, **bind(view, name), **rest)
+    return st.text_area(label, view[name], max_chars=longest, help=help, **bind(view, name), **rest)
 
 
 def text_line(view: ViewState, name: str, longest: int, label: str, help: str, **rest: Any) -> str:
     """One line for text of at most ``longest`` characters, spaces at its ends kept."""
-    return st.text_input(label, max_chars=longest, help=help, **bind(view, name), **rest)
+    return st.text_input(label, view[name], max_chars=longest, help=help, **bind(view, name), **rest)
 
 
 def tabs(view: ViewState, name: str, labels: Mapping[str, str]) -> tuple[str, Any]:

@@ -71,7 +71,7 @@ def test_a_click_on_a_small_picture_makes_its_head_the_current_one(server, page)
     assert query(page) == {"look": ["all"], "layer": ["18"], "head": ["6"], "prompt": [TEXT]}
     expect(page.get_by_label("Layer", exact=True)).to_have_value("18")
     ready(page)
-    page.get_by_text("Matrix", exact=True).click()
+    page.get_by_role("radio", name="Matrix").click()
     drawn(page, "Head 18.6")
 
 
@@ -85,7 +85,7 @@ def test_pinned_heads_are_laid_over_each_other(server, page):
     ready(page)
     page.get_by_role("button", name=re.compile(r"^\S*\s*Pin ")).click()
     page.wait_for_url("**pins=18.6%2C*")
-    page.get_by_text("Pinned", exact=True).click()
+    page.get_by_role("radio", name="Pinned").click()
     drawn(page, "2 heads")
     expect(page.locator(".legendtext").first).to_be_visible()
 
@@ -119,27 +119,31 @@ def fits(view):
 
 
 @pytest.mark.parametrize("look", ["text", "maps"])
-def test_many_runs_leave_no_nodes_behind(server, page, look):
+def test_many_runs_leave_nothing_behind(server, page, look):
     page.goto(f"{server}/attention?look={look}&prompt={quote(TEXT)}")
     ready(page)
     circuits(page)
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
 
-    def nodes() -> int:
+    def alive() -> tuple[int, int]:
+        """DOM nodes and event listeners of the tab, those that only a script still holds included."""
         session.send("HeapProfiler.collectGarbage")
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return next(int(metric["value"]) for metric in metrics if metric["name"] == "Nodes")
+        metrics = {metric["name"]: int(metric["value"]) for metric in session.send("Performance.getMetrics")["metrics"]}
+        return metrics["Nodes"], metrics["JSEventListeners"]
 
     more, counts = page.get_by_test_id("stNumberInputStepUp").first, []
-    for layer in range(1, 9):
+    for layer in range(1, 11):
         more.click()
         page.wait_for_url(f"**layer={layer}*")
         ready(page)
         circuits(page)
         assert page.evaluate(NODES) == 0
-        counts.append(nodes())
-    assert counts[-1] < 1.2 * counts[1]
+        counts.append(alive())
+    # Streamlit itself keeps about 10 nodes a run; a drawing that is not taken down keeps 100 and up to 191 listeners.
+    nodes, listeners = (last - early for last, early in zip(counts[-1], counts[3]))
+    assert nodes < 250
+    assert listeners < 100
 
 
 @pytest.mark.parametrize("how", ["address", "typed"])
@@ -151,7 +155,7 @@ def test_a_hostile_prompt_is_text_in_every_view(server, page, how):
         page.keyboard.press("Control+Enter")
         page.wait_for_url("**prompt=*")
     for label in ("Matrix", "On the text", "Head maps", "All heads"):
-        page.get_by_text(label, exact=True).click()
+        page.get_by_role("radio", name=label).click()
         ready(page)
         if label in ("On the text", "Head maps"):
             expect(circuits(page)).to_contain_text("script")
@@ -169,7 +173,7 @@ def test_the_longest_prompt_stays_usable(server, page):
     expect(page.locator(".lens-line").filter(has_text="drawn in blocks of")).to_be_visible()
     page.get_by_test_id("stNumberInputStepUp").nth(1).click()
     drawn(page, "Head 18.7")
-    page.get_by_text("Head maps", exact=True).click()
+    page.get_by_role("radio", name="Head maps").click()
     fits(circuits(page))
     expect(page.locator(".lens-line").filter(has_text="are drawn.")).to_be_visible()
 
@@ -179,7 +183,7 @@ def test_both_themes_draw_every_view(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
     page.goto(f"{server}/attention?layer=18&head=6&query=8&prompt={quote(TEXT)}")
     for look, label in (("matrix", "Matrix"), ("text", "On the text"), ("maps", "Head maps"), ("all", "All heads")):
-        page.get_by_text(label, exact=True).click()
+        page.get_by_role("radio", name=label).click()
         ready(page)
         page.wait_for_timeout(500)
         page.screenshot(path=f"screenshots/attention-{look}-{scheme}.png", full_page=True)

@@ -1,7 +1,6 @@
-"""The Tokens page in a real browser: choosing tokens by click and key, tabs, hostile prompts, both themes, speed."""
+"""The Tokens page in a real browser: choosing tokens by click and key, tabs, hostile prompts, both themes."""
 
 import re
-import time
 from urllib.parse import quote
 
 import pytest
@@ -121,12 +120,9 @@ def test_it_looks_right_in_both_themes(server, new_page, scheme):
     page.screenshot(path=f"screenshots/tokens-{scheme}.png", full_page=True)
 
 
-def test_another_prompt_of_64_tokens_is_read_at_once(server, page):
-    """The limit is loose, other work shares the machine; a quiet one needs a third of it."""
+def test_another_prompt_replaces_the_strip(server, page):
     page.goto(f"{server}/tokens")
     ready(page)
-    start = time.monotonic()
     page.get_by_role("textbox", name="Prompt").fill("The quick brown fox jumps over the lazy dog. " * 6)
     page.keyboard.press("Control+Enter")
     expect(page.locator(".lens-chips .lens-strip b")).to_have_count(62)
-    assert time.monotonic() - start < 10

@@ -148,7 +148,8 @@ def test_the_stripe_is_what_the_score_averages():
 def test_the_prompt_is_scored_where_tokens_repeat(tiny, tiny_folder):
     at = tiny(on="text", prompt="cat mat cat mat cat", more="loss")
     shown = fine(at)
-    assert "No interval: 1 texts" in shown
+    assert "No interval: 1 text, at least 16" in shown
+    assert "queries of one text are no test" in shown
     assert "this is measured on random tokens" in shown
     code = at.code[0].value
     value = printed(code).replace("tensor(", "").split(")")[0]

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lens.ui.fields import DEFAULT_MODEL, common_fields, parse
+from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.menu import page_of
 from lens.ui.pieces import home
+from lens.ui.pieces.attention import OPTIONS as ATTENTION_OPTIONS
 from lens.ui.pieces.head_scores import OPTIONS as SCORE_OPTIONS
 from lens.ui.pieces.tokens_options import OPTIONS as TOKEN_OPTIONS
 from tests.helpers import hf_llama
@@ -100,19 +101,30 @@ def test_a_model_that_is_not_here_leaves_the_text_on_the_page():
 @pytest.mark.parametrize("preset", home.PRESETS, ids=lambda preset: preset.title)
 def test_presets_hold_valid_values_and_name_the_model(preset):
     page = page_of(preset.page)
-    options = {"head_scores": SCORE_OPTIONS, "tokens": TOKEN_OPTIONS}.get(page.path, ())
-    fields = (*common_fields(AT_HOME), *options)
-    query = {"model": DEFAULT_MODEL, **preset.query}
-    values, notes = parse(fields, query)
+    options = {"head_scores": SCORE_OPTIONS, "tokens": TOKEN_OPTIONS, "attention": ATTENTION_OPTIONS}
+    fields = (*common_fields(AT_HOME), *options[page.path])
+    values, notes = parse(fields, preset.query)
     assert notes == []
-    assert set(query) <= set(values)
+    assert preset.query.keys() <= values.keys()
     assert (ROOT / page.file).is_file()
 
 
-def test_every_preset_of_a_page_that_exists_is_a_link():
+def test_every_preset_is_a_link():
     at = open_home().run()
     labels = [link.proto.label for link in at.get("page_link")]
-    assert [preset.title for preset in home.PRESETS if preset.title in labels] == [p.title for p in home.PRESETS]
+    assert set(labels) >= {preset.title for preset in home.PRESETS}
+
+
+def test_a_preset_replaces_everything_that_was_set():
+    at = open_home(prompt="mine", layer="3", n="10", seqs="2").run()
+    at.switch_page("pages/head_scores.py")
+    at.query_params.clear()
+    at.query_params["model"] = DEFAULT_MODEL
+    assert "45 of 270 heads" in fine(at.run())
+    assert at.text_area(key="view:prompt").value == DEFAULT_PROMPT
+    assert at.query_params == {"model": DEFAULT_MODEL}, "rewriting the address would trap the Back button"
+    at.number_input(key="view:sequence").set_value(2).run()
+    assert at.query_params == {"sequence": "2"}
 
 
 def test_what_stands_before_the_numbers_imports_no_torch():

@@ -2,15 +2,17 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from lens.tokens import NO_BOS, BosPolicy
 from lens.ui.export import reproduce, to_html, to_json
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.parts import metric_help, pin_from_event
+from lens.ui.parts import bos_words, metric_help, pin_from_event
 from lens.ui.view import ViewState
 
 
@@ -76,3 +78,24 @@ def test_metric_help_says_unit_and_chance():
     text = metric_help("Mean attention.", "probability", null="0.02", source="Olsson et al. 2022")
     assert "**Unit:** probability." in text
     assert "**By chance:** 0.02." in text
+
+
+def test_a_strip_is_a_figure_file_of_its_own():
+    page = to_html("<div>strip</div>").decode()
+    assert page.startswith("<!doctype html>")
+    assert page.endswith("<div>strip</div>")
+
+
+def test_the_python_of_an_export_reads_the_prompt_only_if_it_needs_it(view):
+    assert "tokens" not in reproduce(view, "print(1)", reads_prompt=False)
+
+
+def test_the_bos_policy_is_said_in_words(view):
+    model = SimpleNamespace(bos=BosPolicy(7, "<s>", True, "it was trained so"))
+    assert bos_words(view, model) == "BOS <s> (id 7) stands first by the model's own policy: it was trained so."
+    view.set(bos="off")
+    assert bos_words(view, model).startswith(
+        "BOS <s> is left out by your choice: the model's own policy is to put it first"
+    )
+    model = SimpleNamespace(bos=NO_BOS)
+    assert bos_words(view, model) == f"No BOS: {NO_BOS.reason}."

@@ -2,6 +2,7 @@
 
 const TAB = "__lensCircuitsVis";
 let counter = 0;
+const endings = new WeakMap(); // host -> what ends its drawing
 
 // Streamlit's own script is served beside `app/static` whatever page, base path or proxy prefix we are under.
 function bundleUrl(name) {
@@ -42,14 +43,33 @@ function say(host, sentence) {
   host.replaceChildren(line);
 }
 
+// CircuitsVis cannot take a drawing away: left behind, each keeps its charts and listeners, a megabyte a run. So the root's
+// only child is this class, and emptying it makes React take down all that is below. The class and its element are
+// written out because the bundle does not hand out React.
+function Frame(props) {
+  this.props = props;
+  props.keep(this);
+}
+Frame.prototype.isReactComponent = {};
+Frame.prototype.render = function () {
+  const { type, props } = this.props;
+  return this.empty ? null : { $$typeof: Symbol.for("react.element"), type, props, key: null, ref: null, _owner: null };
+};
+
+function takeDown(frame) {
+  frame.empty = true;
+  frame.updater.enqueueForceUpdate(frame);
+}
+
 // CircuitsVis looks its node up in the document, so it starts there, and moves into the component with its React root.
 function draw(host, library, data, onEmpty) {
-  const element = library[data.element];
-  if (!element) throw new Error(`CircuitsVis has no element ${data.element}.`);
+  const type = library[data.element];
+  if (!type) throw new Error(`CircuitsVis has no element ${data.element}.`);
   const node = document.createElement("div");
+  let frame = null;
   node.id = `lens-circuits-${++counter}`;
   document.body.append(node);
-  library.render(node.id, element, data.props);
+  library.render(node.id, Frame, { type, props: data.props, keep: (made) => (frame = made) });
   host.replaceChildren(node);
   // React empties its root when drawing fails, and reports it to the console only.
   const watch = new MutationObserver(() => node.firstChild || onEmpty());
@@ -58,6 +78,7 @@ function draw(host, library, data, onEmpty) {
   return () => {
     watch.disconnect();
     clearTimeout(late);
+    if (frame) takeDown(frame);
   };
 }
 
@@ -65,6 +86,8 @@ export default function ({ data, parentElement }) {
   const host = parentElement.querySelector(".lens-circuits");
   let alive = true;
   let stop = () => {};
+  // Streamlit calls this again for new data, but what it returned only when the component goes.
+  endings.get(host)?.();
   const fail = (why) => alive && say(host, `CircuitsVis could not draw this: ${why}`);
   host.setAttribute("aria-label", data.label);
   host.dataset.mode = isDark(host) ? "dark" : "light";
@@ -78,8 +101,10 @@ export default function ({ data, parentElement }) {
   } catch (error) {
     fail(error.message);
   }
-  return () => {
+  const end = () => {
     alive = false;
     stop();
   };
+  endings.set(host, end);
+  return () => endings.get(host)();
 }

@@ -27,9 +27,9 @@ FIRST_HELP = (
 )
 OVER_HELP = "One head; several heads of its layer; or the pinned heads of any layers. Several are laid over each other."
 SEVERAL_HELP = "Which heads of the layer. None chosen means all of them."
-START_HELP = (
-    "First token of the stretch that is drawn, token by token. Empty: the whole text, thinned to blocks of tokens."
-)
+START_HELP = "First token of the stretch that is drawn, token by token; or the whole text, thinned to blocks of tokens."
+NONE = "none"
+STEP = 64  # tokens between the starts on offer
 LOCK_HELP = (
     "The token whose attention is followed: its row is framed, and the text takes the colours of that row. Click a row "
     "of the matrix or a token of the text, or choose it here."
@@ -87,8 +87,7 @@ def choose_heads(view: ViewState, field: str, n_heads: int) -> list[tuple[int, i
     ``field`` is ``over`` or ``group``. Never empty.
     """
     layer, head = view["layer"], view["head"]
-    options, names = tuple(OVER if field == "over" else GROUP), OVER | {"layer": f"Layer {layer}"}
-    over = segmented(view, field, options, "Heads", OVER_HELP, format_func=names.get)
+    over = segmented(view, field, tuple(OVER if field == "over" else GROUP), "Heads", OVER_HELP, format_func=OVER.get)
     found = [(layer, one) for one in _several(view, n_heads)] if over == "layer" else list(view["pins"])
     if over != "head" and found:
         return sorted(found, key=lambda one: one != (layer, head))  # stable: only the current head moves
@@ -113,39 +112,38 @@ def choose_first(view: ViewState, small: bool = False) -> bool:
 
 def choose_query(view: ViewState, labels: list[str]) -> int | None:
     """The locked query token, or None."""
-    st.selectbox(
-        "Locked query",
-        range(len(labels)),
-        index=None,
-        format_func=lambda position: f"{position}: {labels[position]}",
-        placeholder="none",
-        help=LOCK_HELP,
-        width=170,
-        **bind(view, "query"),
+    _position(
+        view, "query", "Locked query", NONE, [f"{place}: {label}" for place, label in enumerate(labels)], LOCK_HELP
     )
     return view["query"]
 
 
-def choose_start(view: ViewState, n_tokens: int, longest: int, empty: str) -> int | None:
-    """The first token of the stretch that is drawn, where more than ``longest`` tokens cannot be; None is ``empty``."""
-    start = view["start"]
+def choose_start(view: ViewState, labels: list[str], longest: int, empty: str) -> int | None:
+    """The first token of the stretch that is drawn, where ``longest`` tokens are not all; None is ``empty``."""
+    start, n_tokens = view["start"], len(labels)
     if n_tokens <= longest:
         return None
     if start is not None and start > n_tokens - 2:
         view.note(f"start {start} leaves nothing to draw of {n_tokens} tokens: showing {empty}")
         view.set(start=None)
-    st.number_input(
-        "From token",
-        0,
-        n_tokens - 2,
-        None,
-        step=64,
-        placeholder=empty,
-        help=START_HELP,
-        width=170,
-        **bind(view, "start"),
-    )
+    places = sorted({*range(0, n_tokens - 1, STEP), view["start"] or 0})
+    _position(view, "start", "From token", empty, [f"{place}: {labels[place]}" for place in places], START_HELP)
     return view["start"]
+
+
+def _position(view: ViewState, name: str, label: str, none: str, options: list[str], help: str) -> None:
+    """A list of positions, each "3: word", with ``none`` before them. A value always stands in it."""
+    own = view[name]
+    names = [none, *options]
+    chosen = next((one for one in options if own is not None and one.startswith(f"{own}:")), none)
+    seed = bind(view, name, chosen) | {"on_change": _set_position, "args": (view, name)}
+    st.selectbox(label, names, names.index(chosen), help=help, width=170, **seed)
+
+
+def _set_position(view: ViewState, name: str) -> None:
+    """The choice may still be a word of the prompt before, so only its position counts."""
+    found = re.match(r"(\d+):", st.session_state[f"view:{name}"])
+    view.set(**{name: int(found[1]) if found else None})
 
 
 def lock_from_chart(view: ViewState, key: str, offset: int) -> None:
@@ -174,7 +172,9 @@ def _several(view: ViewState, n_heads: int) -> list[int]:
         view.note(f"several names heads that this model does not have ({n_heads} heads a layer): left out")
         view.set(several=known)
     seed = bind(view, "several", list(known))
-    st.multiselect("Which", range(n_heads), placeholder=f"all {n_heads}", help=SEVERAL_HELP, width=160, **seed)
+    st.multiselect(
+        "Which", range(n_heads), list(known), placeholder=f"all {n_heads}", help=SEVERAL_HELP, width=160, **seed
+    )
     return sorted(view["several"]) or list(range(n_heads))
 
 

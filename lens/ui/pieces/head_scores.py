@@ -94,7 +94,7 @@ def show_grid(view: ViewState, score: Any, model: Any) -> Any:
     title = f"{scores.TITLES[score.kind.name]}{' minus its control' if difference else ''}: every head of {model.name}"
     shown = scores.measure(score, difference)
     figure = narrow(grid(shown, pinned=view["pins"], title=title), GRID_WIDTH)
-    words = scores.notice_difference(score) if difference else scores.notice(score)
+    words = scores.notice_difference(score) if difference else scores.notice(score, view["on"] == "text")
     parts.head_grid(figure, view, key="scores:grid", alt=f"{title}. {words}")
     return figure
 
@@ -107,11 +107,15 @@ def shown_head(view: ViewState, score: Any) -> tuple[int, int]:
     return view["pins"][-1] if view["pins"] else scores.strongest(score)
 
 
-def explain(score: Any, on_text: bool) -> None:
-    """Where the numbers come from, what not to conclude, and the formula."""
-    parts.aside("Against chance", scores.threshold_words(score))
+def explain(view: ViewState, model: Any, score: Any, on_text: bool) -> None:
+    """What to notice, where the numbers come from, what not to conclude, which model, and the formula."""
     name = score.kind.name
-    parts.misreading(scores.MISREADINGS.get(name, scores.MISREADINGS["entropy"]))
+    difference = view["shown"] == "difference" and score.effect is not None
+    parts.notice(scores.notice_difference(score) if difference else scores.notice(score, on_text))
+    parts.aside("Against chance", scores.threshold_words(score))
+    about = "text" if on_text and name in ("induction", "duplicate") else name
+    parts.misreading(scores.MISREADINGS.get(about, scores.MISREADINGS["entropy"]))
+    parts.provenance(view, model)
     formulas = scores.FORMULAS | (scores.TEXT_FORMULAS if on_text else {})
     where = "A is the attention pattern, q the query and k the key position, both from 0. Then the mean over sequences."
     parts.formula(formulas[name], f"{score.kind.definition} {where}")

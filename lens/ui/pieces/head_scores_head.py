@@ -23,6 +23,7 @@ from lens.ui.view import ViewState
 from lens.ui.widgets import number, segmented
 
 WIDTH = 390  # pixels of the matrix's column on the smallest screen
+KEEP_BYTES = 32_000_000  # of the patterns of all heads on one sequence
 SIDE = 310  # pixels of the matrix
 
 
@@ -34,7 +35,7 @@ def show_head(view: ViewState, model: Any, board: Board, name: str, places: tupl
         words = this_sequence(board.scores[name], row, (layer, head))
         st.caption(words)
     tokens = (board.control if control else board.tokens)[row]
-    cells, meaning = marked(view, board, name, tokens)
+    cells, meaning = marked(board, name, tokens)
     pattern = attention(model, tokens, layer, head)
     where = f"{'control of ' if control else ''}sequence {row}" if board.sample else "your prompt"
     rests = name in ("first", "entropy", "entropy_normalised")
@@ -42,7 +43,7 @@ def show_head(view: ViewState, model: Any, board: Board, name: str, places: tupl
         pattern,
         [label if len(label) < 9 else label[:8] + "…" for label in labels(model, tokens)],
         title=f"Head {layer}.{head} on {where}",
-        marks=Marks(cells, meaning) if cells else None,
+        marks=Marks(cells, "the same cells" if control else meaning) if cells else None,
         view=View(hide_first=not rests),
     )
     with places[1]:
@@ -65,8 +66,15 @@ def this_sequence(score: Any, row: int, head: tuple[int, int]) -> str:
 
 
 def attention(model: Any, tokens: np.ndarray, layer: int, head: int) -> np.ndarray:
-    """Attention of one head on one sequence, [query, key]."""
-    return analyse(head_patterns, model, torch.tensor(tokens)[None], [Head(layer, head)]).pattern[0, 0]
+    """Attention of one head on one sequence, [query, key].
+
+    Of a short sequence all heads are computed together: then every further click costs nothing.
+    """
+    cfg = model.cfg
+    every = [Head(*place) for place in np.ndindex(cfg.n_layers, cfg.n_heads)]
+    wanted = every if 4 * len(every) * len(tokens) ** 2 <= KEEP_BYTES else [Head(layer, head)]
+    found = analyse(head_patterns, model, torch.tensor(tokens)[None], wanted)
+    return found.pattern[0, wanted.index((layer, head))]
 
 
 def labels(model: Any, tokens: np.ndarray) -> list[str]:
@@ -87,7 +95,7 @@ def stripe(name: str, n: int, bos: int) -> tuple[list[tuple[int, int]], str]:
     return cells.get(name, ([], ""))
 
 
-def marked(view: ViewState, board: Board, name: str, tokens: np.ndarray) -> tuple[Sequence[tuple[int, int]], str]:
+def marked(board: Board, name: str, tokens: np.ndarray) -> tuple[Sequence[tuple[int, int]], str]:
     """The cells the score averages on these tokens."""
     if board.sample is not None:
         return stripe(name, board.sample.settings.n, board.sample.repeated.bos)

@@ -124,7 +124,8 @@ def _scatter(view: ViewState, board: Board, name: str) -> None:
     help = "The score across; the one chosen above the grid is up."
     against = select(view, "against", others, "Against", help, format_func=scores.TITLES.get, width=260)
     x, y = (scores.measure(board.scores[which], view["shown"] == "difference") for which in (against, name))
-    figure = scatter(x, y, pinned=view["pins"])
+    title = f"{scores.TITLES[name]} against {scores.TITLES[against].lower()}"
+    figure = scatter(x, y, pinned=view["pins"], title=title)
     words = scores.both(board.scores[against], board.scores[name])
     parts.head_grid(figure, view, key="scores:scatter", alt=words)
     parts.notice(words)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from lens.ui.controls import EXAMPLES
-from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT
+from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.menu import page_of, present
 from lens.ui.view import ViewState
 
@@ -42,7 +42,7 @@ LATER = (
 
 
 class Preset(NamedTuple):
-    """A way in: a page with its prompt and options. ``page`` is a title of the menu."""
+    """A way in. ``page`` is a title of the menu; what ``query`` leaves out is the default: its model, its prompt."""
 
     title: str
     words: str
@@ -57,14 +57,14 @@ PRESETS = (
         "Every head on random tokens that repeat, against chance.",
         "Head scores",
         "leaderboard",
-        {"score": "induction"},
+        {},
     ),
     Preset(
         "Indirect object: John and Mary",
-        "Who gets the milk? Where the heads look for the name.",
+        "Who gets the milk? One head that looks for the name.",
         "Attention",
         "grid_on",
-        {"prompt": DEFAULT_PROMPT},
+        {"layer": "23", "query": "16", "first": "hide"},
     ),
     Preset(
         "Where is the model surprised?",
@@ -82,10 +82,10 @@ PRESETS = (
     ),
     Preset(
         "A prompt with code",
-        "Two functions alike, and a head that knows it.",
+        "Two functions alike: a head that finds its place.",
         "Attention",
         "code",
-        {"prompt": dict(EXAMPLES)["Code"], "layer": "18", "head": "6"},
+        {"prompt": dict(EXAMPLES)["Code"], "layer": "18", "head": "6", "query": "24", "first": "hide"},
     ),
 )
 
@@ -106,10 +106,10 @@ def presets() -> None:
     st.html('<div class="lens-begin">Begin with one of these</div>')
     for number, (column, preset) in enumerate(zip(st.columns(len(offered), gap="small"), offered)):
         with column.container(border=True, key=f"preset-{number}", height="stretch"):
-            # The model is named although it is the default: only a query that the menu never writes is read anew.
+            # The model is named although it is the default: the menu writes no such query, so it is read anew.
             query = {"model": DEFAULT_MODEL, **preset.query}
-            page = page_of(preset.page).file
-            st.page_link(page, label=preset.title, icon=f":material/{preset.icon}:", query_params=query)
+            icon, page = f":material/{preset.icon}:", page_of(preset.page)
+            st.page_link(page.file, label=preset.title, icon=icon, query_params=query, width="stretch")
             st.caption(preset.words)
 
 

@@ -39,6 +39,10 @@ MISREADINGS = {
         "Much attention to the first token is usually a way to do nothing: the value there is close to zero, so the "
         "head writes almost nothing. It does not mean that the head reads the beginning of the text."
     ),
+    "text": (
+        "In a real text the marked tokens may be attended to for what they are, not because something was repeated: "
+        "whole layers can look at the same comma. A head that scores here and not on random tokens does not do this."
+    ),
     "entropy": (
         "A low entropy is not importance: a head that always looks at the first token has the lowest of all. Compare "
         "entropies only at one length: ln(q+1), their maximum, grows with the position."
@@ -126,8 +130,8 @@ def interval(found: Facts) -> str:
     return "" if found.low is None else f" [{number(found.low)}, {number(found.high)}]"
 
 
-def notice(score: Any) -> str:
-    """What to see in the grid of a score."""
+def notice(score: Any, on_text: bool = False) -> str:
+    """What to see in the grid of a score, computed on random sequences or ``on_text``, a single text."""
     layer, head = strongest(score)
     best = facts(score, layer, head)
     n_heads, top = best.total, f"{layer}.{head} with {number(best.value)}{interval(best)}"
@@ -140,6 +144,12 @@ def notice(score: Any) -> str:
             f"keys alike has {number(score.uniform)}. This score is a description, not a test: it has no threshold."
         )
     found, habit = n_above(score), HABITS[score.kind.name]
+    if on_text:
+        return (
+            f"On this one text, {found} of {n_heads} heads {habit} more than any head looks at other tokens on average "
+            f"({number(score.threshold)}); the strongest is {top}. {score.n_queries} queries of one text are no test: "
+            "a token that draws attention for another reason looks the same. Random tokens decide."
+        )
     chance = f"the null threshold {number(score.threshold)}"
     if not found:
         return (
@@ -180,9 +190,12 @@ def threshold_words(score: Any) -> str:
     if score.threshold is None:
         null = "" if score.effect is None else f" Control: {score.kind.null}."
         return means + null
+    samples = len(score.null_per_sequence)
+    how = f"the 95th percentile over {samples} samples of the largest null of any head"
+    if samples == 1:
+        return f"{means} Null: {score.kind.null}. Threshold {number(score.threshold)}: the largest null of any head."
     return (
-        f"{means} Null: {score.kind.null}. Threshold {number(score.threshold)}: the 95th percentile over "
-        f"{len(score.null_per_sequence)} samples of the largest null of any head, so that the best of all "
+        f"{means} Null: {score.kind.null}. Threshold {number(score.threshold)}: {how}, so that the best of all "
         f"{np.size(score.score.mean)} heads stays below it in 95% of cases where there is nothing to find."
     )
 

@@ -132,7 +132,7 @@ def _expected(view: ViewState, model: Any, told: Told, stats: Any, chosen: int) 
     help = "The token to look at. A click on the strip chooses it too; there, arrow keys and Enter do the same."
     seed = bind(view, "token", names[chosen]) | {"on_change": _pick, "args": (view, names, chosen)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("Token", names, help=help, width=320, **seed)
+        st.selectbox("Token", names, chosen, help=help, width=320, **seed)
         number(view, "top", (1, TOP), "Candidates", "How many of the likeliest tokens to show.", width=130)
     if chosen == 0:
         parts.not_computed("the first token has no prediction: nothing stands before it.")
@@ -182,7 +182,7 @@ def _folded(view: ViewState, model: Any, told: Told) -> None:
     """All tokens, and what BOS changes: computed only when open."""
     box = fold(view, "table", "All tokens")
     if box.open:
-        config = {"probability": st.column_config.NumberColumn(format="%.4f")}
+        config = {"probability": st.column_config.NumberColumn(format="%.6f")}
         box.dataframe(table(told), hide_index=True, column_config=config, alt="Every token with its numbers; sortable")
     box = fold(view, "compare", "What the BOS token changes")
     if box.open:

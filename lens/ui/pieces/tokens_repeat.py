@@ -131,6 +131,7 @@ def join_losses(done: dict) -> RepeatLosses:
 
 
 def loss_figure(found: InductionLoss) -> Any:
+    """Loss by position of the repeated sequences and of their control, with intervals where there are."""
     n = (len(found.positions) + 1) // 2
 
     def line(name: str, value: Any, dash: str | None = None) -> Line:

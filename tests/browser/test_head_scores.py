@@ -1,0 +1,108 @@
+"""Head scores in a real browser: a click on a cell opens that head, rows pin, hostile prompts, both themes."""
+
+import re
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_frame import prompt_box, query, ready
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+CELL = """([title, layer, head]) => {
+    const plot = [...document.querySelectorAll('.js-plotly-plot')].find(
+        node => node.querySelector('.gtitle')?.textContent.includes(title));
+    plot.scrollIntoView({ block: 'center' });
+    const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+    return [box.left + xaxis._offset + xaxis.d2p(layer), box.top + yaxis._offset + yaxis.d2p(head)];
+}"""
+
+
+def drawn(page, title):
+    """A chart with this title is on the page, and the page is at rest."""
+    expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=60_000)
+    ready(page)
+
+
+def click_head(page, title, layer, head):
+    """Click the cell of a head in the grid with this title."""
+    drawn(page, title)
+    page.mouse.click(*page.evaluate(CELL, [title, layer, head]))
+
+
+def test_a_click_on_a_cell_pins_the_head_and_opens_its_attention(server, page):
+    page.goto(f"{server}/head_scores")
+    drawn(page, "Head 18.6 on sequence 0")
+    click_head(page, "Induction: every head", 17, 3)
+    drawn(page, "Head 17.3 on sequence 0")
+    page.wait_for_url("**/head_scores?layer=17&head=3&pins=17.3")
+    expect(page.get_by_text("Head 17.3, this sequence alone:")).to_be_visible()
+    page.get_by_label("Sequence", exact=True).fill("5")
+    page.keyboard.press("Enter")
+    drawn(page, "Head 17.3 on sequence 5")
+    page.get_by_role("radio", name="Its control").or_(page.get_by_role("button", name="Its control")).first.click()
+    drawn(page, "Head 17.3 on control of sequence 5")
+    page.go_back()
+    drawn(page, "Head 17.3 on sequence 5")
+
+
+def test_the_grid_has_words_for_a_screen_reader(server, page):
+    page.goto(f"{server}/head_scores")
+    drawn(page, "Induction: every head")
+    label = re.compile(r"Induction: every head .* 45 of 270 heads .* strongest is 18\.6")
+    expect(page.locator("[aria-label]").filter(has=page.locator(".js-plotly-plot")).first).to_have_attribute(
+        "aria-label", label
+    )
+
+
+def test_a_point_of_the_scatter_pins_its_head(server, page):
+    page.goto(f"{server}/head_scores?more=scatter&n=10&seqs=4")
+    drawn(page, "Induction against previous token")
+    place = page.evaluate(
+        """() => {
+            const plot = [...document.querySelectorAll('.js-plotly-plot')].at(-1);
+            plot.scrollIntoView({ block: 'center' });
+            const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+            const data = plot._fullData[0], ys = Array.from(data.y), top = ys.indexOf(Math.max(...ys));
+            return [box.left + xaxis._offset + xaxis.d2p(data.x[top]), box.top + yaxis._offset + yaxis.d2p(ys[top])];
+        }"""
+    )
+    page.mouse.click(*place)
+    page.wait_for_url("**pins=18.6**")
+    assert query(page)["layer"] == ["18"]
+
+
+def test_a_row_of_the_table_pins_its_head(server, page):
+    page.goto(f"{server}/head_scores?n=10&seqs=4")
+    drawn(page, "Induction: every head")
+    table = page.get_by_test_id("stDataFrame")
+    table.scroll_into_view_if_needed()
+    box = table.bounding_box()
+    page.mouse.click(box["x"] + 18, box["y"] + 35 + 17)
+    page.wait_for_url("**pins=18.6**")
+    drawn(page, "Head 18.6 on sequence 0")
+
+
+@pytest.mark.parametrize("how", ["typed", "address"])
+def test_a_hostile_prompt_is_text(server, page, how):
+    start = f"{server}/head_scores?on=text"
+    page.goto(start if how == "typed" else f"{start}&prompt={quote(HOSTILE * 2)}")
+    ready(page)
+    if how == "typed":
+        prompt_box(page).fill(HOSTILE * 2)
+        page.keyboard.press("Control+Enter")
+        page.wait_for_url("**prompt=*")
+    drawn(page, "on your prompt")
+    expect(prompt_box(page)).to_have_value(HOSTILE * 2)
+    assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
+    page = new_page(color_scheme=scheme)
+    for width, height in ((1280, 800), (1920, 1080)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(f"{server}/head_scores?pins=17.3,18.6")
+        drawn(page, "Head 18.6 on sequence 0")
+        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+        page.screenshot(path=f"screenshots/head-scores-{scheme}-{width}.png")

@@ -1,0 +1,79 @@
+"""Widgets bound to the view. Their browser side is in tests/browser."""
+
+import pytest
+
+from lens.ui.estimate import forward_seconds
+from tests.analysis.shaken import make_model
+
+PAGE = """
+from lens.ui import widgets as w
+from lens.ui.fields import choice, flag, integer, text
+from lens.ui.frame import frame
+AB = ("a", "b")
+OPTIONS = [choice("one", "a", AB), choice("row", "a", AB), integer("slid", 1, 0, 9), integer("box", 1, 0, 9),
+           flag("on", False),
+           text("long", "x", 99), text("short", "x", 99), choice("tab", "a", AB), flag("open", False)]
+with frame("Home", question="?", options=OPTIONS) as view:
+    w.select(view, "one", AB, "One", "help")
+    w.segmented(view, "row", AB, "Row", "help")
+    w.slider(view, "slid", (0, 9), "Slid", "help")
+    w.number(view, "box", (0, 9), "Box", "help")
+    w.toggle(view, "on", "On", "help")
+    w.text_area(view, "long", 99, "Long", "help")
+    w.text_line(view, "short", 99, "Short", "help")
+    value, body = w.tabs(view, "tab", {"a": "First", "b": "Second"})
+    box = w.fold(view, "open", "Fold")
+    body.markdown(f"{value} {box.open}")
+"""
+QUERY = {
+    "one": "b",
+    "row": "b",
+    "slid": "7",
+    "box": "8",
+    "on": "on",
+    "long": "yy",
+    "short": " z",
+    "tab": "b",
+    "open": "on",
+}
+
+
+@pytest.fixture
+def page(app):
+    at = app(PAGE)
+    at.query_params.update(QUERY)
+    return at.run()
+
+
+def test_widgets_show_the_address(page):
+    assert not page.exception
+    assert page.selectbox(key="view:one").value == "b"
+    assert page.text_input(key="view:short").value == " z"
+    assert page.markdown[-1].value == "b True"
+    assert page.query_params == QUERY
+
+
+def test_a_browser_that_misses_the_seed_falls_back_to_the_same_values(page):
+    """Interrupted by another run, it sends a widget's own default back as if somebody had chosen it."""
+    for at in (page, page.run()):
+        assert at.selectbox(key="view:one").proto.default == 1
+        assert list(at.segmented_control(key="view:row").proto.default) == [1]
+        assert list(at.slider(key="view:slid").proto.default) == [7]
+        assert at.number_input(key="view:box").proto.default == 8
+        assert at.toggle(key="view:on").proto.default is True
+        assert at.text_area(key="view:long").proto.default == "yy"
+        assert at.text_input(key="view:short").proto.default == " z"
+        assert at.text_area(key="view:prompt").proto.default == at.text_area(key="view:prompt").value
+
+
+def test_changes_go_to_the_address_and_defaults_follow(page):
+    page.number_input(key="view:box").set_value(3).run()
+    page.text_input(key="view:short").set_value("q").run()
+    assert page.query_params == QUERY | {"box": "3", "short": "q"}
+    assert page.number_input(key="view:box").proto.default == 3
+
+
+def test_an_estimate_grows_with_tokens_and_weights():
+    small, large = make_model(), make_model(d_mlp=240)
+    assert forward_seconds(small, 20) == pytest.approx(2 * forward_seconds(small, 10))
+    assert forward_seconds(large, 10) > forward_seconds(small, 10)
