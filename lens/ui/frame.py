@@ -43,6 +43,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     window = "Lens" if page.path == "" else f"{title} · Lens"
     st.set_page_config(window, str(ASSETS / "icon.svg"), layout="wide", initial_sidebar_state=SIDEBAR)
     st.html(ASSETS / "frame.css")
+    st.html(ASSETS / "charts.css")
     view = open_view(title, page.path, options)
     check_model(view)
     if REFUSED in st.session_state:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)  # a busy machine is not a failure
 ROOT = Path(__file__).parents[2]
 QUIET = (
     "--no-sandbox",
@@ -161,7 +161,7 @@ def new_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
 
     def build(**options) -> Page:
         context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(60_000)
         contexts.append((context, _watch(context)))
         return context.new_page()
 

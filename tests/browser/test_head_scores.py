@@ -20,7 +20,7 @@ CELL = """([title, layer, head]) => {
 
 def drawn(page, title):
     """A chart with this title is on the page, and the page is at rest."""
-    expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=60_000)
+    expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=120_000)
     ready(page)
 
 

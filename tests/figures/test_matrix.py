@@ -1,5 +1,4 @@
 import json
-import time
 
 import numpy as np
 import pytest
@@ -135,14 +134,3 @@ def test_a_long_prompt_stays_binary_small_and_thinly_labelled():
     assert len(text) < 450_000
     assert "bdata" in json.loads(text)["data"][0]["z"]
     assert len(figure.layout.xaxis.tickvals) <= 48
-
-
-def test_a_long_prompt_is_built_and_serialised_in_a_fraction_of_a_second():
-    p, tokens = pattern(256), [f"t{i}" for i in range(256)]
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        matrix(p, tokens).to_json()
-        times.append(time.perf_counter() - start)
-    # About 0.02 s alone; generous because the machine may be busy. As lists it is over 0.3 s.
-    assert min(times) < 0.2

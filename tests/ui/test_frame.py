@@ -66,6 +66,16 @@ def test_bad_values_become_defaults_with_notes(app):
     assert at.query_params == {"pins": "0.1"}
 
 
+def test_an_address_that_spells_out_defaults_stays_and_a_foreign_one_is_cleaned(app):
+    at = app(TOKENS)
+    at.query_params.update({"model": DEFAULT_MODEL, "top": "5", "layer": "4"})
+    at.run()
+    assert at.query_params == {"model": DEFAULT_MODEL, "top": "5", "layer": "4"}
+    at.query_params["utm_source"] = "mail"
+    at.run()
+    assert at.query_params == {"layer": "4"}
+
+
 @pytest.mark.parametrize("name", ["no-such-model", "/etc", "../..", "./lens", "weights.gguf", "local:mine", "lens/ui"])
 def test_unknown_models_and_paths_are_refused(app, name):
     at = app(OPEN)

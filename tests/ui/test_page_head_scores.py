@@ -1,6 +1,7 @@
 """The Head scores page: numbers against the analysis itself, odd prompts and addresses, the Python of its export."""
 
 import contextlib
+import hashlib
 import io
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
-from lens.analysis.head_scores import head_scores
+from lens.analysis.head_scores import head_scores, repeat_scores_of
 from lens.analysis.random_tokens import repeated_tokens
+from lens.ui.calls import call_key
 from lens.ui.pieces import repeats
 from lens.ui.pieces.head_scores_head import stripe
 from tests.helpers import hf_llama
@@ -97,6 +99,23 @@ def test_more_sequences_only_add_parts():
     assert many[:2] == few[:2]
     assert [row for part in many for row in range(*part)] == list(range(17))
     assert repeats.parts(repeats.Settings(512, 3, 0, True)) == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_after_a_cancel_the_finished_sequences_are_shown(tiny, tiny_folder):
+    tiny(n="9", seqs="4", seed="7")
+    model = HookedTransformer.from_pretrained(str(tiny_folder))
+    chosen = repeats.Settings(9, 8, 7, model.bos.prepend)
+    params = {"n": 9, "seed": 7, "prepend_bos": model.bos.prepend}
+    keys = [call_key(repeat_scores_of, (part, model), params) for part in repeats.parts(chosen)]
+    at = open_page(model="local:tiny", n="9", seqs="8", seed="7")
+    at.session_state["lens:paths"] = {"local:tiny": str(tiny_folder)}
+    at.session_state["lens:cancelled"] = {hashlib.sha256("".join(keys).encode()).hexdigest()[:24]}
+    shown = fine(at.run())
+    assert "4 of 8 sequences are computed: showing these." in shown
+    assert "no interval: 4 sequences" in shown.lower()
+    assert any("Cancelled: 1 of 2 parts" in element.value for element in at.markdown)
+    next(button for button in at.button if button.label == "Continue").click().run()
+    assert "no interval: 8 sequences" in fine(at).lower()
 
 
 def test_fewer_than_sixteen_sequences_have_no_interval(tiny):

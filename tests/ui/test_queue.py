@@ -118,15 +118,14 @@ def test_work_that_nobody_waits_for_is_given_up(gate, monkeypatch):
     assert not gate.is_set()
 
 
-def test_cancel_stops_at_once_and_the_next_one_runs(gate):
+def test_cancel_stops_at_once_and_the_next_one_runs(gate, monkeypatch):
+    monkeypatch.setattr(queue_module, "GRACE", 1000)  # it is the cancel that frees the line, not that nobody watches
     queue = Queue("t")
     page = Page(queue, "work", hold(gate))
     behind = Page(queue, "behind", lambda job: "ran")
     page.job.cancel()
     page.leave.set()
-    start = time.monotonic()
-    assert behind.job.over.wait(5)
-    assert time.monotonic() - start < queue_module.GRACE / 2
+    assert behind.job.over.wait(30)
     assert page.job.cancelled
     assert page.job.result is None
 

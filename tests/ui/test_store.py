@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lens.ui.calls import call_key, key_part
-from lens.ui.store import Store, array_key, nbytes, to_numpy
+from lens.ui.store import Store, array_key, nbytes, to_numpy, to_torch
 from tests.ui.work import Squares, cell, squares
 
 
@@ -95,3 +95,12 @@ def test_what_has_no_stable_name_is_refused():
 def test_a_model_in_a_key_is_its_weights_name(tiny_gpt2, tiny_llama):
     assert key_part(tiny_gpt2) == key_part(tiny_gpt2)
     assert tiny_gpt2.name in key_part(tiny_gpt2)
+
+
+def test_a_result_goes_back_into_an_analysis_as_tensors_of_its_own():
+    result = to_numpy([squares(torch.arange(3.0))])
+    again = to_torch(result)
+    assert torch.equal(again[0].value, torch.tensor([0.0, 1.0, 4.0]))
+    assert again[0].unit == "nats"
+    again[0].value[0] = 5
+    np.testing.assert_array_equal(result[0].value, [0, 1, 4])

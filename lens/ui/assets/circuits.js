@@ -19,8 +19,11 @@ function loadBundle(name) {
     };
     const script = document.createElement("script");
     script.src = bundleUrl(name);
-    script.onload = () =>
-      window.CircuitsVis ? resolve(window.CircuitsVis) : fail(`${script.src} did not hold CircuitsVis.`);
+    script.onload = () => {
+      if (!window.CircuitsVis) return fail(`${script.src} did not hold CircuitsVis.`);
+      // TensorFlow.js inside it would mix its few colours on the graphics card: without one that takes 20 seconds.
+      window._tfengine.setBackend("cpu").then(() => resolve(window.CircuitsVis), (error) => fail(error.message));
+    };
     script.onerror = () => fail(`${script.src} could not be loaded; is server.enableStaticServing on?`);
     document.head.append(script);
   });

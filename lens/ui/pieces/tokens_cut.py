@@ -112,13 +112,12 @@ def _table(cuts: list[Cut]) -> str:
 def _search(view: ViewState, model: Any, strings: list[str]) -> pd.DataFrame:
     """Tokens that contain a text, page by page; returns all of them."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = text_line(
-            view, "find", LONGEST_PIECE, "Tokens that contain", "Plain text, no patterns; a space counts.", width=320
-        )
+        help = "Plain text, no patterns; a space counts."
+        text = text_line(view, "find", LONGEST_PIECE, "Tokens that contain", help, width=320)
         toggle(view, "case", "Same case", "On: 'cat' does not find 'Cat'.")
-    found = containing(strings, text, view["case"]) if text else []
-    n_pages = max(1, -(-len(found) // PER_PAGE))
-    page = int(number(view, "page", (1, n_pages), f"Page, of {n_pages}", "Shortest tokens first.", width=150))
+        found = containing(strings, text, view["case"]) if text else []
+        n_pages = max(1, -(-len(found) // PER_PAGE))
+        page = int(number(view, "page", (1, n_pages), f"Page, of {n_pages}", "Shortest tokens first.", width=150))
     frame = pd.DataFrame({"id": found, "token": [visible(strings[i]) for i in found]})
     frame["bytes"] = [token_bytes(model.tokenizer, i).hex(" ") for i in found]
     if found:
