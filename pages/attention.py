@@ -23,7 +23,8 @@ with frame("Attention", question="Where does each head look?", options=choose.OP
     from lens.ui.pieces import attention_numbers as numbers
     from lens.ui.pieces import attention_views as draw
 
-    seen = analyse(text_attention, model, prompt.tokens, progress=True)
+    with st.container():  # keeps what follows in its place, whether or not a progress bar was drawn
+        seen = analyse(text_attention, model, prompt.tokens, progress=True)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         look = choose.choose_look(view)
         layer, head = choose.choose_head(view, model, seen.telling)
@@ -44,7 +45,8 @@ with frame("Attention", question="Where does each head look?", options=choose.OP
             choose.choose_query(view, labels)
             most, empty = numbers.longest(look, len(heads)), "all, in blocks" if look == "matrix" else "the beginning"
             start = choose.choose_start(view, labels, most, empty)
-        shown = numbers.show(model, seen, heads, measure, hide, share=look != "matrix")
+        with st.container():
+            shown = numbers.show(model, seen, heads, measure, hide, share=look != "matrix")
         part = numbers.part_for(look, shown, labels, start)
         told, caption = words.told(shown, labels, view.query), words.caption(look, shown, part, labels, measure)
         figure = draw.figure_of(model, shown, part, measure, view.query)

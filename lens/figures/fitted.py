@@ -9,14 +9,20 @@ from lens.figures.theme import LABEL_SIZE, escape
 
 CHARACTER = 6.4  # pixels of a character of the subtitle, on average
 LINE = 18  # pixels of a line of the subtitle
-AXES = 94  # pixels that the labels and the title of the axis below a matrix take
+MOST_TICKS = 24  # across a grid; more would touch each other on a small screen
+# Pixels beside the plot. Given, not measured by plotly: measuring draws every figure twice.
+GRID = {"l": 52, "r": 100, "b": 48, "autoexpand": False}
+MATRIX = {"l": 112, "r": 8, "b": 108, "autoexpand": False}
+
+
+def small_grid(figure: go.Figure, width: int | None) -> go.Figure:
+    """A grid whose subtitle has lines of about ``width`` pixels; None: none, where the page says what is shown."""
+    ticks = _every(-(-len(figure.layout.xaxis.tickvals) // MOST_TICKS), figure.layout.xaxis)
+    return narrow(figure, width).update_xaxes(**ticks, tickangle=0).update_layout(margin=GRID)
 
 
 def narrow(figure: go.Figure, width: int | None) -> go.Figure:
-    """The same figure with its subtitle in lines of about ``width`` pixels, and higher by as much as they need.
-
-    None leaves the subtitle out, where the page itself says what is shown.
-    """
+    """The same figure with its subtitle in lines of about ``width`` pixels, and higher by as much as they need."""
     text = figure.layout.title.subtitle.text
     if not text:
         return figure
@@ -32,10 +38,14 @@ def small_matrix(figure: go.Figure, side: int, width: int | None) -> go.Figure:
 
     The colour bar moves into the half above the diagonal, which is empty in a causal pattern.
     """
-    step = -(-len(figure.layout.yaxis.tickvals) * (LABEL_SIZE + 3) // side)
-    ticks = {name: figure.layout.yaxis[name][::step] for name in ("tickvals", "ticktext")}
+    ticks = _every(-(-len(figure.layout.yaxis.tickvals) * (LABEL_SIZE + 3) // side), figure.layout.yaxis)
     figure.update_xaxes(**ticks, constrain="domain").update_yaxes(**ticks, constrain="domain", scaleanchor="x")
     bar = {"x": 0.99, "xanchor": "right", "y": 0.9, "yanchor": "top", "len": 0.48, "thickness": 9}
     figure.update_traces(colorbar=bar, selector={"type": "heatmap"}).update_shapes(line_width=1)
-    narrow(figure, width)
-    return figure.update_layout(width=None, height=figure.layout.margin.t + side + AXES)
+    narrow(figure, width).update_layout(margin=MATRIX)
+    return figure.update_layout(width=None, height=figure.layout.margin.t + side + MATRIX["b"])
+
+
+def _every(step: int, axis: go.layout.XAxis | go.layout.YAxis) -> dict:
+    """Every ``step``-th tick of an axis."""
+    return {name: axis[name][::step] for name in ("tickvals", "ticktext")}

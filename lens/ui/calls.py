@@ -84,7 +84,7 @@ def sweep(
     if not missing or not _may_start(whole, estimate * len(missing) / len(keys), len(missing), len(keys)):
         note_time(seconds, cached=True)
         return Sweep(done, tuple(missing))
-    slot, drawn = st.empty(), time.perf_counter()
+    slot, drawn = st.empty(), -REDRAW  # the first result is shown at once
     bar = Bar(slot, whole, _words(function))
     for cell in missing:
         bar.part = (len(done) / len(keys), 1 / len(keys))

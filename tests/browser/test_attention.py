@@ -154,6 +154,7 @@ def test_a_hostile_prompt_is_text_in_every_view(server, page, how):
         page.get_by_role("textbox", name="Prompt").fill(HOSTILE)
         page.keyboard.press("Control+Enter")
         page.wait_for_url("**prompt=*")
+        ready(page)
     for label in ("Matrix", "On the text", "Head maps", "All heads"):
         page.get_by_role("radio", name=label).click()
         ready(page)

@@ -222,7 +222,7 @@ def test_a_hostile_prompt_is_text_in_every_view(tiny, look):
     assert "<img src=x" not in shown
     assert not any("<img" in element.value or "](http" in element.value for element in (*at.markdown, *at.caption))
     if look in ("text", "maps"):
-        (drawn,) = components(at, "CircuitsVis") or components(at, "Attention")
+        (drawn,) = components(at, '"element"')
         assert "<\\u2060" in drawn or "<\u2060" in drawn
         assert "<img" not in drawn
 
@@ -322,6 +322,8 @@ def test_a_stretch_counts_what_lies_before_it():
 @pytest.mark.parametrize("n_heads", [1, 9, 32, 96])
 def test_a_circuitsvis_view_has_a_bounded_size(n_heads):
     assert n_heads * numbers.longest("text", n_heads) ** 2 <= numbers.NUMBERS
+    assert (n_heads + 1) * numbers.longest("maps", n_heads) ** 2 <= numbers.CELLS
+    assert numbers.longest("maps", 9) > 64
 
 
 def test_what_is_drawn_without_the_first_token_has_no_column_for_it(model):

@@ -54,7 +54,7 @@ def test_home_follows_the_strongest_head_of_the_real_model():
     assert "Head 18.6 reads 25 random tokens, then the same 25 again" in words(at)
     assert "It is the strongest." in words(at)
     assert {metric.label: metric.value for metric in at.metric}["Rank"] == "1 of 270"
-    assert shown.count("Not computed yet: this version of Lens") == 3
+    assert shown.count("Not computed yet: no page of this version") == 3
     assert "Q4_1" in shown
 
 

@@ -9,7 +9,8 @@ from lens.figures.theme import shorten
 from lens.ui.calls import analyse
 
 SIDE = 256  # queries and keys of a matrix: 350 kB
-NUMBERS = 300_000  # of one CircuitsVis view: 1.7 MB of JSON
+NUMBERS = 300_000  # of all heads on one text: 1.7 MB of JSON
+CELLS = 60_000  # of all head maps, the enlarged one included: each is a shape of its own, some 2 s of drawing
 OVERLAID = 9  # heads on one matrix, one hue each
 STRIPS = 2000  # tokens in all strips together
 
@@ -119,7 +120,9 @@ def stretch(shown: Shown, labels: list[str], start: int, at_most: int) -> Part:
 
 def longest(look: str, n_heads: int) -> int:
     """How many tokens a view of so many heads can draw one by one."""
-    return SIDE if look == "matrix" else isqrt(NUMBERS // n_heads)
+    if look == "matrix":
+        return SIDE
+    return isqrt(NUMBERS // n_heads if look == "text" else CELLS // (n_heads + 1))
 
 
 def part_for(look: str, shown: Shown, labels: list[str], start: int | None) -> Part:

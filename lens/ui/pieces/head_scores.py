@@ -85,7 +85,7 @@ def read_board(view: ViewState, model: Any, name: str, place: Any) -> Board:
 
 def show_grid(view: ViewState, score: Any, model: Any) -> Any:
     """The clickable grid; returns the figure."""
-    from lens.figures.fitted import narrow
+    from lens.figures.fitted import small_grid
     from lens.figures.grid import grid
 
     difference = view["shown"] == "difference" and score.effect is not None
@@ -93,7 +93,7 @@ def show_grid(view: ViewState, score: Any, model: Any) -> Any:
         view.note("on a prompt this score has no control: showing the score itself")
     title = f"{scores.TITLES[score.kind.name]}{' minus its control' if difference else ''}: every head of {model.name}"
     shown = scores.measure(score, difference)
-    figure = narrow(grid(shown, pinned=view["pins"], title=title), GRID_WIDTH)
+    figure = small_grid(grid(shown, pinned=view["pins"], title=title), GRID_WIDTH)
     words = scores.notice_difference(score) if difference else scores.notice(score, view["on"] == "text")
     parts.head_grid(figure, view, key="scores:grid", alt=f"{title}. {words}")
     return figure
@@ -133,10 +133,10 @@ def _on_prompt(view: ViewState, model: Any) -> Board:
 
 def fill(place: Any, values: np.ndarray, done: int) -> None:
     """The induction scores of the sequences that are read so far: the first chart a visitor sees."""
-    from lens.figures.fitted import narrow
+    from lens.figures.fitted import small_grid
     from lens.figures.grid import grid
     from lens.figures.measure import Measure
 
     words = f"{done} sequences so far; the threshold comes with the last."
     figure = grid(Measure("induction", words, values, "probability"), title="Induction: filling")
-    place.plotly_chart(narrow(figure, GRID_WIDTH), config={"displaylogo": False})
+    place.plotly_chart(small_grid(figure, GRID_WIDTH), config={"displaylogo": False})

@@ -26,17 +26,17 @@ LATER = (
     (
         "copies",
         "By the eigenvalues of its OV weights: would it write the token it looks at?",
-        "Not computed yet: this version of Lens has no analysis of weights.",
+        "Not computed yet: no page of this version reads weights.",
     ),
     (
         "matters",
         "By ablation and patching: does the model need it to repeat?",
-        "Not computed yet: this version of Lens changes no activation.",
+        "Not computed yet: no page of this version changes activations.",
     ),
     (
         "was born",
         "By training checkpoints: at which step did it appear?",
-        "Not computed yet: this version of Lens reads no checkpoints.",
+        "Not computed yet: no page of this version follows a training.",
     ),
 )
 

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 
 from lens.figures.cells import Marks
-from lens.figures.fitted import narrow, small_matrix
+from lens.figures.fitted import small_grid, small_matrix
 from lens.figures.grid import grid
 from lens.figures.matrix import matrix
 from lens.figures.theme import number as said
@@ -38,7 +38,7 @@ def show_chain(view: ViewState, model: Any, outline: Any, places: tuple[Any, Any
         st.markdown(attends_words(sample, pattern, head, found))
     with filling.container():
         figure = grid(scores.measure(score), pinned=[head], title="2 · It scores: induction, every head")
-        parts.head_grid(narrow(figure, None), view, key="home:grid", alt=scores.notice(score))
+        parts.head_grid(small_grid(figure, None), view, key="home:grid", alt=scores.notice(score))
         _numbers(score, found)
         st.markdown(score_words(sample, head, found, best))
         if head != best:
