@@ -42,7 +42,7 @@ def log_scale(largest: float) -> dict:
 def make_clickable(
     figure: go.Figure, labels: Sequence[str], cells: np.ndarray, texts: Sequence[str], after: str = ""
 ) -> None:
-    """A transparent point on each of ``cells`` [cell, (query, key)], whose hover label ends with its text.
+    """An invisible point on each of ``cells`` [cell, (query, key)], whose hover label ends with its text.
 
     What all texts end with is better given once, as ``after``: thousands of points are sent.
     """
@@ -55,11 +55,11 @@ def make_clickable(
         go.Scatter(
             x=[labels[key] for _, key in cells],
             y=[labels[query] for query, _ in cells],
-            mode="markers",
-            marker={"opacity": 0, "size": 12},
+            # Empty texts are never drawn, transparent markers are: 2000 of them are half of the time of the figure.
+            mode="text",
             customdata=cells.astype(np.int32),
-            text=texts,
-            hovertemplate=f"query %{{y}} → key %{{x}}<br>%{{text}}{after}<extra></extra>",
+            hovertext=texts,
+            hovertemplate=f"query %{{y}} → key %{{x}}<br>%{{hovertext}}{after}<extra></extra>",
             showlegend=False,
         )
     )

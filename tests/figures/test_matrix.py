@@ -48,8 +48,8 @@ def test_log_colours_are_floored_and_the_hover_keeps_the_real_nats():
 def test_clickable_log_cells_say_the_share_and_its_logarithm():
     p = np.array([[1, 0], [0.1, 0.9]], np.float32)
     points = matrix(p, ["a", "b"], view=View(log=True, clickable=True)).data[1]
-    assert points.text[1] == "-2.30 nats, 0.1000"
-    assert "%{text} of its attention" in points.hovertemplate
+    assert points.hovertext[1] == "-2.30 nats, 0.1000"
+    assert "%{hovertext} of its attention" in points.hovertemplate
 
 
 def test_another_quantity_names_itself_everywhere():
@@ -108,7 +108,7 @@ def test_a_clickable_overlay_says_every_head_in_its_hover():
     heads = np.stack([np.eye(3), np.tril(np.ones((3, 3))) / [[1], [2], [3]]]).astype(np.float32)
     points = overlay(heads, list("abc"), ["1.0", "<b>2.3"], view=View(clickable=True)).data[-1]
     assert {tuple(pair) for pair in points.customdata} == {(q, k) for q in range(3) for k in range(q + 1)}
-    assert points.text[1] == "1.0 0.000 · <b>&lt;b&gt;2.3 0.500</b>"
+    assert points.hovertext[1] == "1.0 0.000 · <b>&lt;b&gt;2.3 0.500</b>"
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3,), (1, 3, 3)])
