@@ -1,5 +1,7 @@
 """One attention pattern in full, or several heads on one text."""
 
+import html
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -69,7 +71,8 @@ def matrix(
     shown, quantity = causal(pattern, view.hide_first), view.quantity
     labels = _labels(tokens, len(shown), view)
     note = _hidden_note(pattern) if view.hide_first and quantity == ATTENTION else ""
-    figure = go.Figure(layout=_layout(title, quantity.definition + note, labels))
+    colour = " Colour: its natural logarithm." if view.log else ""
+    figure = go.Figure(layout=_layout(title, quantity.definition + note + colour, labels))
     hover = f"query %{{y}} → key %{{x}}<br><b>%{{z:.4f}}</b> {escape(quantity.of)}<extra></extra>"
     largest = view.top or float(np.nanmax(shown, initial=0)) or 1.0
     heatmap = {
@@ -190,20 +193,30 @@ def _layout(title: str, definition: str, labels: list[str]) -> dict:
         "tickfont": {"size": LABEL_SIZE},
         "ticks": "",
     }
-    common |= {"showgrid": False, "zeroline": False, "automargin": True}
+    common |= {"showgrid": False, "zeroline": False}
     side = int(np.clip(24 * len(labels), 320, 576))
-    size = len(labels)
+    size, room = len(labels), max(map(_width, texts))
+    # The room for the labels is estimated: automargin draws everything twice, a third of the time of the figure.
+    left, right, bottom = round(room) + 42, 92, round(0.87 * room) + 46
     layout = base_layout(title, definition, height=side)
+    top = layout["margin"]["t"]
     y_axis = common | {"title": {"text": "query", "standoff": 8}, "range": [size - 0.5, -0.5]}
     x_axis = common | {"title": {"text": "key", "standoff": 8}, "range": [-0.5, size - 0.5], "tickangle": -60}
     # A page that shows it with width="content" gets square cells.
     return layout | {
-        "width": side + 230,
-        "height": layout["height"] + 50,
+        "width": left + side + right,
+        "height": top + side + bottom,
+        "margin": {"l": left, "r": right, "t": top, "b": bottom, "pad": 4},
         "xaxis": x_axis,
         "yaxis": y_axis,
         "dragmode": False,
     }
+
+
+def _width(label: str) -> float:
+    """Pixels of a tick label, rather too many than too few."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in html.unescape(label))
+    return LABEL_SIZE * (0.54 * (len(html.unescape(label)) - wide) + 1.1 * wide)
 
 
 def _hued(z: np.ndarray, name: str, colour: str, labels: list[str], largest: float) -> go.Heatmap:

@@ -52,6 +52,17 @@ def test_clickable_log_cells_say_the_share_and_its_logarithm():
     assert "%{hovertext} of its attention" in points.hovertemplate
 
 
+@pytest.mark.parametrize("label", ["a", "endoftext", "長長長長長"])
+def test_cells_are_square_and_labels_have_room(label):
+    layout = matrix(pattern(20), [label] * 20).layout
+    margin = layout.margin
+    assert layout.width - margin.l - margin.r == layout.height - margin.t - margin.b == 480
+    widest = 11 * len(label) * (1 if label[0] == "長" else 0.5)
+    assert margin.l > widest + 30
+    assert margin.b > 0.87 * widest + 30
+    assert not layout.yaxis.automargin
+
+
 def test_another_quantity_names_itself_everywhere():
     length = Quantity("length (units)", "Each row: lengths.", "units moved")
     figure = matrix(4 * pattern(3), list("abc"), view=View(hide_first=True, quantity=length))

@@ -227,6 +227,14 @@ def test_a_hostile_prompt_is_text_in_every_view(tiny, look):
         assert "<img" not in drawn
 
 
+def test_what_the_number_means_stands_under_the_figure(tiny):
+    prompt = "some words to read"
+    assert "Raw attention scores cannot be compared" in fine(tiny(prompt=prompt, measure="log"))
+    assert "Attention times the length of what is moved" in fine(tiny(prompt=prompt, measure="moved"))
+    shown = fine(tiny(prompt=prompt, measure="log", look="maps"))
+    assert "here the colours are attention itself" in shown
+
+
 def test_pins_of_different_layers_are_laid_over_each_other(tiny):
     at = tiny(prompt="some words to read", pins="0.1,2.3", over="pins", layer="2", head="3", query="4")
     assert "2 heads" in chart(at)

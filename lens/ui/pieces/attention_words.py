@@ -125,15 +125,21 @@ def told(shown: Any, labels: Sequence[str], locked: int | None) -> str:
 
 
 def caption(look: str, shown: Any, part: Any, labels: Sequence[str], measure: str) -> str:
-    """What is hidden, thinned or drawn otherwise than asked; "" when nothing is."""
+    """What is hidden, thinned or drawn otherwise than asked, and what the number means; "" for plain attention."""
+    from lens.analysis.attention import SCORES_NOTE, VALUE_WEIGHTED_NOTE
+
     parts = [part.words] if part.words else []
     if shown.hidden is not None:
         of_all = [hidden_words(row, name, labels[0], measure) for row, name in zip(shown.hidden, shown.names)]
         parts.append(of_all[0] if len(of_all) == 1 else several_hidden(shown, labels[0]))
-    if measure == "log" and (look != "matrix" or len(shown.heads) > 1):
-        parts.append("The logarithm is drawn for one head as a matrix; here the colours are attention itself.")
+    if measure == "log":
+        alone = look == "matrix" and len(shown.heads) == 1
+        other = "The logarithm is drawn for one head as a matrix; here the colours are attention itself."
+        parts.append(SCORES_NOTE if alone else other)
+    if measure == "moved":
+        parts.append(VALUE_WEIGHTED_NOTE)
     if measure == "moved" and look != "matrix":
-        parts.append("Value-weighted: each row is divided by its sum, so it shows shares of the length moved.")
+        parts.append("Here each row is divided by its sum: shares of the length moved.")
     if look == "matrix" and len(shown.heads) > OVERLAID:
         parts.append(f"{OVERLAID} of {len(shown.heads)} heads are laid over each other: a hue each is all there are.")
     return " ".join(parts)
