@@ -1,6 +1,7 @@
 """The control strip above every page: model, prompt, beginning-of-text token, pinned heads, link to what is shown."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -48,7 +49,6 @@ def model_control(view: ViewState) -> None:
     if view["model"] not in names:
         names = [view["model"], *names]
     by_hand = "" if limits().hosted else ", or type a Hub id or the path of a folder or GGUF file"
-    seed = bind(view, "model")
     st.selectbox(
         "Model",
         names,
@@ -56,9 +56,7 @@ def model_control(view: ViewState) -> None:
         format_func=lambda name: labels.get(name, name.removeprefix(LOCAL)),
         accept_new_options=not limits().hosted,
         help=MODEL_HELP.format(by_hand),
-        key=seed["key"],
-        on_change=_choose_model,
-        args=(view, seed["key"]),
+        **bind(view, "model", write=partial(_choose_model, view)),
     )
 
 
@@ -91,7 +89,6 @@ def bos_control(view: ViewState) -> None:
 def pins_control(view: ViewState) -> None:
     """The pinned heads: chips that can be removed one by one or all at once, and typed."""
     names = [f"{layer}.{head}" for layer, head in view["pins"]]
-    seed = bind(view, "pins", names)
     st.multiselect(
         "Pinned heads",
         names,
@@ -100,9 +97,7 @@ def pins_control(view: ViewState) -> None:
         max_selections=limits().pins,
         placeholder="none, type 18.6",
         help=PINS_HELP,
-        key=seed["key"],
-        on_change=_set_pins,
-        args=(view, seed["key"]),
+        **bind(view, "pins", names, partial(_set_pins, view)),
     )
 
 

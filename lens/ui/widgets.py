@@ -5,24 +5,51 @@ changes, the view does not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from lens.ui.view import ViewState
 
+TURNS = "widget-turns"  # how often the value of each field was changed behind its widget's back
 
-def bind(view: ViewState, name: str, value: Any = None) -> dict[str, Any]:
+
+def bind(view: ViewState, name: str, value: Any = None, write: Callable[[str], None] | None = None) -> dict[str, Any]:
     """The ``key``, ``on_change`` and ``args`` that tie a widget to field ``name``; seeds it with the view's value.
 
-    Pass ``value`` when the widget holds another form of it than the view does. Give the widget its value as its own
-    default too: where one run interrupts another, a browser may miss the seed and send its default back as a change.
+    Pass ``value`` when the widget holds another form of it than the view does, and ``write(key)`` to translate what is
+    chosen back. Give the widget its value as its own default too: where one run interrupts another, a browser may miss
+    the seed.
     """
-    key = f"view:{name}"
     value = view[name] if value is None else value
-    if view.arrived or key not in st.session_state or st.session_state[key] != value:
+    key = _current_key(name, value)
+    if view.arrived or key not in st.session_state:
         st.session_state[key] = value  # not at every run: that would wipe out what is being typed
-    return {"key": key, "on_change": _write_back, "args": (view, name, key)}
+    return {"key": key, "on_change": _changed, "args": (name, key, write or partial(_write_back, view, name))}
+
+
+def _current_key(name: str, value: Any) -> str:
+    """The key of the widget of field ``name`` that is to show ``value``: a new one if the old one shows another.
+
+    A value that did not come from the widget itself (a click in a figure, a preset) gets a widget of its own. A browser
+    that has not drawn it yet answers the next click with the old widget's value, which would otherwise look like a
+    choice and undo the change.
+    """
+    turns = st.session_state.setdefault(TURNS, {})
+    if st.session_state.get(_key(name), value) != value:
+        turns[name] = turns.get(name, 0) + 1
+    return _key(name)
+
+
+def _key(name: str) -> str:
+    turn = st.session_state[TURNS].get(name, 0)
+    return f"view:{name}" + (f":{turn}" if turn else "")
+
+
+def _changed(name: str, key: str, write: Callable[[str], None]) -> None:
+    if key == _key(name):
+        write(key)
 
 
 def _write_back(view: ViewState, name: str, key: str) -> None:
@@ -77,15 +104,13 @@ def tabs(view: ViewState, name: str, labels: Mapping[str, str]) -> tuple[str, An
 
     Only the open tab's body should be run: draw it inside the returned container.
     """
-    key, by_label = f"view:{name}", {label: value for value, label in labels.items()}
-    label = labels[view.one_of(name, list(labels))]
-    if st.session_state.get(key) != label:
-        st.session_state[key] = label
+    by_label = {label: value for value, label in labels.items()}
 
-    def write_back() -> None:
+    def write(key: str) -> None:
         view.set(**{name: by_label[st.session_state[key]]})
 
-    containers = st.tabs(list(by_label), key=key, on_change=write_back)
+    seed = bind(view, name, labels[view.one_of(name, list(labels))], write)
+    containers = st.tabs(list(by_label), **seed)
     return view[name], containers[list(labels).index(view[name])]
 
 

@@ -1,6 +1,7 @@
 """Small apps on disk whose pages use the real frame."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,9 @@ def app(tmp_path: Path) -> Callable[..., AppTest]:
 def html(at: AppTest) -> str:
     """All HTML that the page drew, as one text."""
     return "\n".join(element.proto.body for element in at.get("html"))
+
+
+def bound(elements: Sequence, name: str):
+    """The one widget among ``elements`` that shows this field of the view: ``bound(at.selectbox, "query")``."""
+    (found,) = (one for one in elements if re.fullmatch(rf"view:{name}(:\d+)?", one.key or ""))
+    return found

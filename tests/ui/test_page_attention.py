@@ -29,7 +29,7 @@ from lens.ui.pieces.attention_views import figure_of
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save
-from tests.ui.conftest import html
+from tests.ui.conftest import bound, html
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ ![a](http://b.example/c) {0} %{z}"
@@ -194,23 +194,23 @@ def test_a_stretch_of_a_long_prompt_says_what_lies_before_it(tiny):
     at = tiny(prompt="one two three four " * 60, start="300")
     shown = fine(at)
     assert "of what these queries look at lies before token 300." in shown
-    box = at.selectbox(key="view:start")
+    box = bound(at.selectbox, "start")
     assert "300: " in " ".join(box.options)
     box.set_value(next(option for option in box.options if option.startswith("128: "))).run()
     fine(at)
     assert at.query_params["start"] == "128"
-    at.selectbox(key="view:start").set_value("all, in blocks").run()
+    bound(at.selectbox, "start").set_value("all, in blocks").run()
     assert "drawn in blocks" in fine(at)
     assert "start" not in at.query_params
 
 
 def test_a_locked_query_stays_at_its_place_when_the_prompt_changes(tiny):
     at = tiny(prompt="some words to read", query="3")
-    assert at.selectbox(key="view:query").value.startswith("3: ")
+    assert bound(at.selectbox, "query").value.startswith("3: ")
     at.text_area(key="view:prompt").set_value("other words to read here").run()
     fine(at)
     assert at.query_params["query"] == "3"
-    at.selectbox(key="view:query").set_value("none").run()
+    bound(at.selectbox, "query").set_value("none").run()
     fine(at)
     assert "query" not in at.query_params
 

@@ -16,7 +16,7 @@ from lens.ui.pieces.head_scores import OPTIONS as SCORE_OPTIONS
 from lens.ui.pieces.tokens_options import OPTIONS as TOKEN_OPTIONS
 from tests.helpers import hf_llama
 from tests.load.models import save
-from tests.ui.conftest import html
+from tests.ui.conftest import bound, html
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,7 +121,7 @@ def test_a_preset_replaces_everything_that_was_set():
     at.query_params.clear()
     at.query_params["model"] = DEFAULT_MODEL
     assert "45 of 270 heads" in fine(at.run())
-    assert at.text_area(key="view:prompt").value == DEFAULT_PROMPT
+    assert bound(at.text_area, "prompt").value == DEFAULT_PROMPT
     assert at.query_params == {"model": DEFAULT_MODEL}, "rewriting the address would trap the Back button"
     at.number_input(key="view:sequence").set_value(2).run()
     assert at.query_params == {"sequence": "2"}

@@ -22,7 +22,7 @@ from lens.ui.pieces.tokens_told import colouring, table, tell
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save
-from tests.ui.conftest import html
+from tests.ui.conftest import bound, html
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ ![a](http://b.example/c)"
@@ -84,7 +84,7 @@ def test_the_default_page_tells_the_loss_of_the_default_prompt():
     assert found["Top guess right"] == f"{right:.0%}"
     assert found["Predicted tokens n"] == str(loss.shape[1])
     worst = int(loss[0].argmax()) + 1
-    assert at.selectbox(key="view:token").value == f"{worst}: {model.to_str_tokens(tokens)[worst]}"
+    assert bound(at.selectbox, "token").value == f"{worst}: {model.to_str_tokens(tokens)[worst]}"
     assert f"at position {worst}: {loss.max():.2f} nats" in shown
     assert model.note in shown
     assert "stands first by the model&#x27;s own policy" in shown
@@ -95,7 +95,7 @@ def test_the_default_page_tells_the_loss_of_the_default_prompt():
 
 def test_choosing_a_token_and_a_colour_goes_to_the_address(tiny):
     at = tiny(prompt="The cat sat on the mat.")
-    at.selectbox(key="view:token").set_value("3: ·cat").run()
+    bound(at.selectbox, "token").set_value("3: ·cat").run()
     at.segmented_control(key="view:colour").set_value("rank").run()
     fine(at)
     assert at.query_params["token"] == "3"
@@ -191,7 +191,7 @@ def test_examples_are_one_click_each():
     ):
         at.button(key=f"cut:{example}").click().run()
         shown = fine(at)
-        assert at.text_input(key="view:piece").value == example
+        assert bound(at.text_input, "piece").value == example
         cells = "</td><td>".join(piece.replace(" ", "·") for piece in pieces)
         assert f"<td>{cells}</td>" in shown
     assert at.query_params == {"part": "cut", "piece": "2342+2017=21445"}

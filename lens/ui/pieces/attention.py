@@ -136,13 +136,13 @@ def _position(view: ViewState, name: str, label: str, none: str, options: list[s
     own = view[name]
     names = [none, *options]
     chosen = next((one for one in options if own is not None and one.startswith(f"{own}:")), none)
-    seed = bind(view, name, chosen) | {"on_change": _set_position, "args": (view, name)}
+    seed = bind(view, name, chosen, partial(_set_position, view, name))
     st.selectbox(label, names, names.index(chosen), help=help, width=170, **seed)
 
 
-def _set_position(view: ViewState, name: str) -> None:
+def _set_position(view: ViewState, name: str, key: str) -> None:
     """The choice may still be a word of the prompt before, so only its position counts."""
-    found = re.match(r"(\d+):", st.session_state[f"view:{name}"])
+    found = re.match(r"(\d+):", st.session_state[key])
     view.set(**{name: int(found[1]) if found else None})
 
 

@@ -130,7 +130,7 @@ def _expected(view: ViewState, model: Any, told: Told, stats: Any, chosen: int) 
     """Choose a token, see what was expected in its place."""
     names = [f"{t}: {label}" for t, label in enumerate(told.labels)]
     help = "The token to look at. A click on the strip chooses it too; there, arrow keys and Enter do the same."
-    seed = bind(view, "token", names[chosen]) | {"on_change": _pick, "args": (view, names, chosen)}
+    seed = bind(view, "token", names[chosen], lambda key: view.set(token=names.index(st.session_state[key])))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Token", names, chosen, help=help, width=320, **seed)
         number(view, "top", (1, TOP), "Candidates", "How many of the likeliest tokens to show.", width=130)
@@ -145,13 +145,6 @@ def _expected(view: ViewState, model: Any, told: Told, stats: Any, chosen: int) 
     )
     alt = f"{title}. " + "; ".join(f"{row.label} {row.prob:.3f}" for row in rows)
     parts.chart(candidates(rows, title=title, definition=definition), alt, key="tokens:expected")
-
-
-def _pick(view: ViewState, names: list[str], shown: int) -> None:
-    """Choose a token by its name. A browser may send a box's old value again, of another prompt even: no choice."""
-    name = st.session_state["view:token"]
-    if name in names and name != names[shown]:
-        view.set(token=names.index(name))
 
 
 def _candidates(model: Any, told: Told, stats: Any, chosen: int, top: int) -> list[Candidate]:
