@@ -3,12 +3,14 @@
 from typing import Any
 
 CPU, GPU = 5e10, 5e12  # floating-point operations a second: measured with SmolLM2 on one core; assumed
+LOOKED_UP = ("embed.", "pos_embed.")  # not multiplied
 
 
-def forward_seconds(model: Any, n_tokens: int) -> float:
-    """Seconds to read ``n_tokens`` and predict at each: two operations per weight that multiplies, and token.
+def forward_seconds(model: Any, n_tokens: int, unembed: bool = True) -> float:
+    """Seconds to read ``n_tokens`` and, with ``unembed``, predict at each: two operations per weight and token.
 
-    Attention's own square is left out; the embeddings are looked up, not multiplied.
+    Only weights that multiply count. Attention's own square is left out.
     """
-    n_weights = sum(parameter.numel() for name, parameter in model.named_parameters() if "embed.W_E" not in name)
+    outside = LOOKED_UP if unembed else (*LOOKED_UP, "unembed.")
+    n_weights = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(outside))
     return 2 * n_weights * n_tokens / (CPU if model.device.type == "cpu" else GPU)

@@ -7,6 +7,7 @@ import numpy as np
 
 from lens.ui.calls import analyse, sweep
 from lens.ui.ending import end_page
+from lens.ui.estimate import forward_seconds
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.store import to_torch
@@ -14,7 +15,6 @@ from lens.ui.view import ViewState
 
 AT_ONCE = 4  # sequences, with their controls: about a second of work, so that the figure fills and Cancel answers
 TOKENS = 2048  # at most, in one part
-SPEED = 5e10  # floating-point operations a second of the layers alone on two slow cores: half of what was measured
 
 
 class Settings(NamedTuple):
@@ -89,6 +89,4 @@ def sample(model: Any, chosen: Settings, show: Callable[[np.ndarray, int], None]
 
 def seconds(model: Any, chosen: Settings) -> float:
     """Rough time to read all sequences and their controls up to the last pattern: nothing is unembedded."""
-    outside = ("embed.", "pos_embed.", "unembed.")
-    weights = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(outside))
-    return 2 * weights * 2 * chosen.seqs * (2 * chosen.n + 1) / SPEED
+    return forward_seconds(model, 2 * chosen.seqs * (2 * chosen.n + 1), unembed=False)
