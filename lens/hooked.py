@@ -157,7 +157,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         """The column of W_U for each token: the direction of the stream that raises its logit."""
         if isinstance(tokens, str):
             tokens = self.to_single_token(tokens)
-        return self.W_U.T[torch.as_tensor(tokens, device=self.device)]
+        return self.unembed.directions(torch.as_tensor(tokens, device=self.device))
 
     def generate(
         self,

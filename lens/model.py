@@ -153,16 +153,16 @@ class Transformer(Hooked):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.embed.W_E.device
+        return self.embed.stored.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Number format of the weights."""
-        return self.embed.W_E.dtype
+        return self.embed.stored.dtype
 
     def _apply(self, fn, recurse: bool = True) -> Self:
-        tied = self.unembed.W_U.data_ptr() == self.embed.W_E.data_ptr() and not self.embed.W_E.is_meta
+        tied = self.unembed.stored.data_ptr() == self.embed.stored.data_ptr() and not self.embed.stored.is_meta
         super()._apply(fn, recurse)
         if tied:  # .to(...) moves each parameter alone; the two stay one memory
-            self.unembed.W_U.data = self.embed.W_E.data.T
+            self.unembed.stored.data = self.embed.stored.data.T
         return self

@@ -14,12 +14,15 @@ class WeightViews:
 
     @property
     def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
-        """The embedding, before ``cfg.embed_scale`` and the norm that some models put after it."""
+        """The embedding, before ``cfg.embed_scale`` and the norm that some models put after it.
+
+        Of a model with centred writing weights it is made at each access (:mod:`lens.folded`).
+        """
         return self.embed.W_E
 
     @property
     def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
-        """The unembedding."""
+        """The unembedding; of a processed model it is made at each access (:mod:`lens.folded`)."""
         return self.unembed.W_U
 
     @property

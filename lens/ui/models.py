@@ -103,8 +103,8 @@ def derive(function: Callable[[Any], Any], model: Any) -> Any:
 
 def model_key(model: Any) -> str:
     """Names the exact weights: model, revision, precision, device and what was folded. Part of every result's key."""
-    processing = getattr(model.cfg, "processing", "")
-    return f"{model.name}@{model.revision}:{model.dtype}:{model.device}:{processing}:{_stamp(model.name)}"
+    processed = "+".join(model.cfg.processed)
+    return f"{model.name}@{model.revision}:{model.dtype}:{model.device}:{processed}:{_stamp(model.name)}"
 
 
 class Prompt(NamedTuple):
