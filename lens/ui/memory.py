@@ -59,15 +59,15 @@ def size(n_bytes: int) -> str:
 @st.fragment
 def _listed() -> None:
     """The list; its body runs when it is opened, and then alone."""
-    box = st.popover("Models in memory", type="tertiary", help=HELP, key="memory", on_change="rerun")
+    box = st.popover("Models in memory", type="tertiary", key="memory", on_change="rerun")
     if not box.open:
         return
     with box:
         for number, one in enumerate(residents().resident()):
             left, right = st.columns([3, 1], vertical_alignment="center")
-            left.html(f"<b>{html.escape(one.name)}</b> {size(one.n_bytes)}")
+            left.html(f"<b>{html.escape(one.name)}</b><br>{size(one.n_bytes)}")
             if not limits().hosted:  # there it belongs to all visitors
                 text = f"Let {one.name} go. It is opened again when a page needs it."
                 key = f"drop:{number}:{one.key}"
                 right.button("Drop", key=key, help=text, on_click=residents().drop, args=(one.key,))
-        st.caption(f"{said(residents().resident())} · budget {size(residents().budget)}")
+        st.caption(f"{size(residents().total)} of {size(residents().budget)}. {HELP}", width=300)
