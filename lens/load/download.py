@@ -67,7 +67,8 @@ def _fetch(hub_id: str, revision: str | None, small: list[str], weights: list[Re
     folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=small, tqdm_class=bars[0]))
     for file in weights:
         complete(file, bars[1])
-        hf_hub_download(hub_id, file.name, revision=revision, tqdm_class=bars[0])  # finds the bytes, and names them
+        # Finds the bytes, and names them; of the very commit that the small files are of, should the branch have moved.
+        hf_hub_download(hub_id, file.name, revision=folder.name, tqdm_class=bars[0])
     return folder
 
 

@@ -1,9 +1,9 @@
 """What opening a model costs: seconds and peak memory, Lens against Hugging Face alone, each in a process of its own.
 
 Run: ``python -m tests.benchmarks.bench_loading``. Prints a table; ratios are medians of loads taken in turn. The
-libraries are imported, and a tiny model is opened, before the clock starts. "ready" is when every
-weight has been read once: what is mapped into memory and not read yet has cost nothing yet. Peak memory is that of the
-process above where it stood before, in multiples of the weights.
+libraries are imported, and a tiny model is opened, before the clock starts. "ready" is when every weight has been read
+once: what is mapped into memory and not read yet has cost nothing yet. Peak memory is that of the process above where
+it stood before, in multiples of the weights.
 """
 
 import json
