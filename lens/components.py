@@ -71,6 +71,11 @@ class Embed(nn.Module):
         self.W_E = weight(cfg, cfg.d_vocab, cfg.d_model)
         self.ln = Norm("LN", cfg.norm_eps, cfg.d_model) if cfg.embed_norm else nn.Identity()
 
+    @property
+    def stored(self) -> nn.Parameter:
+        """The matrix in memory; a processed model shares it with the raw one (:mod:`lens.folded`)."""
+        return self.W_E
+
     def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         embed = F.embedding(tokens, self.W_E)
         if self.scale != 1:  # rounded to the weights' format, as in training
@@ -85,6 +90,15 @@ class Unembed(nn.Module):
         super().__init__()
         self.softcap = cfg.final_softcap
         self.W_U, self.b_U = weight(cfg, cfg.d_model, cfg.d_vocab), bias(cfg.d_vocab)
+
+    @property
+    def stored(self) -> nn.Parameter:
+        """The matrix in memory; a processed model shares it with the raw one (:mod:`lens.folded`)."""
+        return self.W_U
+
+    def directions(self, tokens: Int[Tensor, "*tokens"] | slice) -> Float[Tensor, "*tokens d_model"]:
+        """The columns of W_U of some tokens."""
+        return self.W_U.T[tokens]
 
     def forward(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_vocab"]:
         return softcapped(F.linear(x, self.W_U.T, self.b_U), self.softcap)

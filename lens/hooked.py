@@ -17,6 +17,7 @@ from lens.weights import WeightViews
 
 if TYPE_CHECKING:
     from lens.load.checkpoints import Checkpoint, Checkpoints
+    from lens.load.placement import DeviceMap
 
 RETURN_TYPES = ("logits", "loss", "both", None)
 
@@ -43,7 +44,7 @@ def next_token_loss(
     logprobs = logits[:, :-1].float().log_softmax(-1)
     loss = -logprobs.gather(-1, tokens[:, 1:, None].to(logits.device))[..., 0]
     if mask is not None:
-        loss = loss.masked_fill(~(mask[:, :-1] & mask[:, 1:]), torch.nan)
+        loss = loss.masked_fill(~(mask[:, :-1] & mask[:, 1:]).to(loss.device), torch.nan)
     return loss if per_token else loss.nanmean()
 
 
@@ -73,17 +74,20 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         checkpoint_value: int | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        device_map: "DeviceMap | None" = None,
         progress: Callable[[float, str], None] | None = None,
     ) -> Self:
         """Open a model by alias, Hub id, local folder or GGUF file. Nothing is folded: the weights are the file's.
 
         ``checkpoint_index`` or ``checkpoint_value`` (tokens or steps): the model at that point of its training.
-        ``progress`` receives a fraction and what is being done. Errors say what is available.
+        ``device_map``: "auto" spreads a model over the devices there are (with the package accelerate), or part →
+        device, ``{"": "cuda:0", "blocks.12": "cuda:1"}``. ``progress`` receives a fraction and what is being done.
+        Errors say what is available.
         """
         from lens.load import read
 
         which = {"revision": revision, "checkpoint_index": checkpoint_index, "checkpoint_value": checkpoint_value}
-        loaded = read(name, **which, device=device, dtype=dtype, progress=progress)
+        loaded = read(name, **which, device=device, dtype=dtype, device_map=device_map, progress=progress)
         model = cls.from_state(loaded.cfg, loaded.state, tokenizer=loaded.tokenizer, bos=loaded.bos, name=loaded.name)
         model.revision, model.note = loaded.revision, loaded.note
         model.checkpoint, model.checkpoints = loaded.checkpoint, loaded.checkpoints
@@ -126,7 +130,8 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         if stretch.get("stop_at_layer") is not None or return_type == "logits":
             return super().forward(tokens, mask, **stretch)
         if return_type is None:
-            self.ln_final(super().forward(tokens, mask, stop_at_layer=self.cfg.n_layers, **stretch))
+            resid = super().forward(tokens, mask, stop_at_layer=self.cfg.n_layers, **stretch)
+            self.ln_final(resid.to(self.unembed.b_U.device))
             return None
         out = super().forward(tokens, mask, **stretch)
         if stretch.get("start_at_layer") is not None or stretch.get("logit_positions") is not None:
@@ -157,7 +162,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         """The column of W_U for each token: the direction of the stream that raises its logit."""
         if isinstance(tokens, str):
             tokens = self.to_single_token(tokens)
-        return self.W_U.T[torch.as_tensor(tokens, device=self.device)]
+        return self.unembed.directions(torch.as_tensor(tokens, device=self.device))
 
     def generate(
         self,

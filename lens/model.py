@@ -35,8 +35,14 @@ class Block(nn.Module):
             self.ln2_post, self.hook_mlp_out = stream_norm(cfg, cfg.post_norm), HookPoint()
         self.hook_resid_post = HookPoint()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights of this layer are."""
+        return self.attn.W_Q.device
+
     def forward(self, resid_pre: Tensor, places: Places, past: KeyValues | None = None) -> Tensor:
-        resid_pre = self.hook_resid_pre(resid_pre)
+        places = places.to(self.device)  # a model may lie on several devices, layer by layer
+        resid_pre = self.hook_resid_pre(resid_pre.to(self.device))
         attn_out = self.ln1_post(self.attn(*self.attention_inputs(resid_pre, places), places, past))
         resid = resid_pre + self.hook_attn_out(attn_out)
         if self.cfg.attn_only:
@@ -115,7 +121,7 @@ class Transformer(Hooked):
             logit_positions = [logit_positions]
         if logit_positions is not None:
             resid = resid[:, logit_positions]
-        return self.unembed(self.ln_final(resid))
+        return self.unembed(self.ln_final(resid.to(self.unembed.b_U.device)))
 
     def layers_between(self, start: int | None, stop: int | None) -> range:
         """The layers from ``start`` to before ``stop``; negative numbers count from the end, None is the end itself."""
@@ -152,17 +158,17 @@ class Transformer(Hooked):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.embed.W_E.device
+        """Where the embedding is, and so the tokens; of a model on one device, all of it."""
+        return self.embed.stored.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Number format of the weights."""
-        return self.embed.W_E.dtype
+        return self.embed.stored.dtype
 
     def _apply(self, fn, recurse: bool = True) -> Self:
-        tied = self.unembed.W_U.data_ptr() == self.embed.W_E.data_ptr() and not self.embed.W_E.is_meta
+        tied = self.unembed.stored.data_ptr() == self.embed.stored.data_ptr() and not self.embed.stored.is_meta
         super()._apply(fn, recurse)
         if tied:  # .to(...) moves each parameter alone; the two stay one memory
-            self.unembed.W_U.data = self.embed.W_E.data.T
+            self.unembed.stored.data = self.embed.stored.data.T
         return self

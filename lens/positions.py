@@ -1,7 +1,7 @@
 """Where tokens stand and what they may see: masks, windows, rotary angles, linear biases, rows of W_pos."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,18 @@ class Places(NamedTuple):
     local_rotation: Rotation | None = None  # of layers with a window
     bias: Float[Tensor, "batch head query key"] | None = None  # added to the scores
     pos_embed: Float[Tensor, "batch pos d_model"] | None = None  # added to what q and k are made from
+
+    def to(self, device: torch.device) -> "Places":
+        """The same on another device; itself if it is there."""
+        return self if self.positions.device == device else _moved(self, device)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(one, device) for key, one in value.items()}
+    return type(value)(*(_moved(one, device) for one in value)) if isinstance(value, tuple) else value
 
 
 class PosEmbed(nn.Module):

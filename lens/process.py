@@ -1,8 +1,9 @@
 """Processing of weights: the same log-probabilities from weights that are easier to read. Pure, optional, repeatable.
 
-Each function returns a new model that shares every tensor it did not have to change, and notes itself in
-``cfg.processed``; a model that has been through a step comes back as it is. A step that would change a probability
-raises ValueError with the reason. Source: the LayerNorm and bias identities of Elhage et al. 2021.
+Each function returns a new model that shares the memory of every tensor it did not have to change, and that of W_E and
+W_U always (:mod:`lens.folded`), and notes itself in ``cfg.processed``; a model that has been through a step comes back
+as it is. A step that would change a probability raises ValueError with the reason. Source: the LayerNorm and bias
+identities of Elhage et al. 2021.
 """
 
 from collections.abc import Mapping
@@ -14,12 +15,15 @@ import torch
 from einops import einsum
 from torch import Tensor, nn
 
+from lens.components import Norm
 from lens.config import Config
 from lens.factored import FactoredMatrix
+from lens.folded import CentredEmbed, FoldedUnembed
 from lens.model import Transformer
 
 Model = TypeVar("Model", bound=Transformer)
 READERS = ("W_Q", "W_K", "W_V")
+SEEN_CHANGED = ("fold_layer_norm", "center_writing_weights", "center_unembed")  # after these W_U is not W_E transposed
 
 
 def why_inexact(cfg: Config, step: str) -> str | None:
@@ -69,8 +73,10 @@ def fold_layer_norm(model: Model) -> Model:
             _fold(changes, model, f"{block}.ln2", f"{block}.mlp", which)
         if cfg.mlp_norm:
             _fold(changes, model, f"{block}.mlp.ln", f"{block}.mlp", "W_out")
-    _fold(changes, model, "ln_final", "unembed", "W_U")
-    return _rebuilt(model, changes, "fold_layer_norm")
+    changes |= _neutral("ln_final", model.ln_final)
+    made = _rebuilt(model, changes, "fold_layer_norm")
+    made.unembed = FoldedUnembed.of(made.unembed).after(model.ln_final)
+    return made
 
 
 def _fold(changes: dict[str, Tensor], model: Transformer, norm_name: str, name: str, which: str) -> None:
@@ -79,12 +85,17 @@ def _fold(changes: dict[str, Tensor], model: Transformer, norm_name: str, name: 
     norm, reader = model.get_submodule(norm_name), model.get_submodule(name)
     W = reader.get_parameter(which)
     folded = norm.w[:, None] * W
-    changes[f"{norm_name}.w"] = torch.ones_like(norm.w)
     if norm.centred:
         changes[f"{name}.{bias_name}"] = reader.get_parameter(bias_name) + norm.b @ W
-        changes[f"{norm_name}.b"] = torch.zeros_like(norm.b)
         folded = folded - folded.mean(-2, keepdim=True)
     changes[f"{name}.{which}"] = folded
+    changes.update(_neutral(norm_name, norm))
+
+
+def _neutral(name: str, norm: Norm) -> dict[str, Tensor]:
+    """Gain and bias of a norm that only centres and scales."""
+    ones = {f"{name}.w": torch.ones_like(norm.w)}
+    return ones | {f"{name}.b": torch.zeros_like(norm.b)} if norm.centred else ones
 
 
 @torch.no_grad()
@@ -92,14 +103,16 @@ def center_writing_weights(model: Model) -> Model:
     """Everything that is written to the stream gets mean zero, which every LayerNorm would subtract anyway."""
     if not _starts(model, "center_writing_weights"):
         return model
-    writers = ["embed.W_E"] + (["pos_embed.W_pos"] if model.cfg.positions == "learned" else [])
+    writers = ["pos_embed.W_pos"] if model.cfg.positions == "learned" else []
     for layer in range(model.cfg.n_layers):
         writers += [f"blocks.{layer}.attn.{name}" for name in ("W_O", "b_O")]
         if not model.cfg.attn_only:
             writers += [f"blocks.{layer}.mlp.{name}" for name in ("W_out", "b_out")]
     changes = {name: model.get_parameter(name) for name in writers}
     changes = {name: weight - weight.mean(-1, keepdim=True) for name, weight in changes.items()}
-    return _rebuilt(model, changes, "center_writing_weights")
+    made = _rebuilt(model, changes, "center_writing_weights")
+    made.embed = CentredEmbed(made.embed)
+    return made
 
 
 @torch.no_grad()
@@ -107,9 +120,9 @@ def center_unembed(model: Model) -> Model:
     """W_U and b_U get mean zero over the vocabulary: logits move by a constant per position, probabilities do not."""
     if not _starts(model, "center_unembed"):
         return model
-    W_U, b_U = model.unembed.W_U, model.unembed.b_U
-    changes = {"unembed.W_U": W_U - W_U.mean(-1, keepdim=True), "unembed.b_U": b_U - b_U.mean()}
-    return _rebuilt(model, changes, "center_unembed")
+    made = _rebuilt(model, {}, "center_unembed")
+    made.unembed = FoldedUnembed.of(made.unembed).centred_over_vocabulary()
+    return made
 
 
 @torch.no_grad()
@@ -158,15 +171,19 @@ def _starts(model: Transformer, step: str) -> bool:
 
 
 def _rebuilt(model: Model, changes: Mapping[str, Tensor], step: str) -> Model:
-    """A copy of the model's structure that holds the same parameters, but for ``changes``."""
-    kept = [*model.parameters(), *(value for name, value in vars(model).items() if not name.startswith("_"))]
-    made = deepcopy(model, {id(value): value for value in kept})
+    """A copy of the model's structure with parameters of its own in the same memory, but for ``changes``.
+
+    Of its own, so that moving or swapping the weights of one model leaves the other as it is.
+    """
+    kept = {id(value): value for name, value in vars(model).items() if not name.startswith("_")}
+    shared = {id(one): nn.Parameter(one.detach(), one.requires_grad) for one in model.parameters()}
+    made = deepcopy(model, kept | shared)
     for name, weight in changes.items():
         path, leaf = name.rsplit(".", 1)
         if leaf in READERS:  # the memory order that the forward reads without re-arranging
             weight = weight.mT.contiguous().mT
         setattr(made.get_submodule(path), leaf, nn.Parameter(weight))
-    tied = model.cfg.tied and not {"embed.W_E", "unembed.W_U"} & set(changes)
+    tied = model.cfg.tied and step not in SEEN_CHANGED
     cfg = replace(model.cfg, processed=(*model.cfg.processed, step), tied=tied)
     for module in made.modules():
         if vars(module).get("cfg") is model.cfg:

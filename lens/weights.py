@@ -14,12 +14,15 @@ class WeightViews:
 
     @property
     def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
-        """The embedding, before ``cfg.embed_scale`` and the norm that some models put after it."""
+        """The embedding, before ``cfg.embed_scale`` and the norm that some models put after it.
+
+        Of a model with centred writing weights it is made at each access (:mod:`lens.folded`).
+        """
         return self.embed.W_E
 
     @property
     def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
-        """The unembedding."""
+        """The unembedding; of a processed model it is made at each access (:mod:`lens.folded`)."""
         return self.unembed.W_U
 
     @property
@@ -35,7 +38,7 @@ class WeightViews:
         return self.pos_embed.W_pos
 
     def _attn(self, name: str) -> Tensor:
-        return torch.stack([getattr(block.attn, name) for block in self.blocks])
+        return torch.stack([getattr(block.attn, name).to(self.device) for block in self.blocks])
 
     def _per_query_head(self, name: str) -> Tensor:
         return self._attn(name).repeat_interleave(self.cfg.group_size, dim=1)
@@ -43,7 +46,7 @@ class WeightViews:
     def _mlp(self, name: str) -> Tensor:
         if self.cfg.attn_only:
             raise ValueError(f"{self.name} has no {name}: it has attention layers only.")
-        return torch.stack([getattr(block.mlp, name) for block in self.blocks])
+        return torch.stack([getattr(block.mlp, name).to(self.device) for block in self.blocks])
 
     @property
     def W_Q(self) -> Float[Tensor, "layer head d_model d_head"]:

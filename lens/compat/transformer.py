@@ -15,6 +15,7 @@ from lens.compat.hook_points import HookedRootModule
 from lens.compat.initial import init_weights_
 from lens.compat.text import ClassicText
 from lens.config import Config
+from lens.folded import own_state
 from lens.hooked import HookedTransformer as Plain
 from lens.hooked import LogitsAndLoss, next_token_loss
 from lens.hooks import NamesFilter
@@ -80,10 +81,10 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
 
     @classmethod
     def of(cls, model: Plain, **settings: Any) -> Self:
-        """The classic face of a model: the same tensors, no copies."""
+        """The classic face of a model: the same tensors, no copies, but for W_E and W_U of a processed one."""
         known = {"model_name": model.name, "device": str(model.device), "dtype": model.dtype}
         cfg = HookedTransformerConfig.of(model.cfg, **(known | settings))
-        made = cls.from_state(cfg, model.state_dict(), tokenizer=model.tokenizer, bos=model.bos, name=model.name)
+        made = cls.from_state(cfg, own_state(model), tokenizer=model.tokenizer, bos=model.bos, name=model.name)
         made.revision, made.note = model.revision, model.note
         return made.train(model.training)
 
@@ -228,7 +229,7 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
     def process_weights_(self, **flags: bool | None) -> None:
         """Process the weights of this model in place; the flags of ``from_pretrained``."""
         done = loading.process(loading.plain(self), **flags)
-        self.load_state_dict(done.model.state_dict(), assign=True)
+        self.load_state_dict(own_state(done.model), assign=True)
         self.cfg.processing = {**self.cfg.processing, **done.report}
 
     def load_and_process_state_dict(self, state_dict: Mapping[str, Tensor], **flags: bool | None) -> None:

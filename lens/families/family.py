@@ -102,10 +102,21 @@ class Family:
         )
 
 
-def convert(family: Family, cfg: Config, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def as_it_is(name: str, tensor: Tensor) -> Tensor:
+    """A parameter that stays where it was read."""
+    return tensor
+
+
+def convert(
+    family: Family,
+    cfg: Config,
+    tensors: Mapping[str, Tensor],
+    place: Callable[[str, Tensor], Tensor] = as_it_is,
+) -> dict[str, Tensor]:
     """Our state dict from the file's tensors, each read once and, where the layouts agree, not copied.
 
-    ValueError names a tensor that is missing, left over, or of the wrong size.
+    ``place`` moves each parameter to its device as soon as it is made. ValueError names a tensor that is missing, left
+    over, or of the wrong size.
     """
     names = set(tensors)
     sources = family.sources(cfg, names)
@@ -118,10 +129,10 @@ def convert(family: Family, cfg: Config, tensors: Mapping[str, Tensor]) -> dict[
             parts += [parts[0].clone() for _ in ours[1:]]
         for name, part in zip(ours, parts, strict=True):
             if name:
-                state[name] = in_memory_order(name, _with_offset(name, part, family.gain_offset))
+                state[name] = place(name, in_memory_order(name, _with_offset(name, part, family.gain_offset)))
     if cfg.tied:
         state["unembed.W_U"] = state["embed.W_E"].T
-    return with_neutral(cfg, state)
+    return {name: place(name, tensor) for name, tensor in with_neutral(cfg, state).items()}
 
 
 def _refuse_left_over(family: Family, cfg: Config, left: set[str]) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lens.config import Config
     from lens.load.checkpoints import Checkpoint, Checkpoints
     from lens.load.entries import Entry
+    from lens.load.placement import DeviceMap
     from lens.tokens import BosPolicy
 
 __all__ = ["Loaded", "Progress", "read"]
@@ -42,6 +43,7 @@ def read(
     checkpoint_value: int | None = None,
     device: "str | torch.device | None" = None,
     dtype: "str | torch.dtype | None" = None,
+    device_map: "DeviceMap | None" = None,
     progress: Progress | None = None,
 ) -> Loaded:
     """Config, weights and tokenizer of a model, float32 unless asked otherwise.
@@ -49,15 +51,18 @@ def read(
     ``name``: an alias, a Hub id, a local folder or a .gguf file; what ``catalogue.resolve`` made of one, which for a
     name from a stranger is ``resolve(name, paths=False)``; or what ``checkpoints`` found. ``revision``: branch, tag or
     commit, for models of the Hub. ``checkpoint_index`` (negative: from the end) or ``checkpoint_value`` (tokens or
-    steps): the model at that point of its training. A model of the Hub that is in the local cache is taken from there.
-    Errors say what is wrong and what to do.
+    steps): the model at that point of its training. ``device_map``: over several devices, "auto" or part → device
+    (:func:`lens.load.placement.place`), in place of ``device``. A model of the Hub that is in the local cache
+    is taken from there. Errors say what is wrong and what to do.
     """
     from lens.load.catalogue import resolve
     from lens.load.checkpoints import Checkpoints, checkpoints
     from lens.load.device import pick_device, pick_dtype
     from lens.load.sources import locate
 
-    where, form = pick_device(device), pick_dtype(dtype)
+    if device is not None and device_map is not None:
+        raise ValueError(f"device={str(device)!r} and device_map={device_map!r}; give one of the two.")
+    where, form = pick_device("cpu" if device_map is not None else device), pick_dtype(dtype)
     progress = progress or silent
     found = name if isinstance(name, Checkpoints) else None
     entry = found.entry if found else resolve(name) if isinstance(name, str) else name
@@ -69,5 +74,5 @@ def read(
     source = locate(entry, revision, part(progress, 0.0, 0.8), checkpoint=found and (found, one))
     from lens.load.folder import read_folder
 
-    parts = read_folder(source, where, form, part(progress, 0.8, 1.0))
+    parts = read_folder(source, where, form, part(progress, 0.8, 1.0), device_map)
     return Loaded(*parts[:3], entry.alias, source.revision, source.note, parts.bos, one, found)

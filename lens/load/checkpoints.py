@@ -132,7 +132,7 @@ def _of_folder(entry: Entry, kind: Kind) -> Checkpoints:
     found, pattern = _first(kind, names, entry)
     if pattern.is_file:
         return _made(entry, kind, pattern, found, "files")
-    made = _made(entry, kind, pattern, found, "folders")
+    made = _made(entry, kind, pattern, _trainer_steps(entry, pattern, found), "folders")
     return made if made.tokens else _with_trainer_tokens(made)
 
 
@@ -168,6 +168,18 @@ def _made(
         tokens_per_step=each,
         tokens=tokens,
     )
+
+
+def _trainer_steps(entry: Entry, pattern: Pattern, found: Mapping[int, str]) -> dict[int, str]:
+    """Steps as the Trainer wrote them down in each folder, whatever number is in its name (an epoch, a run's own)."""
+    steps: dict[int, str] = {}
+    for number, place in found.items():
+        file = entry.path / place / TRAINER_STATE
+        written = read_json(file).get("global_step") if pattern.unit == "steps" and file.is_file() else None
+        step = number if written is None else written
+        if steps.setdefault(step, place) != place:
+            raise ValueError(f"{steps[step]!r} and {place!r} of {entry.alias} are both step {step}; leave one out.")
+    return dict(sorted(steps.items()))
 
 
 def _with_trainer_tokens(made: Checkpoints) -> Checkpoints:

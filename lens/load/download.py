@@ -1,7 +1,7 @@
 """Downloading files of one revision of a Hub repository: room on the disk first, then bytes, rate and time left.
 
-huggingface_hub goes on from the byte it reached when a connection breaks (up to five times without progress). Of a
-download that ends for good it keeps the files that were complete; the others start again next time.
+A connection that breaks is taken up again where it was. Of a download that ends for good (cancelled, no network) the
+whole files stay, and of a weight file what has come; the next download goes on from there (:mod:`lens.load.resume`).
 """
 
 import io
@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
 
+from lens.load.patterns import WEIGHT_SUFFIXES
 from lens.load.progress import Progress
+from lens.load.resume import Remote, complete, remote
 
 POLL = 0.3  # seconds between two looks at a download
 WINDOW = 5.0  # seconds over which the rate is averaged
@@ -30,25 +32,44 @@ def download(hub_id: str, revision: str | None, files: Mapping[str, int | None],
     """
     from concurrent.futures import ThreadPoolExecutor, wait
 
-    from huggingface_hub import snapshot_download
-
     missing = _missing(hub_id, revision, files)
-    _check_space(hub_id, sum(size or 0 for size in missing.values()))
-    stop, bars = Event(), []
+    weights = [remote(hub_id, revision, name) for name in missing if _resumes(name, missing[name])]
+    _check_space(hub_id, sum(size or 0 for size in missing.values()) - sum(file.have for file in weights))
+    small = sorted(set(files) - {file.name for file in weights})
+    stop, small_bars, weight_bars = Event(), [], []
+    bars = _silent_bar(small_bars, stop), _silent_bar(weight_bars, stop)
     pool = ThreadPoolExecutor(1, thread_name_prefix="lens-download")
-    bar = _silent_bar(bars, stop)
-    job = pool.submit(snapshot_download, hub_id, revision=revision, allow_patterns=list(files), tqdm_class=bar)
+    job = pool.submit(_fetch, hub_id, revision, small, weights, bars)
     pool.shutdown(wait=False)
     speed = Speed(None if None in missing.values() else sum(missing.values()))
     try:
         while not job.done():
-            done, total = max((bar.n for bar in bars), default=0), max((bar.total or 0 for bar in bars), default=0)
-            progress(*speed.report(hub_id, done, total))
+            # huggingface_hub shows the same bytes in two bars; there is one for each weight file.
+            done = max((bar.n for bar in small_bars), default=0) + sum(bar.n for bar in weight_bars)
+            progress(*speed.report(hub_id, done, 0))
             wait([job], timeout=POLL)
     except BaseException:  # whatever the caller cancels with
         stop.set()
         raise
-    return Path(job.result())
+    return job.result()
+
+
+def _resumes(name: str, size: int | None) -> bool:
+    from huggingface_hub.constants import MAX_HTTP_DOWNLOAD_SIZE
+
+    return name.endswith(WEIGHT_SUFFIXES) and (size or 0) < MAX_HTTP_DOWNLOAD_SIZE
+
+
+def _fetch(hub_id: str, revision: str | None, small: list[str], weights: list[Remote], bars: tuple) -> Path:
+    """The small files by huggingface_hub, then the weights one after the other, put where it puts them."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=small, tqdm_class=bars[0]))
+    for file in weights:
+        complete(file, bars[1])
+        # Finds the bytes, and names them; of the very commit that the small files are of, should the branch have moved.
+        hf_hub_download(hub_id, file.name, revision=folder.name, tqdm_class=bars[0])
+    return folder
 
 
 class Speed:

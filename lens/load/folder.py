@@ -1,6 +1,8 @@
 """A model folder: config.json, weights, and usually a tokenizer. In the Hugging Face layout, or that of toy models."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,9 +11,11 @@ from torch import Tensor
 
 from lens.config import Config
 from lens.families import convert, family_of
+from lens.families.family import as_it_is
 from lens.families.toy import is_toy, read_toy
 from lens.load.entries import STARTS
 from lens.load.files import CONFIG, Weights, contents, read_json, weights_of
+from lens.load.placement import DeviceMap, moved, place
 from lens.load.progress import Progress, part, silent
 from lens.load.sources import Source
 from lens.load.tensors import Tensors
@@ -33,7 +37,13 @@ class Parts(NamedTuple):
     bos: BosPolicy
 
 
-def read_folder(source: Source, device: torch.device, dtype: torch.dtype, progress: Progress = silent) -> Parts:
+def read_folder(
+    source: Source,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress = silent,
+    device_map: DeviceMap | None = None,
+) -> Parts:
     """Config, weights (memory-mapped where the format allows), tokenizer and start token of a model's files.
 
     Errors name what is missing, damaged or not supported. No code from the folder is run.
@@ -48,7 +58,7 @@ def read_folder(source: Source, device: torch.device, dtype: torch.dtype, progre
     else:
         tokenizer = read_tokenizer(source.folder, config)
         bos = bos_policy(start, tokenizer)
-    cfg, state = read_weights(source, device, dtype, part(progress, 0.2 if toy else 0.0, 1.0))
+    cfg, state = read_weights(source, device, dtype, part(progress, 0.2 if toy else 0.0, 1.0), device_map)
     return Parts(cfg, state, tokenizer, bos)
 
 
@@ -70,15 +80,30 @@ class Structured(NamedTuple):
     state: dict[str, Tensor]
 
 
-def read_weights(source: Source, device: torch.device, dtype: torch.dtype, progress: Progress = silent) -> Structured:
-    """Config and state dict alone: what loading another checkpoint of the same model costs."""
+def read_weights(
+    source: Source,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: Progress = silent,
+    device_map: DeviceMap | None = None,
+) -> Structured:
+    """Config and state dict alone: what loading another checkpoint of the same model costs.
+
+    With a ``device_map``, tensors are read to ``device`` and each goes on to its own.
+    """
     config = read_config(source.folder)
     weights = weights_of(source.folder) if source.weights is None else Weights((source.weights,), None)
     if is_toy(config):
         old = OLD_TOY.fullmatch(weights.files[0].name) is not None
         cfg, state = read_toy(config, Tensors(weights, device, dtype, progress), old=old)
+        put = _placing(cfg, device_map, dtype)
         # Toy files in bfloat16 are exact in float32; what was asked for is what is given.
-        return Structured(cfg, {name: tensor.to(dtype) for name, tensor in state.items()})
+        return Structured(cfg, {name: put(name, tensor.to(dtype)) for name, tensor in state.items()})
     family = family_of(config)
     cfg = family.config(config)
-    return Structured(cfg, convert(family, cfg, Tensors(weights, device, dtype, progress)))
+    put = _placing(cfg, device_map, dtype)
+    return Structured(cfg, convert(family, cfg, Tensors(weights, device, dtype, progress), put))
+
+
+def _placing(cfg: Config, device_map: DeviceMap | None, dtype: torch.dtype) -> Callable[[str, Tensor], Tensor]:
+    return as_it_is if device_map is None else partial(moved, devices=place(cfg, device_map, dtype))

@@ -58,7 +58,9 @@ def load_checkpoint(
     found = found or model.checkpoints or checkpoints(model.name)
     one = found.at(index, value)
     source = locate(found.entry, None, part(progress, 0.0, 0.8), checkpoint=(found, one))
-    cfg, state = read_weights(source, model.device, model.dtype, part(progress, 0.8, 1.0))
+    devices = {parameter.device for parameter in model.parameters()}
+    device = model.device if len(devices) == 1 else torch.device("cpu")  # no one of several need hold all of it
+    cfg, state = read_weights(source, device, model.dtype, part(progress, 0.8, 1.0))
     different = [field.name for field in fields(cfg) if getattr(cfg, field.name) != getattr(model.cfg, field.name)]
     if different:
         raise ValueError(

@@ -21,6 +21,7 @@ from lens.ui.badge import start_run
 from lens.ui.ending import PageOver
 from lens.ui.fields import Field
 from lens.ui.limits import limits
+from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
 from lens.ui.view import ViewState, open_view
@@ -51,6 +52,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     with st.sidebar:
         st.html('<div class="lens-brand">Lens</div>')
         draw_menu(view)
+        memory_control()
     _header(title, question, view)
     try:
         yield view

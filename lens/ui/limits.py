@@ -16,7 +16,6 @@ class Limits(NamedTuple):
     pins: int
     checkpoints: int
     max_params: int  # parameters of the largest model that is offered
-    models_kept: int  # models in memory at once
     results_kept: int
     results_bytes: int
     ask_before: float  # estimated seconds above which long work waits for a click
@@ -32,7 +31,6 @@ AT_HOME = Limits(
     pins=24,
     checkpoints=700,
     max_params=200_000_000_000,
-    models_kept=3,
     results_kept=256,
     results_bytes=1_000_000_000,
     ask_before=20.0,
@@ -47,7 +45,6 @@ HOSTED = Limits(
     pins=12,
     checkpoints=64,
     max_params=1_600_000_000,
-    models_kept=2,
     results_kept=256,
     results_bytes=500_000_000,
     ask_before=10.0,

@@ -1,6 +1,5 @@
 """Opening models for all visitors: each is loaded once, and none is fetched because a link says so."""
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,33 +8,18 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from lens.load import catalogue
+from lens.load.ram import budget_bytes
 from lens.ui.badge import note_model
 from lens.ui.ending import end_page
 from lens.ui.fields import DEFAULT_MODEL, LOCAL, short
 from lens.ui.limits import limits
+from lens.ui.memory import draw_memory, residents
 from lens.ui.queue import Job, Queue
+from lens.ui.residents import Holder
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
 
 PATHS = "lens:paths"  # name -> path of the models this visitor has opened from this machine by hand
-
-
-class Holder:
-    """The place of one model in memory, filled by the loading queue; Streamlit caches the holder, never a bar."""
-
-    def __init__(self) -> None:
-        self.model: Any = None
-        self.lock = threading.Lock()
-
-
-@st.cache_resource(max_entries=limits().models_kept, show_spinner=False)
-def _holder(name: str, revision: str, stamp: int) -> Holder:
-    return Holder()
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _derived(key: str) -> Holder:
-    return Holder()
 
 
 @st.cache_resource(show_spinner=False)
@@ -78,13 +62,16 @@ def open_model(view: ViewState) -> Any:
     A model that is not on this machine is offered with its size; the page goes on only after the visitor's click.
     """
     name, revision, source = view["model"], view["revision"], source_of(view)
-    holder = _holder(source, revision, _stamp(source))
-    if holder.model is None:
+    shown = name.removeprefix(LOCAL) + (f"@{revision}" if revision else "")
+    holder = residents().holder(f"{source}@{revision}:{_stamp(source)}", shown)
+    model = holder.model
+    if model is None:
         _ask_for_download(name, revision)
-        _load(holder, source, revision)
-    note_model(holder.model)
-    view.fit(holder.model.cfg.n_layers, holder.model.cfg.n_heads)
-    return holder.model
+        model = _load(holder, source, revision)
+    note_model(model)
+    draw_memory()
+    view.fit(model.cfg.n_layers, model.cfg.n_heads)
+    return model
 
 
 def source_of(view: ViewState) -> str:
@@ -93,18 +80,17 @@ def source_of(view: ViewState) -> str:
 
 
 def derive(function: Callable[[Any], Any], model: Any) -> Any:
-    """``function(model)``, a processed copy such as ``fold_layer_norm``, made once for all visitors."""
-    holder = _derived(f"{function.__module__}.{function.__qualname__}:{model_key(model)}")
-    with holder.lock:
-        if holder.model is None:
-            holder.model = function(model)
-    return holder.model
+    """``function(model)``, a processed view such as ``fold_layer_norm``, made once for all visitors.
+
+    It shares W_E, W_U and all that processing leaves as it is, and goes out of memory with its model.
+    """
+    return residents().view(function, model)
 
 
 def model_key(model: Any) -> str:
     """Names the exact weights: model, revision, precision, device and what was folded. Part of every result's key."""
-    processing = getattr(model.cfg, "processing", "")
-    return f"{model.name}@{model.revision}:{model.dtype}:{model.device}:{processing}:{_stamp(model.name)}"
+    processed = "+".join(model.cfg.processed)
+    return f"{model.name}@{model.revision}:{model.dtype}:{model.device}:{processed}:{_stamp(model.name)}"
 
 
 class Prompt(NamedTuple):
@@ -155,14 +141,18 @@ def _ask_for_download(name: str, revision: str) -> None:
     end_page()
 
 
-def _load(holder: Holder, source: str, revision: str) -> None:
-    def work(job: Job) -> None:
+def _load(holder: Holder, source: str, revision: str) -> Any:
+    def work(job: Job) -> Any:
         with holder.lock:
             if holder.model is None:
                 time.sleep(0.05)  # importing torch holds the interpreter: let the page frame reach the browser first
                 from lens.hooked import HookedTransformer
 
-                holder.model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
+                residents().make_room(_expected_bytes(source))
+                model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
+                residents().budget = budget_bytes(model.device)
+                residents().fill(holder, model)
+            return holder.model
 
     slot, key = st.empty(), f"load-{source}@{revision}".replace("/", "-")
     job = load_queue().submit(key, work)
@@ -170,9 +160,16 @@ def _load(holder: Holder, source: str, revision: str) -> None:
     slot.empty()
     if job.error is not None:
         raise job.error
-    if holder.model is None:
+    if job.result is None:
         offer(key, f"Loading **{source}** was cancelled.", "Load it")
         end_page()
+    return job.result
+
+
+def _expected_bytes(source: str) -> int:
+    """What the weights of a model of the catalogue will take; 0 where nobody wrote down how many there are."""
+    known = next((entry for entry in catalogue.entries() if source in entry.names), None)
+    return 4 * ((known and known.n_params) or 0)  # float32
 
 
 def _stamp(source: str) -> int:

@@ -75,8 +75,9 @@ class Job:
     def run(self) -> None:
         """Do the work in the calling thread; the outcome stands in ``result``, ``error`` or ``cancelled``."""
         start = time.perf_counter()
+        work, self._work = self._work, None  # it may hold a whole model
         try:
-            self.result = self._work(self)
+            self.result = work(self)
         except Cancelled:
             self.cancelled = True
         except BaseException as error:  # noqa: BLE001 - the page that waits raises it again; the queue must live on
@@ -131,6 +132,7 @@ class Queue:
                 LOG.info("%s: %s failed: %r", self.name, job.key, job.error)
             with self._lock:
                 self._jobs.remove(job)
+            del job  # and with it its result, which would else stay until the next one comes
 
     def _next(self) -> Job:
         """The first job that somebody waits for, moved to the front; waits until there is one."""

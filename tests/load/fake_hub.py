@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,6 +19,9 @@ class FakeHub:
         self.served: list[str] = []
         self.ranges: list[str] = []
         self.break_at: int | None = None  # the next long file breaks off after so many bytes, once
+        self.down_after_break = self.down = False  # nothing of a long file is sent any more
+        self.stops_at: int | None = None  # the long file of this number closes the gate
+        self.n_long = 0
         self.gate = threading.Event()  # while it is clear, long files stop after their first kilobyte
         self.gate.set()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -53,6 +57,10 @@ class FakeHub:
 
             def log_message(self, *args):
                 pass
+
+            def handle(self):
+                with suppress(ConnectionError):  # the other side has gone, as a cancelled download does
+                    super().handle()
 
             def do_HEAD(self):
                 self.answer(body=False)
@@ -91,9 +99,12 @@ class FakeHub:
                 if there is None or not (there[1] / name).is_file():
                     return self.error("EntryNotFound")
                 data = (there[1] / name).read_bytes()
+                if hub.down and body and len(data) > 4096:
+                    self.close_connection = True
+                    return None
                 start = int(match[1]) if (match := re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))) else 0
                 self.send_response(206 if start else 200)
-                self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
+                self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
                 self.send_header("X-Repo-Commit", there[0])
                 if start:
                     hub.ranges.append(name)
@@ -107,6 +118,9 @@ class FakeHub:
 
             def send(self, data: bytes) -> None:
                 long = len(data) > 4096
+                hub.n_long += long
+                if long and hub.n_long == hub.stops_at:
+                    hub.gate.clear()
                 if long and not hub.gate.is_set():
                     self.wfile.write(data[:1024])
                     self.wfile.flush()
@@ -114,7 +128,7 @@ class FakeHub:
                     data = data[1024:]
                 if long and hub.break_at is not None:
                     data, hub.break_at = data[: hub.break_at], None
-                    self.close_connection = True
+                    self.close_connection, hub.down = True, hub.down_after_break
                 try:
                     self.wfile.write(data)
                 except OSError:  # the other side has gone, as a cancelled download does

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from lens import HookedTransformer
-from lens.load import read
+from lens.load import hub, read
 from lens.load.checkpoints import checkpoints
 from lens.load.patterns import Pattern
 from tests.helpers import hf_gpt2, hf_llama
@@ -138,6 +138,27 @@ class TestOwnRuns:
         (folder / "checkpoint-10" / "trainer_state.json").unlink()
         assert checkpoints(str(folder)).tokens is None
 
+    def test_steps_are_those_that_the_trainer_wrote_down(self, run):
+        """Folders named by epoch, as some save them: the label is the step."""
+        folder, models = run
+        for epoch, step in enumerate((0, 10, 200)):
+            (folder / f"checkpoint-{step}").rename(folder / f"epoch-{epoch}")
+        found = checkpoints(str(folder), "epoch-{step}")
+        assert (found.labels, found.unit) == ((0, 10, 200), "steps")
+        assert found.at(value=200).place == "epoch-2"
+        same_state(read(found, checkpoint_value=10).state, models[10])
+        (folder / "epoch-1" / "trainer_state.json").unlink()
+        assert checkpoints(str(folder), "epoch-{step}").labels == (0, 1, 200)
+        (folder / "epoch-1" / "trainer_state.json").write_text(json.dumps({"global_step": 200}))
+        with pytest.raises(ValueError, match="both step 200"):
+            checkpoints(str(folder), "epoch-{step}")
+
+    def test_negative_indices_and_the_nearest_label_of_an_own_run(self, run):
+        folder, models = run
+        same_state(read(str(folder), checkpoint_index=-2).state, models[10])
+        with pytest.raises(ValueError, match=r"nearest is 10 \(checkpoint_value=10, index 1\)"):
+            read(str(folder), checkpoint_value=60)
+
     def test_without_a_checkpoint_the_run_says_what_to_do(self, run):
         with pytest.raises(FileNotFoundError, match="checkpoint_index=-1"):
             read(str(run[0]))
@@ -177,12 +198,24 @@ class TestRepositories:
             fake_hub.add("Someone/run", save(model, tmp_path / str(step)), f"stage1-step{step}")
         fake_hub.add("Someone/run", save(hf_gpt2(), tmp_path / "main"))
         found = checkpoints("Someone/run", "stage*-step{step}")
-        assert (found.labels, found.source) == ((1, 20), "revisions")
+        assert (found.labels, found.source, found.tokens) == ((1, 20), "revisions", None)
+        assert checkpoints("Someone/run", "stage*-step{step}", tokens_per_step=100).tokens == (100, 2000)
         assert not found.is_local(1)
         model = HookedTransformer.from_pretrained(found, checkpoint_value=20)
         same_state(model.state_dict(), models[20])
         assert (model.revision, model.checkpoint.label) == ("stage1-step20", 20)
         assert found.is_local(1)
+
+    def test_every_file_is_of_the_revision(self, fake_hub, tmp_path):
+        """Nothing of another branch fills in for what a revision lacks, even if it is on the disk already."""
+        whole, bare = hf_gpt2(n_layer=1), save(hf_gpt2(n_layer=1), tmp_path / "bare")
+        fake_hub.add("Someone/run", save(whole, tmp_path / "main"))
+        (bare / "model.safetensors").unlink()
+        fake_hub.add("Someone/run", bare, "step1")
+        read("Someone/run")
+        with pytest.raises(ValueError, match="no model that Lens reads"):
+            read("Someone/run", revision="step1")
+        assert hub.cached("Someone/run", "step1") is None
 
     def test_pythia_opens_at_a_step(self, fake_hub, tmp_path):
         hf = hf_gpt2(n_layer=1)

@@ -1,6 +1,7 @@
 """A model that transformers saved is read back exactly, from every kind of file it writes."""
 
 import json
+import pickle
 
 import pytest
 import torch
@@ -145,10 +146,15 @@ class Evil:
         return open, (self.path, "w")
 
 
-def test_a_pickle_with_code_is_not_run(tmp_path):
+@pytest.mark.parametrize("form", ["zip", "before torch 1.6", "a bare pickle"])
+def test_a_pickle_with_code_is_not_run(tmp_path, form):
     folder = save(hf_llama(), tmp_path / "m")
     (folder / "model.safetensors").unlink()
-    torch.save({"x": Evil(str(tmp_path / "ran"))}, folder / "pytorch_model.bin")
+    state, file = {"x": Evil(str(tmp_path / "ran"))}, folder / "pytorch_model.bin"
+    if form == "a bare pickle":
+        file.write_bytes(pickle.dumps(state, protocol=2))
+    else:
+        torch.save(state, file, _use_new_zipfile_serialization=form == "zip")
     with pytest.raises(ValueError, match="never run"):
         read(str(folder))
     assert not (tmp_path / "ran").exists()

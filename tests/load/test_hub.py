@@ -13,7 +13,7 @@ from lens import HookedTransformer
 from lens.load import hub, read
 from lens.load.catalogue import available_offline
 from lens.load.download import Speed, time_left
-from tests.helpers import hf_gpt2
+from tests.helpers import hf_gpt2, shaken
 from tests.load.models import same_state, save
 from tests.load.test_catalogue import in_hub_cache
 
@@ -89,6 +89,29 @@ class Cancelled(BaseException):
     """Streamlit stops a run by raising a BaseException out of whatever it is doing."""
 
 
+def cancelled(fake_hub, after=1):
+    """A load that is cancelled while its weight file number ``after`` is under way."""
+    fake_hub.stops_at = after
+
+    def cancel(fraction, text):
+        if not fake_hub.gate.is_set():
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        read(NAME, progress=cancel)
+    fake_hub.gate.set()
+
+
+def settled(blobs: Path) -> int:
+    """Bytes kept of the file that was under way, once the download's own thread has ended."""
+    size, same = -1, 0
+    while same < 10:
+        now = sum(path.stat().st_size for path in blobs.glob("*.incomplete"))
+        size, same = now, same + 1 if now == size else 0
+        time.sleep(0.02)
+    return size
+
+
 class TestLongDownloads:
     def test_bytes_rate_and_time_left(self):
         speed = Speed(548_000_000)
@@ -111,26 +134,56 @@ class TestLongDownloads:
         total = sum((remote.source / name).stat().st_size for name in ("config.json", "model.safetensors"))
         assert f"Downloading {NAME}: 0 of {total:,} bytes" in stages.texts
 
-    def test_a_cancelled_download_ends_and_keeps_whole_files(self, remote, fake_hub, caches):
-        fake_hub.gate.clear()  # the weights stop coming after their first kilobyte
-
-        def cancel(fraction, text):
-            if text.startswith("Downloading") and "config.json" in fake_hub.served and "model" in str(fake_hub.served):
-                raise Cancelled
-
-        with pytest.raises(Cancelled):
-            read(NAME, progress=cancel)
-        fake_hub.gate.set()
+    def test_a_cancelled_download_ends_and_the_next_goes_on_from_there(self, remote, fake_hub, caches, stages):
+        cancelled(fake_hub)
         blobs = caches / "hub-cache" / "models--Someone--their-model" / "blobs"
-        for _ in range(100):
-            if not list(blobs.glob("*.incomplete")):
-                break
-            time.sleep(0.05)
+        ended_at = settled(blobs)
+        assert 0 < ended_at < (remote.source / "model.safetensors").stat().st_size
+        assert hub.cached(NAME) is None
+        same_state(read(NAME, progress=stages).state, remote.hf)
+        assert fake_hub.served.count("config.json") == fake_hub.served.count("model.safetensors") == 1
+        assert fake_hub.ranges == ["model.safetensors"]
         assert not list(blobs.glob("*.incomplete"))
+        first = next(text for text in stages.texts if text.startswith("Downloading"))
+        assert first.startswith(f"Downloading {NAME}: 0 of")
+
+    def test_what_was_kept_of_another_version_is_not_used(self, remote, fake_hub, caches):
+        cancelled(fake_hub)
+        settled(caches / "hub-cache" / "models--Someone--their-model" / "blobs")
+        save(shaken(remote.hf, seed=1), remote.source)
+        same_state(read(NAME).state, remote.hf)
+        assert fake_hub.ranges == []
+
+    def test_a_kept_part_that_is_damaged_is_found_and_thrown_away(self, remote, fake_hub, caches):
+        cancelled(fake_hub)
+        blobs = caches / "hub-cache" / "models--Someone--their-model" / "blobs"
+        settled(blobs)
+        (part,) = blobs.glob("*.incomplete")
+        part.write_bytes(bytes(part.stat().st_size))
+        with pytest.raises(OSError, match=r"did not arrive as it is on the Hub.*Open the model again"):
+            read(NAME)
         assert hub.cached(NAME) is None
         same_state(read(NAME).state, remote.hf)
-        assert fake_hub.served.count("config.json") == 1
-        assert fake_hub.served.count("model.safetensors") == 2
+
+    def test_a_connection_that_stays_away(self, remote, fake_hub, monkeypatch):
+        """The sentence says how far it came, and the next try goes on."""
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        fake_hub.break_at, fake_hub.down_after_break = 30_000, True
+        with pytest.raises(ConnectionError, match=r"broke at 29,\d{3} of .* bytes of model\.safetensors.*kept"):
+            read(NAME)
+        fake_hub.down_after_break = fake_hub.down = False
+        same_state(read(NAME).state, remote.hf)
+        assert fake_hub.served.count("model.safetensors") == 1
+
+    def test_shards_go_on_one_by_one(self, fake_hub, caches):
+        hf = hf_gpt2()
+        fake_hub.add(NAME, save(hf, caches / "remote", max_shard_size="40KB"))
+        cancelled(fake_hub, after=2)
+        settled(caches / "hub-cache" / "models--Someone--their-model" / "blobs")
+        before = list(fake_hub.served)
+        same_state(read(NAME).state, hf)
+        assert len(fake_hub.served) == len(set(fake_hub.served)), "nothing was sent twice from its start"
+        assert len(before) < len(fake_hub.served)
 
     def test_a_broken_connection_goes_on_where_it_was(self, remote, fake_hub, monkeypatch):
         monkeypatch.setattr("time.sleep", lambda seconds: None)
@@ -145,6 +198,18 @@ class TestLongDownloads:
         assert fake_hub.served == []
         monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**9))
         read(NAME)
+
+    def test_what_was_kept_needs_no_room_again(self, remote, fake_hub, caches, monkeypatch):
+        whole = sum((remote.source / name).stat().st_size for name in ("config.json", "model.safetensors"))
+        cancelled(fake_hub)
+        kept = settled(caches / "hub-cache" / "models--Someone--their-model" / "blobs")
+        config = (remote.source / "config.json").stat().st_size
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=whole - config - kept - 1))
+        with pytest.raises(OSError, match="HF_HOME"):
+            read(NAME)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=whole - config - kept))
+        monkeypatch.setattr("huggingface_hub.file_download._check_disk_space", lambda *args: None)
+        same_state(read(NAME).state, remote.hf)
 
     def test_what_is_there_already_needs_no_room(self, remote, fake_hub, caches, monkeypatch):
         read(NAME)

@@ -8,7 +8,8 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from lens.ui.fields import DEFAULT_MODEL
-from lens.ui.models import _holder
+from lens.ui.memory import residents
+from lens.ui.residents import weight_bytes
 from tests.ui.conftest import html
 from tests.ui.test_frame import OPEN, words
 
@@ -16,7 +17,7 @@ IDENTITY = OPEN.replace("st.write(", 'st.write(f"object {id(model)}")\n    st.wr
 
 
 def test_eight_sessions_load_one_model(app):
-    _holder.clear()
+    residents.clear()
     visitors: list[AppTest] = [app(IDENTITY) for _ in range(8)]
     threads = [threading.Thread(target=visitor.run) for visitor in visitors]
     for thread in threads:
@@ -73,3 +74,53 @@ def test_a_file_that_is_no_model_is_one_sentence(app, tmp_path):
     assert not at.exception
     assert len(at.error) == 1
     assert len(at.expander) == 0, at.error[0].value
+
+
+TWICE = """
+import streamlit as st
+from lens.ui.frame import frame
+from lens.ui.models import derive, model_key, open_model
+with frame("Home", question="?") as view:
+    from lens.process import fold_layer_norm
+    model = open_model(view)
+    folded = derive(fold_layer_norm, model)
+    st.write(f"{folded is derive(fold_layer_norm, model)} {model_key(model) != model_key(folded)}")
+"""
+
+
+def test_a_folded_view_is_made_once_has_a_key_of_its_own_and_counts_what_it_adds(app):
+    residents.clear()
+    at = app(TWICE).run()
+    assert not at.exception
+    assert words(at) == "True True"
+    (one,) = residents().resident()
+    holder = residents().holder(one.key, "")
+    raw = weight_bytes([holder.model])
+    assert raw < one.n_bytes < 2 * raw - holder.model.W_E.nbytes
+
+
+def test_the_bar_says_what_is_in_memory_and_lets_it_go(app, folder):
+    residents.clear()
+    at = app(OPEN).run()
+    assert "no model is open" not in html(at)
+    assert f'aria-label="Memory: {DEFAULT_MODEL} ' in html(at)
+    type_model(at, str(folder))
+    assert "mine " in html(at)
+    assert [one.name for one in residents().resident()] == ["mine", DEFAULT_MODEL]
+    mine = residents().resident()[0].key
+    at.session_state["memory"] = True  # the list is open
+    at.run()
+    at.button(key=f"drop:0:{mine}").click().run()
+    assert not at.exception
+    assert [one.name for one in residents().resident()][-1] == DEFAULT_MODEL
+
+
+def test_a_model_over_the_budget_pushes_out_the_one_used_longest_ago(app, folder, monkeypatch):
+    residents.clear()
+    monkeypatch.setenv("LENS_MODEL_MEMORY", "1MB")
+    at = app(OPEN).run()
+    type_model(at, str(folder))
+    assert not at.exception
+    assert [one.name for one in residents().resident()] == ["mine"]
+    assert "of 1 MB for models" in html(at)
+    residents.clear()

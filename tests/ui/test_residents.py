@@ -1,0 +1,151 @@
+"""Models in memory: the bound, the order in which they go, and that nothing keeps one that was let go."""
+
+import gc
+import threading
+import weakref
+
+import pytest
+import torch
+
+from lens.load import ram
+from lens.process import center_unembed, fold_layer_norm
+from lens.ui.memory import memory_html, size
+from lens.ui.queue import Queue
+from lens.ui.residents import Resident, Residents, weight_bytes
+from tests.helpers import hf_gpt2, in_lens
+
+
+def model(**changes):
+    return in_lens(hf_gpt2(**changes))
+
+
+ONE = weight_bytes([model()])
+
+
+def filled(budget, *names):
+    kept = Residents(budget)
+    for name in names:
+        kept.fill(kept.holder(name, name), model())
+    return kept
+
+
+def names(kept):
+    return [one.name for one in kept.resident()]
+
+
+def test_the_least_recently_used_goes_first():
+    kept = filled(int(2.5 * ONE), "a", "b")
+    kept.holder("a", "a")
+    kept.fill(kept.holder("c", "c"), model())
+    assert names(kept) == ["c", "a"]
+    assert kept.total == 2 * ONE
+    assert kept.holder("b", "b").model is None
+
+
+def test_the_newest_stays_even_if_it_is_too_large():
+    assert names(filled(10, "a", "b")) == ["b"]
+
+
+def test_room_is_made_before_a_load_and_never_takes_the_last_model():
+    kept = filled(3 * ONE, "a", "b", "c")
+    kept.make_room(ONE)
+    assert names(kept) == ["c", "b"]
+    kept.make_room(100 * ONE)
+    assert names(kept) == ["c"]
+
+
+def test_a_view_counts_what_it_does_not_share_and_goes_with_its_model():
+    kept = filled(10 * ONE, "a")
+    base = kept.holder("a", "a").model
+    folded = kept.view(fold_layer_norm, base)
+    centred = kept.view(center_unembed, folded)
+    assert kept.view(fold_layer_norm, base) is folded
+    assert kept.view(fold_layer_norm, folded) is folded  # done already: no view of itself
+    assert kept.total == weight_bytes([base, folded, centred]) < 2 * ONE
+    seen = [weakref.ref(one) for one in (base, folded, centred)]
+    kept.drop("a")
+    assert kept.total == 0
+    assert base.W_E.shape[0] == 113  # a page that still runs keeps it
+    del base, folded, centred
+    gc.collect()
+    assert [one() for one in seen] == [None] * 3
+
+
+def test_a_view_of_a_dropped_model_is_not_kept():
+    kept = filled(10 * ONE, "a")
+    base = kept.holder("a", "a").model
+    kept.drop("a")
+    view = weakref.ref(kept.view(fold_layer_norm, base))
+    del base
+    gc.collect()
+    assert view() is None
+
+
+def test_a_view_can_push_out_another_model():
+    kept = filled(int(2.2 * ONE), "a", "b")
+    kept.view(fold_layer_norm, kept.holder("b", "b").model)
+    assert names(kept) == ["b"]
+
+
+def test_a_finished_job_holds_no_model():
+    """The queue's thread would else keep the last model that it loaded until the next one comes."""
+    queue, made = Queue("test"), model()
+    seen = weakref.ref(made)
+    job = queue.submit("a", lambda job, made=made: made.W_E.shape)
+    with job.watch():
+        assert job.over.wait(10)
+    del made
+    gc.collect()
+    assert seen() is None
+
+
+def test_many_threads_at_once_end_in_order():
+    kept, base = filled(int(2.5 * ONE), "x"), model()
+
+    def visit(number):
+        for step in range(20):
+            name = f"{(number + step) % 4}"
+            kept.fill(kept.holder(name, name), base)
+            kept.view(fold_layer_norm, base)
+
+    threads = [threading.Thread(target=visit, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert 1 <= len(kept.resident()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"), [("6GB", 6e9), ("1.5 gb", 1.5e9), ("800M", 8e8), ("2000000", 2e6), ("3 kb", 3e3)]
+)
+def test_the_budget_as_it_is_written(text, n_bytes, monkeypatch):
+    monkeypatch.setenv("LENS_MODEL_MEMORY", text)
+    assert ram.budget_bytes() == n_bytes
+    assert ram.budget_bytes(torch.device("cuda")) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["much", "-1GB", "6 PB", "GB"])
+def test_a_budget_that_is_none(text, monkeypatch):
+    monkeypatch.setenv("LENS_MODEL_MEMORY", text)
+    with pytest.raises(ValueError, match="Write it like 6GB"):
+        ram.budget_bytes()
+
+
+def test_without_a_setting_it_is_half_of_what_is_free(monkeypatch, tmp_path):
+    monkeypatch.delenv("LENS_MODEL_MEMORY", raising=False)
+    monkeypatch.setattr(ram, "CONTAINER", tmp_path / "memory.max")
+    for limit, most in (("max\n", 10**15), ("2000000\n", 1_000_000)):
+        (tmp_path / "memory.max").write_text(limit)
+        assert 0 < ram.budget_bytes() <= most
+    assert ram.budget_bytes() == 1_000_000
+
+
+def test_the_bar_is_escaped_and_never_wider_than_the_budget():
+    text = memory_html([Resident("k", "<b>", 3 * 10**9), Resident("l", "l", 10**9)], 2 * 10**9)
+    assert "&lt;b&gt; 3.0 GB" in text
+    assert "4.0 GB of 2.0 GB" in text
+    assert 'width:75.00%"></i><i style="width:25.00%' in text
+    assert "no model is open" in memory_html([], 10**9)
+    assert size(538_000_000) == "538 MB"
