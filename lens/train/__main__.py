@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     run.add_argument("--steps", type=int, default=6000)
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--repeat-share", type=float, default=0.1)
+    run.add_argument("--position-size", type=float, default=0.5)
     run.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
     {"corpus": build_corpus, "tokenizer": build_tokenizer, "run": train}[given.verb](given)
@@ -61,6 +62,7 @@ def train(given: argparse.Namespace) -> None:
         steps=given.steps,
         seed=given.seed,
         repeat_share=given.repeat_share,
+        position_size=given.position_size,
     )
     open_run(recipe, given.corpus, given.out)
 

@@ -140,4 +140,4 @@ def test_positions_begin_as_sinusoids(corpus):
     assert torch.allclose(waves[:, 0], torch.arange(64).sin(), atol=1e-6)
     assert torch.allclose(waves[0, 1::2], torch.ones(8))
     model = new_model(TINY, read_tokenizer(corpus, {}))
-    assert torch.allclose(model.pos_embed.W_pos, 0.1 * waves)
+    assert torch.allclose(model.pos_embed.W_pos, TINY.position_size * waves)
