@@ -8,6 +8,7 @@ Speed: preload tcmalloc (LD_PRELOAD=…/libtcmalloc_minimal.so.4) and give every
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def build_corpus(given: argparse.Namespace) -> None:
     """Write the training and the held-out text."""
+    from lens.train.corpus import build
+
+    print(json.dumps(build(given.corpus), indent=1))  # noqa: T201
 
 
 def build_tokenizer(given: argparse.Namespace) -> None:
@@ -47,6 +51,7 @@ def build_tokenizer(given: argparse.Namespace) -> None:
     save_tokenizer(tokenizer, given.corpus)
     tokens = encode(tokenizer, texts)
     np.save(given.corpus / "tokens.npy", tokens)
+    print(f"{tokenizer.get_vocab_size()} tokens in the vocabulary, {len(tokens):,} in the text")  # noqa: T201
 
 
 def train(given: argparse.Namespace) -> None:
