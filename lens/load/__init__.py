@@ -67,6 +67,8 @@ def read(
     found = name if isinstance(name, Checkpoints) else None
     entry = found.entry if found else resolve(name) if isinstance(name, str) else name
     one = None
+    if entry.shipped and found is None and checkpoint_index is None and checkpoint_value is None:
+        checkpoint_index = -1
     if found or checkpoint_index is not None or checkpoint_value is not None:
         progress(0.0, f"Looking for the checkpoints of {entry.alias}")
         found = found or checkpoints(entry)
