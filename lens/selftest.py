@@ -2,7 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lens.analysis.selftest.result import Row
 
 DESCRIPTION = "Run every instrument of Lens on models with planted circuits, and compare with what was planted."
 
@@ -18,12 +23,18 @@ def main(arguments: list[str] | None = None) -> int:
     start = perf_counter()
     import torch
 
-    from lens.analysis.selftest import card, run
+    from lens.analysis.selftest import run
 
     torch.set_num_threads(1)  # the models are small: more threads only wait for each other
     rows = run(n_seqs=chosen.sequences, seed=chosen.seed)
-    print(card.table(rows))  # noqa: T201 - a command line
-    print(f"\n{card.summary(rows)} {perf_counter() - start:.1f} s.")  # noqa: T201
+    return report(rows, perf_counter() - start)
+
+
+def report(rows: "Sequence[Row]", seconds: float) -> int:
+    """Print the rows and what they say as a whole; the exit code."""
+    from lens.analysis.selftest import card
+
+    print(f"{card.table(rows)}\n\n{card.summary(rows)}\n{seconds:.1f} s.")  # noqa: T201 - a command line
     return int(any(not row.ok for row in rows))
 
 

@@ -50,7 +50,7 @@ def _expected(
 
 
 _ONE, _NOTHING = Expected(FOUND, 1.0), Expected(INSIDE, 0.0)
-_SAVING = exact.saving(COPY)
+_SAVING, _ALONE = exact.saving(COPY), exact.saturated(2) - exact.saturated(1)
 
 INSTRUMENTS = (
     Instrument(
@@ -80,8 +80,8 @@ INSTRUMENTS = (
         null="mean attention to the tokens 2 to 5 back; threshold: 95th percentile over sequences of the largest of "
         "any head",
         source=OLSSON,
-        fooled_by="A head that prefers near tokens in general: planted-random's best one exceeds the threshold by "
-        "accident, with a score below .1, which counts as nothing.",
+        fooled_by="A head that prefers near tokens in general, or by accident: below .1 a score counts as nothing "
+        "here, even where it exceeds the threshold.",
         smallest=0.1,
         striking=0.5,
         tolerance=1e-3,
@@ -221,8 +221,9 @@ INSTRUMENTS = (
         formula=r"\Delta\text{logit}(\text{clean}) - \Delta\text{logit}(z_h \leftarrow z_h^{\text{control}})",
         null="the same zero ablation on the control, 95th percentile of its size over sequences",
         source="resample ablation: Chan et al. 2022, causal scrubbing",
-        fooled_by="Redundancy: either head of planted-redundant alone seems to matter by .06 of 10 logits. And zero: "
-        "planted-offset loses everything at z = 0, and nothing that has to do with repetition.",
+        fooled_by=f"Redundancy: either head of planted-redundant alone seems to matter by {_ALONE:.2f} of "
+        f"{exact.saturated(2):.2f} logits. And zero: planted-offset loses everything at z = 0, and nothing that has to "
+        "do with repetition.",
         smallest=0.5,
         striking=1.0,
         tolerance=5e-3,
@@ -231,7 +232,7 @@ INSTRUMENTS = (
             _NOTHING,
             Expected(REJECTED, 0.0),
             Expected(REJECTED, -COPY),
-            Expected(INSIDE, exact.saturated(2) - exact.saturated(1)),
+            Expected(INSIDE, _ALONE),
         ),
     ),
     Instrument(
