@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable
 
-from lens.analysis.selftest.instruments import INSTRUMENTS, Instrument
+import torch
+
+from lens.analysis.selftest.instrument import Instrument
+from lens.analysis.selftest.instruments import INSTRUMENTS
 from lens.analysis.selftest.result import Row, judge, problem
 from lens.analysis.selftest.subject import TOOLS, Subject, Tools, make_subject
 from lens.hooked import HookedTransformer
@@ -16,6 +19,7 @@ def examine(name: str, n_seqs: int = SEQUENCES, seed: int = SEED) -> tuple[Row, 
     return run((name,), n_seqs, seed)
 
 
+@torch.no_grad()
 def run(
     names: Iterable[str] = NAMES,
     n_seqs: int = SEQUENCES,

@@ -4,49 +4,21 @@ A new instrument is one function in ``measure`` (or elsewhere), one entry here, 
 others do not, one field of ``Tools``.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from lens.analysis.induction_loss import DEFINITION as LOSS
 from lens.analysis.logit_lens import DEFINITION as LENS
 from lens.analysis.logit_lens import SOURCE as LENS_SOURCE
 from lens.analysis.selftest import measure
-from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected, Reading
-from lens.analysis.selftest.subject import OTHER_N, Subject
+from lens.analysis.selftest.instrument import Instrument, by_model
+from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected
+from lens.analysis.selftest.subject import OTHER_N
 from lens.planted import closed_form as exact
 from lens.planted.layout import COPY, DISTANCE
 
 OLSSON = "Olsson et al. 2022"
 ELHAGE = "Elhage et al. 2021"
 PAIRED = "the same queries on the paired control, whose second half is other random tokens"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instrument:
-    """One instrument on the bench. ``smallest`` and ``striking``: see :func:`lens.analysis.selftest.result.judge`."""
-
-    name: str
-    title: str
-    measure: Callable[[Subject], Reading]
-    unit: str
-    definition: str
-    formula: str
-    null: str
-    source: str
-    fooled_by: str
-    smallest: float
-    striking: float
-    tolerance: float  # of the closed forms
-    expected: Mapping[str, Expected]
-
-
-def _expected(
-    induction: Expected, decoy: Expected, offset: Expected, anticopy: Expected, redundant: Expected
-) -> dict[str, Expected]:
-    """By model; planted-random is always inside the null."""
-    planted = {"induction": induction, "decoy": decoy, "offset": offset, "anticopy": anticopy, "redundant": redundant}
-    return {f"planted-{name}": one for name, one in (planted | {"random": Expected(INSIDE)}).items()}
 
 
 _ONE, _NOTHING = Expected(FOUND, 1.0), Expected(INSIDE, 0.0)
@@ -68,7 +40,7 @@ INSTRUMENTS = (
         smallest=0.1,
         striking=0.5,
         tolerance=1e-3,
-        expected=_expected(_ONE, _ONE, Expected(REJECTED, 0.0), _ONE, _ONE),
+        expected=by_model(_ONE, _ONE, Expected(REJECTED, 0.0), _ONE, _ONE),
     ),
     Instrument(
         name="previous",
@@ -85,7 +57,7 @@ INSTRUMENTS = (
         smallest=0.1,
         striking=0.5,
         tolerance=1e-3,
-        expected=_expected(_ONE, _ONE, _ONE, _ONE, _ONE),
+        expected=by_model(_ONE, _ONE, _ONE, _ONE, _ONE),
     ),
     Instrument(
         name="duplicate",
@@ -102,7 +74,7 @@ INSTRUMENTS = (
         smallest=0.1,
         striking=0.5,
         tolerance=1e-3,
-        expected=_expected(*[Expected(FOUND, 0.5)] * 5),
+        expected=by_model(*[Expected(FOUND, 0.5)] * 5),
     ),
     Instrument(
         name="composition",
@@ -121,7 +93,7 @@ INSTRUMENTS = (
         smallest=0.09,
         striking=float("inf"),
         tolerance=1e-4,
-        expected=_expected(
+        expected=by_model(
             *[Expected(FOUND, exact.composition())] * 2,
             Expected(INSIDE),
             *[Expected(FOUND, exact.composition())] * 2,
@@ -142,7 +114,7 @@ INSTRUMENTS = (
         smallest=0.2,
         striking=float("inf"),
         tolerance=1e-3,
-        expected=_expected(_ONE, Expected(INSIDE), _ONE, Expected(REJECTED, -1.0), _ONE),
+        expected=by_model(_ONE, Expected(INSIDE), _ONE, Expected(REJECTED, -1.0), _ONE),
     ),
     Instrument(
         name="attribution",
@@ -159,7 +131,7 @@ INSTRUMENTS = (
         smallest=0.5,
         striking=1.0,
         tolerance=5e-3,
-        expected=_expected(
+        expected=by_model(
             Expected(FOUND, COPY),
             _NOTHING,
             Expected(REJECTED, 0.0),
@@ -180,7 +152,7 @@ INSTRUMENTS = (
         smallest=0.2,
         striking=1.0,
         tolerance=2e-3,
-        expected=_expected(
+        expected=by_model(
             Expected(FOUND, _SAVING),
             _NOTHING,
             Expected(REJECTED, exact.offset_saving(OTHER_N, DISTANCE)),
@@ -203,7 +175,7 @@ INSTRUMENTS = (
         smallest=0.2,
         striking=1.0,
         tolerance=2e-3,
-        expected=_expected(
+        expected=by_model(
             Expected(FOUND, _SAVING),
             _NOTHING,
             Expected(REJECTED, 0.0),
@@ -227,7 +199,7 @@ INSTRUMENTS = (
         smallest=0.5,
         striking=1.0,
         tolerance=5e-3,
-        expected=_expected(
+        expected=by_model(
             Expected(FOUND, COPY),
             _NOTHING,
             Expected(REJECTED, 0.0),
@@ -248,7 +220,7 @@ INSTRUMENTS = (
         smallest=0.5,
         striking=1.0,
         tolerance=5e-3,
-        expected=_expected(
+        expected=by_model(
             Expected(FOUND, COPY),
             _NOTHING,
             Expected(REJECTED, 0.0),
