@@ -105,7 +105,22 @@ def show_more(view: ViewState, rows: list[Row]) -> None:
             st.html(words.instruments_table(INSTRUMENTS))
         else:
             alt = f"All {len(rows)} readings with their controls; sortable"
-            st.dataframe(words.numbers(rows, TITLES), hide_index=True, height=TABLE_HEIGHT, alt=alt)
+            table = words.numbers(rows, TITLES)
+            st.dataframe(table, hide_index=True, height=TABLE_HEIGHT, column_config=_columns(), alt=alt)
+
+
+def _columns() -> dict[str, Any]:
+    """What each column of numbers means."""
+    meaning = {
+        "value": "What is left beside the control, in the instrument's unit.",
+        "CI low": "Lower end of the 95% bootstrap interval of the value over sequences; none for weights.",
+        "CI high": "Upper end of it.",
+        "by hand": "What the weights imply, worked out on paper.",
+        "without control": "What a reader without the control would report.",
+        "control": "The same on the control.",
+        "chance": "What the largest candidate reaches by chance.",
+    }
+    return {name: st.column_config.NumberColumn(help=help, format="%.4f") for name, help in meaning.items()}
 
 
 def _plants() -> None:

@@ -72,7 +72,7 @@ def sentence(row: Row) -> str:
     text += "" if row.closed_form is None else f"; by hand {tidy(row.closed_form)}"
     text += f"; {reading.n} {reading.unit}, seed {row.seed}"
     text += f"; {reading.note}" if reading.note else ""
-    return f"{text}. {row.problem}" if row.problem else f"{text}."
+    return f"{text}." if row.ok else f"{text}. WRONG: {row.problem}."
 
 
 def notice(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
