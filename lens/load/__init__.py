@@ -73,6 +73,10 @@ def read(
         progress(0.0, f"Looking for the checkpoints of {entry.alias}")
         found = found or checkpoints(entry)
         one = found.at(checkpoint_index, checkpoint_value)
+    if entry.built is not None:
+        from lens.load.built import read_built
+
+        return Loaded(*(made := read_built(entry, revision, where, form))[:3], entry.alias, None, entry.note, made.bos)
     source = locate(entry, revision, part(progress, 0.0, 0.8), checkpoint=found and (found, one))
     from lens.load.folder import read_folder
 

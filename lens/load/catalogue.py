@@ -69,7 +69,7 @@ def is_local(name: str, revision: str | None = None, *, paths: bool = True) -> b
     entry = resolve(name, paths=paths)
     if entry.wheel is not None:
         return wheel_file(entry.wheel) is not None
-    return entry.path is not None or cached_id(entry, revision) is not None
+    return entry.path is not None or entry.built is not None or cached_id(entry, revision) is not None
 
 
 def cached_id(entry: Entry, revision: str | None = None, weights: str | None = None) -> str | None:

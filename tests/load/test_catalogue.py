@@ -13,6 +13,7 @@ from lens.families import FAMILIES
 from lens.load import read
 from lens.load.catalogue import available_offline, entries, is_local, resolve, wheel_file
 from lens.load.entries import REFUSED, SMOLLM2_INSTRUCT
+from lens.planted.plants import NAMES
 from tests.helpers import hf_gpt2
 from tests.load.models import save
 
@@ -129,7 +130,7 @@ def test_no_name_means_two_models():
 
 def test_every_entry_has_one_source():
     for entry in entries():
-        assert [entry.hub_id, entry.wheel, entry.path].count(None) == 2, entry
+        assert [entry.hub_id, entry.wheel, entry.path, entry.built].count(None) == 3, entry
         assert entry.n_params > 0
         assert entry.download_bytes is None or entry.download_bytes > entry.n_params
 
@@ -206,7 +207,12 @@ def test_what_opens_without_a_network(caches):
     in_hub_cache(caches, "Someone/their-model", save(hf_gpt2(), caches / "b"))
     in_hub_cache(caches, "Someone/half", save(hf_gpt2(), caches / "c")).joinpath("model.safetensors").unlink()
     names = available_offline()
-    assert names == ["lens-1l", "lens-2l", "lens-3l", "smollm2-135m-instruct", "gpt2", "Someone/their-model"]
+    assert names == [
+        *("lens-1l", "lens-2l", "lens-3l"),
+        *("smollm2-135m-instruct", "gpt2"),
+        *NAMES,
+        "Someone/their-model",
+    ]
     assert all(is_local(name) for name in names)
 
 

@@ -1,0 +1,19 @@
+"""``python -m lens``: what can be run from the command line."""
+
+import sys
+
+from lens import selftest
+
+COMMANDS = {"selftest": selftest.main}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that is named first; without one, say which there are."""
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
+    print(f"usage: python -m lens {{{','.join(COMMANDS)}}} [--help]", file=sys.stderr)  # noqa: T201 - a command line
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

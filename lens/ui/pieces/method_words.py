@@ -1,0 +1,150 @@
+"""The scorecard in words and as HTML: no Streamlit, no torch."""
+
+import html
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from lens.analysis.selftest.instrument import Instrument
+from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, VERDICTS, Row
+from lens.figures.theme import number as said
+from lens.planted.plants import PLANTS, Plant
+
+KIND = {FOUND: "found", REJECTED: "rejected", INSIDE: "inside"}
+MISREADING = (
+    "Passing here does not make an instrument right about your model. The plants are tiny, built from one-hot parts "
+    "and do one thing each; a trained model mixes many, and what none of the plants does is not tested. A red row "
+    "proves a fault; a green one only that these traps did not catch it."
+)
+CAPTION = (
+    "Verdict and reading of every instrument on every planted model; “by hand” is what the weights imply. "
+    + "; ".join(f"{verdict}: {meaning}" for verdict, meaning in VERDICTS.items())
+    + "."
+)
+
+
+def short(name: str) -> str:
+    """ "planted-offset" as the head of a column."""
+    return name.removeprefix("planted-")
+
+
+def scorecard(rows: Sequence[Row], instruments: Sequence[Instrument], chosen: tuple[str, str] | None = None) -> str:
+    """All rows as one table, instruments down and planted models across; what is not computed yet says so."""
+    known = {(row.instrument, row.model): row for row in rows}
+    heads = "".join(f'<th scope="col">{short(plant.name)}</th>' for plant in PLANTS)
+    lines = []
+    for one in instruments:
+        cells = "".join(_cell(known.get((one.name, plant.name)), chosen) for plant in PLANTS)
+        title = f"{html.escape(one.title)}<small>{html.escape(one.unit)}</small>"
+        lines.append(f'<tr><th scope="row">{title}</th>{cells}</tr>')
+    return (
+        f'<div class="lens-card"><table><caption>{html.escape(CAPTION)}</caption>'
+        f'<thead><tr><th scope="col">instrument</th>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    )
+
+
+def _cell(row: Row | None, chosen: tuple[str, str] | None) -> str:
+    if row is None:
+        return '<td class="missing"><span>not computed yet</span></td>'
+    marks = [KIND[row.verdict], *(["red"] if not row.ok else [])]
+    marks += ["chosen"] if (row.instrument, row.model) == chosen else []
+    verdict = html.escape(row.verdict if row.ok else f"WRONG: {row.verdict}")
+    by_hand = "" if row.closed_form is None else f", by hand {tidy(row.closed_form)}"
+    cell, tip = (
+        f"<b>{verdict}</b><span>{tidy(row.reading.value)}{by_hand}</span>",
+        html.escape(sentence(row), quote=True),
+    )
+    return f'<td class="{" ".join(marks)}" title="{tip}">{cell}</td>'
+
+
+def tidy(value: float) -> str:
+    """A number as figures show it; what is zero but for rounding is 0."""
+    return said(value) if abs(value) >= 5e-4 else "0"
+
+
+def sentence(row: Row) -> str:
+    """One row in words, from its numbers."""
+    reading = row.reading
+    interval = "" if reading.low is None else f" (95% interval {tidy(reading.low)} to {tidy(reading.high)})"
+    text = f"{reading.where}: {tidy(reading.value)}{interval}; without its control {tidy(reading.naive)}, "
+    text += f"on the control {tidy(reading.control)}, by chance up to {tidy(reading.threshold)}"
+    text += "" if row.closed_form is None else f"; by hand {tidy(row.closed_form)}"
+    text += f"; {reading.n} {reading.unit}, seed {row.seed}"
+    text += f"; {reading.note}" if reading.note else ""
+    return f"{text}." if row.ok else f"{text}. WRONG: {row.problem}."
+
+
+def notice(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+    """What the scorecard says as a whole, and whom the control saved from which plant."""
+    red = [row for row in rows if not row.ok]
+    counts = Counter(row.verdict for row in rows)
+    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
+    text = f"{len(rows) - len(red)} of {len(rows)} readings are as planted: {verdicts}."
+    if red:
+        return text + " WRONG: " + "; ".join(f"{titles[row.instrument]} on {row.model}: {row.problem}" for row in red)
+    saved = [row for row in rows if row.verdict == REJECTED and row.reading.naive > 0]
+    if saved:
+        row = max(saved, key=lambda one: one.instrument == "induction")
+        text += (
+            f" Without a control {len(saved)} of them would be believed, such as the {titles[row.instrument].lower()} "
+            f"of {row.model}: {tidy(row.reading.naive)}, and {tidy(row.reading.control)} where nothing repeats."
+        )
+    return text
+
+
+def numbers(rows: Sequence[Row], titles: Mapping[str, str]) -> pd.DataFrame:
+    """One line per reading."""
+    return pd.DataFrame(
+        {
+            "instrument": titles[row.instrument],
+            "model": row.model,
+            "verdict": row.verdict,
+            "expected": row.expected,
+            "as planted": row.ok,
+            "value": row.reading.value,
+            "CI low": row.reading.low,
+            "CI high": row.reading.high,
+            "by hand": row.closed_form,
+            "without control": row.reading.naive,
+            "control": row.reading.control,
+            "chance": row.reading.threshold,
+            "where": row.reading.where,
+            "n": row.reading.n,
+            "of": row.reading.unit,
+            "seed": row.seed,
+        }
+        for row in rows
+    )
+
+
+def instruments(known: Sequence[Instrument]) -> pd.DataFrame:
+    """Definition, null, source and weakness of every instrument."""
+    return pd.DataFrame(
+        {
+            "instrument": one.title,
+            "unit": one.unit,
+            "definition": one.definition,
+            "null": one.null,
+            "source": one.source,
+            "what would fool it": one.fooled_by,
+        }
+        for one in known
+    )
+
+
+def instruments_table(known: Sequence[Instrument]) -> str:
+    """The same as HTML that wraps its lines."""
+    table = instruments(known)
+    heads = "".join(f'<th scope="col">{name}</th>' for name in table.columns)
+    lines = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>" for row in table.to_numpy())
+    return f'<div class="lens-words"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def plant_card(plant: Plant) -> str:
+    """What was planted, and its closed forms."""
+    facts = "".join(f"<li>{html.escape(fact)}</li>" for fact in plant.facts)
+    return (
+        f'<div class="lens-plant"><h3>{html.escape(plant.name)}</h3><p>{html.escape(plant.what)}</p>'
+        f"<ul>{facts}</ul></div>"
+    )

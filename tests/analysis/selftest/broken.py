@@ -1,0 +1,170 @@
+"""Instruments with one fault each, as they could be written by mistake."""
+
+import torch
+
+from lens.analysis.head_scores import RepeatScores, summarise_scores
+from lens.analysis.induction_loss import RepeatLosses, loss_by_position, repeat_losses, summarise_repeats
+from lens.analysis.logit_lens import LogitLens, logit_lens
+from lens.analysis.pattern_scores import PatternScores, scores_from_pattern
+from lens.analysis.random_tokens import repeated_tokens
+from lens.analysis.selftest.copying import Copying, copying
+from lens.analysis.selftest.subject import contributions, replaced
+from lens.composition import composition_scores
+from lens.decompose import Stack
+
+
+def scores_of(pattern_of):
+    """``head_scores`` from patterns that ``pattern_of(model, cache, layer)`` makes."""
+
+    def scores(model, repeated):
+        sides = []
+        for tokens in (repeated.tokens, repeated.control):
+            _, cache = model.run_with_cache(tokens)
+            layers = [
+                scores_from_pattern(pattern_of(model, cache, layer), repeated.n, repeated.bos) for layer in (0, 1)
+            ]
+            sides.append(PatternScores(*(torch.stack(field, 1) for field in zip(*layers))))
+        return summarise_scores(RepeatScores(*sides), repeated)
+
+    return scores
+
+
+def true_pattern(model, cache, layer):
+    return cache["pattern", layer]
+
+
+def wrong_offset(model, cache, layer):
+    return cache["pattern", layer].roll(1, dims=-1)
+
+
+def no_causal_mask(model, cache, layer):
+    q, k = (cache[name, layer].transpose(1, 2) for name in "qk")
+    return (q @ k.mT / model.blocks[layer].attn.scale).softmax(-1)
+
+
+def keys_and_queries_swapped(model, cache, layer):
+    return cache["pattern", layer].mT
+
+
+def heads_in_wrong_order(model, cache, layer):
+    return cache["pattern", layer].flip(1)
+
+
+def control_repeats_too(model, n, n_seqs, seed):
+    repeated = repeated_tokens(model, n, n_seqs, seed)
+    return repeated._replace(control=repeated.tokens)
+
+
+def control_shares_tokens(model, n, n_seqs, seed):
+    """A third of the control's second half is what it should have left out."""
+    repeated = repeated_tokens(model, n, n_seqs, seed)
+    control = repeated.control.clone()
+    control[:, -(n // 3) :] = repeated.tokens[:, -(n // 3) :]
+    return repeated._replace(control=control)
+
+
+def transposed_OV(model):
+    return composition_scores(model.OV.T, model.QK.T)
+
+
+def queries_for_keys(model):
+    return model.all_composition_scores("Q")
+
+
+def not_normalised(model):
+    return model.all_composition_scores("K") * 2
+
+
+def copying_of(small_of):
+    """``copying`` with the small matrix that ``small_of(model, M)`` makes."""
+
+    def scores(model, draws, seed):
+        M = (model.W_U - model.W_U.mean(1, keepdim=True)) @ model.W_E
+        eigenvalues = torch.linalg.eigvals(small_of(model, M).detach())
+        score = eigenvalues.sum(-1).real / eigenvalues.abs().sum(-1)
+        return Copying(score, copying(model, draws, seed).null)
+
+    return scores
+
+
+def true_copying(model, M):
+    return model.W_O @ M @ model.W_V
+
+
+def copying_of_transposed_OV(model, M):
+    return model.W_V.mT @ M @ model.W_O.mT
+
+
+def copying_without_sign(model, draws, seed):
+    found = copying(model, draws, seed)
+    return Copying(found.score.abs(), found.null)
+
+
+def copying_by_singular_values(model, draws, seed):
+    found = copying(model, draws, seed)
+    return Copying(torch.ones_like(found.score), found.null)  # Σσ / Σ|σ|
+
+
+def without_scale(cache, direction):
+    parts = contributions(cache, direction)
+    return Stack(parts.values * cache["ln_final.hook_scale"][..., 0], parts.labels)
+
+
+def one_position_late(cache, direction):
+    parts = contributions(cache, direction)
+    return Stack(parts.values.roll(1, dims=-1), parts.labels)
+
+
+def wrong_sign(cache, direction):
+    return contributions(cache, -direction)
+
+
+def embedding_left_out(cache, direction):
+    parts = contributions(cache, direction)
+    return Stack(parts.values * 0.999, parts.labels)
+
+
+def loss_shifted(model, repeated):
+    losses = RepeatLosses(*(loss.roll(1, dims=1) for loss in repeat_losses(model, repeated)))
+    return summarise_repeats(losses, repeated.n, repeated.bos, repeated.seed, repeated.set_size)
+
+
+def loss_of_control(model, repeated):
+    return loss_by_position(model, repeated._replace(tokens=repeated.control))
+
+
+def loss_at_one_length(model, repeated):
+    return loss_by_position(model, repeated_tokens(model, 25, len(repeated.tokens), repeated.seed))
+
+
+def lens_without_norm(model, tokens, target):
+    found = logit_lens(model, tokens, target)
+    _, cache = model.run_with_cache(tokens)
+    raw = model.unembed(cache["resid_post", model.cfg.n_layers - 1]).log_softmax(-1)
+    logprob = found.logprob.clone()
+    logprob[-1] = raw.gather(-1, target[..., None])[..., 0]
+    return found._replace(logprob=logprob)
+
+
+def lens_upside_down(model, tokens, target):
+    return LogitLens(*(field.flip(0) for field in logit_lens(model, tokens, target)))
+
+
+def lens_of_token_itself(model, tokens, target):
+    return logit_lens(model, tokens, tokens)
+
+
+def always_zero(model, tokens, heads, source):
+    return replaced(model, tokens, heads, None)
+
+
+def nothing_replaced(model, tokens, heads, source):
+    return model(tokens)
+
+
+def neighbour_replaced(model, tokens, heads, source):
+    return replaced(model, tokens, tuple(head._replace(head=(head.head + 1) % 4) for head in heads), source)
+
+
+def one_replaced(model, tokens, heads, source):
+    return replaced(model, tokens, heads[:1], source)

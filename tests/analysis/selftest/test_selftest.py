@@ -1,0 +1,199 @@
+"""The scorecard is green on Lens's instruments, and red on every one that is broken."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lens import __main__, selftest
+from lens.analysis.selftest import INSTRUMENTS, Tools, examine, make_subject, run
+from lens.analysis.selftest.card import digits, summary, table
+from lens.analysis.selftest.instruments import instrument
+from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, VERDICTS, Expected, Reading, Row, judge, problem
+from lens.hooked import HookedTransformer
+from lens.planted.plants import NAMES
+from tests.analysis.selftest import broken
+
+READING = Reading(naive=0.9, value=0.8, control=0.1, threshold=0.2, where="1.2", n=16, unit="sequences")
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[Row, ...]:
+    return run()
+
+
+def test_every_instrument_says_what_was_planted(rows):
+    assert [row.problem for row in rows if not row.ok] == []
+    assert len(rows) == len(INSTRUMENTS) * len(NAMES)
+    assert {(row.instrument, row.model) for row in rows} == {(one.name, name) for one in INSTRUMENTS for name in NAMES}
+    assert {row.verdict for row in rows} == set(VERDICTS)
+
+
+def test_the_hard_plants_fool_whoever_leaves_the_control_out(rows):
+    offset = {row.instrument: row.reading for row in rows if row.model == "planted-offset"}
+    for name, naive in (("induction", 1), ("attribution", 10), ("ablation_one", 10)):
+        assert offset[name].naive == pytest.approx(naive, abs=1e-3)
+        assert offset[name].value == pytest.approx(0, abs=1e-3)
+    redundant = {row.instrument: row.reading for row in rows if row.model == "planted-redundant"}
+    assert redundant["ablation_one"].value < 0.01 * redundant["ablation_all"].value
+    assert redundant["ablation_all"].where == "1.0 and 1.2"
+
+
+def test_intervals_hold_their_value(rows):
+    for row in rows:
+        reading = row.reading
+        if reading.unit == "sequences" and reading.low is not None:
+            assert reading.low - 1e-6 <= reading.value <= reading.high + 1e-6
+
+
+def test_other_tokens_same_verdicts():
+    assert [row.problem for row in run(n_seqs=6, seed=1) if not row.ok] == []
+
+
+BROKEN = [
+    ("induction", {"head_scores": broken.scores_of(broken.wrong_offset)}, "planted-induction"),
+    ("induction", {"head_scores": broken.scores_of(broken.no_causal_mask)}, "planted-induction"),
+    ("induction", {"head_scores": broken.scores_of(broken.keys_and_queries_swapped)}, "planted-decoy"),
+    ("induction", {"sequences": broken.control_repeats_too}, "planted-induction"),
+    ("induction", {"sequences": broken.control_shares_tokens}, "planted-induction"),
+    ("previous", {"head_scores": broken.scores_of(broken.wrong_offset)}, "planted-induction"),
+    ("previous", {"head_scores": broken.scores_of(broken.keys_and_queries_swapped)}, "planted-offset"),
+    ("duplicate", {"head_scores": broken.scores_of(broken.wrong_offset)}, "planted-induction"),
+    ("duplicate", {"head_scores": broken.scores_of(broken.keys_and_queries_swapped)}, "planted-redundant"),
+    ("duplicate", {"sequences": broken.control_repeats_too}, "planted-induction"),
+    ("composition", {"k_composition": broken.transposed_OV}, "planted-induction"),
+    ("composition", {"k_composition": broken.queries_for_keys}, "planted-decoy"),
+    ("composition", {"k_composition": broken.not_normalised}, "planted-induction"),
+    ("copying", {"copying": broken.copying_of(broken.copying_of_transposed_OV)}, "planted-induction"),
+    ("copying", {"copying": broken.copying_without_sign}, "planted-anticopy"),
+    ("copying", {"copying": broken.copying_by_singular_values}, "planted-decoy"),
+    ("attribution", {"contributions": broken.without_scale}, "planted-redundant"),
+    ("attribution", {"contributions": broken.one_position_late}, "planted-induction"),
+    ("attribution", {"contributions": broken.wrong_sign}, "planted-induction"),
+    ("attribution", {"contributions": broken.embedding_left_out}, "planted-induction"),
+    ("attribution", {"sequences": broken.control_repeats_too}, "planted-induction"),
+    ("induction_loss", {"induction_loss": broken.loss_shifted}, "planted-induction"),
+    ("induction_loss", {"induction_loss": broken.loss_of_control}, "planted-induction"),
+    ("induction_loss", {"induction_loss": broken.loss_at_one_length}, "planted-offset"),
+    ("logit_lens", {"logit_lens": broken.lens_without_norm}, "planted-redundant"),
+    ("logit_lens", {"logit_lens": broken.lens_upside_down}, "planted-induction"),
+    ("logit_lens", {"logit_lens": broken.lens_of_token_itself}, "planted-induction"),
+    ("logit_lens", {"sequences": broken.control_repeats_too}, "planted-induction"),
+    ("ablation_one", {"replaced": broken.always_zero}, "planted-offset"),
+    ("ablation_one", {"replaced": broken.nothing_replaced}, "planted-induction"),
+    ("ablation_one", {"replaced": broken.neighbour_replaced}, "planted-induction"),
+    ("ablation_one", {"sequences": broken.control_repeats_too}, "planted-induction"),
+    ("ablation_one", {"head_scores": broken.scores_of(broken.heads_in_wrong_order)}, "planted-induction"),
+    ("ablation_all", {"replaced": broken.one_replaced}, "planted-redundant"),
+    ("ablation_all", {"head_scores": broken.scores_of(broken.wrong_offset)}, "planted-induction"),
+]
+
+
+def word(part) -> str:
+    """The fault in a test's name."""
+    if isinstance(part, dict):
+        (function,) = part.values()
+        inside = [cell.cell_contents.__name__ for cell in function.__closure__ or ()]
+        return inside[0] if inside else function.__name__
+    return part
+
+
+@pytest.mark.parametrize(("name", "fault", "model"), BROKEN, ids=word)
+def test_a_broken_instrument_is_red(name, fault, model):
+    (row,) = run([model], n_seqs=4, instruments=[instrument(name)], tools=Tools(**fault))
+    assert not row.ok
+    assert row.problem
+    assert "RED" in table([row])
+    assert f"RED: {name} on {model}" in summary([row])
+
+
+def test_every_instrument_is_broken_by_some_test():
+    assert {name for name, _, _ in BROKEN} == {one.name for one in INSTRUMENTS}
+
+
+def test_the_rebuilt_instruments_are_green_without_their_fault():
+    tools = Tools(head_scores=broken.scores_of(broken.true_pattern), copying=broken.copying_of(broken.true_copying))
+    found = run(["planted-induction"], n_seqs=4, tools=tools)
+    assert [row.problem for row in found if not row.ok] == []
+
+
+class TestVerdicts:
+    @pytest.mark.parametrize(
+        ("changes", "verdict"),
+        [
+            ({}, FOUND),
+            ({"naive": 0.15, "value": 0.1}, INSIDE),  # below what chance reaches
+            ({"naive": 0.05, "threshold": 0.01}, INSIDE),  # beyond chance, but too small to count
+            ({"value": 0.0, "threshold": 1.0}, REJECTED),  # striking, and the control shows it too
+            ({"value": 0.3}, REJECTED),  # more than half of it on the control
+            ({"naive": -0.9, "value": -0.9}, REJECTED),  # the other way
+            ({"naive": -0.15, "value": -0.1}, INSIDE),
+        ],
+    )
+    def test_by_hand(self, changes, verdict):
+        assert judge(READING._replace(**changes), smallest=0.1, striking=0.5) == verdict
+
+    def test_problems(self):
+        assert problem(FOUND, Expected(FOUND, 0.8), READING, 1e-3) == ""
+        assert "must be rejected" in problem(FOUND, Expected(REJECTED), READING, 1e-3)
+        assert "must be 0.7000" in problem(FOUND, Expected(FOUND, 0.7), READING, 1e-3)
+        assert "must be" in problem(FOUND, Expected(FOUND, 0.7), READING._replace(value=float("nan")), 1e-3)
+        assert "identity" in problem(FOUND, Expected(FOUND), READING._replace(error=1e-3), 1e-3)
+        assert "identity" in problem(FOUND, Expected(FOUND), READING._replace(error=float("nan")), 1e-3)
+
+
+class TestRegistry:
+    @pytest.mark.parametrize("one", INSTRUMENTS, ids=lambda one: one.name)
+    def test_words_and_expectations_are_complete(self, one):
+        assert set(one.expected) == set(NAMES)
+        assert one.expected["planted-random"] == Expected(INSIDE)
+        assert all(
+            getattr(one, name) for name in ("title", "unit", "definition", "formula", "null", "source", "fooled_by")
+        )
+        verdicts = {expected.verdict for expected in one.expected.values()}
+        assert {FOUND, INSIDE} <= verdicts
+
+    def test_names(self):
+        assert len({one.name for one in INSTRUMENTS}) == len(INSTRUMENTS)
+        with pytest.raises(KeyError, match="ablation_all"):
+            instrument("nothing")
+
+    def test_one_model_at_a_time_gives_the_same_rows(self, rows):
+        assert examine("planted-decoy") == tuple(row for row in rows if row.model == "planted-decoy")
+
+
+def test_the_subject_names_what_follows():
+    subject = make_subject(HookedTransformer.from_pretrained("planted-induction"), 2, 0)
+    tokens, queries = subject.repeated.tokens, subject.queries
+    assert (subject.following(1)[:, queries] == tokens.roll(-1, 1)[:, queries]).all()
+    assert (subject.following(1)[:, :-1] == tokens[:, 1:]).all()
+    assert (subject.following(2)[:, :-2] == tokens[:, 2:]).all()
+
+
+class TestCommand:
+    def test_green(self, capsys):
+        assert selftest.main(["--sequences", "2"]) == 0
+        out = capsys.readouterr().out
+        assert "60 of 60 rows as planted" in out
+        assert "RED" not in out
+
+    def test_red(self, rows, capsys):
+        bad = rows[0]._replace(verdict=INSIDE, problem="inside the null, but it must be found")
+        assert selftest.report([bad, *rows[1:]], 1.0) == 1
+        assert "RED: induction on planted-induction: inside the null, but it must be found" in capsys.readouterr().out
+
+    def test_wrong_arguments(self, capsys):
+        with pytest.raises(SystemExit) as end:
+            selftest.main(["--sequences", "0"])
+        assert end.value.code == 2
+        assert __main__.main([]) == 2
+        assert "selftest" in capsys.readouterr().err
+
+    def test_as_a_module(self):
+        done = subprocess.run([sys.executable, "-m", "lens", "selftest", "--help"], capture_output=True, text=True)
+        assert done.returncode == 0
+        assert "--seed" in done.stdout
+
+
+def test_digits():
+    assert [digits(value) for value in (None, -1e-9, 0.12346, -10)] == ["", "0.0000", "0.1235", "-10.0000"]

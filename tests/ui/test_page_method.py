@@ -1,0 +1,180 @@
+"""The Method page: every reading beside what was planted, links that open the plants, an export that computes again."""
+
+import contextlib
+import io
+import re
+from html import escape
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lens.analysis.selftest import INSTRUMENTS, run
+from lens.planted.plants import NAMES, PLANTS, plant
+from lens.ui.fields import common_fields, parse
+from lens.ui.limits import AT_HOME
+from lens.ui.pieces import method_words as words
+from lens.ui.pieces.method import plant_query
+from tests.ui.conftest import html
+
+ROOT = Path(__file__).parents[2]
+FEW = {"seqs": "2"}  # the verdicts do not depend on it
+TITLES = {one.name: one.title for one in INSTRUMENTS}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return run(n_seqs=2)
+
+
+def open_page(**query: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page("pages/method.py")
+    at.query_params.update(FEW | query)
+    return at.run()
+
+
+def fine(at: AppTest) -> str:
+    assert not at.exception
+    assert not at.error
+    return html(at)
+
+
+def said(at: AppTest) -> str:
+    return " ".join(element.value for element in at.markdown)
+
+
+def test_the_scorecard_shows_every_reading():
+    at = open_page()
+    shown = fine(at)
+    count = len(INSTRUMENTS) * len(NAMES)
+    assert f"{count} of {count} readings are as planted: 30 found, 12 rejected, 18 inside the null." in shown
+    assert "Without a control 6 of them would be believed, such as the induction score of planted-offset: 1.00" in shown
+    card = re.search(r'<div class="lens-card">.*?</div>', shown, re.DOTALL)[0]
+    assert card.count("<td") == count
+    assert card.count('class="rejected chosen"') == 1
+    assert "WRONG" not in shown
+    assert "not computed yet" not in shown
+    assert {metric.label: metric.value for metric in at.metric} == {
+        "Value": "0", "By hand": "0", "Without control": "1.00", "Control": "1.00", "Chance": "1.00", "n": "2"
+    }  # fmt: skip
+    assert "without its control 1.00, on the control 1.00" in said(at)
+    assert "A red row proves a fault" in shown
+    assert all(one.name in shown for one in PLANTS)
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"instrument": "ablation_one", "plant": "planted-redundant"}, "1.0: 0.05"),
+        ({"instrument": "ablation_all", "plant": "planted-redundant"}, "1.0 and 1.2: 9.98"),
+        ({"instrument": "composition", "plant": "planted-induction"}, "among the 4 senders of its layer"),
+        ({"instrument": "copying", "plant": "planted-anticopy"}, "1.2: −1.00"),
+    ],
+)
+def test_the_address_says_which_reading_is_explained(query, text):
+    at = open_page(**query)
+    shown = fine(at)
+    assert text in said(at)
+    assert at.query_params == FEW | query
+    one = next(one for one in INSTRUMENTS if one.name == query["instrument"])
+    for words_of_it in (one.source, one.fooled_by[:40]):
+        assert escape(words_of_it) in shown
+
+
+def test_instruments_and_numbers(rows):
+    assert all(one.title in html(at) for at in [open_page(more="instruments")] for one in INSTRUMENTS)
+    at = open_page(more="numbers")
+    fine(at)
+    table = at.dataframe[0].value
+    assert len(table) == len(rows)
+    assert table["as planted"].all()
+    assert table["value"].tolist() == pytest.approx([row.reading.value for row in rows], abs=1e-6)
+    assert set(table["seed"]) == {0}
+
+
+@pytest.mark.parametrize("query", [{"instrument": "none-such"}, {"plant": "gpt2"}, {"seed": "-1"}, {"more": "<b>"}])
+def test_bad_addresses_become_notes(query):
+    at = open_page(**query)
+    assert "lens-notes" in fine(at)
+    assert "readings are as planted" in html(at)
+
+
+def test_a_changed_seed_changes_the_tokens_not_the_verdicts():
+    shown = fine(open_page(seed="5"))
+    assert "60 of 60 readings are as planted" in shown
+    assert "Random tokens: seed 5." in shown
+
+
+def test_the_model_of_the_header_is_left_alone():
+    at = open_page(model="gpt2")
+    assert "readings are as planted" in fine(at)
+    assert "can be fetched" not in said(at)
+
+
+def test_the_python_of_the_export_computes_the_card_again():
+    at = open_page()
+    code = at.code[-1].value
+    assert "from_pretrained" not in code
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, {})
+    assert "60 of 60 rows as planted" in out.getvalue()
+
+
+class TestWords:
+    def test_a_wrong_reading_is_told_everywhere(self, rows):
+        bad = rows[0]._replace(verdict="rejected", problem="rejected, but it must be found")
+        changed = [bad, *rows[1:]]
+        assert "WRONG: Induction score on planted-induction: rejected, but" in words.notice(changed, TITLES)
+        assert "59 of 60" in words.notice(changed, TITLES)
+        card = words.scorecard(changed, INSTRUMENTS)
+        assert card.count('class="rejected red"') == 1
+        assert card.count("<b>WRONG") == 1
+        assert words.sentence(bad).endswith("WRONG: rejected, but it must be found.")
+
+    def test_what_is_not_computed_says_so(self, rows):
+        part = [row for row in rows if row.model == "planted-decoy"]
+        card = words.scorecard(part, INSTRUMENTS)
+        assert card.count("not computed yet") == len(INSTRUMENTS) * (len(NAMES) - 1)
+
+    def test_text_is_escaped(self, rows):
+        hostile = rows[0]._replace(problem="<img src=x onerror=alert(1)>\"'")
+        assert "<img" not in words.scorecard([hostile], INSTRUMENTS)
+
+    def test_rounding_leaves_no_minus_before_zero(self):
+        assert [words.tidy(value) for value in (-1e-9, 0.0, 0.5, -10.0)] == ["0", "0", "0.50", "−10.00"]
+
+
+class TestOtherPages:
+    """The links of the page: each plant opens elsewhere at its planted head."""
+
+    def test_links_are_addresses(self):
+        for one in PLANTS:
+            values, notes = parse(common_fields(AT_HOME), plant_query(one))
+            assert notes == []
+            assert values["model"] == one.name
+            assert values["pins"] == one.heads
+
+    @pytest.mark.parametrize(
+        ("page", "text"),
+        [
+            ("attention", "planted-induction"),
+            ("head_scores", "every head of planted-induction"),
+            ("tokens", "planted-induction"),
+        ],
+    )
+    def test_pages_open_a_planted_model(self, page, text):
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        at.switch_page(f"pages/{page}.py")
+        at.query_params.update(plant_query(plant("planted-induction")))
+        shown = fine(at.run())
+        assert "planted-induction" in shown
+        assert "Weights written by hand" in shown
+
+    def test_home_follows_the_planted_head(self):
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        at.query_params.update({"model": "planted-induction"})
+        shown = fine(at.run())
+        assert "rank 1 of 8" in shown
+        assert "Head 1.2 reads" in said(at)
