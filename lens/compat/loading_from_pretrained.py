@@ -116,7 +116,10 @@ def _arguments(args: tuple, flags: dict[str, Any]) -> dict[str, Any]:
         if name not in (*POSITIONAL, "revision", "torch_dtype", *REFUSED):
             raise ValueError(f"from_pretrained has no argument {name!r}. It has {', '.join(POSITIONAL)}, revision.")
     if given.get("n_devices", 1) != 1:
-        raise ValueError(f"from_pretrained: n_devices={given['n_devices']}; Lens puts a model on one device.")
+        raise ValueError(
+            f"from_pretrained: n_devices={given['n_devices']}; a classic model is on one device. "
+            "lens.HookedTransformer.from_pretrained(..., device_map='auto') spreads one over several."
+        )
     if "torch_dtype" in given:
         given["dtype"] = given.pop("torch_dtype")
     return given

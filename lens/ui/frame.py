@@ -52,9 +52,10 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     with st.sidebar:
         st.html('<div class="lens-brand">Lens</div>')
         draw_menu(view)
-        memory_control()
     _header(title, question, view)
     try:
+        with st.sidebar:
+            memory_control()
         yield view
     except PageOver:
         st.stop()

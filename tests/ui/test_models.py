@@ -115,6 +115,16 @@ def test_the_bar_says_what_is_in_memory_and_lets_it_go(app, folder):
     assert [one.name for one in residents().resident()][-1] == DEFAULT_MODEL
 
 
+def test_a_budget_that_is_no_amount_of_memory_is_one_sentence(app, monkeypatch):
+    residents.clear()
+    monkeypatch.setenv("LENS_MODEL_MEMORY", "plenty")
+    at = app(OPEN).run()
+    assert not at.exception
+    assert [error.value for error in at.error] == [
+        "LENS_MODEL_MEMORY='plenty' is no amount of memory. Write it like 6GB, 800MB or 2000000000."
+    ]
+
+
 def test_a_model_over_the_budget_pushes_out_the_one_used_longest_ago(app, folder, monkeypatch):
     residents.clear()
     monkeypatch.setenv("LENS_MODEL_MEMORY", "1MB")
