@@ -29,7 +29,7 @@ class Band(NamedTuple):
 def histogram(
     values: np.ndarray, axis: str, *, title: str, definition: str, band: Band | None = None, named: Sequence[Named] = ()
 ) -> go.Figure:
-    """Counts of ``values`` [thing], on a logarithmic axis so that a single extreme is seen; ``named`` stand as ticks."""
+    """Counts of ``values`` [thing] on a logarithmic axis, which shows single extremes; ``named`` stand as ticks."""
     values = np.asarray(values, np.float64)
     if values.size == 0 or not np.isfinite(values).all():
         raise ValueError(f"histogram: {values.size} values, not all of them finite; give at least one finite value.")
