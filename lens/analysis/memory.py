@@ -1,10 +1,12 @@
 """What a model needs in memory: its weights, the keys and values of a text, the activations of a run; and what is free.
 
 Activations come from a run of the model's own forward pass on shapes alone (torch's meta device), so that their names
-and sizes are those of a real run, for any model and any length, in a moment.
+and sizes are those of a real run, for any model and any length, in a moment. Blocks differ in their windows, never in
+shapes, so two of them are run: the first, whose stream is the embedding, and one that stands for all others.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,11 +64,22 @@ def activations(cfg: Config, batch: int, pos: int, dtype: torch.dtype = torch.fl
 
     ValueError if the text is longer than the context.
     """
+    n_run = min(2, cfg.n_layers)
+    short = replace(cfg, n_layers=n_run, windows=cfg.windows and cfg.windows[:n_run])
     with torch.device("meta"):
-        model, tokens = _Shapes(cfg).to(dtype), torch.zeros(batch, pos, dtype=torch.long)
+        model, tokens = _Shapes(short).to(dtype), torch.zeros(batch, pos, dtype=torch.long)
     usual = _seen(model, tokens, [name for name, point in model.hook_dict.items() if not point.on_request])
     everything = _seen(model, tokens, list(model.hook_dict))
-    return tuple(usual.get(name, one._replace(on_request=True)) for name, one in everything.items())
+    seen = [usual.get(name, one._replace(on_request=True)) for name, one in everything.items()]
+    last = f"blocks.{n_run - 1}."
+    start = next(i for i, one in enumerate(seen) if one.name.startswith(last))
+    end = max(i for i, one in enumerate(seen) if one.name.startswith(last)) + 1
+    more = [
+        one._replace(name=one.name.replace(last, f"blocks.{layer}.", 1))
+        for layer in range(n_run, cfg.n_layers)
+        for one in seen[start:end]
+    ]
+    return tuple(seen[:end] + more + seen[end:])
 
 
 def _seen(model: Transformer, tokens: Tensor, names: list[str]) -> dict[str, Activation]:

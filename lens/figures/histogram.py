@@ -51,8 +51,8 @@ def histogram(
     )
     if band is not None:
         note = {"text": escape(band.label), "font": {"size": LABEL_SIZE, "color": NEUTRAL}}
-        fill = translucent(CATEGORICAL[1], 0.16)
-        place = {"annotation_position": "top left", "layer": "below", "line_width": 0}
+        fill = translucent(CATEGORICAL[1], 0.3)
+        place = {"annotation_position": "top left", "layer": "above", "line_width": 0}
         figure.add_vrect(x0=band.low, x1=band.high, fillcolor=fill, annotation=note, **place)
     figure.add_trace(_names(named))
     return figure

@@ -27,6 +27,10 @@ MISREADING = (
     "Read exp(b_U[a] − b_U[b]) as what remains when all other components are silent; b_U[a] − b_U[b] is one summand "
     "of any logit difference."
 )
+MISREADING_NONE = (
+    "That b_U is 0 does not mean that the model has no idea of how common tokens are: it writes that into the stream, "
+    "and there it looks like any other direction. A large gain is not importance either: what reads it may be small."
+)
 BIAS = (
     "What every prediction starts from, in logits, whatever the text: b_U + β W_U, its mean taken away (a constant "
     "changes no probability)."
@@ -52,7 +56,7 @@ def show_folding(view: ViewState, model: Any) -> None:
         figure, rows = show_ranking(model, told, "The learned unigram bias", "model:b_U"), whole(model, told)
         _ratio(view, model, told)
     parts.notice(notice(model, found, told))
-    parts.misreading(MISREADING)
+    parts.misreading(MISREADING_NONE if missing else MISREADING)
     parts.provenance(view, model)
     parts.formula(FORMULA, WHERE)
     payload = {

@@ -120,11 +120,15 @@ def _tree(
 
 
 def _sum(totals: list[tuple[int, int]]) -> str:
-    return f"{len(totals)} tensors · {sum(n for n, _ in totals):,} numbers · {size(sum(held for _, held in totals))}"
+    return f"{_counted(len(totals), 'tensor')} · {sum(n for n, _ in totals):,} numbers · {size(sum(held for _, held in totals))}"
 
 
 def _points(totals: list[tuple[int, int]]) -> str:
-    return f"{len(totals)} points · {size(sum(held for _, held in totals))}"
+    return f"{_counted(len(totals), 'point')} · {size(sum(held for _, held in totals))}"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _shape(shape: Sequence[int]) -> str:
