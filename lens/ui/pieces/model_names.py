@@ -120,7 +120,8 @@ def _tree(
 
 
 def _sum(totals: list[tuple[int, int]]) -> str:
-    return f"{_counted(len(totals), 'tensor')} · {sum(n for n, _ in totals):,} numbers · {size(sum(held for _, held in totals))}"
+    n, held = (sum(column) for column in zip(*totals))
+    return f"{_counted(len(totals), 'tensor')} · {n:,} numbers · {size(held)}"
 
 
 def _points(totals: list[tuple[int, int]]) -> str:
