@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis import recomputed
+from lens.analysis.recomputed import exact
 from lens.cache import ActivationCache
 from lens.components import Norm
 from lens.config import Config
@@ -117,7 +118,7 @@ def rows_sum_to_one(run: Run) -> Check:
     dtype = run.model.dtype
 
     def off(layer: int) -> tuple[float, float]:
-        return (run.cache["pattern", layer].double().sum(-1) - 1).abs().max().item(), 1.0
+        return (exact(run.cache["pattern", layer]).sum(-1) - 1).abs().max().item(), 1.0
 
     value, _, where = _worst(run, off)
     why = reason(dtype, 1.0, SUM, "sum")
@@ -147,7 +148,7 @@ def patterns(run: Run) -> Check:
         scores = run.cache["attn_scores", layer]
         size = scores.masked_fill(~scores.isfinite(), 0).abs().max().item()
         again = recomputed.attention_pattern(run.cache, layer)
-        return (again - run.cache["pattern", layer]).abs().max().item(), size
+        return (again - exact(run.cache["pattern", layer])).abs().max().item(), size
 
     claim = f"softmax of {_score_words(run.model.cfg)}, in float64, is the pattern"
     return _layers(run, "Patterns from q and k", claim, difference, SUM)
@@ -173,6 +174,6 @@ def mlps(run: Run) -> Check:
 
     def difference(layer: int) -> tuple[float, float]:
         out = run.cache["mlp_out", layer]
-        return (recomputed.mlp_output(run.cache, layer) - out).abs().max().item(), out.abs().max().item()
+        return (recomputed.mlp_output(run.cache, layer) - exact(out)).abs().max().item(), out.abs().max().item()
 
     return _layers(run, name, claim, difference, LAYER)

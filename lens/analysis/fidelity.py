@@ -11,6 +11,7 @@ from lens import decompose
 from lens.analysis import checks
 from lens.analysis.checks import SUM, WHOLE, Check, Run, reason, tolerance, too_coarse
 from lens.analysis.memory import machine_memory, weight_bytes
+from lens.analysis.recomputed import exact
 from lens.analysis.reference import NoReference, reference_logits, reference_of
 from lens.analysis.streaming import Progress, silent
 from lens.components import Norm, softcapped
@@ -38,8 +39,8 @@ def components(run: Run) -> Check:
         direction = model.W_U.T[chosen]
         parts = logit_contributions(run.cache, stack.values, direction, pos=pos)
         bias = model.b_U[chosen] + (direction @ model.ln_final.b if _has_bias(model.ln_final) else 0)
-        total = softcapped(parts.double().sum(0) + bias, cap)
-        off.append((total - logits.gather(-1, chosen[..., None])[..., 0]).abs())
+        total = softcapped(exact(parts).sum(0) + exact(bias), cap)
+        off.append((total - exact(logits.gather(-1, chosen[..., None])[..., 0])).abs())
         sizes.append(parts.abs().sum(0))
     worst, size = torch.stack(off).max().item(), torch.stack(sizes).max().item()
     where = f"last {pos[1] - pos[0]} positions, {len(stack.labels)} components"

@@ -6,6 +6,7 @@ shapes, so two of them are run: the first, whose stream is the embedding, and on
 """
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -114,7 +115,7 @@ def weight_bytes(model: nn.Module) -> int:
 def machine_memory() -> MachineMemory:
     """What this machine has and what is free, the smaller of the machine's and its container's."""
     free = _meminfo("MemAvailable")
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+    if sys.platform == "win32":
         return MachineMemory(None, free)
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit, used = (_cgroup(name) for name in ("memory.max", "memory.current"))

@@ -1,6 +1,7 @@
 """Attention patterns and MLP outputs computed a second time, in float64, from what a run kept and from the config.
 
 Written from the definitions alone: nothing of the forward pass is called, so that an error there shows as a difference.
+All of it happens on the processor: not every other device has float64.
 """
 
 import math
@@ -26,13 +27,18 @@ ACTIVATIONS = {
 }
 
 
+def exact(x: Tensor) -> Tensor:
+    """``x`` in float64 on the processor."""
+    return x.detach().cpu().double()
+
+
 def attention_pattern(cache: "ActivationCache", layer: int) -> Float[Tensor, "batch head query key"]:
     """What the heads of ``layer`` attend to, from hook_q and hook_k: norm, rotation, scale, cap, bias, mask, softmax.
 
     The cache must come from texts without pads.
     """
     cfg, attn = cache.model.cfg, cache.model.blocks[layer].attn
-    q, k = cache["q", layer].double(), cache["k", layer].double()
+    q, k = exact(cache["q", layer]), exact(cache["k", layer])
     if cfg.qk_norm is not None:
         q, k = normalised(attn.q_norm, q), normalised(attn.k_norm, k)
     if cfg.positions == "rotary":
@@ -42,7 +48,7 @@ def attention_pattern(cache: "ActivationCache", layer: int) -> Float[Tensor, "ba
     scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / scale
     if cfg.attn_softcap is not None:
         scores = cfg.attn_softcap * torch.tanh(scores / cfg.attn_softcap)
-    place = torch.arange(q.shape[1], device=q.device)
+    place = torch.arange(q.shape[1])
     if cfg.positions == "alibi":
         scores = scores + linear_bias(cfg, place[None], n_past=0).double()
     back = place[:, None] - place
@@ -55,11 +61,11 @@ def rotated(
 ) -> Float[Tensor, "batch pos head d_head"]:
     """Each pair of dimensions as a complex number, multiplied by ``gain * exp(i * angle)``; the rest stays."""
     local = cfg.local_rotary_base is not None and cfg.window(layer) is not None
-    pair = torch.arange(cfg.rotary_dim // 2, dtype=torch.float64, device=x.device)
+    pair = torch.arange(cfg.rotary_dim // 2, dtype=torch.float64)
     rate = (cfg.local_rotary_base if local else cfg.rotary_base) ** (-2 * pair / cfg.rotary_dim)
     if cfg.rotary_divisors is not None and not local:
-        rate = rate / torch.tensor(cfg.rotary_divisors, dtype=torch.float64, device=x.device)
-    angle = torch.arange(x.shape[1], device=x.device)[:, None, None] * rate
+        rate = rate / torch.tensor(cfg.rotary_divisors, dtype=torch.float64)
+    angle = torch.arange(x.shape[1])[:, None, None] * rate
     turn = torch.polar(torch.full_like(angle, 1.0 if local else cfg.rotary_gain), angle)
     turning, rest = x[..., : cfg.rotary_dim], x[..., cfg.rotary_dim :]
     order = (-1, 2) if cfg.rotary_adjacent else (2, -1)
@@ -73,11 +79,11 @@ def rotated(
 def mlp_output(cache: "ActivationCache", layer: int) -> Float[Tensor, "batch pos d_model"]:
     """What the MLP of ``layer`` adds to the stream, from ``ln2.hook_normalized`` (without a norm, from the stream)."""
     cfg, block = cache.model.cfg, cache.model.blocks[layer]
-    mlp, weights = block.mlp, {name: weight.double() for name, weight in block.mlp.named_parameters()}
+    mlp, weights = block.mlp, {name: exact(weight) for name, weight in block.mlp.named_parameters()}
     if isinstance(block.ln2, Norm):
-        x = with_gain(block.ln2, cache["normalized", layer, "ln2"].double())
+        x = with_gain(block.ln2, exact(cache["normalized", layer, "ln2"]))
     else:
-        x = cache["resid_pre" if cfg.parallel else "resid_mid", layer].double()
+        x = exact(cache["resid_pre" if cfg.parallel else "resid_mid", layer])
     linear = x @ weights["W_in"] + weights["b_in"]
     post = ACTIVATIONS[cfg.act_fn](x @ weights["W_gate"] + weights["b_gate"] if cfg.gated_mlp else linear)
     post = normalised(mlp.ln, post) if cfg.mlp_norm else post
@@ -93,4 +99,4 @@ def normalised(norm: nn.Module, x: Float[Tensor, "*axes d"]) -> Float[Tensor, "*
 
 def with_gain(norm: nn.Module, normalized: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
     """The learned gain and bias of a norm applied to what it normalised."""
-    return normalized * norm.w.double() + (norm.b.double() if norm.centred else 0)
+    return normalized * exact(norm.w) + (exact(norm.b) if norm.centred else 0)

@@ -33,7 +33,7 @@ function fold(group, columns, status) {
   const box = element("details");
   box.open = group.open;
   const summary = element("summary");
-  summary.append(element("b", group.name), element("span", group.note));
+  summary.append(element("b", group.name), " ", element("span", group.note));
   box.append(summary);
   const fill = () => {
     if (!box.open || box.querySelector("table")) return;

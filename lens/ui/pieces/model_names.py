@@ -9,7 +9,7 @@ import streamlit as st
 
 from lens.analysis.anatomy import parameters
 from lens.analysis.memory import activations
-from lens.figures.facts import size
+from lens.figures.facts import Fact, facts, size
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.export import Export, export
@@ -57,7 +57,17 @@ def show_weights(view: ViewState, model: Any) -> None:
     parts.misreading(WEIGHTS_MISREADING)
     parts.provenance(view, model)
     frame = pd.DataFrame([row._asdict() | {"shape": _shape(row.shape)} for row in found])
-    export(view, Export("weights", "", frame, {"weights": frame.to_dict("records")}, WEIGHTS_CODE, reads_prompt=False))
+    export(
+        view,
+        Export(
+            "weights",
+            _html(cells, "Weights"),
+            frame,
+            {"weights": frame.to_dict("records")},
+            WEIGHTS_CODE,
+            reads_prompt=False,
+        ),
+    )
 
 
 def show_activations(view: ViewState, model: Any) -> None:
@@ -89,7 +99,8 @@ def show_activations(view: ViewState, model: Any) -> None:
         "logits, cache = model.run_with_cache(tokens)\nfor name, x in cache.items():\n    print(name, tuple(x.shape))"
     )
     text = model.tokenizer is not None
-    made = Export("activations", "", frame, {"activations": frame.to_dict("records")}, code, reads_prompt=text)
+    html, payload = _html(cells, "Activations"), {"activations": frame.to_dict("records")}
+    made = Export("activations", html, frame, payload, code, reads_prompt=text)
     export(view, made)
 
 
@@ -126,6 +137,10 @@ def _sum(totals: list[tuple[int, int]]) -> str:
 
 def _points(totals: list[tuple[int, int]]) -> str:
     return f"{_counted(len(totals), 'point')} · {size(sum(held for _, held in totals))}"
+
+
+def _html(cells: Sequence[Sequence[str]], caption: str) -> str:
+    return facts([Fact(name, shape, " · ".join(filter(None, rest))) for name, shape, *rest in cells], caption)
 
 
 def _counted(n: int, what: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from lens.figures.facts import Fact, facts
 from lens.load.catalogue import is_local
 from lens.load.entries import ALL, Entry
 from lens.load.patterns import kind_of
@@ -76,7 +77,9 @@ def show_models(view: ViewState) -> None:
     parts.misreading(MISREADING)
     payload = {"free bytes": free, "models": rows.to_dict("records")}
     code = "from lens.load.catalogue import entries\n\nprint([entry.alias for entry in entries()])"
-    export(view, Export("models", "", rows, payload, code, reads_prompt=False))
+    named = zip(rows["model"], rows["hub id"], rows["refused"])
+    html = facts([Fact(name, where, refused) for name, where, refused in named], "Models that Lens knows by name")
+    export(view, Export("models", html, rows, payload, code, reads_prompt=False))
 
 
 def choose(view: ViewState, rows: pd.DataFrame) -> None:
