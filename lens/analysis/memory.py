@@ -1,0 +1,137 @@
+"""What a model needs in memory: its weights, the keys and values of a text, the activations of a run; and what is free.
+
+Activations come from a run of the model's own forward pass on shapes alone (torch's meta device), so that their names
+and sizes are those of a real run, for any model and any length, in a moment. Blocks differ in their windows, never in
+shapes, so two of them are run: the first, whose stream is the embedding, and one that stands for all others.
+"""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lens.config import Config
+from lens.hooks import HookPoint, hooks
+from lens.model import Transformer
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class Activation(NamedTuple):
+    """One hook point in a run. ``bytes`` is 0 where it is the very tensor of the point before it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    bytes: int
+    on_request: bool  # computed only when it is hooked by name; not in a cache of everything
+
+
+class Forecast(NamedTuple):
+    """Bytes of one model in one number format, and of one batch in it."""
+
+    weights: int
+    key_values: int  # what generating keeps
+    cache: int  # all activations that ``run_with_cache`` keeps by default
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """Weights, and a run that keeps everything; keys and values come in place of the cache, not beside it."""
+        return self.weights + self.cache + self.logits
+
+
+class MachineMemory(NamedTuple):
+    """Bytes of memory of this machine, or of the container that this process may use. None where it does not say."""
+
+    total: int | None
+    available: int | None  # that can be taken without swapping
+
+
+class _Shapes(Transformer):
+    """A model on the meta device, whose tokens have no values to check."""
+
+    def check_tokens(self, tokens: Tensor) -> None:
+        pass
+
+
+def activations(cfg: Config, batch: int, pos: int, dtype: torch.dtype = torch.float32) -> tuple[Activation, ...]:
+    """Every hook point of a model of this structure that reads [batch, pos] tokens, in the order of the run.
+
+    ValueError if the text is longer than the context.
+    """
+    n_run = min(2, cfg.n_layers)
+    short = replace(cfg, n_layers=n_run, windows=cfg.windows and cfg.windows[:n_run])
+    with torch.device("meta"):
+        model, tokens = _Shapes(short).to(dtype), torch.zeros(batch, pos, dtype=torch.long)
+    usual = _seen(model, tokens, [name for name, point in model.hook_dict.items() if not point.on_request])
+    everything = _seen(model, tokens, list(model.hook_dict))
+    seen = [usual.get(name, one._replace(on_request=True)) for name, one in everything.items()]
+    last = f"blocks.{n_run - 1}."
+    start = next(i for i, one in enumerate(seen) if one.name.startswith(last))
+    end = max(i for i, one in enumerate(seen) if one.name.startswith(last)) + 1
+    more = [
+        one._replace(name=one.name.replace(last, f"blocks.{layer}.", 1))
+        for layer in range(n_run, cfg.n_layers)
+        for one in seen[start:end]
+    ]
+    return tuple(seen[:end] + more + seen[end:])
+
+
+def _seen(model: Transformer, tokens: Tensor, names: list[str]) -> dict[str, Activation]:
+    """What passes these points in one run, in order."""
+    found: dict[str, Activation] = {}
+    before: list[Tensor] = [tokens]
+
+    def look(x: Tensor, hook: HookPoint) -> None:
+        size = 0 if x is before[0] else x.numel() * x.element_size()
+        found[hook.name], before[0] = Activation(hook.name, tuple(x.shape), x.dtype, size, on_request=False), x
+
+    with torch.no_grad(), hooks(model, [(names, look)], writes=False):
+        model(tokens)
+    return found
+
+
+def forecast(model: Transformer, batch: int, pos: int, dtype: torch.dtype) -> Forecast:
+    """Bytes of ``model``'s weights in ``dtype``, and of [batch, pos] tokens read by it."""
+    cfg, size = model.cfg, dtype.itemsize
+    weights = weight_bytes(model) // model.dtype.itemsize * size
+    key_values = 2 * cfg.n_layers * batch * pos * cfg.n_kv_heads * cfg.d_head * size
+    kept = sum(one.bytes for one in activations(cfg, batch, pos, dtype) if not one.on_request)
+    return Forecast(weights, key_values, kept, batch * pos * cfg.d_vocab * size)
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of all weights, one that has two names counted once."""
+    sizes = {weight.data_ptr(): weight.numel() * weight.element_size() for weight in model.parameters()}
+    return sum(sizes.values())
+
+
+def machine_memory() -> MachineMemory:
+    """What this machine has and what is free, the smaller of the machine's and its container's."""
+    free = _meminfo("MemAvailable")
+    if sys.platform == "win32":
+        return MachineMemory(None, free)
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit, used = (_cgroup(name) for name in ("memory.max", "memory.current"))
+    if limit is None or used is None or limit >= total:
+        return MachineMemory(total, free)
+    return MachineMemory(limit, limit - used if free is None else min(free, limit - used))
+
+
+def _meminfo(name: str) -> int | None:
+    if not MEMINFO.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines() if ":" in line)
+    return int(lines[name].split()[0]) * 1024 if name in lines else None
+
+
+def _cgroup(name: str) -> int | None:
+    file = CGROUP / name
+    text = file.read_text().strip() if file.is_file() else "max"
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,30 @@
+"""What the address of the Model page can say beside the shared fields. Imports no torch."""
+
+from lens.ui.fields import choice, integer, text
+
+PARTS = {
+    "config": "What it is",
+    "works": "What works",
+    "weights": "Weights",
+    "activations": "Activations",
+    "folding": "Folding",
+    "norms": "Embedding norms",
+    "memory": "Memory",
+    "fidelity": "Fidelity",
+    "models": "All models",
+}
+LONGEST_NAME = 80  # characters
+DTYPES = ("float32", "bfloat16", "float16")
+SHOWN = {"all": "All", "local": "On this machine", "fits": "Fits here", "checkpoints": "With checkpoints"}
+
+OPTIONS = (
+    choice("part", "config", tuple(PARTS)),
+    text("find", "", LONGEST_NAME),
+    text("a", " John", LONGEST_NAME),
+    text("b", " Mary", LONGEST_NAME),
+    choice("side", "embed", ("embed", "unembed")),
+    integer("length", 128, low=1, high=10_000_000),
+    integer("batch", 1, low=1, high=100_000),
+    choice("dtype", "float32", DTYPES),
+    choice("list", "all", tuple(SHOWN)),
+)
