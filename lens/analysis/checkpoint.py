@@ -36,6 +36,7 @@ class Inputs(NamedTuple):
     repeated: RepeatedTokens
     texts: TokenBatch | None  # None for a model without a tokenizer
     text_title: str
+    words: list[str]  # the tokens of the first repeated sequence; ids where there is no tokenizer
 
 
 class OnRepeats(NamedTuple):
@@ -58,9 +59,11 @@ class OnTexts(NamedTuple):
 def inputs_of(model: HookedTransformer, setting: Setting) -> Inputs:
     """The tokens that every checkpoint of this model is measured on. ValueError where the setting does not fit it."""
     bos = model.bos.id is not None and (model.bos.prepend if setting.bos is None else setting.bos)
-    text = held_out()
-    texts = None if model.tokenizer is None else documents(model, text.text, setting.texts, bos)
-    return Inputs(repeated_tokens(model, setting.n, setting.seqs, setting.seed, bos), texts, text.title)
+    repeated = repeated_tokens(model, setting.n, setting.seqs, setting.seed, bos)
+    text, first = held_out(), repeated.tokens[0]
+    if model.tokenizer is None:
+        return Inputs(repeated, None, text.title, [str(int(i)) for i in first])
+    return Inputs(repeated, documents(model, text.text, setting.texts, bos), text.title, model.to_str_tokens(first))
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from lens.hooked import HookedTransformer
 from lens.load.checkpoints import Checkpoints
 from lens.load.device import pick_device
 from lens.load.identity import content_of, reader_of
-from lens.results import Result, remembered, result_key
+from lens.results import Result, remembered, result_key, results_folder
 from lens.tokens import TokenBatch
 
 
@@ -36,8 +36,19 @@ class Shape(NamedTuple):
     n_layers: int
     n_heads: int
     n_ctx: int
+    n_params: int
     note: str
     bos: str  # which token stands before a text, and why
+    device: str
+    dtype: str
+
+
+class Reading(NamedTuple):
+    """The beginning of a text as a model reads it."""
+
+    tokens: Tensor  # [1, pos]
+    words: list[str]
+    n_all: int  # tokens of the whole text
 
 
 class TrainingRun:
@@ -49,22 +60,35 @@ class TrainingRun:
     def __init__(self, found: Checkpoints) -> None:
         self.found = found
         self._model: HookedTransformer | None = None
+        self._known: tuple[Setting, Inputs] | None = None
         self._lock = Lock()  # the weights of the one model change: whoever reads it holds this
 
     def shape(self) -> Shape:
         """Name and sizes of the models of this run."""
-        result = remembered(result_key("shape", reader=reader_of(self.found)), self._shape)
+        parts = {"reader": reader_of(self.found), "device": str(pick_device(None))}
+        result = remembered(result_key("shape", **parts), self._shape)
         return Shape(**result.facts)
 
     def inputs(self, setting: Setting) -> Inputs:
         """The tokens that every checkpoint is measured on."""
-        parts = {"reader": reader_of(self.found), "text": held_out().digest, "setting": list(setting)}
-        return _unpacked_inputs(remembered(result_key("inputs", **parts), lambda: self._inputs(setting)))
+        known = self._known  # one pair, so that two threads never mix a setting and another's tokens
+        if known is None or known[0] != setting:
+            parts = {"reader": reader_of(self.found), "text": held_out().digest, "setting": list(setting)}
+            kept = remembered(result_key("inputs", **parts), lambda: self._inputs(setting))
+            known = self._known = (setting, _unpacked_inputs(kept))
+        return known[1]
+
+    def is_kept(self, index: int, setting: Setting) -> bool:
+        """Whether :meth:`repeats` and :meth:`texts` of a checkpoint lie on disk."""
+        inputs = self.inputs(setting)
+        keys = [self._repeats_key(index, inputs.repeated)]
+        keys += [] if inputs.texts is None else [self._key("texts", index, inputs.texts.tokens, inputs.texts.mask)]
+        return all((results_folder() / key).is_file() for key in keys)
 
     def repeats(self, index: int, setting: Setting) -> OnRepeats:
         """:func:`measure_repeats` at one checkpoint."""
         repeated = self.inputs(setting).repeated
-        key = self._key("repeats", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos)
+        key = self._repeats_key(index, repeated)
         return OnRepeats(**self._measured(key, index, lambda model: measure_repeats(model, repeated)._asdict()))
 
     def texts(self, index: int, setting: Setting) -> OnTexts | None:
@@ -81,17 +105,20 @@ class TrainingRun:
         measured = self._measured(key, index, lambda model: {"pattern": measure_pattern(model, tokens, head)})
         return measured["pattern"]
 
-    def read(self, text: str, prepend_bos: bool | None) -> tuple[Tensor, list[str]]:
-        """The tokens [1, pos] of a text and what each of them is, by the tokenizer of this run."""
-        with self._lock:
-            tokens = self._opened().to_tokens(text, prepend_bos=prepend_bos)
-            return tokens.cpu(), self._opened().to_str_tokens(tokens)
-
-    def words(self, tokens: Tensor) -> list[str]:
-        """What each token of one row is; ids where the run has no tokenizer."""
+    def read(self, text: str, prepend_bos: bool | None, longest: int) -> Reading:
+        """The first ``longest`` tokens of a text; ValueError if there is none, or no tokenizer."""
         with self._lock:
             model = self._opened()
-            return [str(int(i)) for i in tokens] if model.tokenizer is None else model.to_str_tokens(tokens)
+            ids = model.needs_tokenizer().encode(text, add_special_tokens=False)
+            bos = model.bos.id is not None and (model.bos.prepend if prepend_bos is None else prepend_bos)
+            ids = [model.bos.id, *ids] if bos else ids
+            if not ids:
+                raise ValueError("The text is empty: there is nothing to read. Type some text.")
+            kept = torch.tensor(ids[: min(longest, model.cfg.n_ctx)])
+            return Reading(kept[None], model.to_str_tokens(kept), len(ids))
+
+    def _repeats_key(self, index: int, repeated: RepeatedTokens) -> str:
+        return self._key("repeats", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos)
 
     def _key(self, analysis: str, index: int, *tokens: Tensor, **parameters: int) -> str:
         digest = hashlib.sha256(b"".join(_bytes_of(one) for one in tokens)).hexdigest()
@@ -119,7 +146,9 @@ class TrainingRun:
             model = self._opened()
             cfg, bos = model.cfg, model.bos
         start = f"No BOS: {bos.reason}." if bos.id is None else f"BOS {bos.token} (id {bos.id}): {bos.reason}."
-        return Result({}, Shape(model.name, cfg.n_layers, cfg.n_heads, cfg.n_ctx, model.note, start)._asdict())
+        sizes = (cfg.n_layers, cfg.n_heads, cfg.n_ctx, sum(one.numel() for one in model.parameters()))
+        shape = Shape(model.name, *sizes, model.note, start, str(model.device), str(model.dtype))
+        return Result({}, shape._asdict())
 
     def _inputs(self, setting: Setting) -> Result:
         with self._lock:
@@ -128,16 +157,17 @@ class TrainingRun:
         arrays = {"tokens": made.repeated.tokens, "control": made.repeated.control}
         if made.texts is not None:
             arrays |= {"texts": made.texts.tokens, "mask": made.texts.mask}
-        return Result({name: array.numpy() for name, array in arrays.items()}, {**facts, "title": made.text_title})
+        facts |= {"title": made.text_title, "words": made.words}
+        return Result({name: array.numpy() for name, array in arrays.items()}, facts)
 
 
 def _unpacked_inputs(kept: Result) -> Inputs:
     arrays = {name: torch.from_numpy(array.copy()) for name, array in kept.arrays.items()}
     facts = dict(kept.facts)
-    title = facts.pop("title")
+    title, words = facts.pop("title"), facts.pop("words")
     repeated = RepeatedTokens(tokens=arrays["tokens"], control=arrays["control"], **facts)
     texts = TokenBatch(arrays["texts"], arrays["mask"]) if "texts" in arrays else None
-    return Inputs(repeated, texts, title)
+    return Inputs(repeated, texts, title, words)
 
 
 def _bytes_of(tokens: Tensor) -> bytes:

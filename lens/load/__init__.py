@@ -48,12 +48,12 @@ def read(
 
     ``name``: an alias, a Hub id, a local folder or a .gguf file; what ``catalogue.resolve`` made of one, which for a
     name from a stranger is ``resolve(name, paths=False)``; or what ``checkpoints`` found. ``revision``: branch, tag or
-    commit, for models of the Hub. ``checkpoint_index`` (negative: from the end) or ``checkpoint_value`` (tokens or
-    steps): the model at that point of its training. A model of the Hub that is in the local cache is taken from there.
-    Errors say what is wrong and what to do.
+    commit, for models of the Hub, or the file or folder of a checkpoint. ``checkpoint_index`` (negative:
+    from the end) or ``checkpoint_value`` (tokens or steps): the model at that point of its training. A model of the Hub
+    that is in the local cache is taken from there. Errors say what is wrong and what to do.
     """
     from lens.load.catalogue import resolve
-    from lens.load.checkpoints import Checkpoints, checkpoints
+    from lens.load.checkpoints import Checkpoints, checkpoint_named, checkpoints
     from lens.load.device import pick_device, pick_dtype
     from lens.load.sources import locate
 
@@ -62,7 +62,11 @@ def read(
     found = name if isinstance(name, Checkpoints) else None
     entry = found.entry if found else resolve(name) if isinstance(name, str) else name
     one = None
-    if found or checkpoint_index is not None or checkpoint_value is not None:
+    asked = found is not None or checkpoint_index is not None or checkpoint_value is not None
+    named = None if asked or revision is None else checkpoint_named(entry, revision)
+    if named is not None:
+        (found, one), revision = named, None
+    elif asked:
         progress(0.0, f"Looking for the checkpoints of {entry.alias}")
         found = found or checkpoints(entry)
         one = found.at(checkpoint_index, checkpoint_value)

@@ -102,6 +102,35 @@ def checkpoints(name: str | Entry, pattern: str | None = None, *, tokens_per_ste
     return _of_files(entry, kind) if kind.patterns[0].is_file else _of_revisions(entry, kind)
 
 
+class Named(NamedTuple):
+    """One checkpoint and the list it is of."""
+
+    found: Checkpoints
+    one: Checkpoint
+
+
+def checkpoint_named(entry: Entry, revision: str) -> Named | None:
+    """The checkpoint whose file or folder ``revision`` names; None for any other revision.
+
+    Checkpoints that are revisions of the Hub need no such help. ValueError for a name that could be one and is none.
+    """
+    if entry.path is not None and entry.path.is_dir():
+        kind = kind_of(entry.checkpoints or "local")
+    elif entry.hub_id is not None and entry.checkpoints and kind_of(entry.checkpoints).patterns[0].is_file:
+        kind = kind_of(entry.checkpoints)
+    else:
+        return None
+    if not any(pattern.matches([revision]) for pattern in kind.patterns):
+        return None
+    found = checkpoints(entry)
+    if revision not in found.places:
+        raise ValueError(
+            f"{entry.alias} has no checkpoint {revision!r}; it has {found.places[0]} … {found.places[-1]} "
+            f"({len(found)} in all)."
+        )
+    return Named(found, found.at(found.places.index(revision)))
+
+
 def _of_revisions(entry: Entry, kind: Kind) -> Checkpoints:
     if kind.labels:  # the exact list: asking would tell nothing new
         return _from_formula(entry, kind, "revisions")
