@@ -92,7 +92,7 @@ def phase_window(
     known = span.isfinite()
     if not known.any():
         few = f"only {len(labels)} checkpoint{'s' * (len(labels) > 1)}, so the score has no slope"
-        return Window(None, None, f"none: {few}", torch.nan, torch.nan, final, threshold)
+        return Window(None, None, few, torch.nan, torch.nan, final, threshold)
     slopes = torch.where(known, (best[1:] - best[:-1]) / span, -torch.inf)
     rises = (control[1:] - control[:-1]).double().flatten(2).amax(2) / span[:, None]  # [rise, sequence]
     null_slope = float(rises[known].flatten().quantile(PERCENTILE))
@@ -101,11 +101,9 @@ def phase_window(
     numbers = f"steepest rise {slope:.2g} per doubling, control's 99th percentile {null_slope:.2g}"
     ends = f"final score {final:.2g}, null threshold {threshold:.2g}"
     if final <= threshold:
-        return Window(
-            None, None, f"none: the final score is within chance ({ends})", slope, null_slope, final, threshold
-        )
+        return Window(None, None, f"the final score is within chance ({ends})", slope, null_slope, final, threshold)
     if slope <= null_slope:
-        why = f"none: the score rises no faster than its control ({numbers})"
+        why = f"the score rises no faster than its control ({numbers})"
         return Window(None, None, why, slope, null_slope, final, threshold)
     low = [i for i in range(steepest + 1) if best[i] <= LOW * final]
     high = [i for i in range(steepest + 1, len(labels)) if best[i] >= HIGH * final]

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from lens.figures.cells import Marks
 from lens.figures.matrix import causal
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, numbered, shorten, thin
+from lens.figures.training import ticks as axis_ticks
 
 STEP = 350  # milliseconds of one checkpoint
 SIDE = 330  # pixels of the pattern
@@ -88,7 +89,7 @@ def _axes(figure: go.Figure, labels: list[str], course: Course) -> None:
     figure.update_yaxes(category, range=[len(labels) - 0.5, -0.5], scaleanchor="x", row=1, col=1)
     small = {"tickfont": {"size": LABEL_SIZE}, "zeroline": False}
     title = {"text": escape(course.x_title), "standoff": 4, "font": {"size": LABEL_SIZE + 1}}
-    figure.update_xaxes(small, type="log" if course.log else "linear", title=title, showgrid=False, row=2, col=1)
+    figure.update_xaxes(small, **axis_ticks(course.log), title=title, showgrid=False, row=2, col=1)
     figure.update_yaxes(small, title={"text": escape(course.y_title), "font": {"size": LABEL_SIZE + 1}}, row=2, col=1)
 
 

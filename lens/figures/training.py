@@ -34,6 +34,7 @@ class Level(NamedTuple):
 
     y: float
     label: str
+    right: bool = False  # where the label stands, so that two near each other can be read
 
 
 class Panel(NamedTuple):
@@ -89,10 +90,16 @@ def training(
         fill = {"fillcolor": translucent(COLOURS[span.run], 0.12), "line_width": 0, "layer": "below"}
         figure.add_vrect(span.x0, span.x1, row=1, col=1, annotation=note, annotation_position="top left", **fill)
         for row in range(2, len(panels) + 1):
-            figure.add_vrect(span.x0, span.x1, row=row, col=1, **fill)
+            figure.add_vrect(span.x0, span.x1, row=row, col=1, exclude_empty_subplots=False, **fill)
     if cursor is not None and (cursor > 0 or not axis.log):
         for row in range(1, len(panels) + 1):
-            figure.add_vline(cursor, row=row, col=1, line={"color": NEUTRAL, "width": 1.5, "dash": "dash"})
+            figure.add_vline(
+                cursor,
+                row=row,
+                col=1,
+                exclude_empty_subplots=False,
+                line={"color": NEUTRAL, "width": 1.5, "dash": "dash"},
+            )
     return (
         figure.update_layout(_layout(title, definition, plot))
         .update_xaxes(
@@ -119,7 +126,12 @@ def schedule(curves: Sequence[Trace], axis: Axis, *, title: str) -> go.Figure:
             )
         )
     figure.update_xaxes(title={"text": "checkpoint, counted from 0", "standoff": 6}, showgrid=False)
-    return figure.update_yaxes(title={"text": escape(axis.title)}, type="log" if axis.log else "linear", showgrid=True)
+    return figure.update_yaxes(title={"text": escape(axis.title)}, showgrid=True, **ticks(axis.log))
+
+
+def ticks(log: bool) -> dict:
+    """An axis of tokens or steps: 1k, 2k, 5k … on a logarithmic one."""
+    return {"type": "log", "dtick": "D2", "exponentformat": "B"} if log else {"type": "linear", "exponentformat": "B"}
 
 
 def clicked(event: dict) -> tuple[int, int, int, int] | None:
@@ -187,7 +199,7 @@ def _level(figure: go.Figure, level: Level, row: int) -> None:
         col=1,
         line={"color": NEUTRAL, "width": 1.2, "dash": "dot"},
         annotation={"text": escape(level.label), "font": {"size": LABEL_SIZE, "color": NEUTRAL}},
-        annotation_position="top left",
+        annotation_position="top right" if level.right else "top left",
     )
 
 

@@ -46,7 +46,7 @@ class TestWindow:
     def test_flat_is_none(self):
         found = phase_window(LABELS, score([0.005] * 10), control(), 0.02)
         assert found.first is found.last is None
-        assert "none: the final score is within chance" in found.reason
+        assert "the final score is within chance" in found.reason
 
     def test_high_from_the_start_is_none(self):
         found = phase_window(LABELS, score([0.6] * 10), control(), 0.02)
