@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.attention import head_patterns
-from lens.analysis.held_out import documents, held_out
+from lens.analysis.held_out import beginnings
 from lens.analysis.names import Head
 from lens.analysis.pattern_scores import scores_from_pattern
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
@@ -26,7 +26,7 @@ class Setting(NamedTuple):
     n: int = 25  # random tokens before they repeat
     seqs: int = 16  # repeated sequences, each with its control
     seed: int = 0
-    texts: int = 24  # passages of the held-out text
+    texts: int = 24  # held-out documents
     bos: bool | None = None  # None: the model's own policy
 
 
@@ -35,7 +35,6 @@ class Inputs(NamedTuple):
 
     repeated: RepeatedTokens
     texts: TokenBatch | None  # None for a model without a tokenizer
-    text_title: str
     words: list[str]  # the tokens of the first repeated sequence; ids where there is no tokenizer
 
 
@@ -60,10 +59,10 @@ def inputs_of(model: HookedTransformer, setting: Setting) -> Inputs:
     """The tokens that every checkpoint of this model is measured on. ValueError where the setting does not fit it."""
     bos = model.bos.id is not None and (model.bos.prepend if setting.bos is None else setting.bos)
     repeated = repeated_tokens(model, setting.n, setting.seqs, setting.seed, bos)
-    text, first = held_out(), repeated.tokens[0]
+    first = repeated.tokens[0]
     if model.tokenizer is None:
-        return Inputs(repeated, None, text.title, [str(int(i)) for i in first])
-    return Inputs(repeated, documents(model, text.text, setting.texts, bos), text.title, model.to_str_tokens(first))
+        return Inputs(repeated, None, [str(int(i)) for i in first])
+    return Inputs(repeated, beginnings(model, setting.texts, bos), model.to_str_tokens(first))
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ REPEATS = (
     "Loss on tokens 2 … n of the second copy of n random tokens, beside the loss on the same tokens of the first copy, "
     "which nothing predicts."
 )
-HELD_OUT = "Mean loss on held-out texts: each passage for itself, with its own BOS; mean over passages."
+HELD_OUT = "Mean loss on the beginnings of held-out documents, each for itself with its own BOS; mean over documents."
 IN_CONTEXT = (
     "In-context learning score: loss at a late token minus loss at an early token, on the same held-out texts; below 0 "
     "where more context helps. Olsson et al. 2022 take tokens 500 and 50; a context of 256 holds 200 and 20."
@@ -89,7 +89,7 @@ def summarise(
     if texts and set(indices) <= set(texts):
         loss = torch.stack([texts[i].loss for i in indices])
         n_tokens = int(loss[0].isfinite().sum())
-        held_out = estimate(loss.nanmean(2).T, "passages", seed)
+        held_out = estimate(loss.nanmean(2).T, "documents", seed)
         in_context = in_context_score(loss, places, seed)
     return Curves(
         indices=indices,
@@ -115,7 +115,7 @@ def in_context_score(
     late, early = (_mean_around(loss, place, places.around) for place in (places.late, places.early))
     score = (late - early).T  # [text, checkpoint]
     long_enough = score.isfinite().all(1)
-    return estimate(score[long_enough], "passages", seed) if long_enough.any() else None
+    return estimate(score[long_enough], "documents", seed) if long_enough.any() else None
 
 
 def head_curve(repeats: Mapping[int, OnRepeats], head: Head, threshold: float = BORN_AT, seed: int = 0) -> HeadCurve:

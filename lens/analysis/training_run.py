@@ -18,7 +18,7 @@ from lens.analysis.checkpoint import (
     measure_repeats,
     measure_texts,
 )
-from lens.analysis.held_out import held_out
+from lens.analysis.held_out import held_out_digest
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.hooked import HookedTransformer
@@ -73,7 +73,7 @@ class TrainingRun:
         """The tokens that every checkpoint is measured on."""
         known = self._known  # one pair, so that two threads never mix a setting and another's tokens
         if known is None or known[0] != setting:
-            parts = {"reader": reader_of(self.found), "text": held_out().digest, "setting": list(setting)}
+            parts = {"reader": reader_of(self.found), "text": held_out_digest(), "setting": list(setting)}
             kept = remembered(result_key("inputs", **parts), lambda: self._inputs(setting))
             known = self._known = (setting, _unpacked_inputs(kept))
         return known[1]
@@ -157,17 +157,17 @@ class TrainingRun:
         arrays = {"tokens": made.repeated.tokens, "control": made.repeated.control}
         if made.texts is not None:
             arrays |= {"texts": made.texts.tokens, "mask": made.texts.mask}
-        facts |= {"title": made.text_title, "words": made.words}
+        facts |= {"words": made.words}
         return Result({name: array.numpy() for name, array in arrays.items()}, facts)
 
 
 def _unpacked_inputs(kept: Result) -> Inputs:
     arrays = {name: torch.from_numpy(array.copy()) for name, array in kept.arrays.items()}
     facts = dict(kept.facts)
-    title, words = facts.pop("title"), facts.pop("words")
+    words = facts.pop("words")
     repeated = RepeatedTokens(tokens=arrays["tokens"], control=arrays["control"], **facts)
     texts = TokenBatch(arrays["texts"], arrays["mask"]) if "texts" in arrays else None
-    return Inputs(repeated, texts, title, words)
+    return Inputs(repeated, texts, words)
 
 
 def _bytes_of(tokens: Tensor) -> bytes:

@@ -48,29 +48,23 @@ def read(
 
     ``name``: an alias, a Hub id, a local folder or a .gguf file; what ``catalogue.resolve`` made of one, which for a
     name from a stranger is ``resolve(name, paths=False)``; or what ``checkpoints`` found. ``revision``: branch, tag or
-    commit, for models of the Hub, or the file or folder of a checkpoint. ``checkpoint_index`` (negative:
-    from the end) or ``checkpoint_value`` (tokens or steps): the model at that point of its training. A model of the Hub
-    that is in the local cache is taken from there. Errors say what is wrong and what to do.
+    commit, for models of the Hub, or the file or folder of a checkpoint. ``checkpoint_index`` (negative: from the end)
+    or ``checkpoint_value`` (tokens or steps): the model at that point of its training. A model of the Hub that is in
+    the local cache is taken from there. Errors say what is wrong and what to do.
     """
     from lens.load.catalogue import resolve
-    from lens.load.checkpoints import Checkpoints, checkpoint_named, checkpoints
+    from lens.load.checkpoints import Checkpoints, chosen_checkpoint
     from lens.load.device import pick_device, pick_dtype
     from lens.load.sources import locate
 
     where, form = pick_device(device), pick_dtype(dtype)
     progress = progress or silent
-    found = name if isinstance(name, Checkpoints) else None
-    entry = found.entry if found else resolve(name) if isinstance(name, str) else name
-    one = None
-    asked = found is not None or checkpoint_index is not None or checkpoint_value is not None
-    named = None if asked or revision is None else checkpoint_named(entry, revision)
-    if named is not None:
-        (found, one), revision = named, None
-    elif asked:
-        progress(0.0, f"Looking for the checkpoints of {entry.alias}")
-        found = found or checkpoints(entry)
-        one = found.at(checkpoint_index, checkpoint_value)
-    source = locate(entry, revision, part(progress, 0.0, 0.8), checkpoint=found and (found, one))
+    entry = resolve(name) if isinstance(name, str) else name.entry if isinstance(name, Checkpoints) else name
+    progress(0.0, f"Looking for {entry.alias}")
+    given = name if isinstance(name, Checkpoints) else None
+    chosen = chosen_checkpoint(given or entry, revision, checkpoint_index, checkpoint_value)
+    found, one, rest = chosen or (None, None, revision)
+    source = locate(entry, rest, part(progress, 0.0, 0.8), checkpoint=chosen and (found, one))
     from lens.load.folder import read_folder
 
     parts = read_folder(source, where, form, part(progress, 0.8, 1.0))

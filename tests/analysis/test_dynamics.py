@@ -7,13 +7,14 @@ from lens import HookedTransformer
 from lens.analysis.checkpoint import Setting, measure_repeats, measure_texts
 from lens.analysis.dynamics import Places, coarse_first, dynamics, head_curve, in_context_score, strongest, summarise
 from lens.analysis.head_scores import head_scores
-from lens.analysis.held_out import documents, held_out, passages
+from lens.analysis.held_out import beginnings
 from lens.analysis.induction_loss import loss_by_position
 from lens.analysis.names import Head
 from lens.analysis.training_run import TrainingRun
 from lens.load.checkpoints import checkpoints
 from lens.load.identity import content_of
 from lens.results import results_folder
+from lens.texts import held_out
 from tests.analysis.runs import STEPS, write_run
 from tests.helpers import hf_gpt2
 
@@ -192,28 +193,24 @@ class TestInContext:
 
 
 class TestTexts:
-    def test_passages_begin_at_paragraphs_end_with_documents_and_do_not_overlap(self):
-        text = held_out().text
-        found = passages(text, 24, 700)
-        assert len(found) == 24
-        ends = 0
-        for passage in found:
-            at = text.index(passage, ends)
-            assert at == 0 or text[at - 2 : at] == "\n\n"
-            assert "\n\n\n" not in passage
-            ends = at + len(passage)
-
-    def test_a_short_text_has_fewer(self):
-        assert passages("one\n\ntwo\n\n\nthree", 50, 100) == ["one", "two", "three"]
-        assert passages("one\n\n\ntwo", 1, 100) == ["one"]
-
-    def test_documents_have_their_own_bos_and_fill_the_context(self, folder):
+    def test_documents_begin_with_their_own_bos_and_fill_the_context(self, folder):
         model = fresh(folder, 0)
-        found = documents(model, held_out().text, 5, prepend_bos=True)
+        found = beginnings(model, 5, prepend_bos=True)
         assert found.tokens.shape == (5, model.cfg.n_ctx)
         assert (found.tokens[:, 0] == model.bos.id).all()
-        with pytest.raises(ValueError, match="0 passages"):
-            documents(model, held_out().text, 0, prepend_bos=True)
+        texts = held_out()
+        starts = [texts[i * len(texts) // 5] for i in range(5)]
+        for row, text in zip(found.tokens, starts, strict=True):
+            assert text.startswith(model.to_string(row[1:])[:-2])
+
+    def test_all_documents_are_used_once(self, folder):
+        tokens = beginnings(fresh(folder, 0), len(held_out()), prepend_bos=False).tokens
+        assert len({tuple(row.tolist()) for row in tokens}) > 60
+
+    @pytest.mark.parametrize("n", [0, 1000])
+    def test_more_than_there_are_is_refused(self, folder, n):
+        with pytest.raises(ValueError, match=f"{n} documents; the held-out text has"):
+            beginnings(fresh(folder, 0), n, prepend_bos=True)
 
 
 def test_texts_that_are_not_all_there_are_no_curve(run):

@@ -16,6 +16,7 @@ from lens.ui.widgets import bind, segmented, select, tabs
 from lens.ui.widgets import number as number_box
 
 MOST_BESIDE = 4
+MOST_TEXTS = 64  # the held-out text has a few more documents
 NAME = re.compile(r"(local:)?[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
 AXES = {"log": "Log", "linear": "Linear"}
 PLAYS = {"repeat": "Random repeat", "prompt": "Prompt"}
@@ -45,7 +46,7 @@ OPTIONS = (
     choice("axis", "log", tuple(AXES)),
     choice("play", "repeat", tuple(PLAYS)),
     number("born", 0.1, 0.001, 1.0),
-    integer("texts", 24, low=1, high=128),
+    integer("texts", 24, low=1, high=MOST_TEXTS),
     integer("late", 200, high=4095),
     integer("early", 20, high=4095),
     integer("around", 10, high=100),
@@ -191,4 +192,4 @@ def _settings(view: ViewState, found: Any) -> None:
         number_box(view, "n", (2, limits().block_length), "n", "Random tokens before they repeat.", width=110)
         number_box(view, "seqs", (1, limits().sequences), "Sequences", "Intervals need 16.", width=110)
         number_box(view, "seed", (0, 2**31 - 1), "Seed", "The same seed draws the same tokens.", width=110)
-        number_box(view, "texts", (1, 128), "Passages", "Of the held-out text. Intervals need 16.", width=110)
+        number_box(view, "texts", (1, MOST_TEXTS), "Documents", "Held-out texts. Intervals need 16.", width=110)

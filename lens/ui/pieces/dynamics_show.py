@@ -110,9 +110,8 @@ def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
 
 def explain(view: ViewState, shown: list[Shown], look: Look) -> None:
     """What to notice, how it was measured, what not to conclude, which models, the formula and the rules."""
-    run = runs.run_of(source_named(view["model"]))
     parts.notice(words.notice(shown, [phase_of(view, one) for one in shown]))
-    parts.aside("Measured", words.measured(shown, look, run.inputs(look.setting).text_title))
+    parts.aside("Measured", words.measured(shown, look))
     parts.misreading(words.MISREADING)
     for one in shown:
         parts.aside("Model", f"{one.shape.name}. {one.shape.note} {one.shape.bos}".replace("  ", " "))

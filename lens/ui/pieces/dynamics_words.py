@@ -7,6 +7,7 @@ import pandas as pd
 from lens.analysis.dynamics import HELD_OUT, IN_CONTEXT, PREFIX, PREVIOUS, REPEATS
 from lens.analysis.phase_change import BIRTH_RULE, WINDOW_RULE
 from lens.figures.theme import number as said
+from lens.texts import HELD_OUT_NAME
 from lens.ui.pieces.dynamics import Look, checkpoint_name
 from lens.ui.pieces.dynamics_curves import Phase, best_of, curve_of, said_checkpoint, title_of
 from lens.ui.pieces.dynamics_read import Shown
@@ -58,7 +59,7 @@ def _run(one: Shown, phase: Phase) -> str:
     return f"{name}: phase change {ends} ({how}); {last}; {saved}."
 
 
-def measured(shown: list[Shown], look: Look, title: str) -> str:
+def measured(shown: list[Shown], look: Look) -> str:
     """On what, how many samples, what the intervals are."""
     one = shown[0]
     counts = ", ".join(f"{title_of(each)} {len(each.indices)} of {len(each.found)}" for each in shown)
@@ -68,10 +69,11 @@ def measured(shown: list[Shown], look: Look, title: str) -> str:
     )
     text += f"tokens, twice, each with a control; seed {setting.seed}; {curves.second_copy.note}."
     if curves.held_out is not None:
-        text += f" Held-out text: {curves.held_out.n} passages of {title}, {curves.n_tokens:,} predictions."
+        text += f" Held-out text: the beginnings of {curves.held_out.n} chapters of {HELD_OUT_NAME}, "
+        text += f"{curves.n_tokens:,} predictions."
     if curves.in_context is None:
         late = look.places.late + look.places.around
-        text += f" In-context score not computed because no passage has {late + 2} tokens, or texts are not read yet."
+        text += f" In-context score not computed because no document has {late + 2} tokens, or texts are not read yet."
     else:
         text += f" In-context score: {curves.in_context.n} of them are long enough; {curves.in_context.note}."
     for each in shown:
