@@ -16,7 +16,7 @@ from lens.hooked import HookedTransformer
 from lens.hooks import HookPoint, hooks
 from lens.tokens import TokenBatch
 
-TOKENS = 1024  # read in one forward pass: small models are fastest while everything fits the processor's cache
+TOKENS = 512  # read in one forward pass: small models are fastest while everything fits the processor's cache
 BYTES = 64_000_000  # of logits in one forward pass
 
 
@@ -26,7 +26,7 @@ class Setting(NamedTuple):
     n: int = 25  # random tokens before they repeat
     seqs: int = 16  # repeated sequences, each with its control
     seed: int = 0
-    texts: int = 24  # held-out documents
+    texts: int = 16  # held-out documents
     bos: bool | None = None  # None: the model's own policy
 
 

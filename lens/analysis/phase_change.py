@@ -4,6 +4,7 @@ Both rules are fixed before any curve is seen. They answer "none" where a curve 
 """
 
 from collections.abc import Sequence
+from math import log2
 from typing import NamedTuple
 
 import torch
@@ -18,11 +19,14 @@ BIRTH_RULE = (
     "Born: between the last checkpoint below the threshold and the first above it. The threshold is fixed beforehand; "
     "it must itself lie above the null."
 )
+STRETCH = 0.5  # doublings: between checkpoints that lie closer, noise would look steep
+
 WINDOW_RULE = (
-    "A phase change is drawn only if the steepest rise of the best head's score minus control, per doubling of "
-    "training, beats the 99th percentile of the rises of the control between the same checkpoints (of all heads the "
-    "largest, each sequence counted), and the final score exceeds its own null threshold. It begins at the last "
-    "checkpoint below 10% of the final score before the steepest rise and ends at the first above 90% of it after."
+    "A phase change is drawn only if the steepest rise of the best head's score minus control beats the 99th "
+    "percentile of the rises of the control between the same checkpoints (of all heads the largest, each sequence "
+    "counted), and the final score exceeds its own null threshold. A rise is per doubling of training, from each "
+    "checkpoint to the next that is at least half a doubling away. The phase change begins at the last checkpoint "
+    "below 10% of the final score before the steepest rise ends, and ends at the first above 90% after it."
 )
 
 
@@ -70,10 +74,24 @@ def birth(score: Float[Tensor, " checkpoint"], threshold: float, null: Float[Ten
     return Birth(first - 1, first, threshold, again, "")
 
 
-def doublings(labels: Sequence[int]) -> Float[Tensor, " rise"]:
-    """How often training doubled between neighbouring checkpoints; NaN from 0, which no doubling leaves."""
-    x = torch.tensor(labels, dtype=torch.float64)
-    return torch.where(x[:-1] > 0, (x[1:] / x[:-1].clamp(min=1)).log2(), torch.nan)
+class Rises(NamedTuple):
+    """Pairs of checkpoints between which a slope is taken, as places in the curve, and the doublings between them."""
+
+    start: list[int]
+    stop: list[int]
+    doublings: Float[Tensor, " rise"]
+
+
+def rises(labels: Sequence[int]) -> Rises:
+    """From each checkpoint to the next at least ``STRETCH`` doublings later; none from 0, which no doubling leaves."""
+    start, stop, spans = [], [], []
+    for i, label in enumerate(labels):
+        later = [j for j in range(i + 1, len(labels)) if label > 0 and log2(labels[j] / label) >= STRETCH]
+        if later:
+            start.append(i)
+            stop.append(later[0])
+            spans.append(log2(labels[later[0]] / label))
+    return Rises(start, stop, torch.tensor(spans, dtype=torch.float64))
 
 
 def phase_window(
@@ -85,27 +103,26 @@ def phase_window(
     """The phase change of a score under ``WINDOW_RULE``; ``score`` is already minus the mean of its ``control``.
 
     ``labels`` are tokens or steps, ascending. ``threshold``: what the final score must exceed, of the final control.
+    ``first`` and ``last`` are places in the curve.
     """
     best = score.flatten(1).amax(1).double()
     final = float(best[-1])
-    span = doublings(labels)
-    known = span.isfinite()
-    if not known.any():
-        few = f"only {len(labels)} checkpoint{'s' * (len(labels) > 1)}, so the score has no slope"
+    start, stop, spans = rises(labels)
+    if not start:
+        few = f"the score has no slope: {len(labels)} checkpoint{'s' * (len(labels) > 1)}, none half a doubling apart"
         return Window(None, None, few, torch.nan, torch.nan, final, threshold)
-    slopes = torch.where(known, (best[1:] - best[:-1]) / span, -torch.inf)
-    rises = (control[1:] - control[:-1]).double().flatten(2).amax(2) / span[:, None]  # [rise, sequence]
-    null_slope = float(rises[known].flatten().quantile(PERCENTILE))
-    steepest = int(slopes.argmax())
+    slopes = (best[stop] - best[start]) / spans
+    moved = (control[stop] - control[start]).double().flatten(2).amax(2) / spans[:, None]  # [rise, sequence]
+    null_slope, steepest = float(moved.flatten().quantile(PERCENTILE)), int(slopes.argmax())
     slope = float(slopes[steepest])
     numbers = f"steepest rise {slope:.2g} per doubling, control's 99th percentile {null_slope:.2g}"
     ends = f"final score {final:.2g}, null threshold {threshold:.2g}"
+    found = Window(None, None, f"{numbers}; {ends}", slope, null_slope, final, threshold)
     if final <= threshold:
-        return Window(None, None, f"the final score is within chance ({ends})", slope, null_slope, final, threshold)
+        return found._replace(reason=f"the final score is within chance ({ends})")
     if slope <= null_slope:
-        why = f"the score rises no faster than its control ({numbers})"
-        return Window(None, None, why, slope, null_slope, final, threshold)
-    low = [i for i in range(steepest + 1) if best[i] <= LOW * final]
-    high = [i for i in range(steepest + 1, len(labels)) if best[i] >= HIGH * final]
-    first, last = low[-1] if low else 0, high[0] if high else len(labels) - 1
-    return Window(first, last, f"{numbers}; {ends}", slope, null_slope, final, threshold)
+        return found._replace(reason=f"the score rises no faster than its control ({numbers})")
+    low = [i for i in range(stop[steepest]) if best[i] <= LOW * final]
+    first = low[-1] if low else 0
+    high = [i for i in range(first + 1, len(labels)) if best[i] >= HIGH * final]
+    return found._replace(first=first, last=high[0])

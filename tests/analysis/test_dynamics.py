@@ -81,7 +81,7 @@ def test_one_checkpoint_is_the_same_point_and_has_no_slope(run):
     close(one.effect[0], whole.effect[2])
     close(one.held_out.mean[0], whole.held_out.mean[2])
     assert one.window.first is None
-    assert "only 1 checkpoint" in one.window.reason
+    assert "no slope: 1 checkpoint" in one.window.reason
 
 
 def test_cached_is_fresh_and_opens_no_model(run, folder):

@@ -10,10 +10,13 @@ from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
 from lens.analysis.checkpoint import Setting
-from lens.analysis.dynamics import Places, dynamics
+from lens.analysis.dynamics import HeadCurve, Places, dynamics
+from lens.analysis.phase_change import Birth
 from lens.analysis.training_run import TrainingRun
 from lens.load.checkpoints import checkpoints
+from lens.results import results_folder
 from lens.ui.calls import result_store
+from lens.ui.pieces.birth import told
 from tests.analysis.runs import STEPS, write_run
 from tests.ui.conftest import html
 
@@ -159,3 +162,37 @@ def test_a_phase_change_by_hand(page):
     assert "run: phase change from step 10 to step 100 (set by hand)" in fine(at)
     at = page(model="local:run", first="3", last="1")
     assert "must end after it begins" in fine(at)
+
+
+class TestBirth:
+    page = """
+from lens.ui.frame import frame
+from lens.ui.pieces.birth import birth
+import streamlit as st
+with frame("Home", question="When was it born?") as view:
+    st.write(birth(view, view["model"], (1, 2)).words)
+"""
+
+    def test_the_chain_says_why_there_is_none(self, app, folders):
+        at = app(self.page)
+        at.query_params["model"] = "smollm2-135m-instruct"
+        assert "Not computed because no checkpoints of smollm2" in at.run().markdown[-1].value
+
+    def test_the_chain_reads_the_scores_alone(self, app, folders):
+        at = app(self.page)
+        at.query_params["model"] = "local:run"
+        at.session_state["lens:paths"] = folders
+        words = at.run().markdown[-1].value
+        assert "Head 1.2 of run was not born as an induction head in its training: the score stays below 0.1" in words
+        assert {path.name.split("-")[0] for path in results_folder().iterdir()} == {"inputs", "repeats"}
+
+    def test_the_interval_in_words(self):
+        again = HeadCurve(None, None, Birth(1, 2, 0.1, 3, ""))
+        names = ["step 0", "step 10", "step 20", "step 30"]
+        born = told("run", (1, 2), again, names)
+        assert born.interval == "between step 10 and step 20"
+        assert "below again at step 30" in born.words
+        early = told("run", (1, 2), HeadCurve(None, None, Birth(None, 0, 0.1, None, "above")), names)
+        assert early.interval == "at or before step 0"
+        never = told("run", (1, 2), HeadCurve(None, None, Birth(None, None, 0.1, None, "low")), names)
+        assert (never.interval, never.reason) == ("", "never: low")

@@ -46,7 +46,7 @@ OPTIONS = (
     choice("axis", "log", tuple(AXES)),
     choice("play", "repeat", tuple(PLAYS)),
     number("born", 0.1, 0.001, 1.0),
-    integer("texts", 24, low=1, high=MOST_TEXTS),
+    integer("texts", 16, low=1, high=MOST_TEXTS),
     integer("late", 200, high=4095),
     integer("early", 20, high=4095),
     integer("around", 10, high=100),

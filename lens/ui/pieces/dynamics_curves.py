@@ -16,6 +16,7 @@ from lens.ui.view import ViewState
 
 NOTHING = np.empty((0, 4), np.int32)
 FAINT = 48  # heads of a run that are drawn in the background; of more, the strongest
+LOGGED = 150  # points of the training loss
 EMPTY = "not computed yet, or for no run"
 
 
@@ -178,17 +179,25 @@ def _in_context(shown: list[Shown], look: Look, x: X) -> Panel:
 
 
 def _losses(shown: list[Shown], x: X) -> Panel:
-    traces = []
+    traces, widths = [], set()
     for one in shown:
         if one.curves.held_out is not None:
             traces.append(_with_interval(one, f"{title_of(one)}, held-out text", one.curves.held_out, x))
-        if one.log.steps and x.unit != "checkpoints":
-            per_step = one.found.tokens_per_step if x.unit == "tokens" else 1
-            if per_step is not None:
-                steps, loss = np.array(one.log.steps) * float(per_step), np.array(one.log.loss)
-                traces.append(Trace(f"{title_of(one)}, training", steps, loss, NOTHING, one.run, dash="dot"))
-    logged = "; training loss dotted" if any(trace.dash for trace in traces) else ""
+        per_step = {"tokens": one.found.tokens_per_step, "steps": 1, "checkpoints": None}[x.unit]
+        if one.log.steps and per_step is not None:
+            width = -(-len(one.log.steps) // LOGGED)
+            steps, loss = (_means(np.array(column), width) for column in (one.log.steps, one.log.loss))
+            name = f"{title_of(one)}, training, mean of {width} steps"
+            traces.append(Trace(name, steps * per_step, loss, NOTHING, one.run, dash="dot"))
+            widths.add(str(width))
+    logged = f"; training loss dotted, mean of {'/'.join(sorted(widths))} steps" if widths else ""
     return Panel(f"Loss on held-out text{logged} (nats)", traces, (), "" if traces else EMPTY)
+
+
+def _means(values: np.ndarray, width: int) -> np.ndarray:
+    """Means of ``width`` neighbours; a shorter rest at the end is a mean of its own."""
+    starts = np.arange(0, len(values), width)
+    return np.add.reduceat(values.astype(np.float64), starts) / np.diff([*starts, len(values)])
 
 
 def _background(one: Shown, scores: np.ndarray, x: X) -> list[Trace]:

@@ -8,6 +8,7 @@ from lens.analysis.dynamics import HELD_OUT, IN_CONTEXT, PREFIX, PREVIOUS, REPEA
 from lens.analysis.phase_change import BIRTH_RULE, WINDOW_RULE
 from lens.figures.theme import number as said
 from lens.texts import HELD_OUT_NAME
+from lens.ui.pieces.birth import told
 from lens.ui.pieces.dynamics import Look, checkpoint_name
 from lens.ui.pieces.dynamics_curves import Phase, best_of, curve_of, said_checkpoint, title_of
 from lens.ui.pieces.dynamics_read import Shown
@@ -24,20 +25,11 @@ FORMULA = (
 
 
 def birth_words(one: Shown, head: Any, look: Look) -> str:
-    """When a head was born, with its interval, or why that cannot be said."""
-    found = curve_of(one, head, look)
-    birth, name = found.birth, f"Head {head} of {title_of(one)}"
-    if birth.first_above is None:
-        return f"{name} was not born as an induction head in this training: {birth.reason}."
-    now = f"at the end its score minus control is {_last(found.effect)}"
-    if birth.last_below is None:
-        return f"{name}: {birth.reason} ({said_checkpoint(one, 0)}), so its birth is not dated; {now}."
-    again = f"; it falls below again at {said_checkpoint(one, birth.below_again)}" if birth.below_again else ""
-    return (
-        f"{name} was born between {said_checkpoint(one, birth.last_below)} and "
-        f"{said_checkpoint(one, birth.first_above)} (score minus control first above {said(birth.threshold)}); "
-        f"{now}{again}."
-    )
+    """When a head was born, with its interval, or why that cannot be said; and where it ends."""
+    curve = curve_of(one, head, look)
+    names = [checkpoint_name(one.found, index) for index in one.indices]
+    end = f"At the last checkpoint its score minus control is {_last(curve.effect)}."
+    return f"{told(title_of(one), head, curve, names).words} {end}"
 
 
 def notice(shown: list[Shown], phases: list[Phase]) -> str:
