@@ -37,11 +37,21 @@ def test_what_lies_at_zero_is_left_out_of_a_logarithmic_axis_with_its_point():
 def test_all_panels_share_the_axis_the_span_and_the_cursor():
     panels = [Panel("a", [trace()], [Level(0.1, "born")]), Panel("b", [], empty="nothing yet")]
     figure = training(panels, Axis("tokens"), title="", spans=[Span(10, 100, 1, "window")], cursor=100)
-    assert figure.layout.xaxis.matches == "x2"
-    spans = [shape for shape in figure.layout.shapes if (shape.x0, shape.x1) == (10, 100)]
-    cursors = [shape for shape in figure.layout.shapes if shape.x0 == shape.x1 == 100]
-    assert len(spans) == len(cursors) == 2
+    assert figure.layout.xaxis.anchor == "y2"
+    assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
+    assert figure.layout.yaxis2.domain[0] == pytest.approx(0)
+    by_place = {(shape.x0, shape.x1): shape for shape in figure.layout.shapes}
+    for place in ((10, 100), (100, 100)):
+        assert (by_place[place].yref, by_place[place].y0, by_place[place].y1) == ("paper", 0, 1)
+    assert by_place[0, 1].y0 == by_place[0, 1].y1 == 0.1
     assert {"<b>a</b>", "<b>b</b>", "born", "window", "nothing yet"} <= {n.text for n in figure.layout.annotations}
+
+
+def test_a_span_is_named_where_it_begins_on_either_axis():
+    for log, place in ((False, 10), (True, 1)):
+        figure = training([Panel("a", [])], Axis("tokens", log), title="", spans=[Span(10, 100, 0, "window")])
+        (note,) = [note for note in figure.layout.annotations if note.text == "window"]
+        assert note.x == place
 
 
 def test_a_cursor_at_zero_has_no_place_on_a_logarithmic_axis():

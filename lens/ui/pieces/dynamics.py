@@ -18,7 +18,7 @@ from lens.ui.widgets import number as number_box
 MOST_BESIDE = 4
 MOST_TEXTS = 64  # the held-out text has a few more documents
 NAME = re.compile(r"(local:)?[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
-AXES = {"log": "Log", "linear": "Linear"}
+AXES = {"linear": "Linear", "log": "Log"}
 PLAYS = {"repeat": "Random repeat", "prompt": "Prompt"}
 MORE = {"schedule": "When it was saved", "table": "All numbers"}
 AUTO = "auto"
@@ -43,7 +43,7 @@ def model_names(name: str, most: int) -> Field:
 
 OPTIONS = (
     model_names("beside", MOST_BESIDE),
-    choice("axis", "log", tuple(AXES)),
+    choice("axis", "linear", tuple(AXES)),
     choice("play", "repeat", tuple(PLAYS)),
     number("born", 0.1, 0.001, 1.0),
     integer("texts", 16, low=1, high=MOST_TEXTS),

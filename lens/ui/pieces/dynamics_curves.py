@@ -188,7 +188,9 @@ def _losses(shown: list[Shown], x: X) -> Panel:
             width = -(-len(one.log.steps) // LOGGED)
             steps, loss = (_means(np.array(column), width) for column in (one.log.steps, one.log.loss))
             name = f"{title_of(one)}, training, mean of {width} steps"
-            traces.append(Trace(name, steps * per_step, loss, NOTHING, one.run, dash="dot"))
+            where = at(one, x, one.indices)
+            seen = steps * per_step >= where[where > 0].min(initial=np.inf)  # else it stretches a logarithmic axis
+            traces.append(Trace(name, steps[seen] * per_step, loss[seen], NOTHING, one.run, dash="dot"))
             widths.add(str(width))
     logged = f"; training loss dotted, mean of {'/'.join(sorted(widths))} steps" if widths else ""
     return Panel(f"Loss on held-out text{logged} (nats)", traces, (), "" if traces else EMPTY)
