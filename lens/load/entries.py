@@ -134,6 +134,7 @@ def _entry(row: dict[str, str]) -> Entry:
 
 
 with (ASSETS / "models.csv").open(encoding="utf-8", newline="") as _table:
-    ALL = (SMOLLM2_INSTRUCT, *map(_entry, csv.DictReader(_table)))
+    _listed = tuple(map(_entry, csv.DictReader(_table)))
+ALL = (*(one for one in _listed if one.shipped), SMOLLM2_INSTRUCT, *(one for one in _listed if not one.shipped))
 ENTRIES = tuple(entry for entry in ALL if not entry.refused)  # in the order of a menu
 REFUSED = tuple(entry for entry in ALL if entry.refused)

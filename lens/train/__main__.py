@@ -8,6 +8,7 @@ Speed: preload tcmalloc (LD_PRELOAD=…/libtcmalloc_minimal.so.4) and give every
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     run.add_argument("--steps", type=int, default=6000)
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--repeat-share", type=float, default=0.1)
+    run.add_argument("--position-size", type=float, default=0.5)
     run.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
     {"corpus": build_corpus, "tokenizer": build_tokenizer, "run": train}[given.verb](given)
@@ -35,6 +37,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def build_corpus(given: argparse.Namespace) -> None:
     """Write the training and the held-out text."""
+    from lens.train.corpus import build
+
+    print(json.dumps(build(given.corpus), indent=1))  # noqa: T201
 
 
 def build_tokenizer(given: argparse.Namespace) -> None:
@@ -46,6 +51,7 @@ def build_tokenizer(given: argparse.Namespace) -> None:
     save_tokenizer(tokenizer, given.corpus)
     tokens = encode(tokenizer, texts)
     np.save(given.corpus / "tokens.npy", tokens)
+    print(f"{tokenizer.get_vocab_size()} tokens in the vocabulary, {len(tokens):,} in the text")  # noqa: T201
 
 
 def train(given: argparse.Namespace) -> None:
@@ -61,6 +67,7 @@ def train(given: argparse.Namespace) -> None:
         steps=given.steps,
         seed=given.seed,
         repeat_share=given.repeat_share,
+        position_size=given.position_size,
     )
     open_run(recipe, given.corpus, given.out)
 

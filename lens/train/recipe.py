@@ -11,14 +11,13 @@ from lens.hooked import HookedTransformer
 from lens.tokens import BosPolicy
 from lens.train.vocabulary import BOS
 
-POSITION_SIZE = 0.1  # of the sinusoids: about the size of the initial embedding
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One run. Rates are the largest of the schedule; ``seed`` decides the initial weights and the repeats.
 
-    ``data_seed`` decides the order of contexts, and is the same for every run unless told otherwise.
+    ``position_size`` is the amplitude of the sinusoids that positions begin as; an embedding begins at about 0.07 a
+    coordinate. ``data_seed`` decides the order of contexts, and is the same for every run unless told otherwise.
     """
 
     n_layers: int = 2
@@ -37,6 +36,7 @@ class Recipe:
     clip: float = 1.0
     warm_up: int = 200
     decay_share: float = 0.4
+    position_size: float = 0.5
     save_every: int = 100
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ def new_model(recipe: Recipe, tokenizer: object) -> HookedTransformer:
     torch.manual_seed(recipe.seed)
     bos = BosPolicy(tokenizer.convert_tokens_to_ids(BOS), BOS, True, "every training context began with it")
     model = HookedTransformer(recipe.config(len(tokenizer)), tokenizer, bos, name=f"lens-{recipe.n_layers}l")
-    model.pos_embed.W_pos.data = POSITION_SIZE * sinusoids(recipe.n_ctx, recipe.d_model)
+    model.pos_embed.W_pos.data = recipe.position_size * sinusoids(recipe.n_ctx, recipe.d_model)
     return model
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from lens.load.entries import ASSETS, SHIPPED
+from lens.load.entries import SHIPPED
+from lens.load.runs import RUNS
 from lens.load.tokenizer import read_tokenizer
 from lens.texts import held_out
 from lens.train.recipe import Recipe, new_model
 from lens.train.run import LOG, SCORES, Header, checkpoint_name
 from lens.train.scores import Scores, held_out_contexts, score
 
-RUNS = ASSETS / "runs.csv"
 RUN_COLUMNS = ("model", "seed", "repeat_share", "steps", "shipped")  # before those of Scores
 
 
@@ -41,7 +41,7 @@ def ship(run: Path, corpus: Path, steps: Iterable[int], target: Path | None = No
 
 
 def write_runs(runs: Sequence[Path], shipped: Sequence[Path], corpus: Path, file: Path = RUNS) -> None:
-    """One table of the scores of all ``runs`` over training; those of shipped checkpoints are taken from their files."""
+    """One table of the scores of all ``runs`` over training; shipped checkpoints are scored from their files."""
     rows = [row for run in runs for row in rows_of(run, run in shipped, corpus)]
     with file.open("w", encoding="utf-8", newline="") as table:
         writer = csv.DictWriter(table, (*RUN_COLUMNS, *Scores._fields), lineterminator="\n")

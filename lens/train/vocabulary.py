@@ -17,10 +17,10 @@ NAMES = (
 PRONOUNS = "he she it they we you I him her his its them me my your our their who"
 WHOLE = tuple(f" {word}" for word in [*NAMES.split(), *PRONOUNS.split(), *ascii_uppercase])  # each is one token
 EVERY = 4  # the tokenizer is trained on every fourth document
-OFTEN = 20_000  # how often each of WHOLE is shown to it, so that it earns a merge of its own
+OFTEN = 20_000  # how many times each of WHOLE is shown to it, so that it earns a merge of its own
 
 
-def train_tokenizer(texts: list[str], d_vocab: int = D_VOCAB) -> Tokenizer:
+def train_tokenizer(texts: list[str], d_vocab: int = D_VOCAB, often: int = OFTEN) -> Tokenizer:
     """A tokenizer of ``d_vocab`` ids: BOS, the 256 bytes, and merges. Digits stand alone, as numbers are read so."""
     tokenizer = Tokenizer(models.BPE())
     digits = pre_tokenizers.Split(Regex(r"\d"), "isolated")
@@ -28,14 +28,14 @@ def train_tokenizer(texts: list[str], d_vocab: int = D_VOCAB) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(vocab_size=d_vocab, special_tokens=[BOS], initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(_shown(texts), trainer)
+    tokenizer.train_from_iterator(_shown(texts, often), trainer)
     return tokenizer
 
 
-def _shown(texts: list[str]) -> Iterator[str]:
+def _shown(texts: list[str], often: int) -> Iterator[str]:
     yield from texts[::EVERY]
     for word in WHOLE:
-        yield word * OFTEN
+        yield word * often
 
 
 def read_texts(corpus: Path) -> list[str]:

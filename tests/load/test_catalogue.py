@@ -103,7 +103,8 @@ class TestTable:
         assert all(entry.refused and entry not in entries() for entry in REFUSED)
 
     def test_families_stand_together_smallest_first(self):
-        families = [entry.family for entry in entries()[1:]]
+        assert [entry.alias for entry in entries()[:4]] == ["lens-1l", "lens-2l", "lens-3l", "smollm2-135m-instruct"]
+        families = [entry.family for entry in entries()[4:]]
         runs = [family for i, family in enumerate(families) if i == 0 or family != families[i - 1]]
         assert [family for family, count in Counter(runs).items() if count > 1] == []
         assert runs[:3] == ["gpt2", "toy", "gpt_neox"]
@@ -205,7 +206,7 @@ def test_what_opens_without_a_network(caches):
     in_hub_cache(caches, "Someone/their-model", save(hf_gpt2(), caches / "b"))
     in_hub_cache(caches, "Someone/half", save(hf_gpt2(), caches / "c")).joinpath("model.safetensors").unlink()
     names = available_offline()
-    assert names == ["smollm2-135m-instruct", "gpt2", "Someone/their-model"]
+    assert names == ["lens-1l", "lens-2l", "lens-3l", "smollm2-135m-instruct", "gpt2", "Someone/their-model"]
     assert all(is_local(name) for name in names)
 
 
