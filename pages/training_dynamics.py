@@ -19,7 +19,7 @@ with frame("Training dynamics", question="When was it born?", options=choose.OPT
     from lens.ui.pieces import dynamics_show as show
     from lens.ui.pieces.dynamics_read import read
 
-    show.fit(view, run.shape())
+    show.fit(view, run)
     left, right = st.columns([1.5, 1], gap="medium")
     with left:
         place = st.empty()

@@ -90,8 +90,8 @@ def training(
             shapes.append(shape)
             notes.append(note)
         notes += _titled(panel, bottom, top)
-    for span in spans:
-        shape, note = _span(span, axis)
+    for place, span in enumerate(spans):
+        shape, note = _span(span, axis, place)
         shapes.append(shape)
         notes.append(note)
     if cursor is not None and (cursor > 0 or not axis.log):
@@ -192,12 +192,13 @@ def _level(level: Level, y_axis: str) -> tuple[dict, dict]:
     return shape, note | {"text": escape(level.label), "showarrow": False, "font": SMALL}
 
 
-def _span(span: Span, axis: Axis) -> tuple[dict, dict]:
+def _span(span: Span, axis: Axis, place: int) -> tuple[dict, dict]:
     colour = COLOURS[span.run]
     shape = {"type": "rect", "x0": span.x0, "x1": span.x1, "y0": 0, "y1": 1, "yref": "paper", "layer": "below"}
     shape |= {"fillcolor": translucent(colour, 0.12), "line": {"width": 0}}
     x = float(np.log10(span.x0)) if axis.log else span.x0  # notes count in powers of ten there, shapes do not
     note = {"x": x, "xanchor": "left", "y": 1, "yref": "paper", "yanchor": "top", "showarrow": False}
+    note |= {"yshift": -14 * place}  # two may begin at the same checkpoint
     return shape, note | {"text": escape(span.label), "font": SMALL | {"color": colour}}
 
 

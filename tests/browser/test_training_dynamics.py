@@ -66,7 +66,7 @@ def test_a_click_on_a_point_opens_that_checkpoint_and_pins_the_head(address, pag
     page.wait_for_url("**revision=checkpoint-100**")
     drawn(page)
     assert query(page)["pins"] == ["1.2"]
-    expect(page.locator(".lens-badge b")).to_contain_text("@checkpoint-100")
+    expect(page.locator(".lens-badge b")).to_contain_text("@step 100")
     expect(page.get_by_label("Checkpoint", exact=True)).to_have_value(re.compile("step 100"))
     page.get_by_role("link", name="Attention", exact=True).click()
     expect(page.locator(".lens-badge b")).to_contain_text("@checkpoint-100", timeout=120_000)

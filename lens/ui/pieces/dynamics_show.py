@@ -53,9 +53,11 @@ class Text(NamedTuple):
     marks: Marks | None
 
 
-def fit(view: ViewState, shape: Any) -> None:
-    """Layer, head and pins kept inside the view's model; the status line names it."""
-    note_model(Opened(shape.name, view["revision"], shape.device, shape.dtype))
+def fit(view: ViewState, run: Any) -> None:
+    """Layer, head and pins kept inside the view's model; the status line names it and the open checkpoint."""
+    shape, places = run.shape(), run.found.places
+    opened = checkpoint_name(run.found, places.index(view["revision"])) if view["revision"] else ""
+    note_model(Opened(shape.name, opened, shape.device, shape.dtype))
     view.fit(shape.n_layers, shape.n_heads)
 
 
@@ -141,7 +143,8 @@ def take_away(view: ViewState, shown: list[Shown], look: Look, figure: Any) -> N
     """The export panel."""
     heads = [heads_of(view, one)[-1] for one in shown]
     phases = [phase_of(view, one) for one in shown]
-    code = words.code(main_run(view, shown), look, source_named(view["model"]))
+    main = main_run(view, shown)
+    code = words.code(main, look, source_named(main.name))
     made = partial(words.table, shown, look, heads)
     taken = Export("training-dynamics", figure, made, words.payload(shown, phases, look), code, opens_model=False)
     export(view, taken)
