@@ -5,16 +5,17 @@ from functools import partial
 import streamlit as st
 
 from lens.ui.frame import frame
-from lens.ui.models import source_of
+from lens.ui.models import source_named, source_of
 from lens.ui.pieces import dynamics as choose
 
 with frame("Training dynamics", question="When was it born?", options=choose.OPTIONS) as view:
     with st.container(horizontal=True, vertical_alignment="bottom", key="dynamics-controls"):
         names = choose.choose_runs(view)
-        from lens.ui.runs import run_of
+        from lens.ui.runs import longest_block, run_of
 
         run = run_of(source_of(view))
-        look = choose.controls(view, run.found)
+        longest = longest_block(run_of(source_named(name)) for name in names)
+        look = choose.controls(view, run.found, longest)
 
     from lens.ui.pieces import dynamics_show as show
     from lens.ui.pieces.dynamics_read import read

@@ -1,5 +1,6 @@
 """Training runs for all visitors: which models have checkpoints here, and every checkpoint measured once."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +10,6 @@ from lens.load import catalogue
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.models import PATHS, source_named
-
-BLOCKS = 32_000_000  # multiplications a millisecond, on one slow core; measured with the shipped models
 
 
 class Measured(NamedTuple):
@@ -47,7 +46,7 @@ def why_none(name: str) -> str:
                 f"the checkpoints of {entry.alias} are on the Hugging Face Hub. This page reads those on this machine; "
                 "fetch a run into a folder and open the folder by its path"
             )
-        return ""
+        return "" if entry.path.is_dir() else f"the files of {entry.alias} are not in this installation"
     path = Path(source)
     if not path.is_dir() or not any(path.glob("checkpoint*")):
         return f"{name.removeprefix(LOCAL)} is one model, not a training run: it has no folders checkpoint-…"
@@ -66,6 +65,12 @@ def run_of(source: str) -> Any:
     """The ``TrainingRun`` of a model or folder, one for all visitors."""
     path = catalogue.resolve(source).path
     return _run(source, path.stat().st_mtime_ns)
+
+
+def longest_block(training: Iterable[Any]) -> int:
+    """Largest n of [BOS] r₁…r_n r₁…r_n that all these runs can read and this visitor may ask for."""
+    shortest = min(run.shape().n_ctx for run in training)
+    return max(2, min(limits().block_length, (shortest - 1) // 2))
 
 
 def chosen(run: Any) -> list[int]:

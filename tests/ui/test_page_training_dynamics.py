@@ -3,6 +3,7 @@
 import contextlib
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from lens.analysis.phase_change import Birth
 from lens.analysis.training_run import TrainingRun
 from lens.load.checkpoints import checkpoints
 from lens.results import results_folder
+from lens.ui import runs
 from lens.ui.calls import result_store
 from lens.ui.pieces.birth import told
 from tests.analysis.runs import STEPS, write_run
@@ -162,6 +164,20 @@ def test_a_phase_change_by_hand(page):
     assert "run: phase change from step 10 to step 100 (set by hand)" in fine(at)
     at = page(model="local:run", first="3", last="1")
     assert "must end after it begins" in fine(at)
+
+
+def test_n_is_moved_into_the_context_of_all_runs(page):
+    at = page(model="local:run", n="500")
+    assert "N 500 is outside 2 to 31 here: showing 31" in fine(at)
+
+
+def test_a_visitor_of_a_hosted_app_gets_evenly_spread_checkpoints(monkeypatch):
+    monkeypatch.setenv("LENS_HOSTED", "1")
+    long, short = SimpleNamespace(found=range(154)), SimpleNamespace(found=range(20))
+    indices = runs.chosen(long)
+    assert (len(indices), indices[0], indices[-1]) == (64, 0, 153)
+    assert set(np.diff(indices)) <= {2, 3}
+    assert runs.chosen(short) == list(range(20))
 
 
 class TestBirth:

@@ -103,15 +103,15 @@ def choose_runs(view: ViewState) -> list[str]:
     return [name for name in dict.fromkeys([*offered, view["model"]]) if name in shown]  # colours stay with a run
 
 
-def controls(view: ViewState, found: Any) -> Look:
-    """The other widgets; ``found`` are the checkpoints of the view's model."""
+def controls(view: ViewState, found: Any, longest: int) -> Look:
+    """The other widgets; ``found`` are the checkpoints of the view's model, ``longest`` is the largest n."""
     from lens.analysis.checkpoint import Setting
     from lens.analysis.dynamics import Places
 
     segmented(view, "axis", tuple(AXES), "Axis", AXIS_HELP, format_func=AXES.get)
     _choose_checkpoint(view, found)
     with st.popover("Settings", help="Thresholds, positions, samples and the phase change by hand."):
-        _settings(view, found)
+        _settings(view, found, longest)
     setting = Setting(view["n"], view["seqs"], view["seed"], view["texts"], prepend_bos(view))
     places = Places(view["late"], view["early"], view["around"])
     return Look(setting, places, view["axis"] == "log", view["born"])
@@ -179,7 +179,7 @@ def _choose_checkpoint(view: ViewState, found: Any) -> None:
     select(view, "revision", tuple(names), "Checkpoint", CHECKPOINT_HELP, format_func=names.get, width=190)
 
 
-def _settings(view: ViewState, found: Any) -> None:
+def _settings(view: ViewState, found: Any, longest: int) -> None:
     number_box(view, "born", (0.001, 1.0), "Born above", BORN_HELP, step=0.05)
     names = {AUTO: "by the rule"} | {str(i): checkpoint_name(found, i) for i in range(len(found))}
     for edge, label in zip(EDGES, ("Phase change from", "to")):
@@ -189,7 +189,7 @@ def _settings(view: ViewState, found: Any) -> None:
         number_box(view, "early", (0, 4095), "Early token", PLACE_HELP, width=110)
         number_box(view, "around", (0, 100), "± around", PLACE_HELP, width=110)
     with st.container(horizontal=True):
-        number_box(view, "n", (2, limits().block_length), "n", "Random tokens before they repeat.", width=110)
+        number_box(view, "n", (2, longest), "n", "Random tokens before they repeat.", width=110)
         number_box(view, "seqs", (1, limits().sequences), "Sequences", "Intervals need 16.", width=110)
         number_box(view, "seed", (0, 2**31 - 1), "Seed", "The same seed draws the same tokens.", width=110)
         number_box(view, "texts", (1, MOST_TEXTS), "Documents", "Held-out texts. Intervals need 16.", width=110)

@@ -177,11 +177,14 @@ def _open_index(view: ViewState, one: Shown) -> int:
 
 def _text(view: ViewState, one: Shown, look: Look) -> Text | None:
     run = runs.run_of(source_named(one.name))
+    inputs = run.inputs(look.setting)
     if view["play"] == "repeat":
-        inputs = run.inputs(look.setting)
         n, queries = inputs.repeated.n, inputs.repeated.queries
         marks = Marks([(q, q - n + 1) for q in queries], "the token after its first occurrence")
         return Text(inputs.repeated.tokens[:1], [visible(one) for one in inputs.words], marks)
+    if inputs.texts is None:
+        parts.not_computed(f"{title_of(one)} has no tokenizer, so it cannot read a prompt.")
+        return None
     if not view["prompt"].strip():
         st.info("The prompt is empty. Type a text above.", icon=":material/edit:")
         return None
