@@ -50,13 +50,13 @@ def read(
 
     ``name``: an alias, a Hub id, a local folder or a .gguf file; what ``catalogue.resolve`` made of one, which for a
     name from a stranger is ``resolve(name, paths=False)``; or what ``checkpoints`` found. ``revision``: branch, tag or
-    commit, for models of the Hub. ``checkpoint_index`` (negative: from the end) or ``checkpoint_value`` (tokens or
-    steps): the model at that point of its training. ``device_map``: over several devices, "auto" or part → device
-    (:func:`lens.load.placement.place`), in place of ``device``. A model of the Hub that is in the local cache
-    is taken from there. Errors say what is wrong and what to do.
+    commit, for models of the Hub, or the file or folder of a checkpoint. ``checkpoint_index`` (negative: from the end)
+    or ``checkpoint_value`` (tokens or steps): the model at that point of its training. ``device_map``: over several
+    devices, "auto" or part → device (:func:`lens.load.placement.place`), in place of ``device``. A model of the Hub
+    that is in the local cache is taken from there. Errors say what is wrong and what to do.
     """
     from lens.load.catalogue import resolve
-    from lens.load.checkpoints import Checkpoints, checkpoints
+    from lens.load.checkpoints import Checkpoints, chosen_checkpoint
     from lens.load.device import pick_device, pick_dtype
     from lens.load.sources import locate
 
@@ -64,20 +64,16 @@ def read(
         raise ValueError(f"device={str(device)!r} and device_map={device_map!r}; give one of the two.")
     where, form = pick_device("cpu" if device_map is not None else device), pick_dtype(dtype)
     progress = progress or silent
-    found = name if isinstance(name, Checkpoints) else None
-    entry = found.entry if found else resolve(name) if isinstance(name, str) else name
-    one = None
-    if entry.shipped and found is None and checkpoint_index is None and checkpoint_value is None:
-        checkpoint_index = -1
-    if found or checkpoint_index is not None or checkpoint_value is not None:
-        progress(0.0, f"Looking for the checkpoints of {entry.alias}")
-        found = found or checkpoints(entry)
-        one = found.at(checkpoint_index, checkpoint_value)
+    entry = resolve(name) if isinstance(name, str) else name.entry if isinstance(name, Checkpoints) else name
+    progress(0.0, f"Looking for {entry.alias}")
+    given = name if isinstance(name, Checkpoints) else None
+    chosen = chosen_checkpoint(given or entry, revision, checkpoint_index, checkpoint_value)
     if entry.built is not None:
         from lens.load.built import read_built
 
         return Loaded(*(made := read_built(entry, revision, where, form))[:3], entry.alias, None, entry.note, made.bos)
-    source = locate(entry, revision, part(progress, 0.0, 0.8), checkpoint=found and (found, one))
+    found, one, rest = chosen or (None, None, revision)
+    source = locate(entry, rest, part(progress, 0.0, 0.8), checkpoint=chosen and (found, one))
     from lens.load.folder import read_folder
 
     parts = read_folder(source, where, form, part(progress, 0.8, 1.0), device_map)

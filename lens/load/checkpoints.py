@@ -102,6 +102,53 @@ def checkpoints(name: str | Entry, pattern: str | None = None, *, tokens_per_ste
     return _of_files(entry, kind) if kind.patterns[0].is_file else _of_revisions(entry, kind)
 
 
+class Chosen(NamedTuple):
+    """One checkpoint, the list it is of, and the revision that is asked for besides."""
+
+    found: Checkpoints
+    one: Checkpoint
+    revision: str | None
+
+
+def chosen_checkpoint(
+    of: Entry | Checkpoints, revision: str | None, index: int | None, value: int | None
+) -> Chosen | None:
+    """The checkpoint that is meant: by index or value, by the name of its file or folder, or the last of a shipped run.
+
+    None where no checkpoint is meant: the model as it was published.
+    """
+    entry, found = (of.entry, of) if isinstance(of, Checkpoints) else (of, None)
+    if found is None and index is None and value is None:
+        named = None if revision is None else checkpoint_named(entry, revision)
+        if named is not None or revision is not None or not entry.shipped:
+            return named
+        index = -1
+    found = found or checkpoints(entry)
+    return Chosen(found, found.at(index, value), revision)
+
+
+def checkpoint_named(entry: Entry, revision: str) -> Chosen | None:
+    """The checkpoint whose file or folder ``revision`` names; None for any other revision.
+
+    Checkpoints that are revisions of the Hub need no such help. ValueError for a name that could be one and is none.
+    """
+    if entry.path is not None and entry.path.is_dir():
+        kind = kind_of(entry.checkpoints or "local")
+    elif entry.hub_id is not None and entry.checkpoints and kind_of(entry.checkpoints).patterns[0].is_file:
+        kind = kind_of(entry.checkpoints)
+    else:
+        return None
+    if not any(pattern.matches([revision]) for pattern in kind.patterns):
+        return None
+    found = checkpoints(entry)
+    if revision not in found.places:
+        raise ValueError(
+            f"{entry.alias} has no checkpoint {revision!r}; it has {found.places[0]} … {found.places[-1]} "
+            f"({len(found)} in all)."
+        )
+    return Chosen(found, found.at(found.places.index(revision)), None)
+
+
 def _of_revisions(entry: Entry, kind: Kind) -> Checkpoints:
     if kind.labels:  # the exact list: asking would tell nothing new
         return _from_formula(entry, kind, "revisions")

@@ -25,7 +25,7 @@ class Export(NamedTuple):
     payload: dict[str, Any]  # everything the figure shows; arrays allowed
     code: str
     reads_prompt: bool = True  # whether ``code`` uses ``tokens``, those of the view's prompt
-    opens_model: bool = True  # whether ``code`` is about the view's model
+    opens_model: bool = True  # whether ``code`` uses ``model``; False: it stands for itself
 
 
 def export(view: ViewState, what: Export) -> None:
@@ -36,7 +36,7 @@ def export(view: ViewState, what: Export) -> None:
         _file(row, "JSON", f"{what.name}.json", "application/json", lambda: to_json(view, what.payload).encode())
         size = "offline" if isinstance(what.figure, str) else "5 MB, offline"
         _file(row, f"Figure (HTML, {size})", f"{what.name}.html", "text/html", lambda: to_html(what.figure))
-        code = reproduce(view, what.code, what.reads_prompt) if what.opens_model else what.code.strip()
+        code = reproduce(view, what.code, what.reads_prompt) if what.opens_model else f"{what.code.strip()}\n"
         st.code(code, language="python")
 
 

@@ -76,7 +76,12 @@ def open_model(view: ViewState) -> Any:
 
 def source_of(view: ViewState) -> str:
     """What ``from_pretrained`` is given: the model's name, or the path this visitor opened it from."""
-    return st.session_state.get(PATHS, {}).get(view["model"], view["model"])
+    return source_named(view["model"])
+
+
+def source_named(name: str) -> str:
+    """``source_of`` for a model that is shown beside the view's."""
+    return st.session_state.get(PATHS, {}).get(name, name)
 
 
 def derive(function: Callable[[Any], Any], model: Any) -> Any:

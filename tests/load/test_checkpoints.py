@@ -159,6 +159,18 @@ class TestOwnRuns:
         with pytest.raises(ValueError, match=r"nearest is 10 \(checkpoint_value=10, index 1\)"):
             read(str(folder), checkpoint_value=60)
 
+    def test_a_checkpoint_opens_by_the_name_of_its_folder(self, run):
+        folder, models = run
+        loaded = read(str(folder), revision="checkpoint-10")
+        same_state(loaded.state, models[10])
+        assert (loaded.revision, loaded.checkpoint.label) == ("checkpoint-10", 10)
+        assert len(loaded.checkpoints) == 3
+        with pytest.raises(ValueError, match="no checkpoint 'checkpoint-7'; it has checkpoint-0 … checkpoint-200"):
+            read(str(folder), revision="checkpoint-7")
+        for revision in ("main", "../checkpoint-10", "checkpoint-300"):
+            with pytest.raises(ValueError, match=r"has no revisions|has no checkpoint"):
+                read(str(folder), revision=revision)
+
     def test_without_a_checkpoint_the_run_says_what_to_do(self, run):
         with pytest.raises(FileNotFoundError, match="checkpoint_index=-1"):
             read(str(run[0]))

@@ -7,6 +7,7 @@ import torch
 
 from lens import HookedTransformer
 from lens.load import read
+from lens.load.catalogue import is_local
 from lens.load.checkpoints import checkpoints
 from tests.load.test_folder import Evil
 from tests.load.toys import TOKENIZER, new_repository, old_repository
@@ -62,6 +63,10 @@ class TestBothLayouts:
         assert len(weights) == 2
         assert loaded.revision == f"{fake_hub.commit(IDS[layout], 'main')}/{loaded.checkpoint.place}"
         assert loaded.tokenizer.encode("the cat") == tokenizer.encode("the cat")
+        place = loaded.checkpoint.place
+        same_logits(read(NAMES[layout], revision=place), models[LABELS[-1]], tokens)
+        assert is_local(NAMES[layout], place)
+        assert not is_local(NAMES[layout], "another")
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
     def test_bfloat16_files_in_every_format(self, layout, tmp_path, dtype):

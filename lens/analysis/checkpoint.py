@@ -1,0 +1,114 @@
+"""What is measured at one checkpoint of a training run: head scores and losses, per sequence and per text."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens.analysis.attention import head_patterns
+from lens.analysis.held_out import beginnings
+from lens.analysis.names import Head
+from lens.analysis.pattern_scores import scores_from_pattern
+from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
+from lens.hooked import HookedTransformer
+from lens.hooks import HookPoint, hooks
+from lens.tokens import TokenBatch
+
+TOKENS = 512  # read in one forward pass: small models are fastest while everything fits the processor's cache
+BYTES = 64_000_000  # of logits in one forward pass
+
+
+class Setting(NamedTuple):
+    """On what the checkpoints of a run are measured; all of them on the same tokens."""
+
+    n: int = 25  # random tokens before they repeat
+    seqs: int = 16  # repeated sequences, each with its control
+    seed: int = 0
+    texts: int = 16  # held-out documents
+    bos: bool | None = None  # None: the model's own policy
+
+
+class Inputs(NamedTuple):
+    """The tokens that a :class:`Setting` means for one model."""
+
+    repeated: RepeatedTokens
+    texts: TokenBatch | None  # None for a model without a tokenizer
+    words: list[str]  # the tokens of the first repeated sequence; ids where there is no tokenizer
+
+
+class OnRepeats(NamedTuple):
+    """Head scores and losses on repeated random tokens. Probabilities and nats; see ``lens.analysis.head_scores``."""
+
+    induction: Float[Tensor, "sequence layer head"]
+    induction_control: Float[Tensor, "sequence layer head"]
+    previous: Float[Tensor, "sequence layer head"]
+    previous_null: Float[Tensor, "sequence layer head"]
+    first_copy: Float[Tensor, " sequence"]  # loss on tokens 2 … n of the first copy
+    second_copy: Float[Tensor, " sequence"]  # loss on the same tokens the second time
+
+
+class OnTexts(NamedTuple):
+    """Loss on held-out texts, nats. Entry p is about the token at position p + 1; NaN behind the end of a text."""
+
+    loss: Float[Tensor, "text predicted"]
+
+
+def inputs_of(model: HookedTransformer, setting: Setting) -> Inputs:
+    """The tokens that every checkpoint of this model is measured on. ValueError where the setting does not fit it."""
+    bos = model.bos.id is not None and (model.bos.prepend if setting.bos is None else setting.bos)
+    repeated = repeated_tokens(model, setting.n, setting.seqs, setting.seed, bos)
+    first = repeated.tokens[0]
+    if model.tokenizer is None:
+        return Inputs(repeated, None, [str(int(i)) for i in first])
+    return Inputs(repeated, beginnings(model, setting.texts, bos), model.to_str_tokens(first))
+
+
+@torch.no_grad()
+def measure_repeats(model: HookedTransformer, repeated: RepeatedTokens) -> OnRepeats:
+    """Scores and losses from one forward pass of the sequences and one of their controls."""
+    both = torch.cat([repeated.tokens, repeated.control]).to(model.device)
+    n, bos, n_seqs = repeated.n, repeated.bos, len(repeated.tokens)
+    found = torch.empty(3, len(both), model.cfg.n_layers, model.cfg.n_heads, device=model.device)
+    losses = []
+    for rows in _batches(model, both):
+
+        def look(pattern: Tensor, hook: HookPoint, rows: slice = rows) -> None:
+            scores = scores_from_pattern(pattern.float(), n, bos)
+            found[:, rows, hook.layer()] = torch.stack([scores.induction, scores.previous, scores.previous_null])
+
+        names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
+        with hooks(model, [(names, look)], writes=False):
+            losses.append(model(both[rows], return_type="loss", loss_per_token=True))
+    loss = torch.cat(losses)[:n_seqs].cpu()
+    induction, previous, null = found.cpu()
+    first, second = (loss[:, start : start + n - 1].mean(1) for start in (bos, bos + n))
+    return OnRepeats(induction[:n_seqs], induction[n_seqs:], previous[:n_seqs], null[:n_seqs], first, second)
+
+
+@torch.no_grad()
+def measure_texts(model: HookedTransformer, texts: TokenBatch) -> OnTexts:
+    """Loss at every position of every text."""
+    tokens, mask = texts.tokens.to(model.device), texts.mask.to(model.device)
+    rows = [
+        model(tokens[part], return_type="loss", loss_per_token=True, attention_mask=_mask(mask[part]))
+        for part in _batches(model, tokens)
+    ]
+    return OnTexts(torch.cat(rows).cpu())
+
+
+def measure_pattern(model: HookedTransformer, tokens: Float[Tensor, "1 pos"], head: Head) -> Float[Tensor, "query key"]:
+    """Attention of one head on one text."""
+    return head_patterns(model, tokens, [head]).pattern[0, 0]
+
+
+def _mask(mask: Tensor) -> Tensor | None:
+    """None where nothing is padded: the model is then faster."""
+    return None if mask.all() else mask
+
+
+def _batches(model: HookedTransformer, tokens: Tensor) -> Iterator[slice]:
+    n_rows, n_pos = tokens.shape
+    rows = max(1, min(TOKENS // n_pos, BYTES // (4 * n_pos * model.cfg.d_vocab)))
+    return (slice(start, start + rows) for start in range(0, n_rows, rows))

@@ -1,0 +1,183 @@
+"""Curves over training: head scores and losses at every checkpoint of one run, on the same tokens throughout."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens.analysis.checkpoint import OnRepeats, OnTexts, Setting
+from lens.analysis.names import Head
+from lens.analysis.phase_change import BORN_AT, Birth, Window, birth, phase_window
+from lens.analysis.stats import Estimate, estimate, family_wise_threshold
+from lens.analysis.streaming import Progress, silent
+from lens.analysis.training_run import TrainingRun
+
+PREFIX = (
+    "Prefix-matching score minus its control: the attention from a token of the second copy of repeated random tokens "
+    "to the token after its first occurrence, minus the attention to the same place where other tokens follow."
+)
+PREVIOUS = "Mean attention to the token before, A[q, q−1] over q ≥ 2, on random tokens."
+REPEATS = (
+    "Loss on tokens 2 … n of the second copy of n random tokens, beside the loss on the same tokens of the first copy, "
+    "which nothing predicts."
+)
+HELD_OUT = "Mean loss on the beginnings of held-out documents, each for itself with its own BOS; mean over documents."
+IN_CONTEXT = (
+    "In-context learning score: loss at a late token minus loss at an early token, on the same held-out texts; below 0 "
+    "where more context helps. Olsson et al. 2022 take tokens 500 and 50; a context of 256 holds 200 and 20."
+)
+
+
+class Places(NamedTuple):
+    """Which predictions the in-context learning score compares: 0-based, BOS is position 0.
+
+    ``around`` widens each to a mean over that many predictions on both sides; 0 is the single token.
+    """
+
+    late: int = 200
+    early: int = 20
+    around: int = 10
+
+
+class Curves(NamedTuple):
+    """One run. Every axis ``checkpoint`` is about the checkpoints ``indices``, ascending; nats and probabilities."""
+
+    indices: list[int]
+    labels: list[int]  # of these checkpoints
+    induction: Float[Tensor, "checkpoint layer head"]  # prefix matching, not minus anything
+    control: Float[Tensor, "checkpoint layer head"]
+    null: Float[Tensor, " checkpoint"]  # 95th percentile over sequences of the largest control of any head
+    previous: Float[Tensor, "checkpoint layer head"]
+    previous_null: Float[Tensor, " checkpoint"]  # the same, of the attention to the tokens 2 to 5 back
+    first_copy: Estimate  # [checkpoint]
+    second_copy: Estimate  # [checkpoint]
+    held_out: Estimate | None  # [checkpoint]; None while no text is read, or for a model that reads none
+    in_context: Estimate | None  # [checkpoint]; None where no text is long enough, too
+    n_tokens: int  # predicted on held-out texts
+    window: Window
+
+    @property
+    def effect(self) -> Float[Tensor, "checkpoint layer head"]:
+        """Prefix-matching score minus control."""
+        return self.induction - self.control
+
+
+class HeadCurve(NamedTuple):
+    """One head over training, with intervals over sequences, and when it was born."""
+
+    effect: Estimate  # [checkpoint], prefix matching minus control
+    previous: Estimate  # [checkpoint]
+    birth: Birth
+
+
+def summarise(
+    labels: Sequence[int], repeats: Mapping[int, OnRepeats], texts: Mapping[int, OnTexts], places: Places, seed: int = 0
+) -> Curves:
+    """Curves through the checkpoints that are in ``repeats`` so far, by index; ``texts`` may hold fewer.
+
+    ``labels``: of all checkpoints of the run. The losses on texts are curves only when every index has them.
+    """
+    indices = sorted(repeats)
+    each = OnRepeats(*(torch.stack(column) for column in zip(*(repeats[i] for i in indices), strict=True)))
+    here = [labels[i] for i in indices]
+    induction, control = each.induction.mean(1), each.induction_control.mean(1)
+    null = _thresholds(each.induction_control)
+    held_out = in_context = None
+    n_tokens = 0
+    if texts and set(indices) <= set(texts):
+        loss = torch.stack([texts[i].loss for i in indices])
+        n_tokens = int(loss[0].isfinite().sum())
+        held_out = estimate(loss.nanmean(2).T, "documents", seed)
+        in_context = in_context_score(loss, places, seed)
+    return Curves(
+        indices=indices,
+        labels=here,
+        induction=induction,
+        control=control,
+        null=null,
+        previous=each.previous.mean(1),
+        previous_null=_thresholds(each.previous_null),
+        first_copy=estimate(each.first_copy.T, seed=seed),
+        second_copy=estimate(each.second_copy.T, seed=seed),
+        held_out=held_out,
+        in_context=in_context,
+        n_tokens=n_tokens,
+        window=phase_window(here, induction - control, each.induction_control, float(null[-1])),
+    )
+
+
+def in_context_score(
+    loss: Float[Tensor, "checkpoint text predicted"], places: Places, seed: int = 0
+) -> Estimate | None:
+    """Late minus early loss per text, then the mean over the texts that are long enough; None if none is."""
+    late, early = (_mean_around(loss, place, places.around) for place in (places.late, places.early))
+    score = (late - early).T  # [text, checkpoint]
+    long_enough = score.isfinite().all(1)
+    return estimate(score[long_enough], "documents", seed) if long_enough.any() else None
+
+
+def head_curve(repeats: Mapping[int, OnRepeats], head: Head, threshold: float = BORN_AT, seed: int = 0) -> HeadCurve:
+    """One head at the checkpoints in ``repeats``, in their order; its ``birth`` speaks of places in that order."""
+    indices = sorted(repeats)
+    induction, control, previous = (
+        torch.stack([getattr(repeats[i], name)[:, head.layer, head.head] for i in indices], 1)
+        for name in ("induction", "induction_control", "previous")
+    )
+    null = _thresholds(torch.stack([repeats[i].induction_control for i in indices]))
+    effect = estimate(induction - control, seed=seed)
+    return HeadCurve(effect, estimate(previous, seed=seed), birth(effect.mean, threshold, null))
+
+
+def strongest(curves: Curves) -> Head:
+    """The head with the largest score minus control at the last of the checkpoints."""
+    last = curves.effect[-1]
+    return Head(*divmod(int(last.argmax()), last.shape[1]))
+
+
+def dynamics(
+    run: TrainingRun,
+    setting: Setting | None = None,
+    places: Places | None = None,
+    indices: Sequence[int] | None = None,
+    progress: Progress = silent,
+) -> Curves:
+    """All curves of a run; results are kept on disk, so a second call reads them.
+
+    ``indices``: of the checkpoints, all by default. ``progress`` may raise to stop; what is done is kept.
+    """
+    setting, places = setting or Setting(), places or Places()
+    labels = run.found.labels
+    chosen = range(len(labels)) if indices is None else indices
+    repeats = _each(run.repeats, chosen, setting, progress, "head scores")
+    texts = _each(run.texts, chosen, setting, progress, "held-out texts")
+    return summarise(labels, repeats, {i: text for i, text in texts.items() if text is not None}, places, setting.seed)
+
+
+def coarse_first(n: int) -> list[int]:
+    """0 … n−1 in an order whose beginnings are spread over the whole: a curve that fills shows its shape early.
+
+    First the two ends, then the multiples of the largest power of two, and so on down to the odd numbers.
+    """
+    return sorted(range(n), key=lambda i: (i not in (0, n - 1), -(i & -i), i))
+
+
+def _each(measure: Callable, indices: Sequence[int], setting: Setting, progress: Progress, what: str) -> dict:
+    found = {}
+    for done, index in enumerate(indices):
+        progress(done / len(indices), f"{what}, checkpoint {done + 1} of {len(indices)}")
+        found[index] = measure(index, setting)
+    return found
+
+
+def _thresholds(control: Float[Tensor, "checkpoint sequence layer head"]) -> Float[Tensor, " checkpoint"]:
+    return torch.tensor([family_wise_threshold(one) for one in control])
+
+
+def _mean_around(loss: Tensor, place: int, around: int) -> Float[Tensor, "checkpoint text"]:
+    """Mean over the predictions ``place`` ± ``around``; NaN for a text that ends before the last of them."""
+    start, stop = place - around, place + around + 1
+    if start < 0 or stop > loss.shape[2]:
+        return torch.full(loss.shape[:2], torch.nan)
+    return loss[:, :, start:stop].mean(2)

@@ -1,0 +1,30 @@
+"""The shipped held-out text as tokens: the beginnings of separate documents, each with its own BOS."""
+
+import hashlib
+from functools import cache
+
+from lens.hooked import HookedTransformer
+from lens.texts import held_out
+from lens.tokens import TokenBatch, padded
+
+CHARACTERS = 16  # handed to the tokenizer for each token that is wanted; English has 2 to 5
+
+
+@cache
+def held_out_digest() -> str:
+    """A hash of all held-out documents."""
+    return hashlib.sha256("\f".join(held_out()).encode()).hexdigest()
+
+
+def beginnings(model: HookedTransformer, n: int, prepend_bos: bool) -> TokenBatch:
+    """The first ``n_ctx`` tokens of ``n`` held-out documents, evenly chosen, padded on the right; none are joined.
+
+    ValueError for ``n`` outside 1 … the number of documents.
+    """
+    texts = held_out()
+    if not 1 <= n <= len(texts):
+        raise ValueError(f"beginnings: {n} documents; the held-out text has {len(texts)}, so 1 … {len(texts)}.")
+    start = [model.bos.id] if prepend_bos else []
+    n_ctx, encode = model.cfg.n_ctx, model.needs_tokenizer().encode
+    chosen = [texts[i * len(texts) // n][: CHARACTERS * n_ctx] for i in range(n)]
+    return padded([(start + encode(one, add_special_tokens=False))[:n_ctx] for one in chosen], model.pad_id)

@@ -1,0 +1,175 @@
+"""One training run: its checkpoints are read into one model in turn, and every result is kept on disk."""
+
+import hashlib
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lens.analysis.checkpoint import (
+    Inputs,
+    OnRepeats,
+    OnTexts,
+    Setting,
+    inputs_of,
+    measure_pattern,
+    measure_repeats,
+    measure_texts,
+)
+from lens.analysis.held_out import held_out_digest
+from lens.analysis.names import Head
+from lens.analysis.random_tokens import RepeatedTokens
+from lens.hooked import HookedTransformer
+from lens.load.checkpoints import Checkpoints
+from lens.load.device import pick_device
+from lens.load.identity import content_of, reader_of
+from lens.results import Result, remembered, result_key, results_folder
+from lens.tokens import TokenBatch
+
+
+class Shape(NamedTuple):
+    """What a page must know of the models of a run."""
+
+    name: str
+    n_layers: int
+    n_heads: int
+    n_ctx: int
+    n_params: int
+    note: str
+    bos: str  # which token stands before a text, and why
+    device: str
+    dtype: str
+
+
+class Reading(NamedTuple):
+    """The beginning of a text as a model reads it."""
+
+    tokens: Tensor  # [1, pos]
+    words: list[str]
+    n_all: int  # tokens of the whole text
+
+
+class TrainingRun:
+    """The checkpoints of one run, measured one at a time in a model of its own, which is opened when it is needed.
+
+    What was measured once, in this process or another, is read from disk; the model is then never opened.
+    """
+
+    def __init__(self, found: Checkpoints) -> None:
+        self.found = found
+        self._model: HookedTransformer | None = None
+        self._known: tuple[Setting, Inputs] | None = None
+        self._lock = Lock()  # the weights of the one model change: whoever reads it holds this
+
+    def shape(self) -> Shape:
+        """Name and sizes of the models of this run."""
+        parts = {"reader": reader_of(self.found), "device": str(pick_device(None))}
+        result = remembered(result_key("shape", **parts), self._shape)
+        return Shape(**result.facts)
+
+    def inputs(self, setting: Setting) -> Inputs:
+        """The tokens that every checkpoint is measured on."""
+        known = self._known  # one pair, so that two threads never mix a setting and another's tokens
+        if known is None or known[0] != setting:
+            parts = {"reader": reader_of(self.found), "text": held_out_digest(), "setting": list(setting)}
+            kept = remembered(result_key("inputs", **parts), lambda: self._inputs(setting))
+            known = self._known = (setting, _unpacked_inputs(kept))
+        return known[1]
+
+    def is_kept(self, index: int, setting: Setting) -> bool:
+        """Whether :meth:`repeats` and :meth:`texts` of a checkpoint lie on disk."""
+        inputs = self.inputs(setting)
+        keys = [self._repeats_key(index, inputs.repeated)]
+        keys += [] if inputs.texts is None else [self._key("texts", index, inputs.texts.tokens, inputs.texts.mask)]
+        return all((results_folder() / key).is_file() for key in keys)
+
+    def repeats(self, index: int, setting: Setting) -> OnRepeats:
+        """:func:`measure_repeats` at one checkpoint."""
+        repeated = self.inputs(setting).repeated
+        key = self._repeats_key(index, repeated)
+        return OnRepeats(**self._measured(key, index, lambda model: measure_repeats(model, repeated)._asdict()))
+
+    def texts(self, index: int, setting: Setting) -> OnTexts | None:
+        """:func:`measure_texts` at one checkpoint; None for a run without a tokenizer, which cannot read a text."""
+        texts = self.inputs(setting).texts
+        if texts is None:
+            return None
+        key = self._key("texts", index, texts.tokens, texts.mask)
+        return OnTexts(**self._measured(key, index, lambda model: measure_texts(model, texts)._asdict()))
+
+    def pattern(self, index: int, tokens: Tensor, head: Head) -> Tensor:
+        """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
+        key = self._key("pattern", index, tokens, layer=head.layer, head=head.head)
+        measured = self._measured(key, index, lambda model: {"pattern": measure_pattern(model, tokens, head)})
+        return measured["pattern"]
+
+    def read(self, text: str, prepend_bos: bool | None, longest: int) -> Reading:
+        """The first ``longest`` tokens of a text; ValueError if there is none, or no tokenizer."""
+        with self._lock:
+            model = self._opened()
+            ids = model.needs_tokenizer().encode(text, add_special_tokens=False)
+            bos = model.bos.id is not None and (model.bos.prepend if prepend_bos is None else prepend_bos)
+            ids = [model.bos.id, *ids] if bos else ids
+            if not ids:
+                raise ValueError("The text is empty: there is nothing to read. Type some text.")
+            kept = torch.tensor(ids[: min(longest, model.cfg.n_ctx)])
+            return Reading(kept[None], model.to_str_tokens(kept), len(ids))
+
+    def _repeats_key(self, index: int, repeated: RepeatedTokens) -> str:
+        return self._key("repeats", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos)
+
+    def _key(self, analysis: str, index: int, *tokens: Tensor, **parameters: int) -> str:
+        digest = hashlib.sha256(b"".join(_bytes_of(one) for one in tokens)).hexdigest()
+        weights, device = content_of(self.found, index), str(pick_device(None))
+        return result_key(analysis, weights=weights, tokens=digest, parameters=parameters, device=device)
+
+    def _measured(self, key: str, index: int, measure) -> dict[str, Tensor]:
+        def compute() -> Result:
+            with self._lock:
+                model = self._opened()
+                if model.checkpoint.index != index:
+                    model.load_checkpoint(index, found=self.found)
+                return Result({name: tensor.numpy() for name, tensor in measure(model).items()}, {})
+
+        return {name: torch.from_numpy(array.copy()) for name, array in remembered(key, compute).arrays.items()}
+
+    def _opened(self) -> HookedTransformer:
+        """The model, for whoever holds the lock."""
+        if self._model is None:
+            self._model = HookedTransformer.from_pretrained(self.found, checkpoint_index=0)
+        return self._model
+
+    def _shape(self) -> Result:
+        with self._lock:
+            model = self._opened()
+            cfg, bos = model.cfg, model.bos
+        start = f"No BOS: {bos.reason}." if bos.id is None else f"BOS {bos.token} (id {bos.id}): {bos.reason}."
+        sizes = (cfg.n_layers, cfg.n_heads, cfg.n_ctx, sum(one.numel() for one in model.parameters()))
+        shape = Shape(model.name, *sizes, model.note, start, str(model.device), str(model.dtype))
+        return Result({}, shape._asdict())
+
+    def _inputs(self, setting: Setting) -> Result:
+        with self._lock:
+            made = inputs_of(self._opened(), setting)
+        facts = {name: value for name, value in made.repeated._asdict().items() if not isinstance(value, Tensor)}
+        arrays = {"tokens": made.repeated.tokens, "control": made.repeated.control}
+        if made.texts is not None:
+            arrays |= {"texts": made.texts.tokens, "mask": made.texts.mask}
+        facts |= {"words": made.words}
+        return Result({name: array.numpy() for name, array in arrays.items()}, facts)
+
+
+def _unpacked_inputs(kept: Result) -> Inputs:
+    arrays = {name: torch.from_numpy(array.copy()) for name, array in kept.arrays.items()}
+    facts = dict(kept.facts)
+    words = facts.pop("words")
+    repeated = RepeatedTokens(tokens=arrays["tokens"], control=arrays["control"], **facts)
+    texts = TokenBatch(arrays["texts"], arrays["mask"]) if "texts" in arrays else None
+    return Inputs(repeated, texts, words)
+
+
+def _bytes_of(tokens: Tensor) -> bytes:
+    array = np.ascontiguousarray(tokens.cpu().numpy())
+    return f"{array.dtype}{array.shape}".encode() + array.tobytes()

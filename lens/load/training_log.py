@@ -1,0 +1,41 @@
+"""The loss that a training run wrote down while it ran."""
+
+import csv
+from typing import NamedTuple
+
+from lens.load.checkpoints import TRAINER_STATE, Checkpoints
+from lens.load.files import read_json
+
+TABLE = "loss.csv"  # of a shipped run: step, loss
+
+
+class TrainingLog(NamedTuple):
+    """Training loss by step, nats. Empty, with the ``reason``, where nobody wrote it down."""
+
+    steps: tuple[int, ...]
+    loss: tuple[float, ...]
+    source: str  # which file says so
+    reason: str = ""
+
+
+def training_log(found: Checkpoints) -> TrainingLog:
+    """What a run holds of its loss: the table of a shipped one, the last state of a Hugging Face Trainer."""
+    entry = found.entry
+    if entry.path is not None and (entry.path / TABLE).is_file():
+        with (entry.path / TABLE).open(encoding="utf-8", newline="") as table:
+            rows = list(csv.DictReader(table))
+        return _log(rows, TABLE, entry.alias)
+    if entry.path is None or found.where != "folders":
+        return TrainingLog((), (), "", f"{entry.alias} comes without a log of its training")
+    file = entry.path / found.places[-1] / TRAINER_STATE
+    if not file.is_file():
+        return TrainingLog((), (), "", f"the last checkpoint of {entry.alias} holds no {TRAINER_STATE}")
+    rows = [row for row in read_json(file).get("log_history", []) if "loss" in row and "step" in row]
+    return _log(rows, f"{found.places[-1]}/{TRAINER_STATE}", entry.alias)
+
+
+def _log(rows: list[dict], source: str, name: str) -> TrainingLog:
+    if not rows:
+        return TrainingLog((), (), "", f"{source} of {name} names no loss")
+    steps, losses = tuple(int(row["step"]) for row in rows), tuple(float(row["loss"]) for row in rows)
+    return TrainingLog(steps, losses, source)

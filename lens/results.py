@@ -1,0 +1,130 @@
+"""Results on disk, so that a sweep over a training run is computed once: checked at every read, bounded in size.
+
+A key names everything that a result depends on: the content of the weights, the tokens, the analysis, its parameters
+and the source code that computed it. Whoever changes any of these gets another key, never an old number.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+PACKAGE = Path(__file__).parent
+OUTSIDE = ("ui", "figures", "compat")  # draw or rename numbers, never compute them
+DIGEST = 32  # bytes of a SHA-256
+MOST_BYTES = 1_000_000_000  # of all kept results; beyond it the ones longest unused go
+STALE = 3600  # seconds after which an unfinished file belongs to a process that died
+LOG = logging.getLogger(__name__)
+
+
+class Result(NamedTuple):
+    """Arrays by name, and the plain facts (numbers, texts) that belong to them."""
+
+    arrays: dict[str, np.ndarray]
+    facts: dict[str, Any]
+
+
+def results_folder() -> Path:
+    """Where results lie: in $LENS_CACHE, or in the user's cache folder of this system."""
+    import platformdirs
+
+    return Path(os.environ.get("LENS_CACHE") or platformdirs.user_cache_dir("lens")) / "results"
+
+
+@cache
+def code_version() -> str:
+    """Names the code that computes: a hash of every source file of the core and the analyses, and torch's version."""
+    from importlib.metadata import version
+
+    digest = hashlib.sha256(version("torch").encode())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.relative_to(PACKAGE).parts[0] not in OUTSIDE:
+            digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def result_key(analysis: str, **parts: Any) -> str:
+    """A file name for one result; ``parts`` are plain values (numbers, texts, lists) that JSON can write exactly."""
+    text = json.dumps({"analysis": analysis, "code": code_version(), **parts}, sort_keys=True, allow_nan=False)
+    return f"{analysis}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def remembered(key: str, compute: Callable[[], Result]) -> Result:
+    """The result of ``key``: the one on disk if it is whole, else computed now and kept.
+
+    A damaged file is deleted and its result computed again. Where nothing can be written, the log says so and the
+    result is computed each time.
+    """
+    found = load(key)
+    if found is not None:
+        return found
+    made = compute()
+    try:
+        save(key, made)
+    except OSError as error:
+        LOG.warning("A result could not be kept: %s", error)
+    return made
+
+
+def load(key: str) -> Result | None:
+    """The kept result of ``key``; None if there is none, or none that is whole."""
+    from safetensors import SafetensorError, numpy
+
+    path = results_folder() / key
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    digest, payload = data[:DIGEST], data[DIGEST:]
+    if hashlib.sha256(payload).digest() == digest:
+        try:
+            arrays = numpy.load(payload)
+            facts = json.loads(bytes(arrays.pop("facts")).decode())
+        except (SafetensorError, KeyError, ValueError):  # whole, but not written by this format: as good as damaged
+            LOG.warning("%s is no kept result; it is computed again", path)
+        else:
+            path.touch()  # the last ones used stay longest
+            return Result(arrays, facts)
+    else:
+        LOG.warning("%s is damaged; it is computed again", path)
+    path.unlink(missing_ok=True)
+    return None
+
+
+def save(key: str, result: Result) -> None:
+    """Keep ``result`` in one step: another process sees all of it or nothing. OSError names the folder."""
+    from safetensors import numpy
+
+    folder = results_folder()
+    facts = np.frombuffer(json.dumps(result.facts).encode(), np.uint8)
+    arrays = {name: np.ascontiguousarray(array) for name, array in result.arrays.items()}
+    payload = numpy.save({**arrays, "facts": facts})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _make_room(folder, MOST_BYTES - len(payload))
+        with tempfile.NamedTemporaryFile(prefix="unfinished-", dir=folder, delete=False) as file:
+            file.write(hashlib.sha256(payload).digest() + payload)
+        os.replace(file.name, folder / key)
+    except OSError as error:
+        raise OSError(
+            f"{folder} cannot hold results ({error}). Set LENS_CACHE to a folder you may write to."
+        ) from error
+
+
+def _make_room(folder: Path, at_most: int) -> None:
+    """Delete the results longest unused until the others take ``at_most`` bytes, and what dead processes left."""
+    files: Mapping[Path, os.stat_result] = {Path(entry.path): entry.stat() for entry in os.scandir(folder)}
+    total = sum(stat.st_size for stat in files.values())
+    for path in sorted(files, key=lambda path: files[path].st_mtime):
+        stale = path.name.startswith("unfinished-") and time.time() - files[path].st_mtime > STALE
+        if total > at_most or stale:
+            path.unlink(missing_ok=True)
+            total -= files[path].st_size

@@ -1,0 +1,97 @@
+"""Training runs for all visitors: which models have checkpoints here, and every checkpoint measured once."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from lens.load import catalogue
+from lens.ui.fields import LOCAL
+from lens.ui.limits import limits
+from lens.ui.models import PATHS, source_named
+
+
+class Measured(NamedTuple):
+    """One checkpoint: ``OnRepeats`` and ``OnTexts``, the second None where texts are not read."""
+
+    repeats: Any
+    texts: Any
+
+
+class Cell(NamedTuple):
+    """One checkpoint of one run, named by the content of its files."""
+
+    source: str
+    index: int
+    content: str
+
+
+def with_checkpoints() -> list[str]:
+    """Models whose checkpoints are on this machine: those of the catalogue, and the runs this visitor opened."""
+    shipped = [entry.alias for entry in catalogue.entries() if entry.shipped and entry.path.is_dir()]
+    opened = [name for name in st.session_state.get(PATHS, {}) if not why_none(name)]
+    return [*shipped, *opened]
+
+
+def why_none(name: str) -> str:
+    """Why a model's training cannot be shown, as a sentence without its full stop; "" where it can."""
+    source = source_named(name)
+    if not name.startswith(LOCAL):
+        entry = catalogue.resolve(name, paths=False)
+        if not entry.checkpoints:
+            return f"no checkpoints of {entry.alias} are known: only its final weights were published or shipped"
+        if entry.path is None:
+            return (
+                f"the checkpoints of {entry.alias} are on the Hugging Face Hub. This page reads those on this machine; "
+                "fetch a run into a folder and open the folder by its path"
+            )
+        return "" if entry.path.is_dir() else f"the files of {entry.alias} are not in this installation"
+    path = Path(source)
+    if not path.is_dir() or not any(path.glob("checkpoint*")):
+        return f"{name.removeprefix(LOCAL)} is one model, not a training run: it has no folders checkpoint-…"
+    return ""
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _run(source: str, stamp: int) -> Any:
+    from lens.analysis.training_run import TrainingRun
+    from lens.load.checkpoints import checkpoints
+
+    return TrainingRun(checkpoints(source))
+
+
+def run_of(source: str) -> Any:
+    """The ``TrainingRun`` of a model or folder, one for all visitors."""
+    path = catalogue.resolve(source).path
+    return _run(source, path.stat().st_mtime_ns)
+
+
+def longest_block(training: Iterable[Any]) -> int:
+    """Largest n of [BOS] r₁…r_n r₁…r_n that all these runs can read and this visitor may ask for."""
+    shortest = min(run.shape().n_ctx for run in training)
+    return max(2, min(limits().block_length, (shortest - 1) // 2))
+
+
+def chosen(run: Any) -> list[int]:
+    """Which checkpoints of a run are measured: all, or as many, evenly spread, as a visitor may ask for."""
+    n, most = len(run.found), limits().checkpoints
+    return list(range(n)) if n <= most else sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
+
+
+def measure_checkpoint(cell: Cell, setting: Any) -> Measured:
+    """Everything that is measured at one checkpoint, from disk where it was measured before."""
+    run = run_of(cell[0])
+    return Measured(run.repeats(cell[1], setting), run.texts(cell[1], setting))
+
+
+def measure_pattern(cell: Cell, tokens: Any, layer: int, head: int) -> Any:
+    """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
+    from lens.analysis.names import Head
+
+    return run_of(cell[0]).pattern(cell[1], tokens, Head(layer, head))
+
+
+def score_checkpoint(cell: Cell, setting: Any) -> Any:
+    """The head scores of one checkpoint alone: ``OnRepeats``."""
+    return run_of(cell[0]).repeats(cell[1], setting)

@@ -1,0 +1,241 @@
+"""Curves over training: at each checkpoint the plain analyses, whether computed, swapped in or read from disk."""
+
+import pytest
+import torch
+
+from lens import HookedTransformer
+from lens.analysis.checkpoint import Setting, measure_repeats, measure_texts
+from lens.analysis.dynamics import Places, coarse_first, dynamics, head_curve, in_context_score, strongest, summarise
+from lens.analysis.head_scores import head_scores
+from lens.analysis.held_out import beginnings
+from lens.analysis.induction_loss import loss_by_position
+from lens.analysis.names import Head
+from lens.analysis.training_run import TrainingRun
+from lens.load.checkpoints import checkpoints
+from lens.load.identity import content_of
+from lens.results import results_folder
+from lens.texts import held_out
+from tests.analysis.runs import STEPS, write_run
+from tests.helpers import hf_gpt2
+
+SETTING = Setting(n=12, seqs=16, seed=3, texts=4)
+PLACES = Places(late=40, early=8, around=2)
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("LENS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    return write_run(tmp_path_factory.mktemp("runs") / "run", tokenizer)
+
+
+@pytest.fixture
+def run(folder):
+    return TrainingRun(checkpoints(str(folder)))
+
+
+def fresh(folder, index):
+    return HookedTransformer.from_pretrained(str(folder), checkpoint_index=index)
+
+
+class Forbidden(TrainingRun):
+    """A run that may not compute."""
+
+    def _opened(self):
+        raise RuntimeError("the model was opened")
+
+
+def close(one, other):
+    torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5, equal_nan=True)
+
+
+def test_every_checkpoint_is_the_plain_analysis_of_a_freshly_loaded_model(run, folder):
+    curves = dynamics(run, SETTING, PLACES)
+    assert curves.labels == list(STEPS)
+    for place, index in enumerate(range(len(STEPS))):
+        model = fresh(folder, index)
+        inputs = run.inputs(SETTING)
+        scores = head_scores(model, inputs.repeated)
+        close(curves.induction[place], scores["induction"].score.mean)
+        close(curves.control[place], scores["induction"].null_mean)
+        close(curves.effect[place], scores["induction"].effect.mean)
+        close(curves.previous[place], scores["previous"].score.mean)
+        assert float(curves.null[place]) == pytest.approx(scores["induction"].threshold, abs=1e-6)
+        assert float(curves.previous_null[place]) == pytest.approx(scores["previous"].threshold, abs=1e-6)
+        losses = loss_by_position(model, inputs.repeated)
+        close(curves.first_copy.mean[place], losses.first.mean)
+        close(curves.second_copy.low[place], losses.second.low)
+        close(curves.second_copy.high[place], losses.second.high)
+        tokens = inputs.texts.tokens
+        loss = torch.stack([model(row[None], return_type="loss", loss_per_token=True)[0] for row in tokens])
+        close(curves.held_out.mean[place], loss.mean())
+        late, early = loss[:, 38:43].mean(1), loss[:, 6:11].mean(1)
+        close(curves.in_context.mean[place], (late - early).mean())
+
+
+def test_one_checkpoint_is_the_same_point_and_has_no_slope(run):
+    whole, one = dynamics(run, SETTING, PLACES), dynamics(run, SETTING, PLACES, indices=[2])
+    close(one.effect[0], whole.effect[2])
+    close(one.held_out.mean[0], whole.held_out.mean[2])
+    assert one.window.first is None
+    assert "no slope: 1 checkpoint" in one.window.reason
+
+
+def test_cached_is_fresh_and_opens_no_model(run, folder):
+    computed = dynamics(run, SETTING, PLACES)
+    kept = dynamics(Forbidden(checkpoints(str(folder))), SETTING, PLACES)
+    for one, other in zip(computed, kept, strict=True):
+        if isinstance(one, torch.Tensor):
+            assert torch.equal(one, other)
+    assert torch.equal(computed.held_out.mean, kept.held_out.mean)
+    assert computed.window == kept.window
+    with pytest.raises(RuntimeError, match="opened"):
+        dynamics(Forbidden(checkpoints(str(folder))), SETTING._replace(seed=4), PLACES)
+
+
+def test_a_damaged_result_is_computed_again_and_never_shown(run, folder):
+    before = run.repeats(1, SETTING)
+    (file,) = results_folder().glob("repeats-*")
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 255
+    file.write_bytes(data)
+    again = TrainingRun(checkpoints(str(folder))).repeats(1, SETTING)
+    for one, other in zip(before, again, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_other_weights_under_the_same_name_are_another_result(tmp_path, tokenizer):
+    folder = write_run(tmp_path / "run", tokenizer, steps=(0, 10))
+    found = checkpoints(str(folder))
+    before, name = TrainingRun(found).repeats(1, SETTING), content_of(found, 1)
+    assert content_of(found, 0) != name
+    (folder / "checkpoint-10" / "model.safetensors").unlink()
+    hf_gpt2(vocab_size=len(tokenizer), n_layer=2, n_head=8).save_pretrained(folder / "checkpoint-10")
+    hf_gpt2(vocab_size=len(tokenizer), n_layer=2, n_head=8).save_pretrained(folder / "checkpoint-0")
+    assert content_of(found, 1) != name
+    after = TrainingRun(found).repeats(1, SETTING)
+    assert after.induction.shape != before.induction.shape
+
+
+def test_order_does_not_matter(run, folder):
+    forwards = [run.repeats(i, SETTING).induction for i in range(3)]
+    for file in results_folder().iterdir():
+        file.unlink()
+    other = TrainingRun(checkpoints(str(folder)))
+    backwards = [other.repeats(i, SETTING).induction for i in (2, 0, 1)]
+    for i, induction in zip((2, 0, 1), backwards):
+        assert torch.equal(forwards[i], induction)
+    assert not torch.equal(forwards[0], forwards[1])
+
+
+def test_batches_and_padding_change_nothing(run, folder, monkeypatch):
+    model, inputs = fresh(folder, 1), run.inputs(SETTING)
+    whole, texts = measure_repeats(model, inputs.repeated), measure_texts(model, inputs.texts)
+    short = inputs.texts.mask.clone()
+    short[1, 20:] = False
+    cut = measure_texts(model, inputs.texts._replace(mask=short)).loss
+    close(cut[1, :19], texts.loss[1, :19])
+    assert cut[1, 19:].isnan().all()
+    close(cut[0], texts.loss[0])
+    monkeypatch.setattr("lens.analysis.checkpoint.TOKENS", 1)
+    for one, other in zip(measure_repeats(model, inputs.repeated), whole, strict=True):
+        close(one, other)
+
+
+def test_a_pattern_is_the_head_of_that_checkpoint(run, folder):
+    tokens = run.inputs(SETTING).repeated.tokens[:1]
+    for index in (3, 0):
+        _, cache = fresh(folder, index).run_with_cache(tokens)
+        close(run.pattern(index, tokens, Head(1, 2)), cache["pattern", 1][0, 2])
+
+
+def test_one_head_is_a_column_of_all(run):
+    curves = dynamics(run, SETTING, PLACES)
+    repeats = {i: run.repeats(i, SETTING) for i in range(len(STEPS))}
+    one = head_curve(repeats, Head(1, 3))
+    close(one.effect.mean, curves.effect[:, 1, 3])
+    close(one.previous.mean, curves.previous[:, 1, 3])
+    best = strongest(curves)
+    assert curves.effect[-1, best.layer, best.head] == curves.effect[-1].max()
+
+
+def test_a_run_without_a_tokenizer_has_scores_and_no_texts(tmp_path):
+    for step in (1, 2):
+        hf_gpt2().save_pretrained(tmp_path / "run" / f"checkpoint-{step}")
+    run = TrainingRun(checkpoints(str(tmp_path / "run")))
+    curves = dynamics(run, Setting(n=10, seqs=16), PLACES)
+    assert curves.held_out is None
+    assert curves.in_context is None
+    assert curves.induction.shape == (2, 3, 4)
+
+
+class TestInContext:
+    def test_by_hand(self):
+        loss = torch.arange(30.0).repeat(2, 16, 1)
+        score = in_context_score(loss, Places(20, 5, 0))
+        assert score.mean.tolist() == [15.0, 15.0]
+        assert score.n == 16
+
+    def test_short_texts_are_left_out(self):
+        loss = torch.zeros(3, 20, 30)
+        loss[:, :4, 25:] = torch.nan
+        loss[:, 4:, 25] = 2.0
+        score = in_context_score(loss, Places(25, 5, 0))
+        assert score.n == 16
+        assert score.mean.tolist() == [2.0] * 3
+
+    @pytest.mark.parametrize("places", [Places(30, 5, 0), Places(29, 5, 1), Places(20, 2, 3)])
+    def test_none_where_no_text_reaches(self, places):
+        assert in_context_score(torch.zeros(2, 16, 30), places) is None
+
+
+class TestTexts:
+    def test_documents_begin_with_their_own_bos_and_fill_the_context(self, folder):
+        model = fresh(folder, 0)
+        found = beginnings(model, 5, prepend_bos=True)
+        assert found.tokens.shape == (5, model.cfg.n_ctx)
+        assert (found.tokens[:, 0] == model.bos.id).all()
+        texts = held_out()
+        starts = [texts[i * len(texts) // 5] for i in range(5)]
+        for row, text in zip(found.tokens, starts, strict=True):
+            assert text.startswith(model.to_string(row[1:])[:-2])
+
+    def test_all_documents_are_used_once(self, folder):
+        tokens = beginnings(fresh(folder, 0), len(held_out()), prepend_bos=False).tokens
+        assert len({tuple(row.tolist()) for row in tokens}) > 60
+
+    @pytest.mark.parametrize("n", [0, 1000])
+    def test_more_than_there_are_is_refused(self, folder, n):
+        with pytest.raises(ValueError, match=f"{n} documents; the held-out text has"):
+            beginnings(fresh(folder, 0), n, prepend_bos=True)
+
+
+def test_texts_that_are_not_all_there_are_no_curve(run):
+    repeats = {i: run.repeats(i, SETTING) for i in (0, 1)}
+    curves = summarise(STEPS, repeats, {0: run.texts(0, SETTING)}, PLACES)
+    assert curves.held_out is None
+    assert curves.indices == [0, 1]
+
+
+def test_a_curve_that_fills_shows_its_ends_first():
+    assert coarse_first(9) == [8, 0, 4, 2, 6, 1, 3, 5, 7]
+    assert coarse_first(1) == [0]
+    for n in (0, 2, 23):
+        assert sorted(coarse_first(n)) == list(range(n))
+
+
+def test_progress_may_stop_and_what_is_done_stays(run, folder):
+    class Stop(Exception):
+        pass
+
+    def progress(fraction, stage):
+        if "checkpoint 3" in stage:
+            raise Stop
+
+    with pytest.raises(Stop):
+        dynamics(run, SETTING, PLACES, progress=progress)
+    assert len(list(results_folder().glob("repeats-*"))) == 2
+    Forbidden(checkpoints(str(folder))).repeats(1, SETTING)

@@ -1,0 +1,99 @@
+"""Training dynamics in a real browser: a run opened by its path, a point clicked, a head that plays, both themes."""
+
+import re
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.analysis.runs import write_run
+from tests.browser.conftest import ROOT, streamlit_server
+from tests.browser.test_frame import query
+from tests.helpers import byte_tokenizer
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+SMALL = "n=12&texts=4&late=40&early=8&around=2"
+CURVE = """([name, index]) => {
+    const plot = [...document.querySelectorAll('.js-plotly-plot')].find(
+        node => node.data.some(trace => trace.name === name));
+    plot.scrollIntoView({ block: 'center' });
+    const trace = plot._fullData.find(trace => trace.name === name), box = plot.getBoundingClientRect();
+    const { xaxis: x, yaxis: y } = plot._fullLayout;
+    return [box.left + x._offset + x.c2p(trace.x[index]), box.top + y._offset + y.c2p(trace.y[index])];
+}"""
+PLAYED = """() => {
+    const plot = [...document.querySelectorAll('.js-plotly-plot')].find(node => node.layout.sliders);
+    return [plot.layout.sliders[0].active, plot._fullData[2].x[0], plot._transitionData._frames.length];
+}"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "run", byte_tokenizer())
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The real app with a cache of its own."""
+    with streamlit_server(ROOT / "app.py", {"LENS_CACHE": str(tmp_path_factory.mktemp("cache"))}) as url:
+        yield url
+
+
+def rest(page):
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
+
+
+def drawn(page):
+    """The curves and the playing head are on the page, and the page is at rest."""
+    expect(page.locator(".gtitle").filter(has_text="Head ")).to_be_visible(timeout=120_000)
+    rest(page)
+
+
+def open_run(page, address, folder, rest_of=SMALL):
+    page.goto(f"{address}/training_dynamics?{rest_of}")
+    box = page.get_by_role("combobox", name="Model")
+    expect(page.get_by_text("No checkpoints of")).to_be_visible(timeout=120_000)
+    rest(page)
+    box.click()
+    box.fill(str(folder))
+    page.keyboard.press("Enter")
+    drawn(page)
+
+
+def test_a_click_on_a_point_opens_that_checkpoint_and_pins_the_head(address, page, folder):
+    open_run(page, address, folder, f"{SMALL}&axis=linear&pins=1.2")
+    page.mouse.click(*page.evaluate(CURVE, ["run head 1.2", 3]))
+    page.wait_for_url("**revision=checkpoint-100**")
+    drawn(page)
+    assert query(page)["pins"] == ["1.2"]
+    expect(page.locator(".lens-badge b")).to_contain_text("@step 100")
+    expect(page.get_by_label("Checkpoint", exact=True)).to_have_value(re.compile("step 100"))
+    page.get_by_role("link", name="Attention", exact=True).click()
+    expect(page.locator(".lens-badge b")).to_contain_text("@checkpoint-100", timeout=120_000)
+
+
+def test_the_head_plays_and_the_slider_goes_to_a_checkpoint(address, page, folder):
+    open_run(page, address, folder, f"{SMALL}&axis=linear")
+    assert page.evaluate(PLAYED) == [4, 400, 5]
+    page.locator(".updatemenu-button").filter(has_text="Play").click()
+    page.wait_for_function(f"({PLAYED})()[0] === 1")
+    page.wait_for_function(f"({PLAYED})()[1] === 400", timeout=20_000)
+    rail = page.locator(".slider-rail-touch-rect").bounding_box()
+    page.mouse.click(rail["x"] + 2, rail["y"] + rail["height"] / 2)
+    page.wait_for_function(f"({PLAYED})()[1] === 0")
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_hostile_prompt_plays_as_text(address, new_page, folder, scheme):
+    page = new_page(color_scheme=scheme)
+    open_run(page, address, folder, f"{SMALL}&play=prompt&prompt={quote(HOSTILE)}")
+    labels = page.locator(".js-plotly-plot .xtick text, .js-plotly-plot .ytick text")
+    expect(labels.filter(has_text="<").first).to_be_attached()
+    assert page.locator("img[src='x']").count() == 0
+
+
+def test_a_model_without_checkpoints_has_words_not_a_chart(address, page):
+    page.goto(f"{address}/training_dynamics?model=smollm2-135m-instruct")
+    expect(page.get_by_text("No checkpoints of smollm2-135m-instruct are known")).to_be_visible(timeout=120_000)
+    assert page.locator(".js-plotly-plot").count() == 0

@@ -1,0 +1,214 @@
+"""The Training dynamics page: numbers against the analysis itself, checkpoints opened from it, odd addresses."""
+
+import contextlib
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lens import HookedTransformer
+from lens.analysis.checkpoint import Setting
+from lens.analysis.dynamics import HeadCurve, Places, dynamics
+from lens.analysis.phase_change import Birth
+from lens.analysis.training_run import TrainingRun
+from lens.load.checkpoints import checkpoints
+from lens.results import results_folder
+from lens.ui import runs
+from lens.ui.calls import result_store
+from lens.ui.pieces.birth import told
+from tests.analysis.runs import STEPS, write_run
+from tests.ui.conftest import html
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "</script><img src=x onerror=alert(1)> a a"
+SMALL = {"n": "12", "seqs": "16", "texts": "4", "late": "40", "early": "8", "around": "2"}
+SETTING, PLACES = Setting(n=12, seqs=16, texts=4), Places(40, 8, 2)
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("LENS_CACHE", str(tmp_path / "cache"))
+    result_store.clear()  # a result of another test lies in another folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, tokenizer) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("runs")
+    small = write_run(root / "small", tokenizer, steps=STEPS[:3], n_layer=1)
+    return {"local:run": str(write_run(root / "run", tokenizer)), "local:small": str(small)}
+
+
+@pytest.fixture
+def page(folders):
+    """``page(model="local:run", ...)``: the page with the runs of this session, run once."""
+
+    def build(**query: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        at.switch_page("pages/training_dynamics.py")
+        at.query_params.update(SMALL | query)
+        at.session_state["lens:paths"] = folders
+        return at.run()
+
+    return build
+
+
+def fine(at: AppTest) -> str:
+    """All HTML of a page without errors."""
+    assert not at.exception
+    assert not at.error
+    return html(at)
+
+
+def printed(code: str) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, {})
+    return out.getvalue()
+
+
+def test_the_table_is_that_of_the_analysis(page, folders):
+    at = page(model="local:run", more="table", pins="1.2")
+    shown = fine(at)
+    curves = dynamics(TrainingRun(checkpoints(folders["local:run"])), SETTING, PLACES)
+    table = at.dataframe[0].value
+    assert list(table["steps"]) == list(STEPS)
+    np.testing.assert_allclose(table["prefix − control"], curves.effect[:, 1, 2], atol=1e-6)
+    np.testing.assert_allclose(table["held-out loss"], curves.held_out.mean, atol=1e-6)
+    np.testing.assert_allclose(table["in-context"], curves.in_context.mean, atol=1e-6)
+    np.testing.assert_allclose(table["second copy high"], curves.second_copy.high, atol=1e-6)
+    assert "Checkpoints: run 5 of 5" in shown
+    assert "Training loss of run is not known because" in shown
+
+
+def test_the_python_of_the_export_says_the_same(page, folders):
+    at = page(model="local:run", seed="3")
+    fine(at)
+    curves = dynamics(TrainingRun(checkpoints(folders["local:run"])), SETTING._replace(seed=3), PLACES)
+    assert curves.window.reason in printed(at.code[0].value)
+
+
+def test_two_runs_stand_beside_each_other(page):
+    at = page(model="local:run", beside="local:small", more="table")
+    shown = fine(at)
+    assert "run: phase change" in shown
+    assert "small: phase change" in shown
+    assert set(at.dataframe[0].value["run"]) == {"run", "small"}
+
+
+def test_a_model_without_checkpoints_says_so_and_offers_those_that_have(page):
+    at = page(model="smollm2-135m-instruct")
+    assert "No checkpoints of smollm2-135m-instruct are known" in fine(at)
+    at.button(key="run:local:run").click().run()
+    assert at.query_params["model"] in ("local:run", ["local:run"])
+    assert "run: phase change" in fine(at)
+
+
+def test_without_any_run_it_says_what_to_do(folders):
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page("pages/training_dynamics.py")
+    at.query_params["model"] = "smollm2-135m-instruct"
+    at.run()
+    fine(at)
+    assert not at.get("plotly_chart")
+
+
+def test_a_bad_address_is_answered_with_sentences(page):
+    at = page(model="local:run", beside="../etc,local:gone", axis="cubic", born="9", revision="checkpoint-7",
+              first="77", last="x", pins="9.9", play="video", late="900")  # fmt: skip
+    shown = fine(at)
+    for words in ("left out", "axis must be one of", "born 9 is outside", "has no checkpoint", "no head 9.9",
+                  "first &#x27;77&#x27; is not offered", "play must be one of"):  # fmt: skip
+        assert words in shown.lower()
+    assert "In-context score not computed because" in shown
+
+
+def test_the_checkpoint_is_the_one_that_other_pages_open(page, folders):
+    at = page(model="local:run")
+    at.selectbox(key="view:revision").set_value("checkpoint-40").run()
+    fine(at)
+    assert at.query_params["revision"] in ("checkpoint-40", ["checkpoint-40"])
+    at.switch_page("pages/head_scores.py").run()
+    fine(at)
+    model = HookedTransformer.from_pretrained(folders["local:run"], checkpoint_value=40)
+    from lens.analysis.head_scores import head_scores
+    from lens.analysis.random_tokens import repeated_tokens
+
+    want = head_scores(model, repeated_tokens(model, 12, 16, 0, model.bos.prepend))["induction"]
+    table = at.dataframe[0].value.sort_values(["layer", "index"])
+    np.testing.assert_allclose(table["score"], want.score.mean.ravel(), atol=1e-6)
+
+
+def test_a_second_visit_reads_the_disk_and_opens_no_model(page, monkeypatch):
+    first = fine(page(model="local:run"))
+    result_store.clear()
+    monkeypatch.setattr(TrainingRun, "_opened", lambda self: pytest.fail("the model was opened"))
+    assert fine(page(model="local:run")).split("lens-line")[1:] == first.split("lens-line")[1:]
+
+
+def test_the_prompt_plays_as_text(page):
+    at = page(model="local:run", play="prompt", prompt=HOSTILE)
+    fine(at)
+    proto = at.get("plotly_chart")[1].proto
+    assert "&lt;/script&gt;" in proto.spec or "&lt;" in proto.spec
+    assert "<img" not in proto.spec
+    at = page(model="local:run", play="prompt", prompt="word " * 300)
+    assert "the first 64 play" in fine(at)
+    at = page(model="local:run", play="prompt", prompt=" ")
+    assert "The prompt is empty" in at.info[0].value
+
+
+def test_a_phase_change_by_hand(page):
+    at = page(model="local:run", first="1", last="3")
+    assert "run: phase change from step 10 to step 100 (set by hand)" in fine(at)
+    at = page(model="local:run", first="3", last="1")
+    assert "must end after it begins" in fine(at)
+
+
+def test_n_is_moved_into_the_context_of_all_runs(page):
+    at = page(model="local:run", n="500")
+    assert "N 500 is outside 2 to 31 here: showing 31" in fine(at)
+
+
+def test_a_visitor_of_a_hosted_app_gets_evenly_spread_checkpoints(monkeypatch):
+    monkeypatch.setenv("LENS_HOSTED", "1")
+    long, short = SimpleNamespace(found=range(154)), SimpleNamespace(found=range(20))
+    indices = runs.chosen(long)
+    assert (len(indices), indices[0], indices[-1]) == (64, 0, 153)
+    assert set(np.diff(indices)) <= {2, 3}
+    assert runs.chosen(short) == list(range(20))
+
+
+class TestBirth:
+    page = """
+from lens.ui.frame import frame
+from lens.ui.pieces.birth import birth
+import streamlit as st
+with frame("Home", question="When was it born?") as view:
+    st.write(birth(view, view["model"], (1, 2)).words)
+"""
+
+    def test_the_chain_says_why_there_is_none(self, app, folders):
+        at = app(self.page)
+        at.query_params["model"] = "smollm2-135m-instruct"
+        assert "Not computed because no checkpoints of smollm2" in at.run().markdown[-1].value
+
+    def test_the_chain_reads_the_scores_alone(self, app, folders):
+        at = app(self.page)
+        at.query_params["model"] = "local:run"
+        at.session_state["lens:paths"] = folders
+        words = at.run().markdown[-1].value
+        assert "Head 1.2 of run was not born as an induction head in its training: the score stays below 0.1" in words
+        assert {path.name.split("-")[0] for path in results_folder().iterdir()} == {"inputs", "repeats"}
+
+    def test_the_interval_in_words(self):
+        again = HeadCurve(None, None, Birth(1, 2, 0.1, 3, ""))
+        names = ["step 0", "step 10", "step 20", "step 30"]
+        born = told("run", (1, 2), again, names)
+        assert born.interval == "between step 10 and step 20"
+        assert "below again at step 30" in born.words
+        early = told("run", (1, 2), HeadCurve(None, None, Birth(None, 0, 0.1, None, "above")), names)
+        assert early.interval == "at or before step 0"
+        never = told("run", (1, 2), HeadCurve(None, None, Birth(None, None, 0.1, None, "low")), names)
+        assert (never.interval, never.reason) == ("", "never: low")
