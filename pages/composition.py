@@ -13,7 +13,7 @@ with frame("Composition", question="Which earlier head feeds it?", options=OPTIO
     model = open_model(view)
     asked, offset = controls(view, model)
     board = read_board(view, model, asked, offset)
-    left, right = st.columns([1.5, 1], gap="medium")
+    left, right = st.columns([1.35, 1], gap="medium")
     with left:
         figure = show_matrix(view, model, board)
     from lens.ui.pieces.composition_views import show_feeders, show_more, take_away

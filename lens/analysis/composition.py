@@ -108,7 +108,7 @@ def notes(cfg: Config, mode: Mode, offset: int, weights: Weights) -> tuple[str, 
     windows = [width for width in cfg.windows or () if width is not None]
     through_scores = mode != "V"
     said = {
-        f"Query head groups of {cfg.group_size} share their keys and values, so their "
+        f"Groups of {cfg.group_size} query heads share keys and values, so their "
         f"{'W_OV as senders' if mode == 'Q' else 'entries'} are not independent.": cfg.group_size > 1,
         "A norm after each layer divides what all its heads write together; its gain is in W_OV, the division is one "
         "factor per position and drops out of a score.": cfg.post_norm and weights == "folded",

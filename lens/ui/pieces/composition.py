@@ -127,7 +127,7 @@ def measure(view: ViewState, found: Any) -> Pairs:
     all_of_it = {
         "score": (name, found.scores),
         "null": (f"{name} − null", found.scores - found.null),
-        "z": ("z", found.z),
+        "z": (f"z of {name}", found.z),
     }
     title, values = all_of_it.pop(view["shown"])
     if view["shown"] == "z" and not np.isfinite(values).any():

@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.composition import virtual_weights
 from lens.analysis.head_weights import why_not_bilinear
 from lens.analysis.names import Head
 from lens.analysis.prefix_matching import NULL, prefix_matching
@@ -80,23 +80,22 @@ def _columns(board: Board, previous: Any | None) -> dict[str, Any]:
     found, show = board.found, partial(st.column_config.NumberColumn, format="%.3f")
     null = f"{said(found.null)}, the root mean square under random rotations"
     help = parts.metric_help(found.definition, "share, 0 to 1", null)
-    largest = float(pd.Series(found.scores.ravel()).max())
     bar = partial(st.column_config.ProgressColumn, format="%.3f", min_value=0)
     columns = {
-        "head": st.column_config.TextColumn(help="layer.head of the sender. Click a row to choose it.", width=60),
+        "head": st.column_config.TextColumn(help="layer.head of the sender. Click a row to choose it.", width=52),
         "sender": st.column_config.TextColumn(help="layer.head of the earlier head.", width=70),
         "receiver": st.column_config.TextColumn(help="layer.head of the later head.", width=70),
-        "score": bar(help=help, max_value=largest),
-        "− null": show(help=f"The score minus {null}."),
-        "z": show(help=words.definition(found, "z")),
+        "score": bar(help=help, max_value=float(np.nanmax(found.scores)), width=116),
+        "− null": show(help=f"The score minus {null}.", width=62),
+        "z": show(help=words.definition(found, "z"), width=56),
         "null sd of score²": show(
-            help="Standard deviation of the squared score under random rotations.", format="%.5f"
+            help="Standard deviation of the squared score under random rotations.", format="%.5f", width=120
         ),
     }
     if previous is not None:
         kind = previous.kind
         help = parts.metric_help(kind.definition, kind.unit, f"{kind.null}; threshold {previous.threshold:.3f}")
-        columns["previous token"] = bar(help=help, max_value=1)
+        columns["previous token"] = bar(help=help, max_value=1, width=116)
     return columns
 
 
@@ -161,7 +160,7 @@ def _virtual(model: Any, board: Board) -> None:
 
 def _tokens(model: Any, ids: Any) -> str:
     texts = map(str, ids) if model.tokenizer is None else model.to_str_tokens(ids.tolist())
-    return " · ".join(visible(text) for text in texts)
+    return "  |  ".join(visible(text) for text in texts)
 
 
 def _prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any | None:
@@ -236,7 +235,7 @@ def code(board: Board) -> str:
     pair = words.strongest(board.found) if board.sender is None else (*board.sender, *board.receiver)
     index = ", ".join(map(str, pair))
     return (
-        f"from lens.analysis.composition import composition, {virtual_weights.__name__}\n\n"
+        f"from lens.analysis.composition import composition, virtual_weights\n\n"
         f'found = composition(model, "{mode}", offset={offset}, weights="{weights}")\n'
         f"print(found.scores[{index}], found.null, found.z[{index}])\n"
         f"virtual = virtual_weights(model, {pair[:2]}, {pair[2:]}, "

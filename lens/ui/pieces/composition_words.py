@@ -96,12 +96,10 @@ def feeder_table(found: Any, receiver: tuple[int, int], previous: Any | None) ->
     columns: dict[str, Any] = {
         "head": [f"{layer}.{head}" for layer, head in rows],
         "score": found.scores[here],
-        "− null": found.scores[here] - found.null,
-        "z": found.z[here],
     }
     if previous is not None:
         columns["previous token"] = previous.score.mean[layers, heads]
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns | {"− null": found.scores[here] - found.null, "z": found.z[here]})
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
@@ -113,27 +111,32 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
 def feeders_notice(found: Any, receiver: tuple[int, int], scores: Any) -> str:
     """Weights and activations together: do the strongest feeders look at the token before?"""
     previous = scores["previous"]
-    values = previous.score.mean
-    rows = feeders(found, receiver)
-    top, name = rows[0], f"{receiver[0]}.{receiver[1]}"
-    place = 1 + sum(values[row] > values[top] for row in rows)
-    agree = rank_correlation(
-        np.array([found.scores[(*row, *receiver)] for row in rows], float),
-        np.array([values[row] for row in rows], float),
+    values, rows = previous.score.mean, feeders(found, receiver)
+    passed = np.array([found.scores[(*row, *receiver)] for row in rows], float)
+    looks = np.array([values[row] for row in rows], float)
+    agree, best = rank_correlation(passed, looks), int(np.argmax(looks))
+    chance = "" if previous.threshold is None else f", {'above' if looks[0] > previous.threshold else 'within'} chance"
+    text = (
+        f"Head {_name(receiver)} (induction {number(_induction(scores, receiver))}) gets {ROLE[found.mode]} "
+        f"most from {_name(rows[0])}, {number(passed[0])}, which looks at the token before with "
+        f"{number(looks[0])}{chance}"
     )
-    threshold = previous.threshold
-    passed = "" if threshold is None else f" ({'above' if values[top] > threshold else 'within'} chance)"
-    correlation = "" if np.isnan(agree) else f"; rank correlation of the two over them {number(agree)}"
-    return (
-        f"Most of {found.mode}, {ROLE[found.mode]}, of head {name} (induction "
-        f"{number(float(_induction(scores, receiver)))}) can come from {top[0]}.{top[1]}: "
-        f"{number(float(found.scores[(*top, *receiver)]))}. Its previous-token score is "
-        f"{number(float(values[top]))}{passed}, number {place} of the {len(rows)} earlier heads{correlation}."
-    )
+    if best == 0:
+        text += f": the most of its {len(rows)} earlier heads."
+    else:
+        text += (
+            f". The earlier head that does so most, {_name(rows[best])} with {number(looks[best])}, is feeder "
+            f"{best + 1} of {len(rows)} with {number(passed[best])}."
+        )
+    return text if np.isnan(agree) else f"{text} Rank correlation of the two over these heads: {number(agree)}."
+
+
+def _name(head: tuple[int, int]) -> str:
+    return f"{head[0]}.{head[1]}"
 
 
 def _induction(scores: Any, head: tuple[int, int]) -> float:
-    return scores["induction"].score.mean[head]
+    return float(scores["induction"].score.mean[head])
 
 
 def edges(values: np.ndarray, count: int) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
