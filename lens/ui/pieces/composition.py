@@ -51,6 +51,10 @@ TURN_HELP = (
     "δ, how far the key stands before its query: rotary positions turn the query by it. n − 1 is where an induction "
     "head looks on a block of n that repeats. It changes Q, K and prefix matching, not V."
 )
+N_HELP = (
+    "Random tokens of the block that repeats, on which previous-token and induction scores are computed; with rotary "
+    "positions also δ = n − 1."
+)
 
 
 class Asked(NamedTuple):
@@ -80,7 +84,9 @@ def controls(view: ViewState, model: Any) -> tuple[Asked, int]:
         weights = segmented(view, "weights", tuple(WEIGHTS), "Weights", WEIGHTS_HELP, format_func=WEIGHTS.get)
         if model.cfg.positions == "rotary":
             select(view, "turn", tuple(TURNS), "Distance δ", TURN_HELP, format_func=TURNS.get, width=190)
-            offset = _offset(view, model)
+        n = int(number(view, "n", repeats.block_bounds(model, bos=True), "n", N_HELP, width=100))
+        if model.cfg.positions == "rotary":
+            offset = _offset(view, model, n)
     return Asked(mode, 0 if mode == "V" else offset, weights), offset
 
 
@@ -167,12 +173,9 @@ def _choose_clicked(view: ViewState, key: str) -> None:
         choose_pair(view, pair[:2], pair[2:])
 
 
-def _offset(view: ViewState, model: Any) -> int:
+def _offset(view: ViewState, model: Any, n: int) -> int:
     """δ in tokens, within the model's context."""
     last = model.cfg.n_ctx - 1
     if view["turn"] == "chosen":
         return int(number(view, "offset", (0, last), "δ", "Tokens from the key to its query.", width=110))
-    if view["turn"] == "repeat":
-        bounds = repeats.block_bounds(model, bos=True)
-        return int(number(view, "n", bounds, "n", "Tokens of the block that repeats; δ = n − 1.", width=100)) - 1
-    return min({"next": 1, "ignored": 0}[view["turn"]], last)
+    return min({"repeat": n - 1, "next": 1, "ignored": 0}[view["turn"]], last)

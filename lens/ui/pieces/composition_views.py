@@ -195,7 +195,7 @@ def _table(view: ViewState, board: Board) -> None:
         selection_mode="single-row",
         alt=f"The {len(rows)} strongest pairs of heads",
     )
-    total = int((board.found.scores == board.found.scores).sum())
+    total = int(np.isfinite(board.found.scores).sum())
     st.caption(f"The {len(rows)} largest of {total:,} pairs; the export has all of them.")
 
 
