@@ -1,0 +1,179 @@
+"""Which earlier head feeds which later one, from the weights alone: scores of all pairs against two baselines."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens.analysis.head_weights import Weights, head_weights, rotated, why_not_bilinear
+from lens.analysis.names import Head, check_heads
+from lens.analysis.streaming import Progress, silent
+from lens.composition import few_rows, scores_of_rows, unit
+from lens.config import Config
+from lens.factored import FactoredMatrix
+from lens.model import Transformer
+
+Mode = Literal["Q", "K", "V"]
+READS = {"Q": "what the later head asks for", "K": "what the later head is found by", "V": "what the later head moves"}
+DEFINITION = (
+    "Share of what the earlier head writes that the later head reads, ‖W_OV W_{}‖ / (‖W_OV‖ ‖W_{}‖) in Frobenius "
+    "norms: 0 is nothing, 1 is all of it. Source: Elhage et al. 2021."
+)
+FEWEST = 3  # heads of a layer, for a spread among them
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Scores of all pairs of heads in one mode. NaN where the sender's layer is not earlier: nothing passes there."""
+
+    mode: Mode
+    scores: Float[Tensor, "sender_layer sender_head layer head"]  # 0…1
+    null: float  # root mean square of the score when a random rotation stands between sender and receiver, exact
+    null_sd: Float[Tensor, "sender_layer sender_head layer head"]  # of the squared score under that rotation, exact
+    z: Float[Tensor, "sender_layer sender_head layer head"]  # among the heads of the sender's layer, to this receiver
+    offset: int | None  # tokens between query and key; None where no rotation is involved
+    weights: Weights
+    notes: tuple[str, ...]  # what the scores leave out in this model
+    definition: str
+
+
+@torch.no_grad()
+def composition(
+    model: Transformer, mode: Mode, offset: int = 0, weights: Weights = "folded", progress: Progress = silent
+) -> Composition:
+    """How strongly each head feeds each head of a later layer through its queries, keys or values.
+
+    The first baseline is exact: with a Haar-random rotation between the two, E[C²] = 1/d_model, and Var[C²] =
+    2 (tr A² − 1/d)(tr B² − 1/d) / ((d − 1)(d + 2)), A and B the Gram matrices of the two with trace 1. The second is z.
+    ``offset``: the distance of query and key, for rotary positions; 0 leaves the rotation out.
+    Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits".
+    """
+    cfg = model.cfg
+    check_composes(cfg, mode)
+    writes, reads = _write_rows(model, weights), _read_rows(model, mode, offset, weights)
+    layer = torch.arange(cfg.n_layers, device=writes.device).repeat_interleave(cfg.n_heads)
+    earlier = layer[:, None] < layer
+    scores = scores_of_rows(writes, reads, earlier, lambda f: progress(f, f"{mode}-composition"))
+    uneven = [_trace_of_square(rows) - 1 / cfg.d_model for rows in (writes, reads)]
+    spread = 2 * uneven[0][:, None] * uneven[1] / ((cfg.d_model - 1) * (cfg.d_model + 2))
+    shape = (cfg.n_layers, cfg.n_heads) * 2
+    scores, null_sd = (x.masked_fill(~earlier, torch.nan).reshape(shape) for x in (scores, spread.clamp(min=0).sqrt()))
+    turns = cfg.positions == "rotary" and mode != "V"
+    names = {"Q": ("QK", "QK"), "K": ("QKᵀ", "QK"), "V": ("OV", "OV")}[mode]
+    return Composition(
+        mode,
+        scores,
+        cfg.d_model**-0.5,
+        null_sd,
+        among_layer(scores),
+        offset if turns else None,
+        weights,
+        notes(cfg, mode, offset, weights),
+        DEFINITION.format(*names),
+    )
+
+
+def check_composes(cfg: Config, mode: str) -> None:
+    """ValueError for a mode that does not exist, a model of one layer, and queries and keys that are normalised."""
+    if mode not in READS:
+        raise ValueError(f"composition: mode={mode!r}; it must be 'Q', 'K' or 'V'.")
+    if cfg.n_layers < 2:
+        raise ValueError(
+            "Composition needs a head in an earlier layer: this model has one layer, so no head feeds another. "
+            "Open a model of two layers or more."
+        )
+    reason = why_not_bilinear(cfg)
+    if mode != "V" and reason is not None:
+        raise ValueError(f"{mode}-composition is not computed because {reason}. V-composition is not affected.")
+
+
+def among_layer(
+    scores: Float[Tensor, "sender_layer sender_head layer head"],
+) -> Float[Tensor, "sender_layer sender_head layer head"]:
+    """Each score minus the mean of the sender's layer to the same receiver, over their standard deviation (n − 1).
+
+    Cannot exceed (n − 1)/√n with n heads a layer. NaN with fewer than 3 heads, or where all are equal.
+    """
+    if scores.shape[1] < FEWEST:
+        return torch.full_like(scores, torch.nan)
+    spread = scores.std(1, keepdim=True)
+    return (scores - scores.mean(1, keepdim=True)) / torch.where(spread > 0, spread, torch.nan)
+
+
+def notes(cfg: Config, mode: Mode, offset: int, weights: Weights) -> tuple[str, ...]:
+    """What the products of weights leave out in such a model, one sentence each."""
+    windows = [width for width in cfg.windows or () if width is not None]
+    through_scores = mode != "V"
+    said = {
+        f"Groups of {cfg.group_size} query heads share keys and values, so their "
+        f"{'W_OV as senders' if mode == 'Q' else 'entries'} are not independent.": cfg.group_size > 1,
+        "A norm after each layer divides what all its heads write together; its gain is in W_OV, the division is one "
+        "factor per position and drops out of a score.": cfg.post_norm and weights == "folded",
+        "The gain of the norm after each layer is left out of these raw weights.": cfg.post_norm and weights == "raw",
+        f"Queries, keys and values are cut off at ±{cfg.clip_qkv}; the products hold below it.": bool(cfg.clip_qkv),
+        "Rotation ignored (δ = 0): real queries and keys stand apart and are turned.": through_scores
+        and cfg.positions == "rotary"
+        and offset == 0,
+        f"Layers with a window see fewer than {offset + 1} tokens, so their heads never look δ = {offset} back.": (
+            through_scores and any(width <= offset for width in windows)
+        ),
+        "Positions act on scores only, not on what one head passes to another: δ changes nothing.": through_scores
+        and cfg.positions != "rotary"
+        and offset > 0,
+    }
+    return tuple(sentence for sentence, holds in said.items() if holds)
+
+
+@torch.no_grad()
+def virtual_weights(
+    model: Transformer, sender: Head, receiver: Head, mode: Mode, offset: int = 0, weights: Weights = "folded"
+) -> FactoredMatrix:
+    """The one matrix [d_model, d_model] through which ``sender`` acts on ``receiver``: W_OV times what the other reads.
+
+    Rows are streams that the sender attends to. Columns: Q, the keys that are then looked for; K, the queries by which
+    the place is then found; V, what arrives where the receiver looks. ValueError unless the sender is in an earlier
+    layer.
+    """
+    check_composes(model.cfg, mode)
+    check_heads([sender, receiver], model.cfg)
+    sender, receiver = Head(*sender), Head(*receiver)
+    if sender.layer >= receiver.layer:
+        raise ValueError(f"Head {sender} does not feed head {receiver}: only heads of earlier layers do.")
+    write = head_weights(model, sender.layer, weights).OV[sender.head]
+    return write @ _read(model, receiver.layer, mode, offset, weights)[receiver.head]
+
+
+def _read(model: Transformer, layer: int, mode: Mode, offset: int, weights: Weights) -> FactoredMatrix:
+    """What the heads of a layer do to a stream that they read: W_QK, its transpose, or W_OV."""
+    found = head_weights(model, layer, weights)
+    if mode == "V":
+        return found.OV
+    QK = rotated(model, layer, found, offset).QK
+    return QK if mode == "Q" else QK.T
+
+
+def _write_rows(model: Transformer, weights: Weights) -> Float[Tensor, "sender few d_model"]:
+    """Of every head, few rows with the same norms as W_OV, over its norm."""
+    return _rows(model.cfg, lambda layer: head_weights(model, layer, weights).OV)
+
+
+def _read_rows(model: Transformer, mode: Mode, offset: int, weights: Weights) -> Float[Tensor, "receiver few d_model"]:
+    return _rows(model.cfg, lambda layer: _read(model, layer, mode, offset, weights).T)
+
+
+def _rows(cfg: Config, side: Callable[[int], FactoredMatrix]) -> Float[Tensor, "n few d_model"]:
+    """Layer by layer into one tensor, so that never more than one layer's matrices are held beside it."""
+    first = unit(few_rows(side(0)))
+    rows = first.new_empty(cfg.n_layers, *first.shape)
+    rows[0] = first
+    for layer in range(1, cfg.n_layers):
+        rows[layer] = unit(few_rows(side(layer)))
+    return rows.flatten(0, 1)
+
+
+def _trace_of_square(rows: Float[Tensor, "n few d"]) -> Float[Tensor, " n"]:
+    """tr (PᵀP)², which is ‖P Pᵀ‖²: 1/rank for a flat spectrum, 1 for a single direction."""
+    return torch.linalg.matrix_norm(rows @ rows.mT).square()

@@ -1,0 +1,79 @@
+"""Composition in a real browser: a click on a pair chooses it, rows and nodes choose, hostile prompts, both themes."""
+
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_frame import prompt_box, query
+from tests.browser.test_head_scores import HOSTILE, click_head, drawn
+
+SMALL = "n=10&seqs=4"
+MATRIX = "K-composition − null of all pairs of heads"
+N_HEADS = 9
+
+
+def click_pair(page, sender, receiver):
+    """Click the cell of a pair: receivers across, senders down, both counted through all layers."""
+    across, down = (layer * N_HEADS + head for layer, head in (receiver, sender))
+    click_head(page, MATRIX, across, down)
+
+
+def test_a_click_on_a_pair_chooses_it_and_pins_the_receiver(server, page):
+    page.goto(f"{server}/composition?{SMALL}")
+    drawn(page, "The 30 strongest pairs")
+    expect(page.get_by_text("Feeders of 18.7 through K")).to_be_visible()
+    click_pair(page, (11, 1), (17, 3))
+    expect(page.get_by_text("Feeders of 17.3 through K")).to_be_visible()
+    page.wait_for_url("**pins=17.3**")
+    assert query(page)["sender"] == ["11.1"]
+    page.get_by_role("tab", name="Virtual weights").click()
+    expect(page.get_by_text("11.1 → 17.3 through K: the first of the directions")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("11.1 → 17.3 through K: the first of the directions")).to_be_visible()
+
+
+def test_a_node_of_the_graph_becomes_the_receiver_and_a_row_the_sender(server, page):
+    page.goto(f"{server}/composition?{SMALL}&edges=10")
+    click_head(page, "The 10 strongest pairs", 18, 8)
+    expect(page.get_by_text("Feeders of 18.8 through K")).to_be_visible()
+    page.wait_for_url("**pins=18.8**")
+    drawn(page, MATRIX)
+    table = page.get_by_test_id("stDataFrame").first
+    table.scroll_into_view_if_needed()
+    box = table.bounding_box()
+    page.mouse.click(box["x"] + 18, box["y"] + 35 + 35 + 17)
+    page.wait_for_url("**sender=**")
+    drawn(page, MATRIX)
+
+
+def test_the_weights_agree_with_the_activations_about_the_strongest_induction_head(server, page):
+    page.goto(f"{server}/composition?{SMALL}&more=prefix&pins=17.3")
+    drawn(page, "Prefix matching: weights against activations")
+    expect(page.get_by_text("From weights the strongest is 18.6")).to_be_visible()
+    expect(page.get_by_text("the strongest induction head 18.6 has")).to_be_visible()
+
+
+@pytest.mark.parametrize("how", ["typed", "address"])
+def test_a_hostile_prompt_is_text(server, page, how):
+    start = f"{server}/composition?{SMALL}"
+    page.goto(start if how == "typed" else f"{start}&prompt={quote(HOSTILE)}")
+    drawn(page, MATRIX)
+    if how == "typed":
+        prompt_box(page).fill(HOSTILE)
+        page.keyboard.press("Control+Enter")
+        page.wait_for_url("**prompt=*")
+    drawn(page, MATRIX)
+    expect(prompt_box(page)).to_have_value(HOSTILE)
+    assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
+    page = new_page(color_scheme=scheme)
+    for width, height in ((1280, 800), (1920, 1080)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(f"{server}/composition?{SMALL}&pins=18.6")
+        drawn(page, "The 30 strongest pairs")
+        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+        page.screenshot(path=f"screenshots/composition-{scheme}-{width}.png")
