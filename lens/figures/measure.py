@@ -24,9 +24,9 @@ class Measure:
     low: np.ndarray | None = None
     high: np.ndarray | None = None
     control: np.ndarray | None = None
-    null: tuple[np.ndarray, np.ndarray] | None = None
     threshold: float | None = None
     signed: bool = False
+    null: tuple[np.ndarray, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         if np.ndim(self.values) != 2:

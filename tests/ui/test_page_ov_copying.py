@@ -58,6 +58,11 @@ def fine(at: AppTest) -> str:
     return html(at)
 
 
+def head_line(at: AppTest) -> str:
+    """What is said about the head that is shown."""
+    return next(element.value for element in at.caption if element.value.startswith("Head "))
+
+
 def printed(code: str) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(code, {})
@@ -91,7 +96,7 @@ def test_every_tab_of_both_circuits(tiny, more, circuit):
     at = tiny(more=more, circuit=circuit, weights="raw", radius="log", pins="1.2", layer="1", head="2", attended="e")
     shown = fine(at)
     assert shown.count("lens-line notice") >= 2
-    assert "Head 1.2" in at.caption[0].value
+    assert head_line(at).startswith("Head 1.2:")
 
 
 def test_gpt2_and_raw_weights(gpt2_folder):
@@ -102,8 +107,8 @@ def test_gpt2_and_raw_weights(gpt2_folder):
 def test_the_pinned_head_is_shown_else_the_one_that_copies_most(tiny):
     at = tiny(more="table")
     best = at.dataframe[0].value["head"][0]
-    assert at.caption[0].value.startswith(f"Head {best}:")
-    assert tiny(pins="0.1,2.3").caption[0].value.startswith("Head 2.3:")
+    assert head_line(at).startswith(f"Head {best}:")
+    assert head_line(tiny(pins="0.1,2.3")).startswith("Head 2.3:")
 
 
 def test_a_row_of_one_token_and_of_none(tiny):

@@ -113,6 +113,7 @@ def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
     blocks = [(start, start + BLOCK) for start in range(0, ALL, BLOCK)]
     seconds = ALL * np.prod(cores.shape[:2]) * EIG_SECONDS * (cores.shape[-1] / 64) ** 3
     with st.container():
+        st.caption(f"Null: {ALL} random rotations of each head between its values and its output, {BLOCK} a part.")
         first = sweep(null_scores_of, blocks[: FIRST // BLOCK], cores, view["seed"], show=show)
         if first.missing:
             return band(first.done) if first.done else None
