@@ -89,9 +89,9 @@ def check_embedding(cfg: Config, embedding: str) -> None:
         )
 
 
-def check_head(cfg: Config, layer: int, head: int) -> None:
-    """ValueError if the model has no such head."""
-    check_heads([Head(layer, head)], cfg)
+def check_head(cfg: Config, head: tuple[int, int]) -> None:
+    """ValueError if the model has no head (layer, head)."""
+    check_heads([Head(*head)], cfg)
 
 
 def stream_embedding(layer: int, embedding: Embedding) -> Embedding:

@@ -117,9 +117,11 @@ class _Paths:
         return found | {f"blocks.{cfg.n_layers - 1}.hook_resid_post": self.see_end}
 
     def see_pattern(self, layer: int, rows: slice, pattern: Float[Tensor, "batch head query key"]) -> None:
+        """Where each query looks, among the first copy."""
         self.attended = pattern[:, :, self.queries, : self.n_keys].argmax(-1).mT
 
     def see_z(self, layer: int, rows: slice, z: Float[Tensor, "batch pos head d_head"]) -> None:
+        """What every head writes, along the candidates' directions."""
         logits = einsum(
             z[:, self.queries].float(), output_weights(self.model, layer), self.reads[rows],
             "batch query head d_head, head d_head d_model, batch token d_model -> batch query head token",
@@ -135,9 +137,11 @@ class _Paths:
         self.share[rows, layer] = share[:, :-1].mean(1)
 
     def see_post_scale(self, layer: int, rows: slice, scale: Float[Tensor, "batch pos 1"]) -> None:
+        """What a norm after attention divides by."""
         self.post_scale[rows, layer] = scale[:, self.queries]
 
     def see_end(self, layer: int, rows: slice, resid: Float[Tensor, "batch pos d_model"]) -> None:
+        """What the final norm divides by, once the last layer has written."""
         scale = final_scale(self.model, resid[:, self.queries])[:, None] * self.post_scale[rows]
         self.logit[rows] = (self.raised[rows] / scale).mean(2)
 

@@ -29,17 +29,18 @@ class Feeders(NamedTuple):
 
 
 @torch.no_grad()
-def feeders(model: Transformer, layer: int, head: int) -> Feeders:
+def feeders(model: Transformer, head: tuple[int, int]) -> Feeders:
     """How strongly each earlier head feeds the queries, keys and values of one head; norms folded, writes centred.
 
     Rotations of positions are left out.
     """
-    check_head(model.cfg, layer, head)
+    check_head(model.cfg, head)
+    layer = head[0]
     reason = why_not_bilinear(model.cfg)
     missing = {mode: reason for mode in "QK" if reason is not None}
     if layer == 0:
         missing |= dict.fromkeys(MODES, "no head is in an earlier layer than layer 0")
-    wanted = {mode: _reader(model, layer, head, mode) for mode in MODES if mode not in missing}
+    wanted = {mode: _reader(model, head, mode) for mode in MODES if mode not in missing}
     writes = _writers(model, layer) if wanted else None
     scores = {mode: composition_scores(writes, reader) for mode, reader in wanted.items()}
     turned = model.cfg.positions == "rotary" and "Q" in wanted
@@ -57,9 +58,10 @@ def _writers(model: Transformer, layer: int) -> FactoredMatrix:
     return FactoredMatrix(V, O)
 
 
-def _reader(model: Transformer, layer: int, head: int, mode: str) -> FactoredMatrix:
-    block, kv = model.blocks[layer], head // model.cfg.group_size
+def _reader(model: Transformer, head: tuple[int, int], mode: str) -> FactoredMatrix:
+    layer, index = head
+    block, kv = model.blocks[layer], index // model.cfg.group_size
     if mode == "V":
-        return FactoredMatrix(value_weights(model, layer)[kv], output_weights(model, layer)[head])
-    Q, K = read_through(block.ln1, block.attn.W_Q[head]), read_through(block.ln1, block.attn.W_K[kv])
+        return FactoredMatrix(value_weights(model, layer)[kv], output_weights(model, layer)[index])
+    Q, K = read_through(block.ln1, block.attn.W_Q[index]), read_through(block.ln1, block.attn.W_K[kv])
     return FactoredMatrix(Q, K.mT) if mode == "Q" else FactoredMatrix(K, Q.mT)

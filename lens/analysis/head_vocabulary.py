@@ -62,16 +62,17 @@ class OwnRanks(NamedTuple):
 
 @torch.no_grad()
 def full_ov(
-    model: Transformer, layer: int, head: int, embedding: Embedding = "tokens", progress: Progress = silent
+    model: Transformer, head: tuple[int, int], embedding: Embedding = "tokens", progress: Progress = silent
 ) -> FactoredMatrix:
     """W_E W_V W_O W_U of one head, [d_vocab, d_vocab], its columns centred over the vocabulary; held as two factors."""
     check_embedding(model.cfg, embedding)
-    check_head(model.cfg, layer, head)
-    V = value_weights(model, layer)[head // model.cfg.group_size]
+    check_head(model.cfg, head)
+    layer, index = head
+    V = value_weights(model, layer)[index // model.cfg.group_size]
     reads = torch.empty(model.cfg.d_vocab, V.shape[-1], device=model.device)
     for ids, rows in vocabulary_rows(model, stream_embedding(layer, embedding), progress):
         reads[ids] = rows @ V
-    return FactoredMatrix(reads, logits_of(model, output_weights(model, layer)[head]))
+    return FactoredMatrix(reads, logits_of(model, output_weights(model, layer)[index]))
 
 
 def logits_of(model: Transformer, writes: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n d_vocab"]:
@@ -83,10 +84,10 @@ def logits_of(model: Transformer, writes: Float[Tensor, "*n d_model"]) -> Float[
 
 @torch.no_grad()
 def copied_tokens(
-    model: Transformer, layer: int, head: int, embedding: Embedding = "tokens", k: int = 12, progress: Progress = silent
+    model: Transformer, head: tuple[int, int], embedding: Embedding = "tokens", k: int = 12, progress: Progress = silent
 ) -> Copied:
     """The ends of the diagonal of the full OV circuit, over the whole vocabulary."""
-    matrix = full_ov(model, layer, head, embedding, part(progress, 0, 0.9))
+    matrix = full_ov(model, head, embedding, part(progress, 0, 0.9))
     own = diagonal(matrix)
     found = ends(own, k)
     ranks = own_ranks(matrix, torch.cat([found.high, found.low]), part(progress, 0.9, 0.1))
@@ -96,16 +97,17 @@ def copied_tokens(
 
 @torch.no_grad()
 def written_for(
-    model: Transformer, layer: int, head: int, token: int, embedding: Embedding = "tokens", k: int = 12
+    model: Transformer, head: tuple[int, int], token: int, embedding: Embedding = "tokens", k: int = 12
 ) -> Written:
     """What the head would write if it attended to ``token`` alone. ValueError if the vocabulary has no such id."""
     check_embedding(model.cfg, embedding)
-    check_head(model.cfg, layer, head)
+    check_head(model.cfg, head)
+    layer, index = head
     if not 0 <= token < model.cfg.d_vocab:
         raise ValueError(f"written_for: token {token}; this vocabulary has ids 0 … {model.cfg.d_vocab - 1}.")
     row = source_rows(model, torch.tensor([token]), stream_embedding(layer, embedding))
-    V = value_weights(model, layer)[head // model.cfg.group_size]
-    logits = logits_of(model, row @ V @ output_weights(model, layer)[head])[0]
+    V = value_weights(model, layer)[index // model.cfg.group_size]
+    logits = logits_of(model, row @ V @ output_weights(model, layer)[index])[0]
     return Written(ends(logits, k), float(logits[token]), int((logits > logits[token]).sum()))
 
 
@@ -125,7 +127,7 @@ def own_ranks_of(
     check_embedding(model.cfg, embedding)
     heads = tuple(range(model.cfg.n_heads)) if heads is None else heads
     for head in heads:
-        check_head(model.cfg, layer, head)
+        check_head(model.cfg, (layer, head))
     sampling = sampling_set(model)
     drawn = torch.randperm(len(sampling.ids), generator=torch.Generator().manual_seed(seed))[:n_tokens]
     ids = sampling.ids[drawn].sort().values

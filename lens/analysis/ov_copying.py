@@ -15,6 +15,7 @@ from torch import Tensor
 from lens.analysis.circuit_weights import (
     Embedding,
     check_embedding,
+    check_head,
     output_weights,
     read_through,
     stream_embedding,
@@ -159,8 +160,7 @@ def null_eigenvalues(
 @torch.no_grad()
 def stream_null_eigenvalues(
     model: Transformer,
-    layer: int,
-    head: int,
+    head: tuple[int, int],
     embedding: Embedding = "tokens",
     n_draws: int = 20,
     seed: int = 0,
@@ -170,9 +170,11 @@ def stream_null_eigenvalues(
 
     Stricter in one way, looser in another: also the subspace that the head writes to is lost.
     """
+    check_head(model.cfg, head)
+    layer, index = head
     middle = vocabulary_product(model, stream_embedding(layer, embedding), part(progress, 0, 0.3))
-    reads = value_weights(model, layer)[head // model.cfg.group_size]
-    writes = output_weights(model, layer)[head]
+    reads = value_weights(model, layer)[index // model.cfg.group_size]
+    writes = output_weights(model, layer)[index]
     generator, found = torch.Generator().manual_seed(seed), []
     for draw in range(n_draws):
         Q = haar((), model.cfg.d_model, generator).to(middle)

@@ -162,8 +162,7 @@ def turned(
 @torch.no_grad()
 def full_qk(
     model: Transformer,
-    layer: int,
-    head: int,
+    head: tuple[int, int],
     embedding: Embedding = "tokens",
     distance: int = 0,
     progress: Progress = silent,
@@ -174,13 +173,14 @@ def full_qk(
     """
     check_bilinear(model)
     check_embedding(model.cfg, embedding)
-    check_head(model.cfg, layer, head)
+    check_head(model.cfg, head)
+    layer, index = head
     attn, cfg = model.blocks[layer].attn, model.cfg
-    kv = head // cfg.group_size
+    kv = index // cfg.group_size
     q, k = (torch.empty(cfg.d_vocab, cfg.d_head, device=model.device) for _ in range(2))
     for ids, rows in vocabulary_rows(model, stream_embedding(layer, embedding), progress):
         rows = gained(model, layer, lone(model, rows))
-        q[ids] = rows @ attn.W_Q[head].float() + attn.b_Q[head].float()
+        q[ids] = rows @ attn.W_Q[index].float() + attn.b_Q[index].float()
         k[ids] = rows @ attn.W_K[kv].float()
     q = turned(model, layer, q[None], distance, distance)[0] / attn.scale
     k = turned(model, layer, k[None], 0, distance)[0]
@@ -189,13 +189,12 @@ def full_qk(
 
 def top_pairs(
     model: Transformer,
-    layer: int,
-    head: int,
+    head: tuple[int, int],
     k: int = 20,
     embedding: Embedding = "tokens",
     distance: int = 0,
     progress: Progress = silent,
 ) -> Entries:
     """The query–key token pairs with the highest scores, each minus its query's mean over keys (row: query)."""
-    matrix = full_qk(model, layer, head, embedding, distance, part(progress, 0, 0.2))
+    matrix = full_qk(model, head, embedding, distance, part(progress, 0, 0.2))
     return top_entries(matrix, k, part(progress, 0.2, 0.8))

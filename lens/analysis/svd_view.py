@@ -30,7 +30,7 @@ class Directions(NamedTuple):
 
 @torch.no_grad()
 def directions(
-    model: Transformer, layer: int, head: int, circuit: str = "OV", n: int = 8, k: int = 8, folded: bool = True
+    model: Transformer, head: tuple[int, int], circuit: str = "OV", n: int = 8, k: int = 8, folded: bool = True
 ) -> Directions:
     """Singular values of W_OV = W_V W_O or W_QK = W_Q W_Kᵀ, and the tokens at both ends of the first ``n`` directions.
 
@@ -38,8 +38,8 @@ def directions(
     both sides of QK by embeddings, minus their mean. ``folded``: the norm before the head is folded into what it reads.
     Only two QR factors and their small core are decomposed.
     """
-    check_head(model.cfg, layer, head)
-    matrix = circuit_matrix(model, layer, head, circuit, folded)
+    check_head(model.cfg, head)
+    matrix = circuit_matrix(model, head, circuit, folded)
     U, S, V = matrix.svd()
     embed = _embedded(model, torch.cat([U[:, :n], V[:, :n]], 1))
     left, of_keys = embed.split(embed.shape[0] // 2)
@@ -48,16 +48,17 @@ def directions(
     return Directions(S, power.cumsum(0) / power.sum(), ends(left, k), ends(right, k))
 
 
-def circuit_matrix(model: Transformer, layer: int, head: int, circuit: str, folded: bool = True) -> FactoredMatrix:
+def circuit_matrix(model: Transformer, head: tuple[int, int], circuit: str, folded: bool = True) -> FactoredMatrix:
     """W_OV or W_QK of one head [d_model, d_model], as two views of the layer's own weights unless folded."""
-    block, kv = model.blocks[layer], head // model.cfg.group_size
+    layer, index = head
+    block, kv = model.blocks[layer], index // model.cfg.group_size
     attn = block.attn
     if circuit == "OV":
         if folded:
-            return FactoredMatrix(value_weights(model, layer)[kv], output_weights(model, layer)[head])
-        return FactoredMatrix(attn.W_V[kv].float(), attn.W_O[head].float())
+            return FactoredMatrix(value_weights(model, layer)[kv], output_weights(model, layer)[index])
+        return FactoredMatrix(attn.W_V[kv].float(), attn.W_O[index].float())
     if circuit == "QK":
-        Q, K = attn.W_Q[head], attn.W_K[kv]
+        Q, K = attn.W_Q[index], attn.W_K[kv]
         if folded:
             Q, K = read_through(block.ln1, Q), read_through(block.ln1, K)
         return FactoredMatrix(Q.float(), K.float().mT)

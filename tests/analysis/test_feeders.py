@@ -12,7 +12,7 @@ from tests.analysis.shaken import GROUPED, make_model
 @pytest.mark.parametrize("changes", [{}, GROUPED, {"d_mlp": 0, "norm": None}], ids=str)
 def test_against_dense_products(changes):
     model = make_model(**changes)
-    found, eye = feeders(model, 2, 1), torch.eye(model.cfg.d_model)
+    found, eye = feeders(model, (2, 1)), torch.eye(model.cfg.d_model)
     into = [dense.linear_norm(block.ln1, eye) for block in model.blocks]
     W_Q, W_K, W_V, W_O = dense.head_weights(model, 2, 1)
     qk = into[2] @ W_Q @ (into[2] @ W_K).T
@@ -29,11 +29,11 @@ def test_against_dense_products(changes):
 
 
 def test_what_is_not_computed_says_why():
-    first = feeders(make_model(), 0, 1)
+    first = feeders(make_model(), (0, 1))
     assert first.scores == {}
     assert "no head is in an earlier layer" in first.missing["V"]
-    odd = feeders(make_model(**GROUPED, qk_norm="head"), 1, 0)
+    odd = feeders(make_model(**GROUPED, qk_norm="head"), (1, 0))
     assert list(odd.scores) == ["V"]
     assert "normalised" in odd.missing["Q"]
     with pytest.raises(ValueError, match=r"no head 3\.0"):
-        feeders(make_model(), 3, 0)
+        feeders(make_model(), (3, 0))

@@ -20,10 +20,10 @@ def any_model(request):
 def test_entries_rows_and_columns(any_model, embedding):
     if embedding == "first_mlp" and any_model.cfg.attn_only:
         with pytest.raises(ValueError, match="no first MLP"):
-            full_ov(any_model, 1, 2, embedding)
+            full_ov(any_model, (1, 2), embedding)
         return
     want = dense.full_ov(any_model, 1, 2, embedding)
-    found = full_ov(any_model, 1, 2, embedding)
+    found = full_ov(any_model, (1, 2), embedding)
     assert found.mdim == any_model.cfg.d_head
     torch.testing.assert_close(found.AB, want, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found[5].AB[0], want[5], atol=1e-4, rtol=1e-4)
@@ -33,7 +33,7 @@ def test_entries_rows_and_columns(any_model, embedding):
 @torch.no_grad()
 def test_the_tokens_it_copies_and_suppresses(any_model):
     want = dense.full_ov(any_model, 2, 1)
-    found = copied_tokens(any_model, 2, 1, k=5)
+    found = copied_tokens(any_model, (2, 1), k=5)
     own = want.diagonal()
     assert found.ends.high.tolist() == own.topk(5).indices.tolist()
     assert found.ends.low.tolist() == own.topk(5, largest=False).indices.tolist()
@@ -47,14 +47,14 @@ def test_the_tokens_it_copies_and_suppresses(any_model):
 @torch.no_grad()
 def test_what_it_writes_for_one_token(any_model):
     row = dense.full_ov(any_model, 1, 3)[17]
-    found = written_for(any_model, 1, 3, 17, k=4)
+    found = written_for(any_model, (1, 3), 17, k=4)
     assert found.ends.high.tolist() == row.topk(4).indices.tolist()
     assert found.own == pytest.approx(float(row[17]), rel=1e-3, abs=1e-4)
     assert found.own_rank == int((row > row[17]).sum())
     with pytest.raises(ValueError, match="ids 0 … 96"):
-        written_for(any_model, 1, 3, 97)
+        written_for(any_model, (1, 3), 97)
     with pytest.raises(ValueError, match=r"no head 1\.4"):
-        written_for(any_model, 1, 4, 3)
+        written_for(any_model, (1, 4), 3)
 
 
 @torch.no_grad()
@@ -74,10 +74,10 @@ def test_ranks_of_drawn_tokens(any_model, monkeypatch):
 
 
 def test_the_vocabulary_is_read_in_parts(any_model, monkeypatch):
-    whole = copied_tokens(any_model, 0, 0)
+    whole = copied_tokens(any_model, (0, 0))
     monkeypatch.setattr("lens.analysis.circuit_weights.ROWS", 10)
     steps = []
-    parts = copied_tokens(any_model, 0, 0, progress=lambda fraction, stage: steps.append(fraction))
+    parts = copied_tokens(any_model, (0, 0), progress=lambda fraction, stage: steps.append(fraction))
     assert parts.ends.high.tolist() == whole.ends.high.tolist()
     assert steps == sorted(steps)
     assert steps[-1] == pytest.approx(1)

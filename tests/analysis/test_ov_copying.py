@@ -148,7 +148,7 @@ def test_the_null_of_one_head_has_the_variance_of_a_random_trace(grouped):
 
 @torch.no_grad()
 def test_the_second_null_turns_the_whole_stream(grouped):
-    found = stream_null_eigenvalues(grouped, 1, 2, n_draws=3)
+    found = stream_null_eigenvalues(grouped, (1, 2), n_draws=3)
     assert found.shape == (3, 8)
     assert not torch.allclose(found[0].abs(), found[1].abs())
 

@@ -43,7 +43,7 @@ def test_against_all_pairs_of_tokens(model, distance, embedding):
     found = qk_circuits(model, embedding, distance)
     for layer, head in ((0, 0), (1, 3), (2, 1)):
         want = dense.full_qk(model, layer, head, embedding, rotation_of(model, layer, distance))
-        torch.testing.assert_close(full_qk(model, layer, head, embedding, distance).AB, want, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(full_qk(model, (layer, head), embedding, distance).AB, want, atol=1e-4, rtol=1e-3)
         # The mean over queries comes out as well: it is the same for all tokens and favours none.
         spread = want.square().mean().sqrt()
         same = (want.diagonal().mean() - want.mean()) / spread
@@ -58,7 +58,7 @@ def test_against_all_pairs_of_tokens(model, distance, embedding):
 @torch.no_grad()
 def test_the_highest_pairs(model):
     want = dense.full_qk(model, 1, 2, "tokens", rotation_of(model, 1, 2))
-    found = top_pairs(model, 1, 2, k=9, distance=2)
+    found = top_pairs(model, (1, 2), k=9, distance=2)
     torch.testing.assert_close(found.value, want.flatten().topk(9).values, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(want[found.row, found.column], found.value, atol=1e-4, rtol=1e-4)
 
@@ -125,7 +125,7 @@ def test_a_head_that_matches_equal_tokens_prefers_them():
 @pytest.mark.parametrize("changes", [{"qk_norm": "head"}, {"clip_qkv": 2.0}], ids=str)
 def test_models_without_a_bilinear_score_are_refused(changes):
     odd = make_model(**{**GROUPED, **changes})
-    for what in (qk_circuits, lambda model: full_qk(model, 0, 0), previous_from_weights):
+    for what in (qk_circuits, lambda model: full_qk(model, (0, 0)), previous_from_weights):
         with pytest.raises(ValueError, match="not computed because queries and keys are"):
             what(odd)
 

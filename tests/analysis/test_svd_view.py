@@ -23,7 +23,7 @@ def test_against_the_dense_matrix(model, circuit, folded):
     into = dense.linear_norm(block.ln1, eye) if folded else eye
     matrix = into @ W_V @ W_O if circuit == "OV" else into @ W_Q @ (into @ W_K).T
     U, S, Vh = torch.linalg.svd(matrix)
-    found = directions(model, layer, head, circuit, n=3, k=k, folded=folded)
+    found = directions(model, (layer, head), circuit, n=3, k=k, folded=folded)
     torch.testing.assert_close(found.singular, S[:8], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.share[-1], torch.tensor(1.0))
     W_E = model.embed(torch.arange(model.cfg.d_vocab)[None])[0]
@@ -45,6 +45,6 @@ def test_against_the_dense_matrix(model, circuit, folded):
 
 def test_bad_questions_are_refused(model):
     with pytest.raises(ValueError, match="'OV' or 'QK'"):
-        directions(model, 0, 0, "MLP")
+        directions(model, (0, 0), "MLP")
     with pytest.raises(ValueError, match=r"no head 9\.0"):
-        directions(model, 9, 0)
+        directions(model, (9, 0))

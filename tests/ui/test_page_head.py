@@ -73,7 +73,7 @@ def test_the_numbers_are_those_of_the_analyses(tiny, model):
     assert float(lines[1]) == pytest.approx(copying, abs=1e-5)
     told = next(element.value for element in at.markdown if "Copying score" in element.value)
     assert f"{abs(copying):.2g}"[:3] in told
-    want = feeders(model, 2, 1)
+    want = feeders(model, (2, 1))
     best = feeding[feeding["by"] == "K"].iloc[0]
     assert best["composition"] == pytest.approx(float(want.scores["K"].max()), abs=1e-5)
     assert f"By K, head {best['feeder']} feeds it most" in shown

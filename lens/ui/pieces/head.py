@@ -170,7 +170,7 @@ def take_away(view: ViewState, model: Any, head: tuple[int, int], data: Data, fo
         f"repeated = repeated_tokens(model, n={n}, n_seqs={seqs}, seed={seed}, prepend_bos={bos})\n"
         'print(float(head_scores(model, repeated)["induction"].score.mean[layer, head]))\n'
         "print(float(ov_copying(model).full.score[layer, head]))\n"
-        "print(feeders(model, layer, head).scores)"
+        "print(feeders(model, (layer, head)).scores)"
     )
     links_found = {name: {"words": one.words, "numbers": one.row} for name, one in found.items()}
     payload = {"head": head, "links": links_found, "source": sample.scores.source, "seed": sample.scores.seed}

@@ -18,7 +18,7 @@ MOST = 4  # feeders of each mode
 
 def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Finding:
     """The strongest feeders of queries, keys and values."""
-    found = analyse(feeders, model, *head)
+    found = analyse(feeders, model, head)
     if not found.scores:
         parts.not_computed(f"{found.missing['V']}.")
         return Finding("layer 0 has no feeders", "none")

@@ -29,7 +29,7 @@ def show_eigenvalues(view: ViewState, model: Any, found: Copying, head: tuple[in
     if view["null"] == "head":
         draws = analyse(null_eigenvalues, to_torch(core), 50, view["seed"])
     else:
-        draws = analyse(stream_null_eigenvalues, model, *head, view["embedding"], 20, view["seed"], progress=True)
+        draws = analyse(stream_null_eigenvalues, model, head, view["embedding"], 20, view["seed"], progress=True)
     title = f"Head {head[0]}.{head[1]}: eigenvalues, {CIRCUITS[found.circuit].lower()} circuit"
     where = {"head": "between values and output", "model": "of the stream after the head"}[view["null"]]
     definition = f"Grey: {len(draws)} random rotations {where}. Right is copying, left the opposite."

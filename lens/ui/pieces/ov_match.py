@@ -74,7 +74,7 @@ def _pairs(view: ViewState, model: Any, head: tuple[int, int], distance: int) ->
         n = model.cfg.d_vocab**2 / 1e9
         offer(key, f"The highest of {n:.1f} billion query–key pairs are not searched yet.", "Search, about 20 s")
         return
-    found = analyse(top_pairs, model, *head, PAIRS, view["embedding"], distance, progress=True)
+    found = analyse(top_pairs, model, head, PAIRS, view["embedding"], distance, progress=True)
     frame = pd.DataFrame({"query": labels(model, found.row), "key": labels(model, found.column), "score": found.value})
     help = "Attention score before the softmax, minus the mean of the query over all keys; nats."
     config = {"score": st.column_config.NumberColumn(format="%.1f", help=help)}
@@ -91,7 +91,7 @@ def show_directions(view: ViewState, model: Any, head: tuple[int, int]) -> None:
     help = "**OV:** what is read, and what is written for it. **QK:** what asks, and what answers."
     side = segmented(view, "side", ("OV", "QK"), "Matrix", help)
     folded = view["weights"] == "folded"
-    found = analyse(directions, model, *head, side, DIRECTIONS, TOKENS, folded)
+    found = analyse(directions, model, head, side, DIRECTIONS, TOKENS, folded)
     names = {"OV": ("reads", "writes"), "QK": ("query", "key")}[side]
     rows = []
     for one in range(min(DIRECTIONS, len(found.singular))):

@@ -86,6 +86,7 @@ def data_words(weights: np.ndarray, scores: Any, head: tuple[int, int]) -> str:
     among = f"among {round(2 * rank.uniform) + 1} tokens"
 
     def told(cell: tuple[int, int]) -> str:
+        """One head's numbers."""
         name, logits = f"{cell[0]}.{cell[1]}", number(float(logit.score.mean[cell]))
         where = f"rank {number(float(rank.score.mean[cell]))} {among}"
         control, by_weights = number(float(rank.null_mean[cell])), number(float(weights[cell]))

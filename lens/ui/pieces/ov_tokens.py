@@ -25,7 +25,7 @@ AMONG = (1, 10, 100)  # "is it in the top k of its row"
 def show_tokens(view: ViewState, model: Any, head: tuple[int, int]) -> None:
     """Both ends of the diagonal, the ranks in its rows, and a row of choice."""
     left, middle, right = st.columns(3, gap="medium")
-    found = analyse(copied_tokens, model, *head, view["embedding"], SHOWN, progress=True)
+    found = analyse(copied_tokens, model, head, view["embedding"], SHOWN, progress=True)
     name, ends = f"{head[0]}.{head[1]}", found.ends
     with left:
         st.markdown(f"**Head {name} would copy**", help=parts.metric_help(ENTRY, UNIT))
@@ -71,7 +71,7 @@ def _row(view: ViewState, model: Any, head: tuple[int, int]) -> str:
     token = _choose(view, model)
     if token is None:
         return ""
-    row = analyse(written_for, model, *head, token, view["embedding"], SHOWN)
+    row = analyse(written_for, model, head, token, view["embedding"], SHOWN)
     label = labels(model, np.array([token]))[0]
     frame = pd.DataFrame(
         {
