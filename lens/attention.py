@@ -82,13 +82,18 @@ class Attention(nn.Module):
         v = self.hook_v(self.clipped(per_head(v_in, self.W_V, self.b_V)))
         if self.cfg.qk_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        rotation = places.local_rotation if self.local_rotary else places.rotation
-        if rotation is not None:
-            q, k = self.hook_rot_q(rotate(q, rotation)), self.hook_rot_k(rotate(k, rotation))
+        q, k = self.rotated(q, k, places)
         if past is not None:
             k, v = past.extend(self.layer, k, v)
         pattern = self.hook_pattern(self.attend(q, k, places.allowed[self.window], places.bias))
         return self.write(self.hook_z(self.mix(pattern, v)))
+
+    def rotated(self, q: Tensor, k: Tensor, places: Places) -> tuple[Tensor, Tensor]:
+        """Queries and keys turned by the angles of their positions, where the model does so."""
+        rotation = places.local_rotation if self.local_rotary else places.rotation
+        if rotation is None:
+            return q, k
+        return self.hook_rot_q(rotate(q, rotation)), self.hook_rot_k(rotate(k, rotation))
 
     def clipped(self, x: Tensor) -> Tensor:
         """``x`` cut off at ± clip_qkv, where the model does so."""

@@ -12,8 +12,9 @@ from lens.figures.theme import escape, number
 class Measure:
     """One number per cell (a head, or a layer and position), with its definition, interval, control and null.
 
-    ``low`` and ``high`` bound a confidence interval, ``control`` is the same number where the feature is destroyed, and
-    at or below ``threshold`` (in absolute value when ``signed``) a cell cannot be told from chance. All [row, column].
+    ``low`` and ``high`` bound a confidence interval, ``control`` is the same number where the feature is destroyed,
+    ``null`` the range (low, high) that chance gives this cell. At or below ``threshold`` (in absolute value when
+    ``signed``) a cell cannot be told from chance. All [row, column].
     """
 
     name: str
@@ -25,6 +26,7 @@ class Measure:
     control: np.ndarray | None = None
     threshold: float | None = None
     signed: bool = False
+    null: tuple[np.ndarray, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         if np.ndim(self.values) != 2:
@@ -48,6 +50,9 @@ class Measure:
             words += f" [{number(self.low[row, column])}, {number(self.high[row, column])}]"
         if self.control is not None:
             words += f" · control {number(self.control[row, column])}"
+        if self.null is not None:
+            low, high = (number(end[row, column]) for end in self.null)
+            words += f" · by chance {low} to {high}"
         return words
 
     def below_null(self) -> np.ndarray:

@@ -1,0 +1,150 @@
+"""One head's full OV circuit, token by token: what it would copy, suppress, and write for a token it attends to."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens.analysis.circuit_weights import (
+    Embedding,
+    check_embedding,
+    check_head,
+    output_weights,
+    source_rows,
+    stream_embedding,
+    value_weights,
+    vocabulary_rows,
+    write_through,
+)
+from lens.analysis.large_products import Ends, diagonal, ends, own_ranks
+from lens.analysis.random_tokens import sampling_set
+from lens.analysis.stats import Estimate, estimate
+from lens.analysis.streaming import Progress, part, silent
+from lens.factored import FactoredMatrix
+from lens.hooked import HookedTransformer
+from lens.model import Transformer
+
+UNIT = "logits × scale"  # a row is divided by the scales of two norms, which only a text gives
+ENTRY = (
+    "Entry (X, Y) of W_E W_V W_O W_U, norms folded in and the mean over Y taken out: how far attending to X moves the "
+    "logit of Y against the average token, up to a positive factor that a text gives (the scales of the two norms)."
+)
+
+
+class Written(NamedTuple):
+    """The row of one token: which logits the head would raise and lower by attending to it."""
+
+    ends: Ends
+    own: float  # the token's own entry
+    own_rank: int  # tokens raised more than the token itself; 0: it is raised most
+
+
+class Copied(NamedTuple):
+    """The tokens whose own logit the head would raise and lower most, and how well each does in its own row."""
+
+    ends: Ends  # of the diagonal
+    high_rank: Int[Tensor, " k"]  # tokens that it would raise more than the token itself
+    low_rank: Int[Tensor, " k"]
+    positive: float  # share of the vocabulary whose own entry is positive
+    trace: float  # sum of the diagonal, which is the sum of the eigenvalues
+
+
+class OwnRanks(NamedTuple):
+    """Where tokens stand in their own rows, over tokens drawn from the vocabulary without replacement."""
+
+    ids: Int[Tensor, " token"]
+    rank: Int[Tensor, "head token"]  # 0: the head would raise the token itself most
+    d_vocab: int
+    seed: int
+    description: str  # of the set the tokens were drawn from
+
+
+@torch.no_grad()
+def full_ov(
+    model: Transformer, head: tuple[int, int], embedding: Embedding = "tokens", progress: Progress = silent
+) -> FactoredMatrix:
+    """W_E W_V W_O W_U of one head, [d_vocab, d_vocab], its columns centred over the vocabulary; held as two factors."""
+    check_embedding(model.cfg, embedding)
+    check_head(model.cfg, head)
+    layer, index = head
+    V = value_weights(model, layer)[index // model.cfg.group_size]
+    reads = torch.empty(model.cfg.d_vocab, V.shape[-1], device=model.device)
+    for ids, rows in vocabulary_rows(model, stream_embedding(layer, embedding), progress):
+        reads[ids] = rows @ V
+    return FactoredMatrix(reads, logits_of(model, output_weights(model, layer)[index]))
+
+
+def logits_of(model: Transformer, writes: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n d_vocab"]:
+    """Logits of directions of the stream, the mean over the vocabulary taken out; W_U is not copied."""
+    # What the final norm does to a reader of the stream can be done to what is written instead, which is smaller.
+    logits = write_through(model.ln_final, writes) @ model.unembed.W_U.float()
+    return logits - logits.mean(-1, keepdim=True)
+
+
+@torch.no_grad()
+def copied_tokens(
+    model: Transformer, head: tuple[int, int], embedding: Embedding = "tokens", k: int = 12, progress: Progress = silent
+) -> Copied:
+    """The ends of the diagonal of the full OV circuit, over the whole vocabulary."""
+    matrix = full_ov(model, head, embedding, part(progress, 0, 0.9))
+    own = diagonal(matrix)
+    found = ends(own, k)
+    ranks = own_ranks(matrix, torch.cat([found.high, found.low]), part(progress, 0.9, 0.1))
+    positive, trace = float((own > 0).float().mean()), float(own.double().sum())
+    return Copied(found, *ranks.split(len(found.high)), positive, trace)
+
+
+@torch.no_grad()
+def written_for(
+    model: Transformer, head: tuple[int, int], token: int, embedding: Embedding = "tokens", k: int = 12
+) -> Written:
+    """What the head would write if it attended to ``token`` alone. ValueError if the vocabulary has no such id."""
+    check_embedding(model.cfg, embedding)
+    check_head(model.cfg, head)
+    layer, index = head
+    if not 0 <= token < model.cfg.d_vocab:
+        raise ValueError(f"written_for: token {token}; this vocabulary has ids 0 … {model.cfg.d_vocab - 1}.")
+    row = source_rows(model, torch.tensor([token]), stream_embedding(layer, embedding))
+    V = value_weights(model, layer)[index // model.cfg.group_size]
+    logits = logits_of(model, row @ V @ output_weights(model, layer)[index])[0]
+    return Written(ends(logits, k), float(logits[token]), int((logits > logits[token]).sum()))
+
+
+@torch.no_grad()
+def own_ranks_of(
+    layer: int,
+    model: HookedTransformer,
+    embedding: Embedding = "tokens",
+    n_tokens: int = 64,
+    seed: int = 0,
+    heads: tuple[int, ...] | None = None,
+) -> OwnRanks:
+    """For tokens drawn from the vocabulary, the rank of each in its own row, for all ``heads`` of one layer.
+
+    ``n_tokens`` are drawn from the model's sampling set (all of it, if it has no more); the rank is among all tokens.
+    """
+    check_embedding(model.cfg, embedding)
+    heads = tuple(range(model.cfg.n_heads)) if heads is None else heads
+    for head in heads:
+        check_head(model.cfg, (layer, head))
+    sampling = sampling_set(model)
+    drawn = torch.randperm(len(sampling.ids), generator=torch.Generator().manual_seed(seed))[:n_tokens]
+    ids = sampling.ids[drawn].sort().values
+    rows = source_rows(model, ids, stream_embedding(layer, embedding))
+    V, writes = value_weights(model, layer), output_weights(model, layer)
+    found = []
+    for head in heads:
+        reads = rows @ V[head // model.cfg.group_size]
+        matrix = FactoredMatrix(reads, logits_of(model, writes[head]))
+        values = matrix.AB
+        found.append((values > values.gather(1, ids[:, None].to(values.device))).sum(1).cpu())
+    return OwnRanks(ids, torch.stack(found), model.cfg.d_vocab, seed, sampling.description)
+
+
+def copying_accuracy(ranks: OwnRanks, k: int) -> Estimate:
+    """Share of tokens that a head would raise more than all but ``k − 1`` others, with its interval; chance k/d_vocab.
+
+    ``mean`` is [head]; the tokens are the samples.
+    """
+    return estimate((ranks.rank < k).float().T, "tokens", ranks.seed)

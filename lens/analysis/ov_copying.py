@@ -1,0 +1,206 @@
+"""Would a head write the token it looks at? Eigenvalues of its OV circuit, from weights alone, beside random rotations.
+
+The full circuit of a head, W_E W_V W_O W_U, is a matrix of the whole vocabulary that is never formed. It has the same
+non-zero eigenvalues as the small W_O M W_V with M = W_U (I − 11ᵀ/d_vocab) W_E, one [d_model, d_model] for all heads.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from lens.analysis.circuit_weights import (
+    Embedding,
+    check_embedding,
+    check_head,
+    output_weights,
+    read_through,
+    stream_embedding,
+    value_weights,
+    vocabulary_rows,
+)
+from lens.analysis.streaming import Progress, part, silent
+from lens.model import Transformer
+
+DRAWS = 200  # random rotations per head
+DEFINITION = (
+    "Σλ / Σ|λ| over the eigenvalues λ of the head's OV circuit: +1 when every direction comes back with its own sign "
+    "(it copies), −1 when with the opposite sign, about 0 when reading and writing are unrelated."
+)
+SOURCE = "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits"
+Null = Literal["head", "model"]
+
+
+class OVCores(NamedTuple):
+    """The small matrices whose eigenvalues are those of each head's OV circuit."""
+
+    full: Float[Tensor, "layer head d_head d_head"]  # W_O M W_V, embedding to logits
+    residual: Float[Tensor, "layer head d_head d_head"]  # W_O W_V, stream to stream
+
+
+class Circuit(NamedTuple):
+    """Eigenvalues of one circuit of every head, largest absolute value first, and what they say."""
+
+    eigenvalues: Complex[Tensor, "layer head d_head"]
+    score: Float[Tensor, "layer head"]  # Σλ / Σ|λ|, −1 … 1; NaN for a head that writes nothing
+    positive: Float[Tensor, "layer head"]  # share of Σ|λ| with positive real part, 0 … 1
+
+
+class OVCopying(NamedTuple):
+    """Both circuits of every head."""
+
+    full: Circuit
+    residual: Circuit
+
+
+def ov_copying(
+    model: Transformer, embedding: Embedding = "tokens", folded: bool = True, progress: Progress = silent
+) -> OVCopying:
+    """Copying scores and eigenvalues of all heads, for the full and the residual circuit.
+
+    The full circuit has the gains of the norms in it in any case; ``folded`` says whether the residual one has them.
+    ``embedding="first_mlp"``: layers after the first read the embedding plus the first MLP's output of it.
+    """
+    return copying_of(ov_cores(model, embedding, folded, progress))
+
+
+@torch.no_grad()
+def ov_cores(
+    model: Transformer, embedding: Embedding = "tokens", folded: bool = True, progress: Progress = silent
+) -> OVCores:
+    """W_O M W_V and W_O W_V of every head; M is computed in chunks of the vocabulary."""
+    check_embedding(model.cfg, embedding)
+    middles, full, residual = {}, [], []
+    needed = list(dict.fromkeys(stream_embedding(layer, embedding) for layer in range(model.cfg.n_layers)))
+    for place, which in enumerate(needed):
+        step = part(progress, place / len(needed), 1 / len(needed))
+        middles[which] = vocabulary_product(model, which, step)
+    for layer, block in enumerate(model.blocks):
+        V, O = value_weights(model, layer), output_weights(model, layer)  # noqa: E741 - W_O is called O everywhere
+        full.append(_through(O @ middles[stream_embedding(layer, embedding)], V))
+        residual.append(_through(O, V) if folded else _through(block.attn.W_O.float(), block.attn.W_V.float()))
+    return OVCores(torch.stack(full), torch.stack(residual))
+
+
+def vocabulary_product(
+    model: Transformer, embedding: Embedding = "tokens", progress: Progress = silent
+) -> Float[Tensor, "d_model d_model"]:
+    """M = W_U (I − 11ᵀ/d_vocab) W_E with the final norm folded into W_U: from a direction written to one embedded.
+
+    Centred over the vocabulary, because a constant added to all logits changes no probability; uncentred, that one
+    direction would hold half of all singular values.
+    """
+    W_U = model.unembed.W_U
+    mean = W_U.float().mean(1, keepdim=True)
+    product = torch.zeros(model.cfg.d_model, model.cfg.d_model, device=model.device)
+    for ids, rows in vocabulary_rows(model, embedding, progress):
+        product += (W_U[:, ids].float() - mean) @ rows
+    return read_through(model.ln_final, product)
+
+
+def _through(
+    writes: Float[Tensor, "head d_head d_model"], reads: Float[Tensor, "kv_head d_model d_head"]
+) -> Float[Tensor, "head d_head d_head"]:
+    """``writes @ reads`` of each head; the query heads of a group meet their shared reads without a copy of it."""
+    writes = rearrange(writes, "(kv_head group) d_head d_model -> kv_head (group d_head) d_model", kv_head=len(reads))
+    return rearrange(writes @ reads, "kv_head (group d_in) d_out -> (kv_head group) d_in d_out", d_in=reads.shape[-1])
+
+
+def copying_of(cores: OVCores) -> OVCopying:
+    """Eigenvalues and scores of both circuits."""
+    return OVCopying(*(circuit_of(torch.linalg.eigvals(core)) for core in cores))
+
+
+def circuit_of(eigenvalues: Complex[Tensor, "layer head d_head"]) -> Circuit:
+    """The scores of eigenvalues that come in any order."""
+    order = eigenvalues.abs().argsort(-1, descending=True)
+    return Circuit(eigenvalues.gather(-1, order), copying_score(eigenvalues), positive_share(eigenvalues))
+
+
+def copying_score(eigenvalues: Complex[Tensor, "*batch d_head"]) -> Float[Tensor, "*batch"]:
+    """Σλ / Σ|λ|; NaN where all are 0. Complex ones come in conjugate pairs, so the sum is real."""
+    return eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)
+
+
+def positive_share(eigenvalues: Complex[Tensor, "*batch d_head"]) -> Float[Tensor, "*batch"]:
+    """Share of Σ|λ| that has a positive real part; NaN where all are 0."""
+    size = eigenvalues.abs()
+    return (size * (eigenvalues.real > 0)).sum(-1) / size.sum(-1)
+
+
+def null_scores_of(
+    draws: tuple[int, int], cores: Float[Tensor, "layer head d_head d_head"], seed: int = 0
+) -> Float[Tensor, "draw layer head"]:
+    """Copying scores of every head with a random rotation R between its values and its output, W_V R W_O.
+
+    ``draws`` = (first, last + 1) of the ``DRAWS``: blocks are independent, so that they can come in one by one. R is
+    Haar distributed and another for each head and draw. What the head can read and write stays, which of it belongs
+    together is lost.
+    """
+    scores = []
+    for draw in range(*draws):
+        generator = torch.Generator().manual_seed(seed * DRAWS + draw)
+        R = haar(cores.shape[:-2], cores.shape[-1], generator).to(cores)
+        scores.append(copying_score(torch.linalg.eigvals(R @ cores)))
+    return torch.stack(scores)
+
+
+@torch.no_grad()
+def null_eigenvalues(
+    core: Float[Tensor, "d_head d_head"], n_draws: int = DRAWS, seed: int = 0
+) -> Complex[Tensor, "draw d_head"]:
+    """Eigenvalues of one head under ``n_draws`` rotations between values and output."""
+    R = haar((n_draws,), core.shape[-1], torch.Generator().manual_seed(seed)).to(core)
+    return torch.linalg.eigvals(R @ core)
+
+
+@torch.no_grad()
+def stream_null_eigenvalues(
+    model: Transformer,
+    head: tuple[int, int],
+    embedding: Embedding = "tokens",
+    n_draws: int = 20,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Complex[Tensor, "draw d_head"]:
+    """The second null: a Haar rotation of the whole stream between what the head writes and what the rest reads of it.
+
+    Stricter in one way, looser in another: also the subspace that the head writes to is lost.
+    """
+    check_head(model.cfg, head)
+    layer, index = head
+    middle = vocabulary_product(model, stream_embedding(layer, embedding), part(progress, 0, 0.3))
+    reads = value_weights(model, layer)[index // model.cfg.group_size]
+    writes = output_weights(model, layer)[index]
+    generator, found = torch.Generator().manual_seed(seed), []
+    for draw in range(n_draws):
+        Q = haar((), model.cfg.d_model, generator).to(middle)
+        found.append(torch.linalg.eigvals(writes @ Q @ middle @ reads))
+        progress(0.3 + 0.7 * (draw + 1) / n_draws, f"rotation {draw + 1} of {n_draws}")
+    return torch.stack(found)
+
+
+def haar(batch: tuple[int, ...], size: int, generator: torch.Generator) -> Float[Tensor, "*batch size size"]:
+    """Orthogonal matrices drawn uniformly. Source: Mezzadri 2007, "How to generate random matrices"."""
+    # NumPy's: torch's, of many small matrices, keeps every core busy with waiting and takes twenty times as long.
+    Q, R = np.linalg.qr(torch.randn(*batch, size, size, generator=generator).numpy())
+    return torch.from_numpy(Q * np.sign(R.diagonal(axis1=-2, axis2=-1))[..., None, :])
+
+
+class NullBand(NamedTuple):
+    """What chance gives each head, and the best of all heads."""
+
+    low: Float[Tensor, "layer head"]  # 2.5th percentile of the draws
+    high: Float[Tensor, "layer head"]  # 97.5th percentile
+    largest: float  # 95th percentile over draws of the largest |score| of any head
+    n: int  # draws
+
+
+def null_band(scores: Float[Tensor, "draw layer head"]) -> NullBand:
+    """The central 95% of the draws of each head. Heads that write nothing are NaN and do not count for ``largest``."""
+    low, high = scores.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0).float()
+    best = scores.abs().nan_to_num(0).flatten(1).amax(1).double().quantile(0.95)
+    return NullBand(low, high, float(best), len(scores))

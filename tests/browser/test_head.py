@@ -1,0 +1,48 @@
+"""The page of one head in a real browser: which head it shows, pinning, hostile prompts, both themes."""
+
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_frame import prompt_box, query, ready
+from tests.browser.test_head_scores import HOSTILE, drawn
+
+FEW = "n=10&seqs=4"
+
+
+def test_the_strongest_induction_head_is_shown_and_can_be_pinned(server, page):
+    page.goto(f"{server}/head?{FEW}")
+    drawn(page, "Head 18.6: OV eigenvalues")
+    assert query(page)["layer"] == ["18"]
+    expect(page.get_by_text("Not computed because no link of this page")).to_have_count(2)
+    expect(page.get_by_text("feeds it most")).to_be_visible()
+    page.get_by_role("button", name="Pin 18.6", exact=True).click()
+    page.wait_for_url("**pins=18.6**")
+
+
+def test_another_head_by_its_numbers_and_back(server, page):
+    page.goto(f"{server}/head?{FEW}&layer=23&head=2")
+    drawn(page, "Head 23.2: OV eigenvalues")
+    expect(page.get_by_text("Weights and data disagree")).to_be_visible(timeout=120_000)
+    page.get_by_role("button", name="Strongest induction head: 18.6").click()
+    drawn(page, "Head 18.6: OV eigenvalues")
+
+
+def test_a_hostile_prompt_is_text(server, page):
+    page.goto(f"{server}/head?{FEW}&layer=18&head=6&prompt={quote(HOSTILE * 2)}")
+    drawn(page, "Head 18.6 on your prompt")
+    ready(page)
+    expect(prompt_box(page)).to_have_value(HOSTILE * 2)
+    assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_its_width(server, new_page, scheme):
+    page = new_page(color_scheme=scheme)
+    for width in (1280, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{server}/head?{FEW}&layer=18&head=6")
+        drawn(page, "Head 18.6: OV eigenvalues")
+        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+        page.screenshot(path=f"screenshots/head-{scheme}-{width}.png", full_page=True)

@@ -1,0 +1,48 @@
+"""OV copying in a real browser: a click on a cell pins, hostile tokens, both themes. Few random tokens, to be quick."""
+
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_frame import prompt_box, query, ready
+from tests.browser.test_head_scores import HOSTILE, click_head, drawn
+
+FEW = "n=10&seqs=4"
+
+
+def test_a_click_on_a_cell_pins_the_head_and_shows_its_eigenvalues(server, page):
+    page.goto(f"{server}/ov_copying?{FEW}")
+    drawn(page, "Head 29.2: eigenvalues")
+    expect(page.get_by_text("strongest induction heads")).to_be_visible(timeout=120_000)
+    click_head(page, "Full OV copying: every head", 18, 6)
+    drawn(page, "Head 18.6: eigenvalues")
+    page.wait_for_url("**pins=18.6**")
+    assert query(page)["head"] == ["6"]
+    expect(page.get_by_text("Head 18.6 would copy")).to_be_visible(timeout=120_000)
+
+
+def test_the_grid_has_words_for_a_screen_reader(server, page):
+    page.goto(f"{server}/ov_copying?{FEW}")
+    drawn(page, "Full OV copying: every head")
+    label = page.locator("[aria-label]").filter(has=page.locator(".js-plotly-plot")).first.get_attribute("aria-label")
+    assert "The head that copies most is 29.2" in label
+
+
+def test_hostile_text_is_text(server, page):
+    page.goto(f"{server}/ov_copying?{FEW}&pins=18.6&attended={quote(HOSTILE)}&prompt={quote(HOSTILE)}")
+    expect(page.get_by_text("a row needs exactly one")).to_be_visible(timeout=120_000)
+    ready(page)
+    expect(prompt_box(page)).to_have_value(HOSTILE)
+    assert page.locator("img[src=x]").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_its_width(server, new_page, scheme):
+    page = new_page(color_scheme=scheme)
+    for width in (1280, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{server}/ov_copying?{FEW}&pins=23.2,18.6&radius=log&more=data")
+        drawn(page, "Copying: weights against data")
+        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+        page.screenshot(path=f"screenshots/ov-copying-{scheme}-{width}.png", full_page=True)

@@ -1,0 +1,160 @@
+"""The page of one head: its links against the analyses, which head is shown, odd prompts, addresses and models."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lens import HookedTransformer
+from lens.analysis.feeders import feeders
+from lens.analysis.head_scores import head_scores
+from lens.analysis.ov_copying import ov_copying
+from lens.analysis.random_tokens import repeated_tokens
+from lens.ui.pieces import head as page
+from lens.ui.pieces.head import Finding
+from lens.ui.pieces.head_attends import words
+from tests.helpers import hf_llama
+from tests.load import toys
+from tests.load.models import save
+from tests.ui.conftest import html
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "</script><img src=x onerror=alert(1)> a a"
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory, tokenizer) -> Path:
+    """A shaken LLaMA of three layers of four heads, two of which share keys and values, as a folder."""
+    model = hf_llama(vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=90)
+    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder) -> HookedTransformer:
+    return HookedTransformer.from_pretrained(str(tiny_folder))
+
+
+def opened(folder: Path, **query: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page("pages/head.py")
+    at.query_params.update({"model": "local:tiny", "n": "6", "seqs": "4"} | query)
+    at.session_state["lens:paths"] = {"local:tiny": str(folder)}
+    return at.run()
+
+
+@pytest.fixture
+def tiny(tiny_folder):
+    """``tiny(layer="1", ...)``: the page with the tiny model open, run once."""
+    return lambda **query: opened(tiny_folder, **query)
+
+
+def fine(at: AppTest) -> str:
+    """All HTML of a page without errors."""
+    assert not at.exception
+    assert not at.error
+    return html(at)
+
+
+def test_the_numbers_are_those_of_the_analyses(tiny, model):
+    at = tiny(layer="2", head="1", n="8", seqs="16")
+    shown = fine(at)
+    scores = head_scores(model, repeated_tokens(model, 8, 16, 0, model.bos.prepend))
+    table, feeding = (frame.value for frame in at.dataframe)
+    assert table["value"][0] == pytest.approx(float(scores["induction"].score.mean[2, 1]), abs=1e-5)
+    assert len(table) == 6
+    copying = float(ov_copying(model).full.score[2, 1])
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(at.code[0].value, {})
+    lines = out.getvalue().splitlines()
+    assert float(lines[0]) == pytest.approx(float(table["value"][0]), abs=1e-5)
+    assert float(lines[1]) == pytest.approx(copying, abs=1e-5)
+    told = next(element.value for element in at.markdown if "Copying score" in element.value)
+    assert f"{abs(copying):.2g}"[:3] in told
+    want = feeders(model, (2, 1))
+    best = feeding[feeding["by"] == "K"].iloc[0]
+    assert best["composition"] == pytest.approx(float(want.scores["K"].max()), abs=1e-5)
+    assert f"By K, head {best['feeder']} feeds it most" in shown
+    assert shown.count("Not computed because no link of this page") == 2
+    assert "Not shown: whether it matters and when it was born." in shown
+
+
+def test_with_nothing_chosen_the_strongest_induction_head_is_shown(tiny, model):
+    at = tiny()
+    fine(at)
+    mean = head_scores(model, repeated_tokens(model, 6, 4, 0, model.bos.prepend))["induction"].score.mean
+    layer, head = map(int, np.unravel_index(int(mean.argmax()), mean.shape))
+    assert (at.number_input(key="view:layer").value, at.number_input(key="view:head").value) == (layer, head)
+    assert not any("Strongest induction head" in one.label for one in at.button)
+
+
+def test_the_last_pin_is_shown_before_the_strongest_head(tiny):
+    at = tiny(pins="1.2,2.3")
+    assert (at.number_input(key="view:layer").value, at.number_input(key="view:head").value) == (2, 3)
+
+
+def test_head_zero_can_be_chosen_by_hand_and_its_address_keeps_it(tiny):
+    at = tiny(layer="1", head="0")
+    at.number_input(key="view:layer").set_value(0).run()
+    fine(at)
+    assert at.query_params["whose"] == "chosen"
+    assert at.number_input(key="view:layer").value == 0
+    shown = fine(tiny(whose="chosen"))
+    assert "Head 0.0." in shown
+    assert "Not computed because no head is in an earlier layer than layer 0." in shown
+    at.number_input(key="view:layer").set_value(2).run()
+    assert "whose" not in at.query_params
+
+
+def test_pin_and_the_way_back_to_the_strongest(tiny):
+    at = tiny(layer="1", head="3")
+    next(one for one in at.button if one.label == "Pin 1.3").click().run()
+    assert at.query_params["pins"] == "1.3"
+    next(one for one in at.button if one.label == "Unpin 1.3").click().run()
+    assert "pins" not in at.query_params
+
+
+@pytest.mark.parametrize("prompt", ["", "   "])
+def test_an_empty_prompt_leaves_the_other_links(tiny, prompt):
+    at = tiny(prompt=prompt, layer="1", head="1")
+    shown = fine(at)
+    assert "The prompt is empty" in at.info[0].value
+    assert "no prompt" in shown
+    assert len(at.dataframe) == 2
+
+
+def test_one_token_and_hostile_prompts(tiny):
+    at = tiny(prompt="a", bos="off")
+    fine(at)
+    assert "one token" in at.info[0].value
+    assert "<img" not in fine(tiny(prompt=HOSTILE))
+    assert "showing the first 64" in fine(tiny(prompt="qzx" * 25))
+
+
+def test_a_head_that_does_not_exist_becomes_one_that_does(tiny):
+    at = tiny(layer="77", head="1", whose="x", seed="-1", radius="?")
+    shown = fine(at)
+    for sentence in ("Layer 77 does not exist", "Whose must be one of", "Radius must be one of", "outside 0 to"):
+        assert sentence in shown
+
+
+def test_a_model_without_learned_positions_or_mlp(tmp_path, tokenizer):
+    toys.new_repository(tmp_path / "toy", len(tokenizer))
+    tokenizer.save_pretrained(tmp_path / "toy")
+    assert "feeds it most" in fine(opened(tmp_path / "toy", layer="1", head="2"))
+
+
+def test_where_the_attention_goes_is_said_from_the_pattern():
+    pattern = np.array([[1, 0, 0], [0.5, 0.5, 0], [0.1, 0.7, 0.2]])
+    told, finding = words(pattern, ["<s>", "a", "b"], "1.2")
+    assert "Over 2 queries head 1.2 gives 0.30 of its attention to the first token (0.42" in told
+    assert "from b (position 2) to a (position 1): 0.70" in told
+    assert finding.words == "0.70 from b to a"
+
+
+def test_the_summary_names_what_is_missing():
+    found = {"scores": Finding("0.9", "found"), "matters": Finding("not computed yet", "later")}
+    assert page.summary((1, 2), found) == "Head 1.2. scores: 0.9. Not shown: whether it matters."
+    assert page.summary((1, 2), {"scores": Finding("0.9")}) == "Head 1.2. scores: 0.9."

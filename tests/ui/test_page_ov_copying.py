@@ -1,0 +1,178 @@
+"""The OV copying page: numbers against the analysis, odd addresses and models, what is not one token, its Python."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from lens import HookedTransformer
+from lens.analysis.head_scores import repeat_kinds
+from lens.analysis.ov_copying import NullBand, null_band, null_scores_of, ov_copying, ov_cores
+from lens.analysis.score_results import Samples, head_score
+from lens.ui.pieces import ov_copying as page
+from lens.ui.pieces import ov_words
+from lens.ui.store import to_numpy
+from tests.helpers import hf_gpt2, hf_llama
+from tests.load import toys
+from tests.load.models import save
+from tests.ui.conftest import html
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory, tokenizer) -> Path:
+    """A shaken LLaMA of three layers of four heads, two of which share keys and values, as a folder."""
+    model = hf_llama(vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=90)
+    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
+
+
+@pytest.fixture(scope="module")
+def gpt2_folder(tmp_path_factory, tokenizer) -> Path:
+    return save(hf_gpt2(vocab_size=len(tokenizer)), tmp_path_factory.mktemp("model") / "tiny-gpt2", tokenizer)
+
+
+def opened(folder: Path, **query: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page("pages/ov_copying.py")
+    at.query_params.update(model="local:tiny", n="5", seqs="3", **query)
+    at.session_state["lens:paths"] = {"local:tiny": str(folder)}
+    return at.run()
+
+
+@pytest.fixture
+def tiny(tiny_folder):
+    """``tiny(more="table", ...)``: the page with the tiny model open, run once."""
+    return lambda **query: opened(tiny_folder, **query)
+
+
+def fine(at: AppTest) -> str:
+    """All HTML of a page without errors."""
+    assert not at.exception
+    assert not at.error
+    return html(at)
+
+
+def head_line(at: AppTest) -> str:
+    """What is said about the head that is shown."""
+    return next(element.value for element in at.caption if element.value.startswith("Head "))
+
+
+def printed(code: str) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, {})
+    return out.getvalue()
+
+
+def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
+    at = tiny(more="table", embedding="first_mlp", seed="5")
+    shown = fine(at)
+    model = HookedTransformer.from_pretrained(str(tiny_folder))
+    want = ov_copying(model, "first_mlp")
+    cores = ov_cores(model, "first_mlp").full
+    blocks = [null_scores_of((start, start + page.BLOCK), cores, 5) for start in range(0, page.ALL, page.BLOCK)]
+    band = null_band(torch.cat(blocks))
+    rows = at.dataframe[0].value
+    assert rows["full"].is_monotonic_decreasing
+    rows = rows.sort_values(["layer", "index"])
+    np.testing.assert_allclose(rows["full"], want.full.score.ravel(), atol=1e-4)
+    np.testing.assert_allclose(rows["residual"], want.residual.score.ravel(), atol=1e-4)
+    np.testing.assert_allclose(rows["null low"], band.low.ravel(), atol=1e-4)
+    best = rows.loc[rows["rank"] == 1, "head"].item()
+    assert f"The head that copies most is {best} with" in shown
+    assert f"{band.n} rotations for each of 12 heads, seed 5" in shown
+    assert "2 query heads share each W_V" in shown
+    assert float(printed(at.code[0].value)) == pytest.approx(float(rows["full"].max()), abs=1e-4)
+
+
+@pytest.mark.parametrize("more", list(page.MORE))
+@pytest.mark.parametrize("circuit", list(page.CIRCUITS))
+def test_every_tab_of_both_circuits(tiny, more, circuit):
+    at = tiny(more=more, circuit=circuit, weights="raw", radius="log", pins="1.2", layer="1", head="2", attended="e")
+    shown = fine(at)
+    assert shown.count("lens-line notice") >= 2
+    assert head_line(at).startswith("Head 1.2:")
+
+
+def test_gpt2_and_raw_weights(gpt2_folder):
+    shown = fine(opened(gpt2_folder, more="match", null="model", embedding="first_mlp"))
+    assert "matches equal tokens most" in shown
+
+
+def test_the_pinned_head_is_shown_else_the_one_that_copies_most(tiny):
+    at = tiny(more="table")
+    best = at.dataframe[0].value["head"][0]
+    assert head_line(at).startswith(f"Head {best}:")
+    assert head_line(tiny(pins="0.1,2.3")).startswith("Head 2.3:")
+
+
+def test_a_row_of_one_token_and_of_none(tiny):
+    at = tiny(attended="e")
+    assert "If it attends to e it raises" in fine(at)
+    assert len(at.dataframe) == 3
+    at = tiny(attended="Mary went to")
+    shown = fine(at)
+    assert "Not computed because Mary·went·to is" in shown
+    assert "a row needs exactly one" in shown
+    assert "Type a token" in tiny(attended="").info[0].value
+    assert "<img" not in fine(tiny(attended=HOSTILE, prompt=HOSTILE))
+
+
+def test_bad_values_become_defaults_with_notes(tiny):
+    at = tiny(circuit="x", embedding="y", weights="z", radius="?", more="w", pins="9.9", layer="99", seed="-1")
+    shown = fine(at)
+    for sentence in ("Circuit must be one of", "Radius must be one of", "no head 9.9", "Layer 99 does not exist"):
+        assert sentence in shown
+    assert at.query_params == {"model": "local:tiny", "n": "5", "seqs": "3"}
+
+
+def test_an_empty_prompt_does_not_matter(tiny):
+    assert "lens-line notice" in fine(tiny(prompt=""))
+
+
+def test_the_stream_rotation_is_for_the_full_circuit(tiny):
+    assert "offered for the full circuit only" in fine(tiny(circuit="residual", null="model"))
+
+
+def test_an_attention_only_model_has_no_first_mlp(tmp_path, tokenizer):
+    toys.new_repository(tmp_path / "toy", len(tokenizer))
+    tokenizer.save_pretrained(tmp_path / "toy")
+    at = opened(tmp_path / "toy", embedding="first_mlp", more="match")
+    assert "so there is no first MLP to add" in fine(at)
+
+
+def null(score: np.ndarray) -> NullBand:
+    """A null of ±0.1 for every head."""
+    return NullBand(np.full(score.shape, -0.1), np.full(score.shape, 0.1), 0.3, 200)
+
+
+def induction(score: list, threshold: float):
+    """Induction scores on one sequence, whose control gives the threshold."""
+    values = torch.tensor([score])
+    samples = Samples(values, torch.full_like(values, threshold), 0.1, 1)
+    return to_numpy(head_score(repeat_kinds(5, 1)[0], samples, "sequences"))
+
+
+def test_words_count_what_they_name():
+    score = np.array([[0.5, 0.05], [-0.4, np.nan]])
+    told = ov_words.grid_words(score, null(score))
+    assert "copies most is 0.0 with 0.50" in told
+    assert "lowest is 1.0 with −0.40" in told
+    assert "1 heads write nothing" in told
+    assert "1 of 3 heads copy" in told
+    assert "1 write the opposite" in told
+    assert "not computed" in ov_words.grid_words(score, None)
+
+
+def test_the_induction_heads_that_copy_are_named():
+    score = np.array([[0.5, 0.05], [-0.4, 1.0]])
+    found = [[0.9, 0.8], [0.7, 0.0]]
+    told = ov_words.induction_words(score, null(score), induction(found, 0.1))
+    assert "Of the 3 strongest induction heads, 1 copy by their weights: 0.0 (0.50). Not 0.1 (0.05), 1.0" in told
+    assert "1.0 would even write the opposite" in told
+    assert "none is there that could copy" in ov_words.induction_words(score, None, induction(found, 1.0))
