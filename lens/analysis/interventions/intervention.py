@@ -17,7 +17,7 @@ INTO = {
     "clean": "noising: corrupted activations into the clean run; says what is necessary",
 }
 FREEZE = ("patterns", "scales")
-KINDS = ("logit_diff", "logit", "log_prob", "prob", "rank", "loss", "kl", "function")
+KINDS = ("logit_diff", "logit", "log_prob", "prob", "prob_diff", "rank", "loss", "kl", "function")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Metric:
 
     - logit_diff: mean logit of the right answers − mean logit of the wrong ones (logits)
     - logit, log_prob: mean over the right answers (logits; nats). prob: their sum. rank: mean of zero-based ranks
+    - prob_diff: probability of the right answers together − of the wrong ones together
     - loss: −log P of the next token of the prompt that is run (nats)
     - kl: KL(clean run ‖ this run) (nats)
     - function: ``function(logits [n, d_vocab], pair [n]) -> [n]`` of your own
@@ -84,7 +85,8 @@ class Metric:
     @property
     def unit(self) -> str:
         """Unit of the number."""
-        units = {"logit_diff": "logits", "logit": "logits", "prob": "probability", "rank": "zero-based rank"}
+        units = {"logit_diff": "logits", "logit": "logits", "rank": "zero-based rank"}
+        units |= {"prob": "probability", "prob_diff": "probability"}
         return units.get(self.kind, "" if self.kind == "function" else "nats")
 
 

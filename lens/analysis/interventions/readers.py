@@ -40,9 +40,9 @@ class Reader:
         self.tokens, self.lengths = batch.tokens, batch.lengths
         self.read = self._where(batch.mask)
         self.clean: Tensor | None = None  # normalised final stream of the clean run [pair, pos, d_model], for kl
-        if metric.kind in ("logit_diff", "logit", "log_prob", "prob", "rank"):
+        if metric.kind in ("logit_diff", "logit", "log_prob", "prob", "prob_diff", "rank"):
             parts = [(_given(pairs.answers, "answers", metric), 1.0)]
-            parts += [(_given(pairs.wrong, "wrong", metric), -1.0)] if metric.kind == "logit_diff" else []
+            parts += [(_given(pairs.wrong, "wrong", metric), -1.0)] if metric.kind.endswith("diff") else []
             self.answers = _answers(parts, model.device)
 
     def _where(self, mask: Bool[Tensor, "pair pos"]) -> Bool[Tensor, "pair pos"]:
@@ -90,8 +90,8 @@ class Reader:
             above = torch.stack([(logits > logits.gather(1, one)).sum(-1) for one in ids.split(1, dim=1)], dim=1)
             return (above * weights).sum(-1)
         log_prob = logits.log_softmax(-1).gather(1, ids)
-        if kind == "prob":
-            return (log_prob.exp() * (weights > 0)).sum(-1)
+        if kind in ("prob", "prob_diff"):
+            return (log_prob.exp() * weights.sign()).sum(-1)
         return (log_prob * weights).sum(-1)
 
     def _few_logits(self, normed: Tensor, pair: Tensor) -> Tensor:
