@@ -117,8 +117,7 @@ def read_all(model: Transformer, reader: Reader, final: Tensor, budget: int) -> 
     """The metric of an unchanged run at each position that is read, 0 elsewhere."""
     pair, pos = reader.read.nonzero(as_tuple=True)
     values = _read(model.ln_final(final)[pair, pos], pair, pos, reader, budget)
-    out = torch.zeros(reader.read.shape, dtype=torch.float32, device=values.device)
-    return out.index_put((pair, pos), values)
+    return values.new_zeros(reader.read.shape).index_put((pair, pos), values)
 
 
 def _read(normed: Tensor, pair: Tensor, pos: Tensor, reader: Reader, budget: int) -> Tensor:

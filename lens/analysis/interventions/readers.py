@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Ids, Pairs
-from lens.components import softcapped
+from lens.components import at_least_float32, softcapped
 from lens.model import Transformer
 
 
@@ -32,7 +32,7 @@ def _answers(parts: list[tuple[tuple[Ids, ...], float]], device: torch.device) -
 
 
 class Reader:
-    """Reads one metric of one side's prompts from normalised final streams. Values are float32."""
+    """Reads one metric of one side's prompts from normalised final streams. Values are float32 or better."""
 
     def __init__(self, model: Transformer, pairs: Pairs, side: str, metric: Metric):
         self.model, self.metric = model, metric
@@ -78,12 +78,12 @@ class Reader:
             return self._few_logits(normed, pair)
         kind, logits = self.metric.kind, self.model.unembed(normed)
         if kind == "function":
-            return self.metric.function(logits, pair).float()
-        logits = logits.float()
+            return at_least_float32(self.metric.function(logits, pair))
+        logits = at_least_float32(logits)
         if kind == "loss":
             return torch.nn.functional.cross_entropy(logits, self.tokens[pair, pos + 1], reduction="none")
         if kind == "kl":
-            clean = self.model.unembed(self.clean[pair, pos]).float().log_softmax(-1)
+            clean = at_least_float32(self.model.unembed(self.clean[pair, pos])).log_softmax(-1)
             return (clean.exp() * (clean - logits.log_softmax(-1))).sum(-1)
         ids, weights = self.answers.ids[pair], self.answers.weights[pair]
         if kind == "rank":
@@ -100,7 +100,7 @@ class Reader:
         logits = (
             einsum(normed, W[pair], "n d_model, n answer d_model -> n answer") + unembed.b_U[self.answers.ids][pair]
         )
-        return (softcapped(logits, unembed.softcap).float() * self.answers.weights[pair]).sum(-1)
+        return (at_least_float32(softcapped(logits, unembed.softcap)) * self.answers.weights[pair]).sum(-1)
 
     def bytes_per_place(self) -> int:
         """Working memory for one place that is read."""
