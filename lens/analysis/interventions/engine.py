@@ -133,18 +133,20 @@ def compute_group(prepared: Prepared, group: int, budget: int = BUDGET) -> Part:
     rows = prepared.plan.rows(group, setup.model.device)
     for resid in walk(setup, rows):
         final = resid
-    return Part(group, rows.ids.cpu(), rows.pair.cpu(), read_rows(prepared, rows, final, budget).cpu())
+    values = read_rows(setup, prepared.reader, prepared.readings, rows, final, budget)
+    return Part(group, rows.ids.cpu(), rows.pair.cpu(), values.cpu())
 
 
-def read_rows(prepared: Prepared, rows: Rows, final: Tensor, budget: int = BUDGET) -> Float[Tensor, " row"]:
+def read_rows(
+    setup: Setup, reader: Reader, readings: Tensor, rows: Rows, final: Tensor, budget: int = BUDGET
+) -> Float[Tensor, " row"]:
     """The metric of rows whose final stream is ``final``; positions before them read as in the base run."""
-    reader = prepared.reader
-    normed = normalise(prepared.setup, rows, final)
+    normed = normalise(setup, rows, final)
     read = reader.read[rows.pair]
     row, place = read[:, rows.start : rows.stop].nonzero(as_tuple=True)
     pos = place + rows.start
     values = _read(normed[row, place], rows.pair[row], pos, reader, budget)
-    return over_read(prepared.readings[rows.pair].index_put((row, pos), values), read)
+    return over_read(readings[rows.pair].index_put((row, pos), values), read)
 
 
 def normalise(setup: Setup, rows: Rows, final: Tensor) -> Tensor:

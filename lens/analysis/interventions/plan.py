@@ -121,9 +121,14 @@ def make_plan(cfg: Config, experiment: Experiment, reader: Reader, budget: int =
             status[index, pair] = state
             if state == COMPUTED:
                 rows.append(Row(start, join, pair, index))
-    stops = tuple(read[-1] + 1 for read in reach.read)
+    stops = make_stops(reader)
     groups = [group for bucket in buckets(rows) for group in within_budget(bucket, stops, cfg, budget, reader)]
     return Plan(tuple(groups), status, tuple(cells), stops)
+
+
+def make_stops(reader: Reader) -> tuple[int, ...]:
+    """For each pair one past the last position that the metric reads: nothing after it can matter."""
+    return tuple(int(row.nonzero()[-1, 0]) + 1 for row in reader.read.cpu())
 
 
 def buckets(rows: Iterable[Row], merge: int = MERGE) -> list[list[Row]]:
