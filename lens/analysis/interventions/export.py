@@ -80,10 +80,7 @@ def _made(kind: type, part: dict[str, Any]) -> Any:
 def _pairs(part: dict[str, Any]) -> Pairs:
     noise = part.pop("noise", None)
     sides = [part.get(name, ()) for name in ("clean", "corrupted", "answers", "wrong")]
-    rows = [row for side in sides if isinstance(side, tuple) for row in side]
-    if any(not isinstance(side, tuple) for side in sides) or any(
-        not isinstance(row, tuple) or not all(type(one) is int for one in row) for row in rows
-    ):
+    if not all(isinstance(side, tuple) and all(map(_are_ids, side)) for side in sides):
         raise ValueError("No experiment: prompts and answers must be lists of token ids.")
     if {"clean", "corrupted"} - set(part):
         raise ValueError("No experiment: pairs need clean and corrupted prompts.")
@@ -92,6 +89,10 @@ def _pairs(part: dict[str, Any]) -> Pairs:
             raise ValueError("No experiment: noise has positions, scale and seed.")
         noise = _made(Noise, {name: _tuples(value) for name, value in noise.items()})
     return replace(_made(Pairs, part), noise=noise)
+
+
+def _are_ids(row: Any) -> bool:
+    return isinstance(row, tuple) and all(type(one) is int for one in row)
 
 
 def _grid(part: dict[str, Any]) -> Grid:
