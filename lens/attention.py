@@ -80,9 +80,7 @@ class Attention(nn.Module):
         q = self.hook_q(self.clipped(per_head(q_in, self.W_Q, self.b_Q)))
         k = self.hook_k(self.clipped(per_head(k_in, self.W_K, self.b_K)))
         v = self.hook_v(self.clipped(per_head(v_in, self.W_V, self.b_V)))
-        if self.cfg.qk_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        q, k = self.rotated(q, k, places)
+        q, k = self.positioned(q, k, places)
         if past is not None:
             k, v = past.extend(self.layer, k, v)
         pattern = self.hook_pattern(self.attend(q, k, places.allowed[self.window], places.bias))
@@ -98,6 +96,12 @@ class Attention(nn.Module):
     def clipped(self, x: Tensor) -> Tensor:
         """``x`` cut off at ± clip_qkv, where the model does so."""
         return x if self.cfg.clip_qkv is None else x.clamp(-self.cfg.clip_qkv, self.cfg.clip_qkv)
+
+    def positioned(self, q: Tensor, k: Tensor, places: Places) -> tuple[Tensor, Tensor]:
+        """q and k as the scores are made of them: normalised and rotated, where the model does so."""
+        if self.cfg.qk_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        return self.rotated(q, k, places)
 
     def attend(
         self,

@@ -45,12 +45,13 @@ def bootstrap_interval(
     weights = bootstrap_weights(len(flat), draws, seed)
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     width = max(1, BYTES // (8 * draws))
-    low, high = torch.cat([_quantiles(weights @ part, ends) for part in flat.split(width, dim=1)], dim=1)
+    low, high = torch.cat([percentiles(weights @ part, ends) for part in flat.split(width, dim=1)], dim=1)
     shape, dtype = samples.shape[1:], samples.dtype
     return low.reshape(shape).to(dtype), high.reshape(shape).to(dtype)
 
 
-def _quantiles(values: Float[Tensor, "draw column"], at: Float[Tensor, " end"]) -> Float[Tensor, "end column"]:
+def percentiles(values: Float[Tensor, "draw column"], at: Float[Tensor, " end"]) -> Float[Tensor, "end column"]:
+    """Interpolated percentiles of every column, at shares ``at`` of the draws."""
     # Sorting contiguous rows: five times faster than torch.quantile along the first axis.
     ordered = values.T.contiguous().sort(dim=1).values
     place = at * (len(values) - 1)

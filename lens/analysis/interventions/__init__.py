@@ -1,0 +1,81 @@
+"""Interventions: parts of a run replaced by those of another, exactly and without one forward pass for each.
+
+Start with :func:`run_sweep` on an :class:`Experiment`: prompts in :class:`Pairs`, what is put where in an
+:class:`Intervention`, which cells in a :class:`Grid`, and what is measured in a :class:`Metric`.
+"""
+
+from lens.analysis.interventions.agreement import Agreement, agreement
+from lens.analysis.interventions.attribution import NOTE as ATTRIBUTION_NOTE
+from lens.analysis.interventions.attribution import attribution
+from lens.analysis.interventions.cells import Cell, Grid, Place, heads_set
+from lens.analysis.interventions.engine import (
+    Outline,
+    Part,
+    assemble,
+    outline,
+    run_sweep,
+    sweep_group,
+    sweep_parts,
+)
+from lens.analysis.interventions.export import from_json, from_url, to_json, to_python, to_url
+from lens.analysis.interventions.head_sets import Faithfulness, HeadSets, faithfulness, head_sets
+from lens.analysis.interventions.intervention import FREEZE, INTO, KINDS, PUT, Experiment, Intervention, Metric
+from lens.analysis.interventions.pairs import Noise, Pairs, with_noise
+from lens.analysis.interventions.path import INPUTS, Path, PathSweep, Sender, path_patch, senders_in_order
+from lens.analysis.interventions.plan import STATUS
+from lens.analysis.interventions.results import Effect, Recovered, Sweep, clean_and_corrupted, effect, recovered
+from lens.analysis.interventions.sites import SITES, Site, available_sites, find_site
+
+__all__ = [
+    "ATTRIBUTION_NOTE",
+    "FREEZE",
+    "INPUTS",
+    "INTO",
+    "KINDS",
+    "PUT",
+    "SITES",
+    "STATUS",
+    "Agreement",
+    "Cell",
+    "Effect",
+    "Experiment",
+    "Faithfulness",
+    "Grid",
+    "HeadSets",
+    "Intervention",
+    "Metric",
+    "Noise",
+    "Outline",
+    "Pairs",
+    "Part",
+    "Path",
+    "PathSweep",
+    "Place",
+    "Recovered",
+    "Sender",
+    "Site",
+    "Sweep",
+    "agreement",
+    "assemble",
+    "attribution",
+    "available_sites",
+    "clean_and_corrupted",
+    "effect",
+    "faithfulness",
+    "find_site",
+    "from_json",
+    "from_url",
+    "head_sets",
+    "heads_set",
+    "outline",
+    "path_patch",
+    "recovered",
+    "run_sweep",
+    "senders_in_order",
+    "sweep_group",
+    "sweep_parts",
+    "to_json",
+    "to_python",
+    "to_url",
+    "with_noise",
+]

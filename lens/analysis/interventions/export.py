@@ -1,0 +1,157 @@
+"""An experiment as JSON, as text for an address, and as Python that reproduces its numbers."""
+
+import base64
+import json
+import zlib
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from lens.analysis.interventions.cells import Cell, Grid, Place
+from lens.analysis.interventions.intervention import Experiment, Intervention, Metric
+from lens.analysis.interventions.pairs import Noise, Pairs
+
+VERSION = 1
+MOST_URL = 6000  # characters; proxies refuse longer addresses
+MOST_JSON = 1_000_000  # bytes, unpacked
+
+
+def to_json(experiment: Experiment) -> str:
+    """The experiment as one line of JSON. ValueError for a metric that is a Python function."""
+    if experiment.metric.function is not None:
+        raise ValueError("A metric of your own is Python code and cannot be written as JSON; choose a named metric.")
+    parts = {name: _short(getattr(experiment, name)) for name in ("pairs", "intervention", "grid", "metric")}
+    return json.dumps({"version": VERSION, **parts}, separators=(",", ":"))
+
+
+def _short(value: Any) -> dict[str, Any]:
+    """Only what differs from the default."""
+    written = asdict(value)
+    defaults = {field.name: field.default for field in fields(value)}
+    return {name: item for name, item in written.items() if getattr(value, name) != defaults[name]}
+
+
+def from_json(text: str) -> Experiment:
+    """The experiment that :func:`to_json` wrote; ValueError says what is wrong with it."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"No experiment: the text is no JSON ({error.msg} at character {error.pos + 1}).") from error
+    if not isinstance(data, dict) or data.get("version") != VERSION:
+        raise ValueError(f"No experiment of version {VERSION}; export it again with this version of Lens.")
+    return Experiment(
+        pairs=_pairs(_part(data, "pairs", Pairs)),
+        intervention=_made(Intervention, _part(data, "intervention", Intervention)),
+        grid=_grid(_part(data, "grid", Grid)),
+        metric=_made(Metric, _part(data, "metric", Metric, without=("function",))),
+    )
+
+
+def _part(data: dict, name: str, kind: type, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    part = data.get(name)
+    if not isinstance(part, dict):
+        raise ValueError(f"No experiment: {name} is missing.")
+    allowed = {field.name for field in fields(kind)} - set(without)
+    unknown = sorted(set(part) - allowed)
+    if unknown:
+        raise ValueError(f"No experiment: {name} has no {unknown[0]!r}; it has {', '.join(sorted(allowed))}.")
+    return {key: _tuples(value) for key, value in part.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _made(kind: type, part: dict[str, Any]) -> Any:
+    """``kind`` from checked parts; ValueError for values of another type."""
+    for name, value in part.items():
+        allowed = {
+            "layer": int, "pos": int, "head": int, "key": int, "neuron": int, "coefficient": (int, float),
+            "where": (str, tuple), "scale": (int, float), "seed": int,
+            "site": str, "put": str, "into": str, "kind": str,
+        }.get(name, tuple)  # fmt: skip
+        inside = (str,) if name in ("over", "freeze") else (int, float) if name == "vector" else (int,)
+        flat = value if isinstance(value, tuple) else ()
+        wrong = [one for one in flat if not isinstance(one, (*inside, tuple)) or isinstance(one, bool)]
+        if not isinstance(value, allowed) or isinstance(value, bool) or wrong:
+            raise ValueError(f"No experiment: {name}={value!r} is of the wrong kind.")
+    return kind(**part)
+
+
+def _pairs(part: dict[str, Any]) -> Pairs:
+    noise = part.pop("noise", None)
+    sides = [part.get(name, ()) for name in ("clean", "corrupted", "answers", "wrong")]
+    if not all(isinstance(side, tuple) and all(map(_are_ids, side)) for side in sides):
+        raise ValueError("No experiment: prompts and answers must be lists of token ids.")
+    if {"clean", "corrupted"} - set(part):
+        raise ValueError("No experiment: pairs need clean and corrupted prompts.")
+    if noise is not None:
+        if not isinstance(noise, dict) or "positions" not in noise or set(noise) - {"positions", "scale", "seed"}:
+            raise ValueError("No experiment: noise has positions, scale and seed.")
+        noise = _made(Noise, {name: _tuples(value) for name, value in noise.items()})
+    return replace(_made(Pairs, part), noise=noise)
+
+
+def _are_ids(row: Any) -> bool:
+    return isinstance(row, tuple) and all(type(one) is int for one in row)
+
+
+def _grid(part: dict[str, Any]) -> Grid:
+    sets = part.pop("sets", ())
+    cells = [[_place(place) for place in cell] for cell in sets if isinstance(cell, tuple)]
+    if len(cells) != len(sets):
+        raise ValueError("No experiment: sets are lists of places.")
+    return _made(Grid, part | ({"sets": tuple(map(tuple, cells))} if cells else {}))
+
+
+def _place(place: Any) -> Place:
+    fits = isinstance(place, tuple) and 1 <= len(place) <= len(Place._fields) and place[0] is not None
+    if not fits or not all(one is None or type(one) is int for one in place):
+        raise ValueError(f"No experiment: {place!r} is no place; wanted [layer, pos, head, key, neuron].")
+    return Place(*place)
+
+
+def to_url(experiment: Experiment) -> str:
+    """The experiment as text that an address can hold; ValueError if it is too long for one."""
+    packed = base64.urlsafe_b64encode(zlib.compress(to_json(experiment).encode(), 9)).decode().rstrip("=")
+    if len(packed) > MOST_URL:
+        raise ValueError(
+            f"{len(packed)} characters; an address holds at most {MOST_URL}. Save the JSON, or use fewer pairs."
+        )
+    return packed
+
+
+def from_url(text: str) -> Experiment:
+    """The experiment that :func:`to_url` wrote. Untrusted: what it may unpack to is bounded."""
+    try:
+        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        unpack = zlib.decompressobj()
+        data = unpack.decompress(packed, MOST_JSON)
+        written = data.decode()
+    except (ValueError, zlib.error) as error:
+        raise ValueError("No experiment: the address is cut off or was changed. Copy it again.") from error
+    if unpack.unconsumed_tail:
+        raise ValueError(f"No experiment: it unpacks to more than {MOST_JSON} bytes.")
+    return from_json(written)
+
+
+def to_python(model: str, experiment: Experiment, cell: Cell | None = None, revision: str | None = None) -> str:
+    """A script that needs ``lens`` alone and prints the metric of the sweep, or of one cell, for every pair."""
+    if experiment.metric.function is not None:
+        raise ValueError("A metric of your own is Python code already; put it into the script by hand.")
+    chosen = experiment if cell is None else replace(experiment, grid=Grid(sets=(cell,)))
+    lines = [
+        "from lens import HookedTransformer",
+        "from lens.analysis.interventions import (",
+        "    Experiment, Grid, Intervention, Metric, Noise, Pairs, Place, effect, run_sweep",
+        ")",
+        "",
+        f"model = HookedTransformer.from_pretrained({model!r}{f', revision={revision!r}' if revision else ''})",
+        "experiment = Experiment(",
+        *(f"    {name}={getattr(chosen, name)!r}," for name in ("pairs", "intervention", "grid", "metric")),
+        ")",
+        "sweep = run_sweep(model, experiment)",
+        'print("before:", sweep.base.tolist())',
+        'print("after: ", sweep.values.tolist())  # [*axes, pair], axes as in sweep.axes',
+        'print("effect:", effect(sweep).value.tolist(), experiment.metric.unit, effect(sweep).note)',
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,42 @@
+"""Tasks with a known answer: pairs of prompts made for the model at hand, and whether it can do them."""
+
+from lens.analysis.interventions.tasks.capitals import capitals
+from lens.analysis.interventions.tasks.greater import greater_than
+from lens.analysis.interventions.tasks.ioi import ioi
+from lens.analysis.interventions.tasks.own import JSONL_FORM, TEXT_FORM, parse_pairs
+from lens.analysis.interventions.tasks.prompts import Checked, PromptPair, answer_id, check, check_all, to_pairs
+from lens.analysis.interventions.tasks.pronouns import pronouns
+from lens.analysis.interventions.tasks.repeated import chance_loss, induction, repeated
+from lens.analysis.interventions.tasks.task import Ability, Task, ability
+
+TASKS = {
+    "ioi": ioi,
+    "pronouns": pronouns,
+    "greater_than": greater_than,
+    "repeated": repeated,
+    "capitals": capitals,
+    "induction": induction,
+}
+
+__all__ = [
+    "JSONL_FORM",
+    "TASKS",
+    "TEXT_FORM",
+    "Ability",
+    "Checked",
+    "PromptPair",
+    "Task",
+    "ability",
+    "answer_id",
+    "capitals",
+    "chance_loss",
+    "check",
+    "check_all",
+    "greater_than",
+    "induction",
+    "ioi",
+    "parse_pairs",
+    "pronouns",
+    "repeated",
+    "to_pairs",
+]

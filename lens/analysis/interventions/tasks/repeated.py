@@ -1,0 +1,43 @@
+"""Repeated random tokens: [BOS] r₁…r_n r₁…r_k → r_{k+1}."""
+
+import torch
+
+from lens.analysis.interventions.intervention import Metric
+from lens.analysis.interventions.pairs import Pairs
+from lens.analysis.interventions.tasks.task import Task
+from lens.analysis.random_tokens import repeated_tokens
+from lens.hooked import HookedTransformer
+
+
+def repeated(model: HookedTransformer, n: int = 10, n_pairs: int = 16, seed: int = 0) -> Task:
+    """The second copy ends before its last token. Corrupted: that token is another one in the *first* copy.
+
+    So the two prompts differ at one place, and what should come next is what stood there. Patching finds how the token
+    travels from the first copy to the end.
+    """
+    bos = model.bos.id is not None
+    drawn = repeated_tokens(model, n, n_pairs, seed, prepend_bos=bos)
+    clean, corrupted = drawn.tokens[:, :-1], drawn.tokens[:, :-1].clone()
+    right, wrong = drawn.tokens[:, -1], drawn.control[:, -1]
+    corrupted[:, drawn.bos + n - 1] = wrong
+    pairs = Pairs.of(clean, corrupted, right.tolist(), wrong.tolist())
+    about = f"{n_pairs} sequences of {n} random tokens and their repetition; {drawn.description}; seed {seed}"
+    return Task("repeated tokens", pairs, (), about, (), Metric())
+
+
+def induction(model: HookedTransformer, n: int = 25, n_pairs: int = 16, seed: int = 0) -> Task:
+    """Whole repeats, with the control [BOS] r₁…r_n s₁…s_n as the other run; measured as loss on the second copy.
+
+    For ablations: what a head does in the control, where nothing repeats, replaces what it does in the repeat. The
+    tokens predicted are the second copy's, its first one left out, which nothing announces.
+    """
+    drawn = repeated_tokens(model, n, n_pairs, seed, prepend_bos=model.bos.id is not None)
+    pairs = Pairs.of(drawn.tokens, drawn.control)
+    about = f"{n_pairs} sequences of {n} random tokens, twice; {drawn.description}; seed {seed}"
+    where = tuple(range(drawn.bos + n, drawn.bos + 2 * n - 1))
+    return Task("induction loss", pairs, (), about, (), Metric("loss", where=where))
+
+
+def chance_loss(task: Task) -> float:
+    """Loss of guessing evenly among the tokens of one block, ln n, in nats."""
+    return float(torch.tensor(len(task.metric.where) + 1.0).log())

@@ -1,0 +1,237 @@
+"""Direct paths against hooks that hold everything else; head sets; JSON, addresses and scripts."""
+
+import json
+
+import pytest
+import torch
+
+from lens import HookedTransformer
+from lens.analysis.interventions import (
+    Experiment,
+    Grid,
+    Intervention,
+    Metric,
+    Noise,
+    Pairs,
+    Path,
+    Place,
+    Sender,
+    faithfulness,
+    from_json,
+    from_url,
+    head_sets,
+    path_patch,
+    run_sweep,
+    senders_in_order,
+    to_json,
+    to_python,
+    to_url,
+    with_noise,
+)
+from lens.analysis.names import Head
+from tests.analysis.interventions import plain
+from tests.analysis.interventions.test_exact import CLEAN, CORRUPTED, PAIRS
+from tests.families.variants import VARIANTS
+from tests.helpers import in_lens
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama-grouped", "gemma2", "gpt-neox", "olmo2"])
+def model(request):
+    return in_lens(VARIANTS[request.param]())
+
+
+def writes(kept, sender):
+    """Hooks that hold every head and MLP where it was, but the sender's."""
+    names = [name for name in kept if name.endswith(("attn.hook_z", "hook_mlp_out"))]
+    held = plain.freezing(kept, names)
+    if sender.kind == "mlp":
+        name = f"blocks.{sender.layer}.hook_mlp_out"
+        return [hook for hook in held if hook[0] != name], name
+    return held, f"blocks.{sender.layer}.attn.hook_z"
+
+
+def by_hooks(model, path, sender, i):
+    own, other = plain.cached(model, CLEAN[i]), plain.cached(model, CORRUPTED[i])
+    held, name = writes(own, sender)
+
+    def send(x, hook):
+        if sender.kind == "mlp":
+            return other[name]
+        x[:, :, sender.head] = other[name][:, :, sender.head]
+        return x
+
+    seen = {}
+    points = [f"blocks.{layer}.attn.hook_{path.input}" for layer, _ in path.receivers]
+
+    def keep(x, hook):
+        seen[hook.name] = x.clone()
+
+    logits = plain.forward(model, CLEAN[i], [*held, (name, send), *((point, keep) for point in points)])
+    if path.input == "final":
+        return plain.logit_diff(logits, PAIRS.answers[i], PAIRS.wrong[i])
+
+    def receive(x, hook):
+        for layer, head in path.receivers:
+            if hook.name == f"blocks.{layer}.attn.hook_{path.input}":
+                at = slice(None) if path.pos is None else path.pos
+                x[:, at, head] = seen[hook.name][:, at, head]
+        return x
+
+    return plain.logit_diff(
+        plain.forward(model, CLEAN[i], [(point, receive) for point in set(points)]), PAIRS.answers[i], PAIRS.wrong[i]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "receivers", "pos"),
+    [
+        ("q", ((2, 0), (2, 1)), None),
+        ("k", ((2, 1), (1, 0)), None),
+        ("v", ((1, 1),), None),
+        ("q", ((2, 0),), -1),
+        ("final", (), None),
+    ],
+)
+def test_direct_paths_equal_hooks_that_hold_everything_else(model, name, receivers, pos):
+    path = Path(PAIRS, name, receivers, pos)
+    found = path_patch(model, path)
+    again = path_patch(model, path, budget=1)
+    torch.testing.assert_close(found.heads, again.heads, rtol=1e-4, atol=1e-4)
+    for sender in (Sender("head", 0, 1), Sender("head", 1, 2), Sender("mlp", 0), Sender("mlp", 1)):
+        row = found.mlps[sender.layer] if sender.kind == "mlp" else found.heads[sender.layer, sender.head]
+        wanted = [by_hooks(model, path, sender, i) for i in range(len(PAIRS))]
+        torch.testing.assert_close(row, torch.tensor(wanted), rtol=1e-4, atol=1e-4)
+
+
+def test_direct_paths_into_the_last_stream_add_up_to_the_other_run():
+    """Embedding, heads and MLPs together are the stream, so without a final norm their effects sum to the gap."""
+    model = in_lens(VARIANTS["gpt2"]())
+    model.ln_final = torch.nn.Identity()
+    found = path_patch(model, Path(PAIRS, "final"))
+    effects = [found.heads.flatten(0, 1), found.mlps, found.embed[None]]
+    total = sum((one - found.base).sum(0) for one in effects)
+    torch.testing.assert_close(total, found.other - found.base, rtol=1e-4, atol=1e-3)
+    first, effect = next(senders_in_order(found))
+    assert abs(effect) == pytest.approx(
+        max(float((one - found.base).mean(-1).abs().max()) for one in effects), rel=1e-4
+    )
+    assert first.kind in ("head", "mlp", "embed")
+
+
+def test_refused_paths():
+    with pytest.raises(ValueError, match="input='out'"):
+        Path(PAIRS, "out")
+    with pytest.raises(ValueError, match="name receivers"):
+        Path(PAIRS, "q")
+    with pytest.raises(ValueError, match="no head 9"):
+        path_patch(in_lens(VARIANTS["gpt2"]()), Path(PAIRS, "q", ((1, 9),)))
+
+
+def test_all_but_one_head_is_faithful_and_a_set_is_compared_with_random_ones():
+    model = in_lens(VARIANTS["gpt2"]())
+    sets = head_sets(model.cfg, PAIRS, [Head(0, 1), Head(2, 3)], Metric())
+    sweep = run_sweep(model, sets.experiment)
+    found = faithfulness(sets, sweep)
+    assert (len(found.random_kept), len(found.without)) == (20, 2)
+    every = [(layer, head) for layer in range(3) for head in range(4)]
+    others = [place for place in every if place not in ((0, 1), (2, 3))]
+    for cell, share in ((others, found.kept), ([(0, 1), (2, 3)], found.removed)):
+        means = []
+        for i, ids in enumerate(CLEAN):
+            kept = plain.cached(model, CORRUPTED[i])
+            places = tuple(Place(layer, None, head) for layer, head in cell)
+            hooks = plain.changes("z", places, len(ids), lambda name, old, kept=kept: kept[name])
+            means.append(plain.logit_diff(plain.forward(model, ids, hooks), PAIRS.answers[i], PAIRS.wrong[i]))
+        metric = sum(means) / 3
+        assert share == pytest.approx((metric - found.no_heads) / (found.all_heads - found.no_heads), abs=1e-3)
+    assert f"{found.kept:.0%}" in found.sentence
+
+
+def test_refused_sets():
+    model = in_lens(VARIANTS["gpt2"]())
+    with pytest.raises(ValueError, match="at least one"):
+        head_sets(model.cfg, PAIRS, [], Metric())
+    with pytest.raises(ValueError, match=r"no head 5\.0"):
+        head_sets(model.cfg, PAIRS, [Head(5, 0)], Metric())
+    same = Pairs(CLEAN, CLEAN, PAIRS.answers, PAIRS.wrong)
+    sets = head_sets(model.cfg, same, [Head(0, 0)], Metric())
+    with pytest.raises(ValueError, match="nothing to explain"):
+        faithfulness(sets, run_sweep(model, sets.experiment))
+
+
+EXPERIMENTS = [
+    Experiment(PAIRS, Intervention("z"), Grid(("layer", "head"))),
+    Experiment(
+        PAIRS, Intervention("resid_pre", "mean", "clean", ("patterns", "ln_final.hook_scale")), Grid(("pos",), layer=1)
+    ),
+    Experiment(with_noise(PAIRS, Noise((1,), 2.5, 7)), Intervention("mlp_out"), Grid(("layer", "pos"), layers=(0, 2))),
+    Experiment(PAIRS, Intervention("k", "zero"), Grid(sets=((Place(0, 3, 1), Place(2)),)), Metric("loss", (2, 3))),
+    Experiment(PAIRS, Intervention("z", "add", vector=(0.5,) * 8, coefficient=-2.0), Grid(("layer",)), Metric("prob")),
+]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_survives_json_and_an_address(experiment):
+    assert from_json(to_json(experiment)) == experiment
+    assert from_url(to_url(experiment)) == experiment
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_exported_script_reproduces_the_number(experiment, folder, capsys):
+    wanted = run_sweep(HookedTransformer.from_pretrained(folder), experiment)
+    cell = experiment.grid.sets[0] if experiment.grid.sets else None
+    script, names = to_python(folder, experiment, cell), {}
+    exec(compile(script, "script", "exec"), names)
+    torch.testing.assert_close(names["sweep"].values, wanted.values, equal_nan=True)
+    assert "effect:" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model on disk, as anybody's script would open it."""
+    path = tmp_path_factory.mktemp("model")
+    VARIANTS["llama-grouped"]().save_pretrained(path)
+    return str(path)
+
+
+def changed(**parts):
+    data = json.loads(to_json(EXPERIMENTS[0]))
+    return json.dumps({name: {**data[name], **parts.get(name, {})} if name in parts else data[name] for name in data})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "no JSON"),
+        ("[]", "version"),
+        ('{"version":1}', "pairs is missing"),
+        (changed(grid={"layer": "1"}), "wrong kind"),
+        (changed(grid={"sets": [[["a"]]], "over": []}), "no place"),
+        (changed(metric={"function": "print"}), "no 'function'"),
+        (changed(pairs={"clean": [["a"], [1], [2]]}), "lists of token ids"),
+        (changed(pairs={"clean": 7}), "wrong kind|token ids"),
+        (changed(intervention={"site": ["z"]}), "wrong kind"),
+        (changed(intervention={"freeze": [1]}), "wrong kind"),
+    ],
+)
+def test_hostile_json_is_refused_in_words(text, message):
+    with pytest.raises(ValueError, match=message):
+        from_json(text)
+
+
+def test_hostile_addresses_are_refused_in_words():
+    import base64
+    import zlib
+
+    whole = to_url(EXPERIMENTS[0])
+    for text in ("", "%%%", whole[: len(whole) // 2], "AAAA"):
+        with pytest.raises(ValueError, match="No experiment"):
+            from_url(text)
+    bomb = base64.urlsafe_b64encode(zlib.compress(b" " * 5_000_000)).decode()
+    with pytest.raises(ValueError, match="unpacks to more"):
+        from_url(bomb)
+    large = torch.randint(50_000, (60, 64), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="fewer pairs"):
+        to_url(Experiment(Pairs.of(large, large + 1), Intervention("z"), Grid(("layer",)), Metric("loss")))
+    with pytest.raises(ValueError, match="Python code"):
+        to_json(Experiment(PAIRS, Intervention("z"), Grid(("layer",)), Metric("function", function=max)))

@@ -1,0 +1,131 @@
+"""Sweeps of interventions against one forward pass per cell, with the same weights, and their memory.
+
+Run: ``python -m tests.benchmarks.bench_interventions [threads] [ioi] [long] [gpt2] [first_order]``. Every ratio is taken
+within one run, the plain forwards before and after the sweep; the naive time is that of a few forwards times the number
+of cells.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, attribution, run_sweep
+from lens.analysis.interventions.plan import BUDGET
+from lens.analysis.interventions.runs import record
+from lens.hooked import HookedTransformer
+from tests.helpers import in_lens
+
+CLEAN = "After John and Mary went to the store, Mary gave a bottle of milk to"
+CORRUPTED = "After John and Mary went to the store, John gave a bottle of milk to"
+GRID, PATCH = Grid(("layer", "pos")), Intervention("resid_pre")
+FORWARDS = 6  # on each side of a sweep
+
+
+def seconds(what: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    what()
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def plain(model: HookedTransformer, pairs: Pairs, side: str) -> float:
+    """Seconds of one forward pass of the changed run, as a loop over cells takes for each."""
+    tokens = torch.tensor(getattr(pairs, side)[:1])
+    return min(seconds(lambda: model(tokens)) for _ in range(FORWARDS))
+
+
+def row(label: str, model: HookedTransformer, experiment: Experiment) -> None:
+    """One line of the table. The sweep's time includes recording both runs and planning."""
+    side = experiment.intervention.base
+    before, held = plain(model, experiment.pairs, side), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    taken = seconds(lambda: run_sweep(model, experiment))
+    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held
+    after = plain(model, experiment.pairs, side)
+    sweep = run_sweep(model, experiment)
+    n = sweep.values.numel()
+    naive = n * (before + after) / 2
+    print(f"{label:46} {n:6} {int((sweep.status == 0).sum()):6} {naive:8.2f} {taken:8.2f} {naive / taken:7.1f}", end="")
+    print(f"   peak memory +{more / 1e3:.0f} MB of a budget of {BUDGET / 1e6:.0f} MB", flush=True)
+
+
+def sweeps(name: str, model: HookedTransformer, pairs: Pairs) -> None:
+    positions, heads = Grid(("layer", "pos")), Grid(("layer", "head"))
+    row(f"{name} resid_pre, layer x position", model, Experiment(pairs, Intervention("resid_pre"), positions))
+    row(f"{name} z, layer x head", model, Experiment(pairs, Intervention("z"), heads))
+    for put in ("zero", "mean"):
+        row(f"{name} {put} ablation of single heads", model, Experiment(pairs, Intervention("z", put, "clean"), heads))
+
+
+def differing_at(model: HookedTransformer, place: int, n_pos: int = 64) -> Pairs:
+    """Two prompts of random ids that differ in one token."""
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.randint(1000, 40_000, (1, n_pos), generator=generator)
+    corrupted = clean.clone()
+    corrupted[0, place] += 1
+    return Pairs.of(clean, corrupted, [500], [600])
+
+
+def approximations(model: HookedTransformer, pairs: Pairs) -> None:
+    """Attribution of all sites, in forwards beyond recording both runs."""
+    sites = ("resid_pre", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern")
+    experiments = [
+        Experiment(pairs, Intervention(site), Grid(("layer", "head" if site in "zqkv" or site == "pattern" else "pos")))
+        for site in sites
+    ]
+    times = {"forward": [], "both runs": [], "attribution": []}
+    for _ in range(5):
+        times["forward"].append(plain(model, pairs, "corrupted"))
+        times["both runs"].append(seconds(lambda: [record(model, pairs, side, ()) for side in ("clean", "corrupted")]))
+        times["attribution"].append(seconds(lambda: attribution(model, experiments)))
+    forward, both, taken = (min(times[name]) for name in ("forward", "both runs", "attribution"))
+    print(
+        f"attribution of {len(sites)} sites: {taken:.2f} s; {(taken - both) / forward:.1f} forwards beyond the two runs"
+    )
+
+
+def smollm2() -> tuple[HookedTransformer, Pairs]:
+    model = HookedTransformer.from_pretrained("smollm2-135m-instruct")
+    clean, corrupted = model.to_tokens([CLEAN, CORRUPTED])
+    return model, Pairs.of(clean, corrupted, [model.to_single_token(" John")], [model.to_single_token(" Mary")])
+
+
+def ioi() -> None:
+    model, pairs = smollm2()
+    sweeps("SmolLM2 IOI", model, pairs)
+    row("SmolLM2 IOI resid_pre, KL", model, Experiment(pairs, PATCH, GRID, Metric("kl")))
+
+
+def long() -> None:
+    model, _ = smollm2()
+    for place, where in ((32, "middle"), (0, "first token")):
+        row(f"SmolLM2 64 tokens, {where} differs", model, Experiment(differing_at(model, place), PATCH, GRID))
+
+
+def first_order() -> None:
+    approximations(*smollm2())
+
+
+def gpt2() -> None:
+    torch.manual_seed(0)
+    model = in_lens(GPT2LMHeadModel(GPT2Config()).eval())
+    ids = torch.randint(50_000, (1, 17), generator=torch.Generator().manual_seed(0))
+    other = ids.clone()
+    other[0, 10] += 1
+    sweeps("GPT-2-small size", model, Pairs.of(ids, other, [500], [600]))
+
+
+def main(threads: str = "2", *parts: str) -> None:
+    torch.set_num_threads(int(threads))
+    print(f"{threads} threads; naive is one forward pass per cell, both in seconds")
+    print(f"{'sweep':46} {'cells':>6} {'run':>6} {'naive':>8} {'sweep':>8} {'ratio':>7}")
+    for part in (first_order, gpt2, ioi, long):
+        if not parts or part.__name__ in parts:
+            part()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
