@@ -51,7 +51,3 @@ def saturated(n_heads: int) -> float:
 def twin_share() -> float:
     """What direct attribution gives to each head of planted-redundant: half of the logit, with the run's scale."""
     return saturated(2) / 2
-
-
-INDUCTION_LOGIT = COPY
-"""Logit difference between the token that follows and any other, on the second copy of a repeat."""
