@@ -59,7 +59,7 @@ def streamlit_server(script: Path, env: dict[str, str]) -> Iterator[str]:
             yield f"http://localhost:{port}"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)  # a server that computes ends late on a busy machine
 
 
 def _wait_for_health(url: str, process: subprocess.Popen) -> None:
