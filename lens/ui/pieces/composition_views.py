@@ -85,7 +85,7 @@ def _columns(board: Board, previous: Any | None) -> dict[str, Any]:
         "head": st.column_config.TextColumn(help="layer.head of the sender. Click a row to choose it.", width=52),
         "sender": st.column_config.TextColumn(help="layer.head of the earlier head.", width=70),
         "receiver": st.column_config.TextColumn(help="layer.head of the later head.", width=70),
-        "score": bar(help=help, max_value=float(np.nanmax(found.scores)), width=116),
+        "score": bar(help=help, max_value=float(np.nanmax(found.scores)), width=102),
         "− null": show(help=f"The score minus {null}.", width=62),
         "z": show(help=words.definition(found, "z"), width=56),
         "null sd of score²": show(
@@ -95,7 +95,7 @@ def _columns(board: Board, previous: Any | None) -> dict[str, Any]:
     if previous is not None:
         kind = previous.kind
         help = parts.metric_help(kind.definition, kind.unit, f"{kind.null}; threshold {previous.threshold:.3f}")
-        columns["previous token"] = bar(help=help, max_value=1, width=116)
+        columns["previous token"] = bar(help=help, max_value=1, width=102)
     return columns
 
 
