@@ -51,4 +51,4 @@ def words(pattern: np.ndarray, labels: list[str], name: str) -> tuple[str, Findi
         f"it looked at all alike). Its strongest look elsewhere is from {labels[query]} (position {query}) to "
         f"{labels[key]} (position {key}): {number(share)}."
     )
-    return told, Finding(f"{number(share)} from {labels[query]} to {labels[key]}", "", {"first token": first})
+    return told, Finding(f"{number(first)} to the first token, else most to {labels[key]}", "", {"first token": first})

@@ -22,8 +22,8 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
     if not found.scores:
         parts.not_computed(f"{found.missing['V']}.")
         return Finding("layer 0 has no feeders", "none")
-    previous = data.sample.scores["previous"].score.mean
-    rows = strongest(found, previous)
+    previous = data.sample.scores["previous"]
+    rows = strongest(found, previous.score.mean)
     help = parts.metric_help(DEFINITION, "share", f"{number(found.chance)} (1/√d_model, exact)")
     config = {
         "by": st.column_config.TextColumn(help=f"Q: {MODES['Q']}; K: {MODES['K']}; V: {MODES['V']}.", width=50),
@@ -35,18 +35,30 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
         ),
     }
     alt = f"Heads that feed head {head[0]}.{head[1]} most, by composition"
-    st.dataframe(rows, hide_index=True, height=35 * (len(rows) + 1) + 3, column_config=config, alt=alt)
+    st.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
     for mode, reason in found.missing.items():
         st.caption(f"{mode}: not computed because {reason}.")
     best = rows.loc[rows["composition"].idxmax()] if "K" not in found.scores else rows[rows["by"] == "K"].iloc[0]
     times = f"{best['× chance']:.1f}"
     told = (
         f"By {best['by']}, head {best['feeder']} feeds it most: {number(best['composition'])}, {times} times chance; "
-        f"that head's own previous-token score is {number(best['previous token'])}. {found.note}"
+        f"that head's own previous-token score is {number(best['previous token'])}. "
+        f"{_previous_words(rows, previous.threshold)} {found.note}"
     )
     st.html(f'<p class="lens-told">{told}</p>')
     row = {"feeders": rows.to_dict("records")}
     return Finding(f"most by {best['feeder']} ({best['by']}, {times} × chance)", "", row)
+
+
+def _previous_words(rows: pd.DataFrame, threshold: float) -> str:
+    """Which of the feeders by K attend to the token before: what an induction head's keys need."""
+    if "K" not in set(rows["by"]):
+        return ""
+    keys = rows[(rows["by"] == "K") & (rows["previous token"] > threshold)]
+    named = ", ".join(f"{row['feeder']} ({number(row['previous token'])})" for row in keys.to_dict("records"))
+    if not named:
+        return f"None of those that feed its keys most is a previous-token head (above {number(threshold)})."
+    return f"Of those that feed its keys most, previous-token heads (above {number(threshold)}) are {named}."
 
 
 def strongest(found: Any, previous: np.ndarray) -> pd.DataFrame:

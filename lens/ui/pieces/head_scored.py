@@ -45,8 +45,7 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
         ),
     }
     alt = f"Scores of head {head[0]}.{head[1]} with control and rank"
-    height = 35 * (len(rows) + 1) + 3
-    st.dataframe(rows, hide_index=True, height=height, column_config=config, alt=alt)
+    st.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
     score = sample.scores["induction"]
     found = scores.facts(score, *head)
     st.caption(f"{sample.scores.source}. {score.score.note[:1].upper()}{score.score.note[1:]}.")

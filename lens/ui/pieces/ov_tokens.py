@@ -47,7 +47,7 @@ def _list(model: Any, ids: np.ndarray, values: np.ndarray, ranks: np.ndarray | N
         "entry": st.column_config.NumberColumn(format="%.2f", help=f"{ENTRY} Unit: {UNIT}."),
         "rank": st.column_config.NumberColumn(help=help),
     }
-    st.dataframe(frame, hide_index=True, height=35 * (len(frame) + 1) + 3, column_config=config, alt=alt)
+    st.dataframe(frame, hide_index=True, height="content", column_config=config, alt=alt)
 
 
 def _diagonal_words(view: ViewState, model: Any, head: tuple[int, int], found: Any) -> str:
@@ -83,8 +83,7 @@ def _row(view: ViewState, model: Any, head: tuple[int, int]) -> str:
     )
     value = st.column_config.NumberColumn(format="%.2f", help=f"{ENTRY} Unit: {UNIT}.")
     alt = f"What head {head[0]}.{head[1]} writes if it attends to {label}"
-    height = 35 * (len(frame) + 1) + 3
-    st.dataframe(frame, hide_index=True, height=height, column_config={"by": value, "by ": value}, alt=alt)
+    st.dataframe(frame, hide_index=True, height="content", column_config={"by": value, "by ": value}, alt=alt)
     others = "no token more than itself" if row.own_rank == 0 else f"{row.own_rank:,} tokens more than itself"
     return f"If it attends to {label} it raises {labels(model, row.ends.high[:1])[0]} most, and {others}."
 
