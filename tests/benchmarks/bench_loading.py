@@ -16,7 +16,11 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 ROUNDS = 3
-LENS = "from lens import HookedTransformer\nload = lambda name: HookedTransformer.from_pretrained(name, device='cpu')"
+LENS = """
+from transformers import PreTrainedTokenizerFast
+from lens import HookedTransformer
+load = lambda name: HookedTransformer.from_pretrained(name, device="cpu")
+"""
 HUGGING_FACE = """
 from transformers import AutoModelForCausalLM, AutoTokenizer
 def load(name):
