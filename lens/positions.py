@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from lens.components import weight
 from lens.config import Config
 
 
@@ -47,7 +48,7 @@ class PosEmbed(nn.Module):
 
     def __init__(self, cfg: Config):
         super().__init__()
-        self.W_pos = nn.Parameter(torch.empty(cfg.n_ctx, cfg.d_model).normal_(std=0.8 / cfg.d_model**0.5))
+        self.W_pos = weight(cfg, cfg.n_ctx, cfg.d_model)
 
     def forward(self, positions: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         return F.embedding(positions, self.W_pos)
