@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from lens.load import catalogue
+from lens.load.files import CONFIG
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.models import PATHS, source_named
@@ -29,7 +30,7 @@ class Cell(NamedTuple):
 
 def with_checkpoints() -> list[str]:
     """Models whose checkpoints are on this machine: those of the catalogue, and the runs this visitor opened."""
-    shipped = [entry.alias for entry in catalogue.entries() if entry.shipped and entry.path.is_dir()]
+    shipped = [entry.alias for entry in catalogue.entries() if entry.shipped and not why_none(entry.alias)]
     opened = [name for name in st.session_state.get(PATHS, {}) if not why_none(name)]
     return [*shipped, *opened]
 
@@ -46,7 +47,7 @@ def why_none(name: str) -> str:
                 f"the checkpoints of {entry.alias} are on the Hugging Face Hub. This page reads those on this machine; "
                 "fetch a run into a folder and open the folder by its path"
             )
-        return "" if entry.path.is_dir() else f"the files of {entry.alias} are not in this installation"
+        return "" if (entry.path / CONFIG).is_file() else f"the files of {entry.alias} are not in this installation"
     path = Path(source)
     if not path.is_dir() or not any(path.glob("checkpoint*")):
         return f"{name.removeprefix(LOCAL)} is one model, not a training run: it has no folders checkpoint-…"

@@ -10,6 +10,7 @@ from lens.analysis.dynamics import dynamics
 from lens.analysis.training_run import TrainingRun
 from lens.load.catalogue import entries
 from lens.load.checkpoints import checkpoints
+from lens.load.files import CONFIG
 
 
 def curves(names: list[str]) -> tuple[float, float, int]:
@@ -21,7 +22,7 @@ def curves(names: list[str]) -> tuple[float, float, int]:
 
 
 def main() -> None:
-    names = [entry.alias for entry in entries() if entry.shipped and entry.path.is_dir()]
+    names = [entry.alias for entry in entries() if entry.shipped and (entry.path / CONFIG).is_file()]
     print(f"{', '.join(names)}; {torch.get_num_threads()} threads; load {os.getloadavg()[0]:.1f}")
     print(f"{'':>10} {'wall s':>8} {'cpu s':>8} {'checkpoints':>12}")
     with tempfile.TemporaryDirectory() as folder:

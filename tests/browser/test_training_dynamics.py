@@ -50,7 +50,7 @@ def drawn(page):
 
 
 def open_run(page, address, folder, rest_of=SMALL):
-    page.goto(f"{address}/training_dynamics?{rest_of}")
+    page.goto(f"{address}/training_dynamics?model=smollm2-135m-instruct&{rest_of}")
     box = page.get_by_role("combobox", name="Model")
     expect(page.get_by_text("No checkpoints of")).to_be_visible(timeout=120_000)
     rest(page)
