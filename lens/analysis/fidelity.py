@@ -10,12 +10,13 @@ from torch import Tensor
 from lens import decompose
 from lens.analysis import checks
 from lens.analysis.checks import SUM, WHOLE, Check, Run, reason, tolerance, too_coarse
-from lens.analysis.memory import machine_memory, weight_bytes
+from lens.analysis.memory import weight_bytes
 from lens.analysis.recomputed import exact
 from lens.analysis.reference import NoReference, reference_logits, reference_of
 from lens.analysis.streaming import Progress, silent
 from lens.components import Norm, softcapped
 from lens.hooked import HookedTransformer
+from lens.load.ram import machine_memory
 from lens.process import center_unembed, center_writing_weights, fold_layer_norm, fold_value_biases, why_inexact
 from lens.readout import logit_contributions
 
@@ -152,8 +153,8 @@ def one_run(model: HookedTransformer, tokens: Int[Tensor, "1 pos"]) -> Run:
 
 
 def no_room(model: HookedTransformer) -> str:
-    """Why a second copy of the weights cannot be held; "" if it can, or if that is not known."""
+    """Why a second copy of the weights cannot be held; "" if it can."""
     free, needed = machine_memory().available, weight_bytes(model)
-    if free is None or model.device.type != "cpu" or needed < free:
+    if model.device.type != "cpu" or needed < free:
         return ""
     return f"a second copy of the weights takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"

@@ -1,14 +1,11 @@
-"""What a model needs in memory: its weights, the keys and values of a text, the activations of a run; and what is free.
+"""What a model needs in memory: its weights, the keys and values of a text, the activations of a run.
 
 Activations come from a run of the model's own forward pass on shapes alone (torch's meta device), so that their names
 and sizes are those of a real run, for any model and any length, in a moment. Blocks differ in their windows, never in
 shapes, so two of them are run: the first, whose stream is the embedding, and one that stands for all others.
 """
 
-import os
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -17,9 +14,6 @@ from torch import Tensor, nn
 from lens.config import Config
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
-
-MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
 
 
 class Activation(NamedTuple):
@@ -44,13 +38,6 @@ class Forecast(NamedTuple):
     def total(self) -> int:
         """Weights, and a run that keeps everything; keys and values come in place of the cache, not beside it."""
         return self.weights + self.cache + self.logits
-
-
-class MachineMemory(NamedTuple):
-    """Bytes of memory of this machine, or of the container that this process may use. None where it does not say."""
-
-    total: int | None
-    available: int | None  # that can be taken without swapping
 
 
 class _Shapes(Transformer):
@@ -110,28 +97,3 @@ def weight_bytes(model: nn.Module) -> int:
     """Bytes of all weights, one that has two names counted once."""
     sizes = {weight.data_ptr(): weight.numel() * weight.element_size() for weight in model.parameters()}
     return sum(sizes.values())
-
-
-def machine_memory() -> MachineMemory:
-    """What this machine has and what is free, the smaller of the machine's and its container's."""
-    free = _meminfo("MemAvailable")
-    if sys.platform == "win32":
-        return MachineMemory(None, free)
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit, used = (_cgroup(name) for name in ("memory.max", "memory.current"))
-    if limit is None or used is None or limit >= total:
-        return MachineMemory(total, free)
-    return MachineMemory(limit, limit - used if free is None else min(free, limit - used))
-
-
-def _meminfo(name: str) -> int | None:
-    if not MEMINFO.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines() if ":" in line)
-    return int(lines[name].split()[0]) * 1024 if name in lines else None
-
-
-def _cgroup(name: str) -> int | None:
-    file = CGROUP / name
-    text = file.read_text().strip() if file.is_file() else "max"
-    return int(text) if text.isdigit() else None

@@ -1,22 +1,36 @@
-"""How much memory there is for weights."""
+"""How much memory this machine has, and how much of it is for weights."""
 
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-CONTAINER = Path("/sys/fs/cgroup/memory.max")
+CONTAINER = Path("/sys/fs/cgroup")
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 SHARE = 0.5  # the rest is for activations, results and everybody else
 
 
-def free_bytes() -> int:
-    """Bytes of memory that programs can still have, at most what the container of this process may use."""
+class MachineMemory(NamedTuple):
+    """Bytes of memory of this machine, or of the container that this process may use."""
+
+    total: int
+    available: int  # that can be taken without swapping
+
+
+def machine_memory() -> MachineMemory:
+    """What this machine has and what is free, or what its container leaves of that."""
     import psutil
 
-    limit = CONTAINER.read_text("ascii").strip() if CONTAINER.is_file() else "max"
-    free = psutil.virtual_memory().available
-    return free if limit == "max" else min(free, int(limit))
+    machine, limit = psutil.virtual_memory(), _container("memory.max")
+    if limit is None or limit >= machine.total:
+        return MachineMemory(machine.total, machine.available)
+    return MachineMemory(limit, max(0, min(machine.available, limit - (_container("memory.current") or 0))))
+
+
+def _container(name: str) -> int | None:
+    file = CONTAINER / name
+    text = file.read_text("ascii").strip() if file.is_file() else "max"
+    return int(text) if text.isdigit() else None
 
 
 def budget_bytes(device: Any = None) -> int:
@@ -31,7 +45,7 @@ def budget_bytes(device: Any = None) -> int:
         import torch
 
         return int(SHARE * torch.cuda.get_device_properties(device).total_memory)
-    return int(SHARE * free_bytes())
+    return int(SHARE * machine_memory().available)
 
 
 def read_bytes(text: str) -> int:

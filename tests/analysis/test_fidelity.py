@@ -18,9 +18,9 @@ from lens.analysis.fidelity import (
     logits_against,
     one_run,
 )
-from lens.analysis.memory import MachineMemory
 from lens.load.catalogue import wheel_file
 from lens.load.entries import SMOLLM2_INSTRUCT
+from lens.load.ram import MachineMemory
 from tests.analysis.shaken import GROUPED, make_model
 from tests.families.variants import VARIANTS
 from tests.helpers import hf_llama, in_lens

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from lens.analysis import memory
-from lens.analysis.memory import activations, forecast, machine_memory, weight_bytes
+from lens.analysis.memory import activations, forecast, weight_bytes
 from lens.attention import KeyValues
 from tests.families.variants import VARIANTS
 from tests.helpers import in_lens
@@ -71,23 +70,3 @@ def test_another_format_is_forecast_without_converting(tiny):
 def test_a_text_longer_than_the_context_is_refused(tiny):
     with pytest.raises(ValueError, match="reads at most"):
         activations(tiny.cfg, 1, tiny.cfg.n_ctx + 1)
-
-
-def test_this_machine_has_memory():
-    found = machine_memory()
-    assert 0 < found.available <= found.total
-
-
-def test_a_container_with_less_counts(tmp_path, monkeypatch):
-    (tmp_path / "memory.max").write_text("500000000\n")
-    (tmp_path / "memory.current").write_text("200000000\n")
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    assert machine_memory() == (500_000_000, 300_000_000)
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine_memory().total > 1_000_000_000
-
-
-def test_a_system_that_does_not_say_is_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    assert machine_memory().available is None

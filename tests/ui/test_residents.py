@@ -135,11 +135,13 @@ def test_a_budget_that_is_none(text, monkeypatch):
 
 def test_without_a_setting_it_is_half_of_what_is_free(monkeypatch, tmp_path):
     monkeypatch.delenv("LENS_MODEL_MEMORY", raising=False)
-    monkeypatch.setattr(ram, "CONTAINER", tmp_path / "memory.max")
-    for limit, most in (("max\n", 10**15), ("2000000\n", 1_000_000)):
+    monkeypatch.setattr(ram, "CONTAINER", tmp_path)
+    for limit, most in (("max\n", 10**15), ("2000000\n", 750_000)):
         (tmp_path / "memory.max").write_text(limit)
+        (tmp_path / "memory.current").write_text("500000\n")
         assert 0 < ram.budget_bytes() <= most
-    assert ram.budget_bytes() == 1_000_000
+    assert ram.budget_bytes() == 750_000
+    assert ram.machine_memory() == (2_000_000, 1_500_000)
 
 
 def test_the_bar_is_escaped_and_never_wider_than_the_budget():

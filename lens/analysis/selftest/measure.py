@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.names import Head
-from lens.analysis.selftest.copying import haar
+from lens.analysis.ov_copying import haar
 from lens.analysis.selftest.result import Reading
 from lens.analysis.selftest.subject import Subject
 from lens.analysis.stats import estimate, family_wise_threshold
@@ -59,7 +59,8 @@ def rotated_compositions(subject: Subject) -> Float[Tensor, "draw sender receive
     Norms survive a QR on either side, so only small cores are multiplied.
     """
     cfg, W_V, W_O = subject.model.cfg, subject.model.W_V[0], subject.model.W_O[0]
-    frames = haar(DRAWS, cfg.d_model, cfg.d_head, subject.repeated.seed)[:, None]
+    generator = torch.Generator().manual_seed(subject.repeated.seed)
+    frames = haar((DRAWS,), cfg.d_model, generator)[:, None, :, : cfg.d_head]
     sends = _unit(torch.linalg.qr(W_V).R @ torch.linalg.qr(W_O.mT).R.mT)  # [sender, d_head, d_head]
     reads = _unit(subject.model.W_K[1] @ torch.linalg.qr(subject.model.W_Q[1]).R.mT)  # [receiver, d_model, d_head]
     return torch.linalg.matrix_norm(sends[:, None] @ (frames.mT @ reads)[:, None])

@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.memory import Activation, Forecast, MachineMemory, activations, forecast, machine_memory
+from lens.analysis.memory import Activation, Forecast, activations, forecast
 from lens.figures.facts import Verdict, size, verdicts
+from lens.load.ram import MachineMemory, machine_memory
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.export import Export, export
@@ -75,12 +76,9 @@ def lines(found: Forecast, machine: MachineMemory) -> list[Verdict]:
         Verdict("keys and values", "none", "", size(found.key_values), "What generating keeps in place of a cache"),
     ]
     total = f"{size(found.total)}"
-    if machine.available is None:
-        why = "not computed whether it fits: this system does not say how much memory is free"
-        return [*rows, Verdict("total", "none", "unknown", total, why)]
     fits = found.total < machine.available
     free = f"weights, cache and logits; {size(machine.available)} are free now"
-    whole = f" of {size(machine.total)}" if machine.total is not None else ""
+    whole = f" of {size(machine.total)}"
     return [*rows, Verdict("total", "good" if fits else "bad", "fits" if fits else "too large", total, free + whole)]
 
 
@@ -124,8 +122,6 @@ def notice(view: ViewState, found: Forecast, table: pd.DataFrame, machine: Machi
         f"{found.cache / found.weights:.2g} times the weights; {first['activation']} alone is {first['share']:.0%} of "
         "that."
     )
-    if machine.available is None:
-        return f"{words} Whether that fits is not computed: this system does not say how much memory is free."
     share = found.total / machine.available
     fits = f"With the weights that is {share:.0%} of what is free" if share < 1 else "With the weights that is too much"
     most = f" A page reads at most {limits().prompt_tokens:,} tokens."

@@ -57,7 +57,7 @@ HELP = {
 
 def show_models(view: ViewState) -> None:
     """The whole tab. No model needs to be open."""
-    from lens.analysis.memory import machine_memory
+    from lens.load.ram import machine_memory
 
     free = machine_memory().available
     rows = table(free)
@@ -131,7 +131,7 @@ def _row(entry: Entry, free: int | None) -> dict[str, Any]:
     }
 
 
-def runs_here(entry: Entry, free: int | None) -> str:
+def runs_here(entry: Entry, free: int) -> str:
     """Whether a model can be opened in float32 on this machine now, in words."""
     if entry.refused:
         return "no, refused"
@@ -139,8 +139,6 @@ def runs_here(entry: Entry, free: int | None) -> str:
         return "unknown size"
     if entry.n_params > limits().max_params:
         return "no, offered are smaller ones"
-    if free is None:
-        return "unknown memory"
     if PEAK * 4 * entry.n_params < free:
         return "yes"
     return "no, only in bfloat16 from a notebook" if PEAK * 2 * entry.n_params < free else "no, too large"
@@ -172,7 +170,7 @@ def _columns() -> dict[str, Any]:
     return config
 
 
-def notice(rows: pd.DataFrame, free: int | None) -> str:
+def notice(rows: pd.DataFrame, free: int) -> str:
     """What to see, from the table."""
     n, refused = len(rows), int((rows["refused"] != "").sum())
     words = f"{n} names, {refused} of them refused with a reason; {int(rows['on disk'].sum())} open without a download"
