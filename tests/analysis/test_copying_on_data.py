@@ -101,7 +101,7 @@ def test_a_head_that_copies_what_it_attends_to_raises_its_target():
 
 
 def test_the_weights_and_the_data_disagree_about_a_head_of_smollm2(smollm2):
-    scores = copying_on_data(smollm2, repeated_tokens(smollm2, 25, 16))
+    scores = copying_on_data(smollm2, repeated_tokens(smollm2, 10, 4))
     rank = scores["target_rank"]
-    assert float(rank.score.mean[23, 2]) < 3 < float(rank.null_mean[23, 2])
+    assert float(rank.score.mean[23, 2]) < 1 < float(rank.null_mean[23, 2])
     assert int(rank.effect.mean.argmin()) == 23 * 9 + 2

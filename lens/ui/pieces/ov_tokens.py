@@ -56,8 +56,10 @@ def _diagonal_words(view: ViewState, model: Any, head: tuple[int, int], found: A
     shares = []
     for k in AMONG:
         share = analyse(copying_accuracy, to_torch(ranks), k)
+        mean = float(share.mean[0])
         ends = "" if share.low is None else f" [{said(float(share.low[0]))}, {said(float(share.high[0]))}]"
-        shares.append(f"top {k}: {said(float(share.mean[0]))}{ends} (chance {said(k / ranks.d_vocab)})")
+        value = f"{said(mean)}{ends}" if mean else "none"  # resampled zeros are no interval
+        shares.append(f"top {k}: {value} (chance {said(k / ranks.d_vocab)})")
     middle = int(np.median(ranks.rank[0]))
     return (
         f"{found.positive:.0%} of the vocabulary would raise its own logit. Of {len(ranks.ids)} tokens drawn at random "

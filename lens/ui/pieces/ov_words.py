@@ -77,7 +77,7 @@ def grid_words(score: np.ndarray, null: Any) -> str:
     )
 
 
-def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 5) -> str:
+def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8) -> str:
     """Which of the strongest induction heads copy, from both scores."""
     mean, threshold = induction.score.mean, induction.threshold
     order = [np.unravel_index(i, mean.shape) for i in np.argsort(-mean, axis=None)[:most]]
