@@ -126,8 +126,8 @@ def _slider(labels: Sequence[str], at: int) -> dict:
     return {
         "active": at,
         "steps": steps,
-        "x": 0.3,
-        "len": 0.7,
+        "x": 0.4,
+        "len": 0.6,
         "y": 0,
         "yanchor": "top",
         "pad": {"t": 48},

@@ -84,6 +84,19 @@ def test_the_head_plays_and_the_slider_goes_to_a_checkpoint(address, page, folde
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
 
 
+def test_a_cancel_keeps_the_curves_that_are_done(address, page):
+    page.goto(f"{address}/training_dynamics?model=lens-2l&texts=64&seqs=64")
+    button = page.get_by_role("button", name="Cancel", exact=True)
+    expect(button).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("Prefix matching − control, each head (probability)")).to_be_visible()
+    button.click()
+    expect(page.get_by_text(re.compile(r"Cancelled: \d+ of 22 parts are computed and kept"))).to_be_visible()
+    drawn(page)
+    expect(page.get_by_text(re.compile(r"Checkpoints: lens-2l \d+ of 22"))).to_be_visible()
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_text("Checkpoints: lens-2l 22 of 22")).to_be_visible(timeout=120_000)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_hostile_prompt_plays_as_text(address, new_page, folder, scheme):
     page = new_page(color_scheme=scheme)

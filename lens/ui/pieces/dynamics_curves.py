@@ -103,7 +103,7 @@ def figure_of(view: ViewState, shown: list[Shown], look: Look) -> Any:
         _previous(view, shown, look, x),
         _repeats(shown, x),
         _in_context(shown, look, x),
-        _losses(shown, x),
+        _losses(shown, look, x),
     ]
     return training(panels, Axis(x.title, look.log), title="", spans=spans, cursor=cursor)
 
@@ -178,7 +178,7 @@ def _in_context(shown: list[Shown], look: Look, x: X) -> Panel:
     return Panel(title, traces, [Level(0.0, "")] if traces else [], "" if traces else EMPTY)
 
 
-def _losses(shown: list[Shown], x: X) -> Panel:
+def _losses(shown: list[Shown], look: Look, x: X) -> Panel:
     traces, widths = [], set()
     for one in shown:
         if one.curves.held_out is not None:
@@ -189,7 +189,8 @@ def _losses(shown: list[Shown], x: X) -> Panel:
             steps, loss = (_means(np.array(column), width) for column in (one.log.steps, one.log.loss))
             name = f"{title_of(one)}, training, mean of {width} steps"
             where = at(one, x, one.indices)
-            seen = steps * per_step >= where[where > 0].min(initial=np.inf)  # else it stretches a logarithmic axis
+            start = where[where > 0].min(initial=np.inf) if look.log else 0.0  # earlier would stretch the axis
+            seen = steps * per_step >= start
             traces.append(Trace(name, steps[seen] * per_step, loss[seen], NOTHING, one.run, dash="dot"))
             widths.add(str(width))
     logged = f"; training loss dotted, mean of {'/'.join(sorted(widths))} steps" if widths else ""
