@@ -78,30 +78,32 @@ class Attention(nn.Module):
         self, q_in: Tensor, k_in: Tensor, v_in: Tensor, places: Places, past: KeyValues | None = None
     ) -> Float[Tensor, "batch pos d_model"]:
         q = self.hook_q(self.clipped(per_head(q_in, self.W_Q, self.b_Q)))
-        k = self.hook_k(self.clipped(per_head(k_in, self.W_K, self.b_K)))
-        v = self.hook_v(self.clipped(per_head(v_in, self.W_V, self.b_V)))
-        q, k = self.positioned(q, k, places)
+        k, v = self.keys_values(k_in, v_in)
+        q, k = self.positioned("q", q, places), self.positioned("k", k, places)
         if past is not None:
             k, v = past.extend(self.layer, k, v)
         pattern = self.hook_pattern(self.attend(q, k, places.allowed[self.window], places.bias))
         return self.write(self.hook_z(self.mix(pattern, v)))
 
-    def rotated(self, q: Tensor, k: Tensor, places: Places) -> tuple[Tensor, Tensor]:
-        """Queries and keys turned by the angles of their positions, where the model does so."""
-        rotation = places.local_rotation if self.local_rotary else places.rotation
-        if rotation is None:
-            return q, k
-        return self.hook_rot_q(rotate(q, rotation)), self.hook_rot_k(rotate(k, rotation))
+    def keys_values(self, k_in: Tensor, v_in: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys, before norm and rotation, and values."""
+        k = self.hook_k(self.clipped(per_head(k_in, self.W_K, self.b_K)))
+        return k, self.hook_v(self.clipped(per_head(v_in, self.W_V, self.b_V)))
 
     def clipped(self, x: Tensor) -> Tensor:
         """``x`` cut off at ± clip_qkv, where the model does so."""
         return x if self.cfg.clip_qkv is None else x.clamp(-self.cfg.clip_qkv, self.cfg.clip_qkv)
 
-    def positioned(self, q: Tensor, k: Tensor, places: Places) -> tuple[Tensor, Tensor]:
-        """q and k as the scores are made of them: normalised and rotated, where the model does so."""
+    def positioned(self, name: str, x: Tensor, places: Places) -> Tensor:
+        """Queries (``name`` "q") or keys ("k") as the scores are made of them: normalised and rotated, where needed."""
         if self.cfg.qk_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        return self.rotated(q, k, places)
+            x = getattr(self, f"{name}_norm")(x)
+        return self.rotated(name, x, places)
+
+    def rotated(self, name: str, x: Tensor, places: Places) -> Tensor:
+        """Queries or keys turned by the angles of their positions, where the model does so."""
+        rotation = places.local_rotation if self.local_rotary else places.rotation
+        return x if rotation is None else getattr(self, f"hook_rot_{name}")(rotate(x, rotation))
 
     def attend(
         self,

@@ -76,5 +76,5 @@ def positional_pattern(
     places = model.places(x)
     q_in = x if places.pos_embed is None else x + places.pos_embed
     q, k = per_head(q_in, attn.W_Q, attn.b_Q), per_head(q_in, attn.W_K, attn.b_K)
-    q, k = attn.rotated(q, k, places)
+    q, k = attn.rotated("q", q, places), attn.rotated("k", k, places)
     return attn.attend(q, k, places.allowed[attn.window], places.bias)[0]

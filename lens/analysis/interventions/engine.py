@@ -131,9 +131,9 @@ def compute_group(prepared: Prepared, group: int, budget: int = BUDGET) -> Part:
     """The metric of every row of one group."""
     setup = prepared.setup
     rows = prepared.plan.rows(group, setup.model.device)
-    for resid in walk(setup, rows):
-        final = resid
-    values = read_rows(setup, prepared.reader, prepared.readings, rows, final, budget)
+    only_last = not prepared.reader.read[rows.pair, rows.start : rows.stop - 1].any()
+    walked = walk(setup, rows, only_last)
+    values = read_rows(setup, prepared.reader, prepared.readings, *walked, budget)
     return Part(group, rows.ids.cpu(), rows.pair.cpu(), values.cpu())
 
 

@@ -34,12 +34,10 @@ def changes_at(model: Transformer, site: str, layer: int, slopes: Slopes, values
     new = values(layer, name, old, Rows(pair, (), (), 0, n_pos, pair)).to(old.dtype)
     if site in ("q", "k") and model.cfg.qk_norm != "all":  # there, one head's query moves the norm of all others
         return _through_softmax(model, site, layer, new, slopes)
-    if site == "k":
-        fine = (at_least_float32(slopes.gradients[name]) * (new - old)).sum(-1).cpu()
-        return Changes(fine, fine.sum(1))
     change = at_least_float32(slopes.gradients[name]) * (new - old)
     has_width = site not in ("pattern", "neurons")
-    return Changes((change.sum(-1) if has_width else change).cpu())
+    fine = (change.sum(-1) if has_width else change).cpu()
+    return Changes(fine, fine.sum(1) if site == "k" else None)
 
 
 def _through_softmax(model: Transformer, site: str, layer: int, new: Tensor, slopes: Slopes) -> Changes:
@@ -86,7 +84,8 @@ def scores_of(
     seen, attn = [], model.blocks[layer].attn
     name = f"blocks.{layer}.attn.hook_attn_scores"
     with hooks(model, [(name, lambda scores, hook: seen.append(scores))], writes=False):
-        attn.attend(*attn.positioned(q, k, places), places.allowed[attn.window], places.bias)
+        q, k = attn.positioned("q", q, places), attn.positioned("k", k, places)
+        attn.attend(q, k, places.allowed[attn.window], places.bias)
     return seen[0]
 
 

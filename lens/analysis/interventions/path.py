@@ -191,7 +191,7 @@ def _patched(
         cell = tuple(Place(layer, path.pos, head) for layer, head in path.receivers if layer in layers)
         rows = rows._replace(cells=(cell,) * len(each), join=(layers[0],) * len(each))
         setup = Setup(model, path.intervention, runs.base, from_stored)
-        *_, final = walk(setup, rows)
+        final = walk(setup, rows).final
     values = read_rows(setup, runs.reader, runs.readings, rows, final)
     return rearrange(values, "(sender pair) -> sender pair", pair=len(pair))
 

@@ -5,7 +5,7 @@ unchanged run, whose keys and values it reads. The layers are the model's own bl
 the model computes it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,23 +25,29 @@ from lens.positions import Places, Rotation
 
 
 class Prefix(KeyValues):
-    """Keys and values of the unchanged run before ``start``, for each row; what a row adds is used and not kept."""
+    """Keys and values of the unchanged run before ``start``, for each row; what a row adds is used and not kept.
 
-    def __init__(self, past: KeyValues, start: int) -> None:
+    ``more`` are the rows' own keys and values that follow them, where only the last position is still computed.
+    """
+
+    def __init__(self, past: KeyValues, start: int, more: tuple[Tensor, Tensor] | None = None) -> None:
         super().__init__()
-        self.base, self.start, self.pair = past, start, None
+        self.base, self.start, self.more, self.pair = past, start, more, None
 
     @property
     def n_pos(self) -> int:
-        """How many positions stand before the rows."""
-        return self.start
+        """How many positions stand before those that are computed."""
+        return self.start + (0 if self.more is None else self.more[0].shape[1])
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """All keys and values that the rows of ``layer`` see."""
-        old_k, old_v = self.base.layers[layer]
-        one = len(old_k) == 1
-        before = [(x.expand(len(k), -1, -1, -1) if one else x[self.pair])[:, : self.start] for x in (old_k, old_v)]
-        return torch.cat([before[0], k], dim=1), torch.cat([before[1], v], dim=1)
+        whole = []
+        for which, new in enumerate((k, v)):
+            old = self.base.layers[layer][which]
+            before = old.expand(len(k), -1, -1, -1) if len(old) == 1 else old[self.pair]
+            middle = [] if self.more is None else [self.more[which]]
+            whole.append(torch.cat([before[:, : self.start], *middle, new], dim=1))
+        return whole[0], whole[1]
 
 
 class Setup(NamedTuple):
@@ -58,27 +64,62 @@ class Setup(NamedTuple):
         return find_site(self.intervention.site, self.model.cfg)
 
 
-def walk(setup: Setup, rows: Rows) -> Iterator[Float[Tensor, "row pos d_model"]]:
-    """The streams of the rows after each layer from the first on, the last time after the last layer."""
+class Walked(NamedTuple):
+    """The final streams of the rows; ``rows`` says at which positions."""
+
+    rows: Rows
+    final: Float[Tensor, "row pos d_model"]
+
+
+def walk(setup: Setup, rows: Rows, only_last: bool = False) -> Walked:
+    """Take all rows through the layers, each from its own first layer on.
+
+    ``only_last``: nothing but the last position will be read, so the last layer computes no other, and only keys and
+    values of those before it.
+    """
     model, n_layers = setup.model, setup.model.cfg.n_layers
     mask = setup.base.mask[rows.pair, : rows.stop]
+    mask = None if mask.all() else mask
     past = Prefix(setup.base.past, rows.start)
     like = setup.base.final[rows.pair[:1], rows.start : rows.stop]
-    places = model.places(like.expand(len(rows.pair), -1, -1), None if mask.all() else mask, past)
-    resid = like[:0]
+    places = model.places(like.expand(len(rows.pair), -1, -1), mask, past)
+    last, resid = rows._replace(start=rows.stop - 1), like[:0]
+    only_last = only_last and last.start > rows.start
     for layer in range(min(rows.join[0], n_layers), n_layers):
         n_new = sum(join == layer for join in rows.join)
-        n_old = len(resid)
         if n_new:
-            new = setup.base.kept[f"blocks.{layer}.hook_resid_pre"][rows.pair[n_old : n_old + n_new]]
+            new = setup.base.kept[f"blocks.{layer}.hook_resid_pre"][rows.pair[len(resid) : len(resid) + n_new]]
             resid = torch.cat([resid, new[:, rows.start : rows.stop]])
         past.pair = rows.pair[: len(resid)]
+        if only_last and layer == n_layers - 1:
+            resid = last_position(setup, rows, resid, None if mask is None else mask[: len(resid)])
+            break
         with hooks(model, list(changes(setup, rows, layer, len(resid)))):
             resid = model.blocks[layer](resid, first_rows(places, len(resid)), past)
-        yield resid
+    found = last if only_last else rows
     late = rows.pair[len(resid) :]  # rows that only change the final norm
     if len(late):
-        yield torch.cat([resid, setup.base.final[late][:, rows.start : rows.stop]])
+        resid = torch.cat([resid[:, -1:] if only_last else resid, cut_positions(setup.base.final[late], found, "")])
+    return Walked(found, resid)
+
+
+def last_position(
+    setup: Setup, rows: Rows, resid: Float[Tensor, "row pos d_model"], mask: Bool[Tensor, "row key"] | None
+) -> Float[Tensor, "row 1 d_model"]:
+    """The last layer at the rows' last position alone."""
+    model, layer = setup.model, setup.model.cfg.n_layers - 1
+    block, pair = model.blocks[layer], rows.pair[: len(resid)]
+    early, late = rows._replace(stop=rows.stop - 1), rows._replace(start=rows.stop - 1)
+    before = None if mask is None else mask[:, :-1]
+    places = model.places(resid[:, :-1], before, Prefix(setup.base.past, rows.start))
+    with hooks(model, list(changes(setup, early, layer, len(resid)))):
+        _, k_in, v_in = block.attention_inputs(block.hook_resid_pre(resid[:, :-1]), places)
+        k, v = block.attn.keys_values(k_in, v_in)
+        k = block.attn.positioned("k", k, places)
+    past = Prefix(setup.base.past, rows.start, (k, v))
+    past.pair = pair
+    with hooks(model, list(changes(setup, late, layer, len(resid)))):
+        return block(resid[:, -1:], model.places(resid[:, -1:], mask, past), past)
 
 
 def first_rows(places: Places, n: int) -> Places:
@@ -148,12 +189,14 @@ def selection(setup: Setup, rows: Rows, layer: int, chosen: list[int], like: Ten
     for i, row in enumerate(chosen):
         for place in rows.cells[row]:
             if place.layer == layer:
-                where[i][_index(place, axes, lengths[pairs[row]], rows.start)] = True
+                where[i][_index(place, axes, lengths[pairs[row]], rows.start, like.shape)] = True
     where = where.to(like.device)
     return where.reshape(*where.shape, *[1] * (like.ndim - where.ndim))
 
 
-def _index(place: Place, axes: dict[str, int], length: int, start: int) -> tuple[slice | int, ...]:
+def _index(
+    place: Place, axes: dict[str, int], length: int, start: int, shape: Sequence[int]
+) -> tuple[slice | int, ...]:
     index: list[slice | int] = [slice(None)] * max(axes.values())
     for axis, dim in axes.items():
         at = getattr(place, axis)
@@ -161,7 +204,7 @@ def _index(place: Place, axes: dict[str, int], length: int, start: int) -> tuple
             continue
         if axis == "pos":
             at = (at + length if at < 0 else at) - start
-            if at < 0:  # stands before the rows' positions, where nothing differs
-                return (slice(0, 0),) * len(index)
+        if not 0 <= at < shape[dim]:  # the rows do not hold this position here, because nothing there can matter
+            return (slice(0, 0),) * len(index)
         index[dim - 1] = at
     return tuple(index)

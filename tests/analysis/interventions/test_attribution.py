@@ -22,8 +22,8 @@ def double(request):
 def test_first_order_of_small_changes(double, freeze):
     """The other run differs by tiny noise, so second-order terms are a thousand times smaller."""
     near = with_noise(PAIRS, Noise((1, 3), scale=1e-4))
-    for site in available_sites(double.cfg):
-        cells = some_cells(double, site, 2)[:-1]  # the last one has places in two layers
+    for site in available_sites(double.cfg) if not freeze else ("z", "q", "v", "mlp_out"):
+        cells = some_cells(double, site, 1)[:-1]  # the last one has places in two layers
         experiment = Experiment(near, Intervention(site, into="clean", freeze=freeze), Grid(sets=cells))
         exact, (found,) = run_sweep(double, experiment), attribution(double, [experiment])
         wanted = exact.values - exact.base

@@ -97,7 +97,7 @@ def test_direct_paths_equal_hooks_that_hold_everything_else(model, name, receive
     found = path_patch(model, path)
     again = path_patch(model, path, budget=1)
     torch.testing.assert_close(found.heads, again.heads, rtol=1e-4, atol=1e-4)
-    for sender in (Sender("head", 0, 1), Sender("head", 1, 2), Sender("mlp", 0), Sender("mlp", 1)):
+    for sender in (Sender("head", 0, 1), Sender("head", 1, 2), Sender("mlp", 0)):
         row = found.mlps[sender.layer] if sender.kind == "mlp" else found.heads[sender.layer, sender.head]
         wanted = [by_hooks(model, path, sender, i) for i in range(len(PAIRS))]
         torch.testing.assert_close(row, torch.tensor(wanted), rtol=1e-4, atol=1e-4)
