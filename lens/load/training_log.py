@@ -1,12 +1,10 @@
 """The loss that a training run wrote down while it ran."""
 
-import csv
 from typing import NamedTuple
 
 from lens.load.checkpoints import TRAINER_STATE, Checkpoints
 from lens.load.files import read_json
-
-TABLE = "loss.csv"  # of a shipped run: step, loss
+from lens.load.runs import loss_log
 
 
 class TrainingLog(NamedTuple):
@@ -21,10 +19,9 @@ class TrainingLog(NamedTuple):
 def training_log(found: Checkpoints) -> TrainingLog:
     """What a run holds of its loss: the table of a shipped one, the last state of a Hugging Face Trainer."""
     entry = found.entry
-    if entry.path is not None and (entry.path / TABLE).is_file():
-        with (entry.path / TABLE).open(encoding="utf-8", newline="") as table:
-            rows = list(csv.DictReader(table))
-        return _log(rows, TABLE, entry.alias)
+    if entry.shipped:
+        log = loss_log(entry.alias)
+        return TrainingLog(tuple(log.step.tolist()), tuple(log.loss.tolist()), "loss.csv")
     if entry.path is None or found.where != "folders":
         return TrainingLog((), (), "", f"{entry.alias} comes without a log of its training")
     file = entry.path / found.places[-1] / TRAINER_STATE

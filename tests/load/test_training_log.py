@@ -1,6 +1,7 @@
 """The loss a run wrote down: of a shipped table, of a Trainer's state, or the reason why there is none."""
 
 import json
+import math
 
 import pytest
 
@@ -24,9 +25,11 @@ def test_the_state_of_the_last_checkpoint(run):
     assert log == ((10, 20), (5.5, 4.25), "checkpoint-20/trainer_state.json", "")
 
 
-def test_a_table_beside_the_checkpoints(run):
-    (run / "loss.csv").write_text("step,loss\n0,7.00000\n1,6.50000\n")
-    assert training_log(checkpoints(str(run)))[:2] == ((0, 1), (7.0, 6.5))
+def test_a_shipped_run_has_every_step():
+    log = training_log(checkpoints("lens-2l"))
+    assert log.steps == tuple(range(len(log.loss)))
+    assert log.loss[0] == pytest.approx(math.log(1024), abs=0.5)
+    assert log.loss[-1] < 4
 
 
 def test_why_there_is_none(run):

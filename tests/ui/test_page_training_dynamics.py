@@ -15,10 +15,13 @@ from lens.analysis.dynamics import HeadCurve, Places, dynamics
 from lens.analysis.phase_change import Birth
 from lens.analysis.training_run import TrainingRun
 from lens.load.checkpoints import checkpoints
+from lens.load.runs import training_runs
 from lens.results import results_folder
 from lens.ui import runs
 from lens.ui.calls import result_store
 from lens.ui.pieces.birth import told
+from lens.ui.pieces.dynamics_runs import grouped
+from lens.ui.pieces.dynamics_runs import told as told_runs
 from tests.analysis.runs import STEPS, write_run
 from tests.ui.conftest import html
 
@@ -178,6 +181,29 @@ def test_a_visitor_of_a_hosted_app_gets_evenly_spread_checkpoints(monkeypatch):
     assert (len(indices), indices[0], indices[-1]) == (64, 0, 153)
     assert set(np.diff(indices)) <= {2, 3}
     assert runs.chosen(short) == list(range(20))
+
+
+def test_a_shipped_run_says_how_it_was_made_and_shows_the_others(page):
+    at = page(model="lens-2l", more="runs", seqs="2", texts="1")
+    shown = fine(at)
+    assert "lens-2l: phase change from" in shown
+    assert "Muon (rate 0.02) on the attention matrices" in shown
+    assert "10% of contexts repeat one of their own passages" in shown
+    rows = [row for row in training_runs() if row.model == "lens-2l" and row.shipped]
+    assert f"(shipped) {rows[-1].prefix_matching:.2f}" in shown
+    assert next(iter(at.dataframe[0].value["tokens"])) == rows[-1].tokens
+    assert "nothing is known of other seeds" in fine(page(model="local:run", more="runs"))
+
+
+def test_runs_are_kept_apart_by_seed_and_repeats():
+    row = training_runs()[0]
+    others = [row._replace(seed=1, shipped=False), row._replace(repeat_share=0.0, shipped=False, tokens=5), row]
+    found = grouped([*others, row._replace(repeat_share=0.0, shipped=False, tokens=2)])
+    assert [len(rows) for rows in found] == [1, 2, 1]
+    assert found[0][0].shipped
+    assert [one.tokens for one in found[1]] == [2, 5]
+    assert "seed 0, no repeats" in told_runs(found)
+    assert "No other run of it" in told_runs(found[:1])
 
 
 class TestBirth:

@@ -20,7 +20,7 @@ MOST_TEXTS = 64  # the held-out text has a few more documents
 NAME = re.compile(r"(local:)?[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
 AXES = {"linear": "Linear", "log": "Log"}
 PLAYS = {"repeat": "Random repeat", "prompt": "Prompt"}
-MORE = {"schedule": "When it was saved", "table": "All numbers"}
+MORE = {"schedule": "When it was saved", "table": "All numbers", "runs": "How it was made, other seeds"}
 AUTO = "auto"
 EDGES = ("first", "last")
 

@@ -26,6 +26,7 @@ from lens.ui.pieces.dynamics_curves import (
     title_of,
 )
 from lens.ui.pieces.dynamics_read import LONGEST, Shown, patterns
+from lens.ui.pieces.dynamics_runs import show_runs
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
 
@@ -121,7 +122,7 @@ def explain(view: ViewState, shown: list[Shown], look: Look) -> None:
 
 
 def show_more(view: ViewState, shown: list[Shown], look: Look) -> None:
-    """When the checkpoints were saved, or all numbers."""
+    """When the checkpoints were saved, all numbers, or the runs that were not chosen."""
     which, body = more(view)
     with body:
         if which == "schedule":
@@ -134,6 +135,8 @@ def show_more(view: ViewState, shown: list[Shown], look: Look) -> None:
                 schedule_figure(shown, look.log), alt=f"When the checkpoints were saved. {ends}", key="schedule"
             )
             st.caption(f"{ends}. On a logarithmic axis a checkpoint at 0 has no place.")
+        elif which == "runs":
+            show_runs(shown, look.log)
         else:
             rows = words.table(shown, look, [heads_of(view, one)[-1] for one in shown])
             st.dataframe(rows, hide_index=True, height=380, alt=f"{len(rows)} checkpoints with all their numbers")
