@@ -174,9 +174,10 @@ def _with_offset(ours: str, tensor: Tensor, offset: float) -> Tensor:
 
 
 def in_memory_order(ours: str, tensor: Tensor) -> Tensor:
-    """W_Q, W_K, W_V in the order [head, d_head, d_model] that the forward reads without re-arranging."""
+    """W_Q, W_K, W_V so that the forward sees all heads as one matrix without re-arranging; copied only if need be."""
     if ours.endswith(("attn.W_Q", "attn.W_K", "attn.W_V")):
-        return tensor.mT.contiguous().mT
+        one_row = tensor.stride(0) == tensor.shape[2] * tensor.stride(2)  # the dimensions of all heads, evenly spaced
+        return tensor if one_row and 0 not in tensor.stride() else tensor.mT.contiguous().mT
     return tensor.contiguous() if 0 in tensor.stride() else tensor  # an axis that the file does not have
 
 
