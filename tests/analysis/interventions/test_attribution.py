@@ -13,7 +13,7 @@ from tests.families.variants import VARIANTS
 from tests.helpers import in_lens
 
 
-@pytest.fixture(scope="module", params=["gpt2", "llama-grouped", "gemma2", "gpt-neox", "bloom", "qwen3", "olmo2"])
+@pytest.fixture(scope="module", params=["gpt2", "llama-grouped", "gemma2", "qwen3", "olmo2"])
 def double(request):
     return in_lens(VARIANTS[request.param]()).double()
 

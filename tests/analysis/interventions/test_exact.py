@@ -115,9 +115,10 @@ def test_every_site_of_every_structure(variant):
     model = in_lens(VARIANTS[variant]())
     sites = available_sites(model.cfg)
     chosen = sites if variant in ALL_SITES else sites[list(VARIANTS).index(variant) % 3 :: 3]
-    for site in chosen:
-        check(model, Intervention(site), how_many=1, pairs=PAIRS.take([0]))
-        check(model, Intervention(site), how_many=1, pairs=PAIRS.take([1, 2]))
+    for number, site in enumerate(chosen):  # prompts of one length end at the last position alone, ragged ones do not
+        check(model, Intervention(site), how_many=1, pairs=PAIRS.take([0] if number % 2 else [0, 2]))
+        if variant in ALL_SITES:
+            check(model, Intervention(site), how_many=1, pairs=PAIRS.take([0, 2] if number % 2 else [0]))
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama-grouped", "gemma2", "gpt-neox"])
