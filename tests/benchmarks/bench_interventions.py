@@ -1,8 +1,7 @@
 """Sweeps of interventions against one forward pass per cell, with the same weights, and their memory.
 
-Run ``python -m tests.benchmarks.bench_interventions [threads] [ioi] [long] [gpt2] [first_order]``. Every ratio is taken
-within one run, the plain forwards before and after the sweep; the naive time is that of a few forwards times the number
-of cells.
+Run: ``python -m tests.benchmarks.bench_interventions [threads] [ioi] [long] [gpt2] [first_order]``. Every ratio is
+taken within one run, plain forwards before and after the sweep; the naive time is theirs times the number of cells.
 """
 
 import resource

@@ -19,6 +19,7 @@ from lens.analysis.interventions.engine import (
 )
 from lens.analysis.interventions.export import from_json, from_url, to_json, to_python, to_url
 from lens.analysis.interventions.head_sets import Faithfulness, HeadSets, faithfulness, head_sets
+from lens.analysis.interventions.inspect import CellChange, cell_change
 from lens.analysis.interventions.intervention import FREEZE, INTO, KINDS, PUT, Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Noise, Pairs, with_noise
 from lens.analysis.interventions.path import INPUTS, Path, PathSweep, Sender, path_patch, senders_in_order
@@ -37,6 +38,7 @@ __all__ = [
     "STATUS",
     "Agreement",
     "Cell",
+    "CellChange",
     "Effect",
     "Experiment",
     "Faithfulness",
@@ -59,6 +61,7 @@ __all__ = [
     "assemble",
     "attribution",
     "available_sites",
+    "cell_change",
     "clean_and_corrupted",
     "effect",
     "faithfulness",

@@ -20,7 +20,7 @@ from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
 from lens.analysis.interventions.walk import Setup, edit_of, walk
 from lens.analysis.streaming import Progress, silent
-from lens.hooks import hooks
+from lens.hooks import HookSpec, hooks
 from lens.model import Transformer
 
 KEEP_BYTES = 400_000_000  # of recorded runs that stay ready for the next group of the same sweep
@@ -151,14 +151,20 @@ def read_rows(
 
 def normalise(setup: Setup, rows: Rows, final: Tensor) -> Tensor:
     """The final norm of the rows' streams, its scale frozen or replaced where the intervention says so."""
-    model, specs = setup.model, []
-    if FINAL in frozen_names(model, setup.intervention.freeze):
+    with hooks(setup.model, final_changes(setup, rows, len(final))):
+        return setup.model.ln_final(final)
+
+
+def final_changes(setup: Setup, rows: Rows, n_rows: int) -> list[HookSpec]:
+    """The hooks at the final norm."""
+    specs: list[HookSpec] = []
+    if FINAL in frozen_names(setup.model, setup.intervention.freeze):
         kept = cut_positions(setup.base.kept[FINAL][rows.pair], rows, FINAL)
         specs.append((FINAL, lambda scale, hook: kept))
     if setup.site.name == "final_scale":
-        specs.append((FINAL, edit_of(setup, rows, model.cfg.n_layers, len(final))))
-    with hooks(model, specs):
-        return model.ln_final(final)
+        edit = edit_of(setup, rows, setup.model.cfg.n_layers, n_rows)
+        specs += [] if edit is None else [(FINAL, edit)]
+    return specs
 
 
 def outline(model: Transformer, experiment: Experiment, budget: int = BUDGET) -> Outline:

@@ -73,7 +73,7 @@ def walk(setup: Setup, rows: Rows) -> Iterator[Float[Tensor, "row pos d_model"]]
             new = setup.base.kept[f"blocks.{layer}.hook_resid_pre"][rows.pair[n_old : n_old + n_new]]
             resid = torch.cat([resid, new[:, rows.start : rows.stop]])
         past.pair = rows.pair[: len(resid)]
-        with hooks(model, list(_changes(setup, rows, layer, len(resid)))):
+        with hooks(model, list(changes(setup, rows, layer, len(resid)))):
             resid = model.blocks[layer](resid, first_rows(places, len(resid)), past)
         yield resid
     late = rows.pair[len(resid) :]  # rows that only change the final norm
@@ -100,7 +100,7 @@ def first_rows(places: Places, n: int) -> Places:
     )
 
 
-def _changes(setup: Setup, rows: Rows, layer: int, n_rows: int) -> Iterator[HookSpec]:
+def changes(setup: Setup, rows: Rows, layer: int, n_rows: int) -> Iterator[HookSpec]:
     """The hooks of one layer: what is frozen first, then what is replaced."""
     names = [f"blocks.{layer}.attn.hook_pattern", *(f"blocks.{layer}.{norm}.hook_scale" for norm in NORMS)]
     frozen = set(frozen_names(setup.model, setup.intervention.freeze))

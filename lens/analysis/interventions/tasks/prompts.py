@@ -42,15 +42,12 @@ def answer_id(model: HookedTransformer, prompt: str, answer: str) -> int:
         return after[-1]
     if not answer:
         raise ValueError("An answer is empty; write the word that should come next.")
-    if after[: len(before)] != before:
-        way_out = "Try it with a space before it"
-        if prompt.endswith(" "):
-            way_out = "Take the space from the end of the prompt to the answer"
-        raise ValueError(f"{answer!r} merges with the end of the prompt, so it is no token of its own. {way_out}.")
-    pieces = " | ".join(map(visible, model.to_str_tokens(answer, prepend_bos=False)))
     hint = "Use another word, or only its first token as the answer."
     if not answer.startswith(" ") and _is_one(model, before, f"{prompt} {answer}"):
         hint = f"' {answer}', with its space, is one."
+    if after[: len(before)] != before:
+        raise ValueError(f"{answer!r} merges with the end of the prompt, so it is no token of its own. {hint}")
+    pieces = " | ".join(map(visible, model.to_str_tokens(answer, prepend_bos=False)))
     n_tokens = len(after) - len(before)
     raise ValueError(f"{n_tokens} tokens for {answer!r} ({pieces}); an answer must be one token. {hint}")
 
@@ -72,9 +69,9 @@ def check(model: HookedTransformer, prompt: PromptPair, prepend_bos: bool | None
     differs = tuple(a != b for a, b in zip(*sides))
     try:
         _check_ids(*sides, labels)
+        _check_answers(prompt)
         for answer in (*prompt.answers, *prompt.wrong):
             answer_id(model, prompt.clean, answer)
-        _check_answers(model, prompt)
     except ValueError as error:
         problem = str(error)
     return Checked(prompt, *labels, differs, problem)
@@ -95,7 +92,9 @@ def _check_ids(clean: tuple[int, ...], corrupted: tuple[int, ...], labels: Seque
         )
 
 
-def _check_answers(model: HookedTransformer, prompt: PromptPair) -> None:
+def _check_answers(prompt: PromptPair) -> None:
+    if prompt.clean.endswith(" "):
+        raise ValueError("The prompt ends with a space. Take it away; the answer has its own space before it.")
     if not prompt.answers:
         raise ValueError("No right answer is given; write the token that should come next.")
     both = set(prompt.answers) & set(prompt.wrong)

@@ -1,0 +1,73 @@
+"""What one cell changed: likely tokens, the loss of each token, and attention, from one plain forward pass."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens.analysis.interventions.cells import Cell, check_places
+from lens.analysis.interventions.engine import final_changes, prepare
+from lens.analysis.interventions.intervention import Experiment
+from lens.analysis.interventions.plan import BUDGET
+from lens.analysis.interventions.rows import Rows
+from lens.analysis.interventions.runs import first_stream
+from lens.analysis.interventions.sites import find_site
+from lens.analysis.interventions.walk import changes
+from lens.components import at_least_float32
+from lens.hooks import hooks
+from lens.model import Transformer
+
+
+class CellChange(NamedTuple):
+    """One prompt before and after one cell was changed. The answer table is of the last token, by rank before."""
+
+    tokens: Int[Tensor, " pos"]  # the prompt that was run
+    top: Int[Tensor, " token"]  # ids: the likeliest before and after together, then right and wrong answers
+    prob: Float[Tensor, "2 token"]  # before, after
+    rank: Int[Tensor, "2 token"]  # zero-based
+    logit: Float[Tensor, "2 token"]
+    loss: Float[Tensor, "2 pos_minus_1"]  # nats; entry p is the surprise at token p + 1
+    pattern: Float[Tensor, "2 head query key"]  # of ``layer``
+    layer: int
+
+
+@torch.no_grad()
+def cell_change(
+    model: Transformer, experiment: Experiment, cell: Cell, pair: int = 0, layer: int = 0, n_top: int = 10
+) -> CellChange:
+    """What the cell does to one prompt of the experiment, and to the attention of one layer."""
+    pairs, site = experiment.pairs, find_site(experiment.intervention.site, model.cfg)
+    if not 0 <= pair < len(pairs) or not 0 <= layer < model.cfg.n_layers:
+        raise ValueError(
+            f"cell_change: pair {pair} of {len(pairs)}, layer {layer} of {model.cfg.n_layers}; both count from 0."
+        )
+    side = experiment.intervention.base
+    tokens = torch.tensor(getattr(pairs, side)[pair], device=model.device)
+    check_places(cell, site, model.cfg, len(tokens))
+    runs = [_run(model, experiment, one, pair, layer) for one in ((), cell)]
+    logits = torch.stack([run[0] for run in runs])
+    last = logits[:, -1]
+    ids = [*last[0].topk(n_top).indices.tolist(), *last[1].topk(n_top).indices.tolist()]
+    ids += [token for answers in (pairs.answers, pairs.wrong) if answers for token in answers[pair]]
+    top = torch.tensor(list(dict.fromkeys(ids)), device=model.device)
+    top = top[last[0, top].argsort(descending=True)]
+    rank = torch.stack([(last > last[:, [one]]).sum(-1) for one in top.tolist()], dim=1)
+    loss = -logits[:, :-1].log_softmax(-1).gather(-1, tokens[1:].expand(2, -1)[..., None])[..., 0]
+    pattern = torch.stack([run[1] for run in runs])
+    return CellChange(tokens, top, last.softmax(-1)[:, top], rank, last[:, top], loss, pattern, layer)
+
+
+def _run(model: Transformer, experiment: Experiment, cell: Cell, pair: int, layer: int) -> tuple[Tensor, Tensor]:
+    """Logits [pos, d_vocab] and the pattern of one layer, with ``cell`` changed (nothing, if it is empty)."""
+    setup, pairs = prepare(model, experiment, BUDGET).setup, experiment.pairs
+    length = len(pairs.clean[pair])
+    at = torch.tensor([pair], device=model.device)
+    rows = Rows(at, (cell,), (0,), 0, length, at)
+    specs = [spec for one in range(model.cfg.n_layers) for spec in changes(setup, rows, one, 1)]
+    seen = []
+    look = [(f"blocks.{layer}.attn.hook_pattern", lambda pattern, hook: seen.append(pattern[0]))]
+    resid = first_stream(model, pairs, experiment.intervention.base)[0][pair : pair + 1, :length]
+    with hooks(model, specs + final_changes(setup, rows, 1)), hooks(model, look, writes=False):
+        logits = model(resid, start_at_layer=0)
+    return at_least_float32(logits[0]), seen[0]
