@@ -31,7 +31,7 @@ def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
     figure, values, reach, note = _grid(view, model, asked, result)
     if not np.isfinite(values).any():
         return
-    gap = float(np.mean(result.other) - np.mean(result.base))
+    gap = float(result.other.mean() - result.base.mean())
     told = words.grid_words(values, reach, gap, asked.metric.unit)
     with place.container():
         parts.head_grid(figure, view, "ablation:grid", f"{figure.layout.title.text}. {told}")

@@ -19,9 +19,10 @@ FORMULA = (
     r"\text{extra} = \Delta_S - \sum_{h \in S} \Delta_{\{h\}}"
 )
 WHERE = (
-    "S is the set that is removed, z its output (of a head before W_O), m the metric. z̃ is the output in the paired "
-    "control run of the same pair (resample), its mean over all control runs (mean), or 0 (zero). *Patterns kept*: all "
-    "attention patterns stay those of the unchanged run, so the effect through where later heads look is left out. "
+    "S is the set that is removed, z its output (of a head before W_O), m the metric. z̃ is the output in the control "
+    "run, which reads the pair's corrupted prompt (resample), its mean over all control runs (mean), "
+    "or 0 (zero). *Patterns kept*: all attention patterns stay those of the unchanged run, "
+    "so the effect through where later heads look is left out. "
     "Losses and probabilities saturate, so sums of effects are only sums: logits are nearer to linear. "
     "Intervals: percentile bootstrap over pairs; frames and names resampled separately where there are both."
 )
@@ -51,6 +52,11 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None else f" [{number(float(low))}, {number(float(high))}]"
 
 
+def percent(share: float) -> str:
+    """A share in whole percents, with a real minus and none before zero."""
+    return f"{round(100 * float(share)) + 0}%".replace("-", "−")
+
+
 def class_of(share: float) -> str:
     """Which of ``GUESSES`` a share of the gap is."""
     if share >= MOSTLY:
@@ -66,7 +72,7 @@ def verdict(guess: str, share: float | None) -> str:
     if share is None:
         return f"{said} It cannot be judged: the metric hardly differs between the run and its control."
     real = class_of(share)
-    what = f"{share:.0%} of the way"
+    what = f"{percent(share)} of the way"
     if real == guess:
         return f"{said} Measured: {what}. Right."
     return f"{said} Measured: {what}, which is “{GUESSES[real].lower()}”."
@@ -82,7 +88,7 @@ def told(found: Any) -> str:
         f"{number(base + value)}: a change of {number(value)}{interval(low, high)} {unit}, n = {one.n} pairs."
     )
     if one.share is not None:
-        text += f" The whole way to the control run would be {number(one.gap)}: this is {one.share:.0%} of it."
+        text += f" The whole way to the control run would be {number(one.gap)}: this is {percent(one.share)} of it."
     return f"{text} {beside_controls(found, 'other')}"
 
 
@@ -105,15 +111,16 @@ def puts_disagree(found: Any) -> str:
     if first.share is None:
         return ""
     other = [
-        f"{PUTS[put].split(',')[0].lower()} {one.value[0] / first.gap:.0%}"
+        f"{PUTS[put].split(',')[0].lower()} {percent(one.value[0] / first.gap)}"
         for put, one in found.removed.items()
         if put != "other" and class_of(one.value[0] / first.gap) != class_of(first.share)
     ]
     if not other:
         return ""
     return (
-        f"The ways of removing disagree: of the way to the control run, resample goes {first.share:.0%}, "
-        f"{', '.join(other)}. What differs is the part of the output that has nothing to do with the feature."
+        f"The ways of removing disagree: of the way to the control run, resample goes {percent(first.share)}, "
+        f"{', '.join(other)}. Resample changes only what differs between the two runs; the "
+        "others also take what both share."
     )
 
 
@@ -139,7 +146,7 @@ def backup(found: Any) -> str:
         return ""
     if PARTLY <= one.share < 1 - PARTLY:
         return (
-            f"Partial: {1 - one.share:.0%} of the way is left, so something else carries it, or takes over. Pin the "
+            f"Partial: {percent(1 - one.share)} of the way is left, so something else carries it, or takes over. Pin the "
             "next heads of the grid and remove them together: more than the sum of each alone means backup."
         )
     return ""
@@ -152,7 +159,7 @@ def grid_words(values: np.ndarray, reach: np.ndarray | None, gap: float, unit: s
         return "No head is computed yet."
     at = np.unravel_index(int(np.argmax(np.where(known, np.abs(values), -1))), values.shape)
     text = f"Largest: head {at[0]}.{at[1]} changes it by {number(float(values[at]))} {unit}"
-    text += f" ({values[at] / gap:.0%} of the way to the control run). " if abs(gap) > 1e-6 else ". "
+    text += f" ({percent(values[at] / gap)} of the way to the control run). " if abs(gap) > 1e-6 else ". "
     if not known.all():
         text += f"{int((~known).sum())} of {values.size} heads are not computed yet. "
     if reach is None:

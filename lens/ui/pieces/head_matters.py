@@ -7,6 +7,7 @@ import streamlit as st
 
 from lens.analysis.interventions import Metric, Pairs, effect, outline, sweep_group
 from lens.analysis.interventions.ablation import Cells, Target, ablation, cells_of, chance, share_of_gap, single_heads
+from lens.analysis.interventions.tasks import repeat_pairs
 from lens.figures.effects import Mark, Named, Removal, effects
 from lens.figures.fitted import narrow
 from lens.figures.theme import number
@@ -23,8 +24,8 @@ from lens.ui.waiting import AGREED, offer, remembered
 ASK = 2.0  # seconds above which this link waits for a click: it is one of many on the page
 WIDTH = 520  # pixels of the column
 DEFINITION = (
-    "Loss of the second copy without the head minus with it. Without: its output is that of the paired control run, "
-    "where nothing repeats (resample ablation)."
+    "Loss of the second copy without the head minus with it. Without: its output is that of a run whose first copy is "
+    "of other tokens, so that nothing repeats (resample ablation)."
 )
 
 
@@ -43,15 +44,15 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
 
 
 def task(data: Data) -> tuple[Pairs, Metric]:
-    """The sequences of the scores with their controls, and the loss of the second copy but for its first token."""
+    """The sequences of the scores beside ones that repeat nothing; loss of the second copy but for its first token."""
     repeated = to_torch(data.sample.repeated)
     metric = Metric("loss", where=tuple(repeated.queries)[:-1])
-    return Pairs.of(repeated.tokens, repeated.control), metric
+    return repeat_pairs(repeated), metric
 
 
 def seconds(model: Any, pairs: Pairs, n_rows: int) -> float:
-    """Rough time: both runs, and the second halves of the changed ones."""
-    return forward_seconds(model, 2 * len(pairs) * pairs.n_pos + n_rows * pairs.n_pos // 2)
+    """Rough time: both runs and the changed ones."""
+    return forward_seconds(model, (2 * len(pairs) + n_rows) * pairs.n_pos)
 
 
 def _started(model: Any, experiment: Any, estimate: float, sentence: str) -> bool:
@@ -86,7 +87,7 @@ def _found(view: ViewState, model: Any, head: tuple[int, int], on: tuple, cells:
     figure = effects([row], "nats", title=title, definition=f"{DEFINITION} {cells.note}.", marks=marks)
     told = f"The loss of the second copy goes from {number(base)} to {number(base + float(values[0]))} nats: a change "
     told += f"of {number(float(values[0]))}{words.interval(*ends)}"
-    told += "." if share is None else f", {share:.0%} of the way to the control run."
+    told += "." if share is None else f", {words.percent(share)} of the way to the control run."
     as_much = int((np.abs(values[1:]) >= abs(values[0])).sum())
     told += f" {as_much} of {len(controls)} other heads of layer {head[0]} do as much." if controls else ""
     parts.chart(narrow(figure, WIDTH), f"{title}. {told}", key="head:matters")
