@@ -146,7 +146,7 @@ def backup(found: Any) -> str:
         return ""
     if PARTLY <= one.share < 1 - PARTLY:
         return (
-            f"Partial: {percent(1 - one.share)} of the way is left, so something else carries it, or takes over. Pin the "
+            f"Partial: {percent(1 - one.share)} of the way is left: something else carries it, or takes over. Pin the "
             "next heads of the grid and remove them together: more than the sum of each alone means backup."
         )
     return ""
