@@ -74,7 +74,9 @@ def show_tokens(view: ViewState, model: Any, asked: Asked) -> None:
         f"position {at} · loss {written(float(before))} → {written(float(after))} nats"
         for at, (before, after) in enumerate(loss.T)
     ]
-    scale = Scale("change of the loss (nats)", high=largest, signed=True, mark="where the metric is read")
+    scale = Scale(
+        "change of the loss (nats)", high=largest, signed=True, mark="the metric reads what is predicted here"
+    )
     read = _read(asked, len(labels))
     strip = token_strip(labels, more, scale=scale, hover=hover, marked=read)
     chips(view, "token", strip, view["token"], "ablation:strip")
@@ -85,8 +87,8 @@ def show_tokens(view: ViewState, model: Any, asked: Asked) -> None:
         return
     parts.notice(
         f"On prompt {pair} the loss changes most at token {at}, {labels[at]}: from {written(float(loss[0, at]))} to "
-        f"{written(float(loss[1, at]))} nats. {int((more > 0.1).sum())} of {len(labels) - 1} tokens lose more than "
-        f"0.1 nats, {int((more < -0.1).sum())} gain as much. One prompt: no interval."
+        f"{written(float(loss[1, at]))} nats. The loss of {int((more > 0.1).sum())} of {len(labels) - 1} tokens "
+        f"rises by more than 0.1 nats, of {int((more < -0.1).sum())} it falls as much. One prompt: no interval."
     )
 
 

@@ -85,7 +85,8 @@ def explain(view: ViewState, model: Any, asked: Asked, found: Found) -> None:
     """What belongs to all numbers."""
     note = found.removed["other"].note
     parts.misreading(words.MISREADING)
-    parts.aside("Sample", f"{asked.task.description}. {found.cells.note}. {note[:1].upper()}{note[1:]}.")
+    said = (asked.task.description, found.cells.note, note)
+    parts.aside("Sample", " ".join(f"{one[:1].upper()}{one[1:]}." for one in said))
     if "zero" in found.removed:
         parts.aside("Zero", "No run of the model has it: later layers read what they never met. Compare it last.")
     parts.provenance(view, model)
