@@ -18,6 +18,8 @@ class Limits(NamedTuple):
     max_params: int  # parameters of the largest model that is offered
     results_kept: int
     results_bytes: int
+    pairs: int  # of prompts, in one intervention
+    patched_rows: int  # cells times pairs of one sweep
     ask_before: float  # estimated seconds above which long work waits for a click
 
 
@@ -33,6 +35,8 @@ AT_HOME = Limits(
     max_params=200_000_000_000,
     results_kept=256,
     results_bytes=1_000_000_000,
+    pairs=128,
+    patched_rows=400_000,
     ask_before=20.0,
 )
 HOSTED = Limits(
@@ -47,6 +51,8 @@ HOSTED = Limits(
     max_params=1_600_000_000,
     results_kept=256,
     results_bytes=500_000_000,
+    pairs=16,
+    patched_rows=20_000,
     ask_before=10.0,
 )
 

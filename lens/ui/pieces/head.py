@@ -92,14 +92,14 @@ def _go(view: ViewState, layer: int, head: int) -> None:
 
 def links() -> tuple[Link, ...]:
     """The chain in its order."""
-    from lens.ui.pieces import head_attends, head_copies, head_feeders, head_later, head_scored
+    from lens.ui.pieces import head_attends, head_copies, head_feeders, head_later, head_matters, head_scored
 
     return (
         Link("attends", "Where does it look, on the prompt?", head_attends.show),
         Link("scores", "Is that more than chance?", head_scored.show),
         Link("copies", "Would it write what it looks at?", head_copies.show),
         Link("is fed", "Which earlier heads does it read?", head_feeders.show),
-        Link("matters", "Does the model need it?", head_later.matters),
+        Link("matters", "Does the model need it?", head_matters.show),
         Link("was born", "When did it appear in training?", head_later.born),
     )
 
@@ -140,8 +140,9 @@ def summary(head: tuple[int, int], found: dict[str, Finding]) -> str:
     """What the links say together."""
     said = [f"{name}: {finding.words}" for name, finding in found.items() if finding.state != "later"]
     later = [name for name, finding in found.items() if finding.state == "later"]
+    asks = [f"{'when' if name == 'was born' else 'whether'} it {name}" for name in later]
     text = f"Head {head[0]}.{head[1]}. {'; '.join(said)}."
-    return f"{text} Not shown: whether it {' and when it '.join(later)}." if later else text
+    return f"{text} Not shown: {' and '.join(asks)}." if asks else text
 
 
 def explain(view: ViewState, model: Any, head: tuple[int, int], found: dict[str, Finding]) -> None:

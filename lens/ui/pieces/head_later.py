@@ -7,15 +7,6 @@ from lens.ui.pieces.head import Data, Finding
 from lens.ui.view import ViewState
 
 
-def matters(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Finding:
-    """Ablation and patching of this head."""
-    parts.not_computed(
-        f"no link of this page changes activations: replacing head {head[0]}.{head[1]} (ablation) or moving its output "
-        "between two prompts (patching) would show whether the model needs it."
-    )
-    return Finding("not computed yet", "later")
-
-
 def born(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Finding:
     """The head's scores along the training."""
     parts.not_computed(

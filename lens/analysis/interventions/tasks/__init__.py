@@ -6,7 +6,7 @@ from lens.analysis.interventions.tasks.ioi import ioi
 from lens.analysis.interventions.tasks.own import JSONL_FORM, TEXT_FORM, parse_pairs
 from lens.analysis.interventions.tasks.prompts import Checked, PromptPair, answer_id, check, check_all, to_pairs
 from lens.analysis.interventions.tasks.pronouns import pronouns
-from lens.analysis.interventions.tasks.repeated import chance_loss, induction, repeated
+from lens.analysis.interventions.tasks.repeated import chance_loss, induction, repeat_pairs, repeated
 from lens.analysis.interventions.tasks.task import Ability, Task, ability
 
 TASKS = {
@@ -37,6 +37,7 @@ __all__ = [
     "ioi",
     "parse_pairs",
     "pronouns",
+    "repeat_pairs",
     "repeated",
     "to_pairs",
 ]

@@ -5,7 +5,7 @@ import torch
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.tasks.task import Task
-from lens.analysis.random_tokens import repeated_tokens
+from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.hooked import HookedTransformer
 
 
@@ -26,16 +26,28 @@ def repeated(model: HookedTransformer, n: int = 10, n_pairs: int = 16, seed: int
 
 
 def induction(model: HookedTransformer, n: int = 25, n_pairs: int = 16, seed: int = 0) -> Task:
-    """Whole repeats, with the control [BOS] r₁…r_n s₁…s_n as the other run; measured as loss on the second copy.
+    """Whole repeats against [BOS] s₁…s_n r₁…r_n; measured as loss on the second copy.
 
-    For ablations: what a head does in the control, where nothing repeats, replaces what it does in the repeat. The
+    For ablations: what a head does in the other run, where nothing repeats, replaces what it does in the repeat. The
     tokens predicted are the second copy's, its first one left out, which nothing announces.
     """
     drawn = repeated_tokens(model, n, n_pairs, seed, prepend_bos=model.bos.id is not None)
-    pairs = Pairs.of(drawn.tokens, drawn.control)
-    about = f"{n_pairs} sequences of {n} random tokens, twice; {drawn.description}; seed {seed}"
-    where = tuple(range(drawn.bos + n, drawn.bos + 2 * n - 1))
-    return Task("induction loss", pairs, (), about, (), Metric("loss", where=where))
+    about = f"{n_pairs} sequences of {n} random tokens, twice; in the control run the first copy is of other tokens"
+    metric = Metric("loss", where=tuple(drawn.queries)[:-1])
+    return Task("induction loss", repeat_pairs(drawn), (), f"{about}; {drawn.description}; seed {seed}", (), metric)
+
+
+def repeat_pairs(drawn: RepeatedTokens) -> Pairs:
+    """Repeats as the clean side; the corrupted one has other tokens in its *first* copy and the same in its second.
+
+    So both runs predict the same tokens, and a head that works in the first copy, as a previous-token head does for
+    induction, writes something else too. In the control of the scores, [BOS] r₁…r_n s₁…s_n, it would write the same
+    there, and resampling from that could never show that it is needed.
+    """
+    first, second = slice(drawn.bos, drawn.bos + drawn.n), slice(drawn.bos + drawn.n, None)
+    corrupted = drawn.tokens.clone()
+    corrupted[:, first] = drawn.control[:, second]
+    return Pairs.of(drawn.tokens, corrupted)
 
 
 def chance_loss(task: Task) -> float:

@@ -1,0 +1,194 @@
+"""The Ablation page: planted circuits through its own analyses, odd addresses and models, guesses, its Python."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lens import HookedTransformer
+from lens.analysis.interventions import effect, run_sweep
+from lens.analysis.interventions.ablation import Target, ablation, cells_of, single_heads
+from lens.analysis.interventions.tasks import induction
+from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
+from lens.ui.pieces import ablation as page
+from lens.ui.pieces import ablation_words as words
+from tests.helpers import hf_llama
+from tests.load.models import save
+from tests.ui.conftest import bound, html
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def name(head: tuple[int, int]) -> str:
+    return f"{head[0]}.{head[1]}"
+
+
+def opened(**query: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page("pages/ablation.py")
+    at.query_params.update({"model": "planted-induction"} | query)
+    return at.run()
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory, tokenizer) -> Path:
+    """A shaken LLaMA of three layers of four heads, two of which share keys and values, as a folder."""
+    model = hf_llama(vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=90)
+    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
+
+
+@pytest.fixture
+def tiny(tiny_folder):
+    """``tiny(what="mlp", ...)``: the page with the tiny model open, few and short pairs, run once."""
+
+    def run(**query: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        at.switch_page("pages/ablation.py")
+        at.query_params.update({"model": "local:tiny", "pairs": "3", "block": "4", "n": "5", "seqs": "3"} | query)
+        at.session_state["lens:paths"] = {"local:tiny": str(tiny_folder)}
+        return at.run()
+
+    return run
+
+
+def fine(at: AppTest) -> str:
+    """All HTML of a page without errors."""
+    assert not at.exception
+    assert not at.error
+    return html(at)
+
+
+def told(at: AppTest) -> str:
+    """The first notice, which is that of the result."""
+    return next(part for part in fine(at).split("\n") if "lens-line notice" in part)
+
+
+def changes(at: AppTest) -> dict[tuple[str, str], float]:
+    """(way, set) → change, from the table of all numbers."""
+    rows = at.dataframe[0].value
+    return dict(zip(zip(rows["put"], rows["removed"]), rows["change"]))
+
+
+@pytest.mark.parametrize("head", [INDUCTION, PREVIOUS])
+def test_without_a_planted_head_the_second_copy_is_at_chance(head):
+    at = opened(pins=name(head), more="table")
+    assert "to 4.16: a change of 4.16" in told(at)
+    assert "0 of 3 controls do as much" in told(at)
+    found = changes(at)
+    for put in words.PUTS.values():
+        assert found[put, name(head)] == pytest.approx(4.156, abs=0.01)
+    assert sum(abs(value) > 0.01 for value in found.values()) == 3
+
+
+def test_without_the_decoy_nothing_changes():
+    at = opened(model="planted-decoy", pins=f"{name(INDUCTION)},{name(PREVIOUS)}", more="table")
+    fine(at)
+    assert max(map(abs, changes(at).values())) < 1e-3
+    assert "No head" not in told(at)
+    assert "of the way" not in told(at)
+
+
+def test_with_no_pins_the_strongest_induction_head_is_removed_and_the_grid_finds_the_circuit():
+    at = opened()
+    shown = fine(at)
+    assert any(f"the strongest induction head, {name(INDUCTION)}, is removed" in one.value for one in at.caption)
+    assert "2 of 8 heads change it by more than the sampling of pairs would" in shown
+    assert "Partial" not in shown
+
+
+def test_redundant_heads_are_named_from_the_numbers():
+    at = opened(model="planted-redundant", pins=f"{name(INDUCTION)},{name(SECOND)}", more="table")
+    assert "They stand in for each other" in fine(at)
+    series = opened(pins=f"{name(INDUCTION)},{name(PREVIOUS)}", more="table")
+    assert "links of one path" in fine(series)
+
+
+def test_the_numbers_and_the_python_are_those_of_the_analysis(tiny, tiny_folder):
+    at = tiny(pins="1.2,2.0", more="table", keep="patterns")
+    fine(at)
+    model = HookedTransformer.from_pretrained(str(tiny_folder))
+    task, cells = induction(model, n=4, n_pairs=3), cells_of(model.cfg, Target(((1, 2), (2, 0))))
+    rows = at.dataframe[0].value
+    for put, label in words.PUTS.items():
+        want = effect(run_sweep(model, ablation(task.pairs, task.metric, cells, put, frozen=True))).value
+        np.testing.assert_allclose(rows.loc[rows["put"] == label, "change"], want, atol=1e-4)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(at.code[0].value, {})
+    first = rows["change"][0]
+    printed = float(out.getvalue().split("effect: [")[1].split("]")[0])
+    assert printed == pytest.approx(first, abs=1e-4)
+
+
+def test_the_grid_is_that_of_the_analysis(tiny, tiny_folder):
+    model = HookedTransformer.from_pretrained(str(tiny_folder))
+    task = induction(model, n=4, n_pairs=3)
+    want = effect(run_sweep(model, single_heads(task.pairs, task.metric, "zero"))).value
+    at = np.unravel_index(int(want.abs().argmax()), want.shape)
+    shown = fine(tiny(put="zero", pins="0.0"))
+    assert f"Largest: head {at[0]}.{at[1]} changes it by {words.number(float(want[at]))} nats" in shown
+    assert "Too few pairs for an interval" in shown
+
+
+@pytest.mark.parametrize("what", list(page.WHAT))
+@pytest.mark.parametrize("more", list(page.MORE))
+def test_every_tab_of_everything_that_can_be_removed(tiny, what, more):
+    assert "lens-line notice" in fine(tiny(what=what, more=more, layer="1", head="3", put="mean", sequence="2"))
+
+
+def test_a_whole_layer_has_no_control(tiny):
+    assert "No control: layer 1 has 0 other heads, and 4 would be needed." in told(tiny(what="layer", layer="1"))
+
+
+def test_a_chosen_token_is_the_one_whose_answers_are_shown():
+    at = opened(pins=name(INDUCTION), more="answers", token="14")
+    shown = fine(at)
+    rows = at.dataframe[0].value
+    right = rows[rows["is"] == "right"]
+    assert right["rank before"].item() == 0
+    assert right["prob after"].item() == pytest.approx(1 / 64, abs=0.002)
+    assert "The right answer" in shown
+    assert any("position 14 of prompt 0" in one.value for one in at.caption)
+
+
+def test_the_result_waits_for_a_guess():
+    at = opened(predict="on", pins=name(INDUCTION))
+    shown = fine(at)
+    assert "lens-line notice" not in shown
+    assert "once you have said what you expect" in shown
+    next(one for one in at.button if one.label == "Next to nothing").click().run()
+    assert "a change of 4.16" in told(at)
+    assert "100% of the way, which is “breaks most of it”" in at.info[0].value
+    bound(at.toggle, "predict").set_value(False).run()
+    assert not at.info
+    assert "predict" not in at.query_params
+
+
+def test_attention_only_models_have_no_mlp_to_remove():
+    assert "so there is no MLP to remove" in fine(opened(what="mlp"))
+
+
+def test_bad_values_become_defaults_with_notes(tiny):
+    at = tiny(what="x", put="y", keep="z", more="w", pins="9.9", task="?", sequence="77", token="-1", metric="q")
+    shown = fine(at)
+    for sentence in ("What must be one of", "Put must be one of", "no head 9.9", "Task must be one of"):
+        assert sentence in shown
+    assert "lens-line notice" in shown
+
+
+def test_hostile_text_is_text(tiny):
+    assert "<img" not in fine(tiny(prompt=HOSTILE, pins="1.1", more="tokens"))
+    assert "<img" not in html(tiny(task="own", own=f"{HOSTILE} a | {HOSTILE} e | a | e", pins="1.1"))
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(1.2, "most"), (0.5, "most"), (0.3, "some"), (0.05, "nothing"), (-0.05, "nothing"), (-0.4, "better")],
+)
+def test_guesses_cover_every_share(share, expected):
+    assert words.class_of(share) == expected
+    assert "Right." in words.verdict(expected, share)
+    assert "cannot be judged" in words.verdict(expected, None)
