@@ -154,7 +154,7 @@ def labels_of(model: Any, ids: Sequence[int]) -> list[str]:
     return list(map(visible, model.to_str_tokens(list(ids))))
 
 
-def show_pairs(view: ViewState, model: Any, chosen: Chosen) -> None:
+def show_pairs(model: Any, chosen: Chosen) -> None:
     """The pairs token under token, differences marked, and how they were made."""
     pairs = chosen.pairs
     bodies = []
