@@ -109,9 +109,9 @@ def _show_paths(view: ViewState, model: Any, found: Found) -> None:
         return
     receivers = () if through == "final" else receivers_of(view, model, through)
     path = Path(experiment.pairs, through, receivers, None, experiment.metric, "other", found.look.into)
-    result = analyse(path_patch, model, path, progress=True)
+    result = to_torch(analyse(path_patch, model, path, progress=True))
     unit = experiment.metric.unit
-    change = (result.heads - result.base).mean(-1)
+    change = (result.heads - result.base).mean(-1).numpy()
     into = INPUTS[through].lower() + ("" if through == "final" else " of " + _names(receivers))
     definition = f"Change of the metric when only the direct path from a head to the {into} is patched."
     title = f"Direct paths into the {into}"

@@ -177,7 +177,5 @@ def sources(found: Any) -> str:
     note = f" {numbers.note[:1].upper()}{numbers.note[1:].rstrip('.')}." if numbers.note else ""
     text = f"n = {n}. Metric: {metric} ({unit}). {how[:1].upper()}{how[1:]}; strokes mark cells that need none.{note}"
     if "pos" in found.sweep.axes and len({len(ids) for ids in found.look.experiment.pairs.clean}) > 1:
-        text += (
-            " The prompts differ in length: positions count from the start, and each averages the pairs that have it."
-        )
+        text += " The prompts differ in length: each position, counted from the start, averages those that have it."
     return text
