@@ -24,7 +24,7 @@ SHOWN = {"share": "Share of the gap", "raw": "Change"}
 INPUTS = {"final": "Final stream", "q": "Queries", "k": "Keys", "v": "Values"}
 MORE = {"approximation": "Against the approximation", "path": "Path patching", "prompts": "Per prompt"}
 OPTIONS = (
-    *task_fields(TASKS),
+    *task_fields(TASKS, pairs=2),
     choice("into", "corrupted", tuple(INTO)),
     choice("cells", "position", tuple(CELLS)),
     choice("stream", "resid_pre", tuple(STREAM)),
@@ -104,7 +104,7 @@ def _choose_site(view: ViewState, model: Any, cells: str) -> str:
     there = available_sites(model.cfg)
     name, words = ("stream", STREAM) if cells == "position" else ("part", HEAD)
     offered = tuple(site for site in words if site in there)
-    return select(view, name, offered, "Replaced", SITE_HELP, format_func=words.get, width=220)
+    return select(view, name, offered, "Replaced", SITE_HELP, format_func=words.get, width=200)
 
 
 def _experiment(view: ViewState, chosen: Chosen, metric: Any, into: str, site: str) -> Any:

@@ -102,11 +102,11 @@ def _show_attention(model: Any, change: Any, head: tuple[int, int]) -> None:
     rows = change.pattern[:, head[1], -1]
     places = np.argsort(-rows.max(0), kind="stable")[:N_LOOKS]
     labels = labels_of(model, change.tokens)
-    columns = {
-        "looks at": [f"{place} {labels[place].strip()}" for place in places],
-        "before": rows[0, places],
-        "after": rows[1, places],
-    }
+    columns = {"looks at": [f"{place} {labels[place].strip()}" for place in places], "before": rows[0, places]}
+    if np.allclose(*rows, atol=1e-6):
+        columns["before and after"] = columns.pop("before")  # what is replaced comes after the pattern
+    else:
+        columns["after"] = rows[1, places]
     alt = f"Attention of head {head[0]}.{head[1]} from the last token before and after the change"
     st.markdown(f"Attention of **{head[0]}.{head[1]}** from the last token")
     st.dataframe(pd.DataFrame(columns), hide_index=True, alt=alt)

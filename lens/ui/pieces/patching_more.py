@@ -9,13 +9,14 @@ import streamlit as st
 from lens.figures.grid import grid
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
+from lens.figures.theme import NEUTRAL
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.pieces import patching_words as words
 from lens.ui.pieces.patching import INPUTS, MORE
 from lens.ui.pieces.patching_read import Found, approximation
-from lens.ui.pieces.patching_views import axes_of, column_labels
+from lens.ui.pieces.patching_views import axes_of, column_labels, head_of
 from lens.ui.pieces.tasks import METRICS, pair_table
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
@@ -24,7 +25,7 @@ from lens.ui.widgets import segmented, tabs
 N_SENDERS = 12
 INPUT_HELP = (
     "What the direct path ends in. **Final stream:** what the logits are read from. **Queries, keys, values:** of the "
-    "pinned heads, or of the current head when none is pinned."
+    "pinned heads; with no pin, of the head that is chosen in the map."
 )
 PATH_WORDS = (
     "Only the sender's own write reaches the receiver: no head or MLP between them may react. So a component that acts "
@@ -43,7 +44,7 @@ def show_more(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]
         if which == "approximation":
             _show_agreement(model, found)
         elif which == "path":
-            _show_paths(view, model, found)
+            _show_paths(view, model, found, chosen)
         else:
             _show_prompts(model, found, chosen)
 
@@ -68,7 +69,7 @@ def _show_agreement(model: Any, found: Found) -> None:
     figure = scatter(x, y, axes=axes_of(found, columns), n_labels=5, title=title)
     ends = [float(np.nanmin([exact, rough_values])), float(np.nanmax([exact, rough_values]))]
     line = {"type": "line", "x0": ends[0], "x1": ends[1], "y0": ends[0], "y1": ends[1]}
-    figure.add_shape(**line, line={"dash": "dot", "width": 1.5, "color": "#858b96"})
+    figure.add_shape(**line, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
     text = agreement_notice(found, both, columns)
     parts.chart(figure, f"{title}. {text}")
     parts.notice(text)
@@ -91,7 +92,7 @@ def agreement_notice(found: Found, both: Any, columns: list[str]) -> str:
     index = both.worst[0]
     place = tuple(int(i) for i in np.unravel_index(index, found.sweep.values.shape[:2]))
     off = float(both.approximate[index] - both.exact[index])
-    known = int(np.isfinite(both.exact).sum())
+    known = int(both.exact.isfinite().sum())
     return (
         f"r = {both.correlation:.3f} over {known} cells. Furthest off: {words.cell_name(found, place, columns)}, "
         f"exactly {said(float(both.exact[index]))} and approximately {said(float(both.approximate[index]))} {unit}, "
@@ -99,7 +100,7 @@ def agreement_notice(found: Found, both: Any, columns: list[str]) -> str:
     )
 
 
-def _show_paths(view: ViewState, model: Any, found: Found) -> None:
+def _show_paths(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> None:
     from lens.analysis.interventions import Path, path_patch
 
     through = segmented(view, "input", tuple(INPUTS), "Into", INPUT_HELP, format_func=INPUTS.get)
@@ -107,7 +108,7 @@ def _show_paths(view: ViewState, model: Any, found: Found) -> None:
     if experiment.metric.kind == "kl":
         parts.not_computed(f"{METRICS['kl'].lower()} is not offered for single paths. Choose another metric.")
         return
-    receivers = () if through == "final" else receivers_of(view, model, through)
+    receivers = () if through == "final" else receivers_of(view, model, through, head_of(found, chosen))
     path = Path(experiment.pairs, through, receivers, None, experiment.metric, "other", found.look.into)
     result = to_torch(analyse(path_patch, model, path, progress=True))
     unit = experiment.metric.unit
@@ -123,9 +124,14 @@ def _show_paths(view: ViewState, model: Any, found: Found) -> None:
     st.dataframe(sender_table(result, unit), hide_index=True, alt=f"Senders by their direct effect on the {into}")
 
 
-def receivers_of(view: ViewState, model: Any, through: str) -> tuple[tuple[int, int], ...]:
-    """The pinned heads, or the current one; keys and values are those of the group a head belongs to."""
-    heads = view["pins"] or ((view["layer"], view["head"]),)
+def receivers_of(
+    view: ViewState, model: Any, through: str, chosen: tuple[int, int] | None
+) -> tuple[tuple[int, int], ...]:
+    """The pinned heads, else the head that is chosen in the map, else the current one, as (layer, head).
+
+    Keys and values are those of the group a head belongs to.
+    """
+    heads = view["pins"] or (chosen or (view["layer"], view["head"]),)
     share = model.cfg.n_heads // model.cfg.n_kv_heads if through in ("k", "v") else 1
     return tuple(dict.fromkeys((layer, head // share) for layer, head in heads))
 
