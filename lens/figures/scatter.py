@@ -6,12 +6,20 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lens.figures.grid import Cell
-from lens.figures.measure import HEADS, Measure
+from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
 
 
-def scatter(x: Measure, y: Measure, *, pinned: Sequence[Cell] = (), n_labels: int = 8, title: str = "") -> go.Figure:
-    """Every head at its two scores; a click returns (layer, head) through ``grid.selected_cell``.
+def scatter(
+    x: Measure,
+    y: Measure,
+    *,
+    axes: Axes = HEADS,
+    pinned: Sequence[Cell] = (),
+    n_labels: int = 8,
+    title: str = "",
+) -> go.Figure:
+    """Every head, or cell of ``axes``, at its two scores; a click returns it through ``grid.selected_cell``.
 
     The ``n_labels`` heads farthest from the middle of the cloud, in units of its spread, are named; pinned heads
     always are. Dotted lines are the null thresholds: a head below its line cannot be told from chance in that score.
@@ -21,14 +29,16 @@ def scatter(x: Measure, y: Measure, *, pinned: Sequence[Cell] = (), n_labels: in
     cells = [cell for cell in np.ndindex(*np.shape(x.values)) if np.isfinite([x.values[cell], y.values[cell]]).all()]
     points = np.array([(x.values[cell], y.values[cell]) for cell in cells], np.float32).reshape(-1, 2)
     labelled = set(_farthest(cells, points, n_labels)) | set(pinned)
-    texts = [f"<b>{HEADS.name(str(cell[0]), str(cell[1]))}</b><br>{x.text(*cell)}<br>{y.text(*cell)}" for cell in cells]
+    rows, columns = axes.labels(np.shape(x.values))
+    names = {(row, column): escape(axes.name(rows[row], columns[column])) for row, column in cells}
+    texts = [f"<b>{names[cell]}</b><br>{x.text(*cell)}<br>{y.text(*cell)}" for cell in cells]
     figure = go.Figure(layout=_layout(x, y, title))
     figure.add_trace(
         go.Scatter(
             x=points[:, 0],
             y=points[:, 1],
             mode="markers+text",
-            text=[f"{layer}.{head}" if (layer, head) in labelled else "" for layer, head in cells],
+            text=[escape(f"{rows[r]}.{columns[c]}") if (r, c) in labelled else "" for r, c in cells],
             textposition="top center",
             textfont={"size": LABEL_SIZE},
             hovertext=texts,

@@ -110,7 +110,7 @@ def choose_task(view: ViewState, model: Any, offered: Sequence[str]) -> Chosen:
     if name != "own":
         return _made(view, model, name)
     pairs, about = read_own(view, model)
-    return Chosen(name, pairs, Metric("logit_diff" if all(pairs.wrong) else "log_prob"), about)
+    return Chosen(name, pairs, Metric("logit_diff" if pairs.wrong else "log_prob"), about)
 
 
 def show_ability(model: Any, chosen: Chosen) -> Any | None:
@@ -141,7 +141,7 @@ def choose_metric(view: ViewState, chosen: Chosen, left_out: Sequence[str] = ())
     offered = [kind for kind in METRICS if needs.get(kind, True) and kind not in left_out]
     own = METRICS[chosen.metric.kind].lower()
     names = METRICS | {"task": f"Task's own: {own}"}
-    kind = select(view, "metric", offered, "Metric", METRIC_HELP, format_func=names.get, width=240)
+    kind = select(view, "metric", offered, "Metric", METRIC_HELP, format_func=names.get, width=210)
     if kind in ("task", chosen.metric.kind):
         return chosen.metric
     return Metric(kind, where="all") if kind == "loss" else Metric(kind)
@@ -154,7 +154,7 @@ def labels_of(model: Any, ids: Sequence[int]) -> list[str]:
     return list(map(visible, model.to_str_tokens(list(ids))))
 
 
-def show_pairs(view: ViewState, model: Any, chosen: Chosen) -> None:
+def show_pairs(model: Any, chosen: Chosen) -> None:
     """The pairs token under token, differences marked, and how they were made."""
     pairs = chosen.pairs
     bodies = []

@@ -1,6 +1,7 @@
 """The visitor's own pairs of prompts: an editor, and a checker that refuses a pair with the reason and the way out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -52,6 +53,10 @@ def read_own(view: ViewState, model: Any) -> tuple[Any, str]:
     if len(prompts) > limits().pairs:
         view.note(f"{len(prompts)} pairs were given: the first {limits().pairs} are used")
     pairs = analyse(to_pairs, model, good, bos)
+    if not all(pairs.wrong):
+        if any(pairs.wrong):
+            view.note("not every pair has a wrong answer: none is used")
+        pairs = replace(pairs, wrong=())
     left = f", {len(refused)} left out" if refused else ""
     return pairs, f"{len(good)} {'pair' if len(good) == 1 else 'pairs'} of your own{left}"
 

@@ -1,0 +1,196 @@
+"""Below the map: exact against approximate values, direct paths between components, every pair by itself."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from lens.figures.grid import grid
+from lens.figures.measure import Measure
+from lens.figures.scatter import scatter
+from lens.figures.theme import NEUTRAL
+from lens.figures.theme import number as said
+from lens.ui import parts
+from lens.ui.calls import analyse
+from lens.ui.pieces import patching_words as words
+from lens.ui.pieces.patching import INPUTS, MORE
+from lens.ui.pieces.patching_read import Found, approximation
+from lens.ui.pieces.patching_views import axes_of, column_labels, head_of
+from lens.ui.pieces.tasks import METRICS, pair_table
+from lens.ui.store import to_torch
+from lens.ui.view import ViewState
+from lens.ui.widgets import segmented, tabs
+
+N_SENDERS = 12
+INPUT_HELP = (
+    "What the direct path ends in. **Final stream:** what the logits are read from. **Queries, keys, values:** of the "
+    "pinned heads; with no pin, of the head that is chosen in the map."
+)
+PATH_WORDS = (
+    "Only the sender's own write reaches the receiver: no head or MLP between them may react. So a component that acts "
+    "through others shows nothing here, though its cell in the map is bright."
+)
+APPROXIMATE_MISREADING = (
+    "A high correlation is no proof for a single cell: it comes from the many cells near zero. Saturated softmax and "
+    "norms bend the metric, so the largest effects are the ones that are furthest off."
+)
+
+
+def show_more(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> None:
+    """The row of tabs; only the open one is computed."""
+    which, place = tabs(view, "more", MORE)
+    with place:
+        if which == "approximation":
+            _show_agreement(model, found)
+        elif which == "path":
+            _show_paths(view, model, found, chosen)
+        else:
+            _show_prompts(model, found, chosen)
+
+
+def _show_agreement(model: Any, found: Found) -> None:
+    from lens.analysis.interventions import agreement
+
+    if found.approximate or not found.complete:
+        parts.not_computed("the exact sweep is not finished, so there is nothing to hold the approximation against.")
+        return
+    rough = approximation(model, found.look)
+    if rough is None:
+        parts.not_computed("a rank has no gradient. Choose another metric, such as the logit difference.")
+        return
+    both = agreement(to_torch(found.sweep), to_torch(rough.sweep))
+    shape, columns = found.sweep.values.shape[:2], column_labels(model, found)
+    unit = found.look.experiment.metric.unit
+    exact, rough_values = (one.numpy().reshape(shape) for one in (both.exact, both.approximate))
+    x = Measure("exact change", "one run for each cell.", exact, unit, signed=True)
+    y = Measure("approximate change", "attribution patching.", rough_values, unit, signed=True)
+    title = "APPROXIMATION against exact values, one point per cell"
+    figure = scatter(x, y, axes=axes_of(found, columns), n_labels=5, title=title)
+    ends = [float(np.nanmin([exact, rough_values])), float(np.nanmax([exact, rough_values]))]
+    line = {"type": "line", "x0": ends[0], "x1": ends[1], "y0": ends[0], "y1": ends[1]}
+    figure.add_shape(**line, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
+    text = agreement_notice(found, both, columns)
+    parts.chart(figure, f"{title}. {text}")
+    parts.notice(text)
+    parts.misreading(APPROXIMATE_MISREADING)
+    worst = [tuple(int(i) for i in np.unravel_index(index, shape)) for index in both.worst]
+    frame = {
+        "cell": [words.cell_name(found, one, columns) for one in worst],
+        f"exact ({unit})": [float(exact[one]) for one in worst],
+        f"approximate ({unit})": [float(rough_values[one]) for one in worst],
+    }
+    st.markdown("The cells that disagree most")
+    st.dataframe(pd.DataFrame(frame), hide_index=True, alt="The cells at which the approximation is furthest off")
+
+
+def agreement_notice(found: Found, both: Any, columns: list[str]) -> str:
+    """Correlation, and the worst cell in numbers."""
+    unit = found.look.experiment.metric.unit
+    if np.isnan(both.correlation):
+        return "No correlation: one of the two is the same in all cells."
+    index = both.worst[0]
+    place = tuple(int(i) for i in np.unravel_index(index, found.sweep.values.shape[:2]))
+    off = float(both.approximate[index] - both.exact[index])
+    known = int(both.exact.isfinite().sum())
+    return (
+        f"r = {both.correlation:.3f} over {known} cells. Furthest off: {words.cell_name(found, place, columns)}, "
+        f"exactly {said(float(both.exact[index]))} and approximately {said(float(both.approximate[index]))} {unit}, "
+        f"a difference of {said(off)}."
+    )
+
+
+def _show_paths(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> None:
+    from lens.analysis.interventions import Path, path_patch
+
+    through = segmented(view, "input", tuple(INPUTS), "Into", INPUT_HELP, format_func=INPUTS.get)
+    experiment = found.look.experiment
+    if experiment.metric.kind == "kl":
+        parts.not_computed(f"{METRICS['kl'].lower()} is not offered for single paths. Choose another metric.")
+        return
+    receivers = () if through == "final" else receivers_of(view, model, through, head_of(found, chosen))
+    path = Path(experiment.pairs, through, receivers, None, experiment.metric, "other", found.look.into)
+    result = to_torch(analyse(path_patch, model, path, progress=True))
+    unit = experiment.metric.unit
+    change = (result.heads - result.base).mean(-1).numpy()
+    into = INPUTS[through].lower() + ("" if through == "final" else " of " + _names(receivers))
+    definition = f"Change of the metric when only the direct path from a head to the {into} is patched."
+    title = f"Direct paths into the {into}"
+    measure = Measure("direct effect", definition, change, unit, signed=True)
+    text = path_notice(result, into)
+    parts.head_grid(grid(measure, pinned=view["pins"], title=title), view, "patching:paths", f"{title}. {text}")
+    parts.notice(text)
+    parts.misreading(PATH_WORDS)
+    st.dataframe(sender_table(result, unit), hide_index=True, alt=f"Senders by their direct effect on the {into}")
+
+
+def receivers_of(
+    view: ViewState, model: Any, through: str, chosen: tuple[int, int] | None
+) -> tuple[tuple[int, int], ...]:
+    """The pinned heads, else the head that is chosen in the map, else the current one, as (layer, head).
+
+    Keys and values are those of the group a head belongs to.
+    """
+    heads = view["pins"] or (chosen or (view["layer"], view["head"]),)
+    share = model.cfg.n_heads // model.cfg.n_kv_heads if through in ("k", "v") else 1
+    return tuple(dict.fromkeys((layer, head // share) for layer, head in heads))
+
+
+def sender_table(result: Any, unit: str) -> pd.DataFrame:
+    """The senders with the largest direct effects."""
+    from lens.analysis.interventions import senders_in_order
+
+    rows = [pair for pair, _ in zip(senders_in_order(result), range(N_SENDERS))]
+    names, effects = [sender_name(sender) for sender, _ in rows], [effect for _, effect in rows]
+    return pd.DataFrame({"sender": names, f"direct effect ({unit})": effects})
+
+
+def sender_name(sender: Any) -> str:
+    """A component that writes, in words."""
+    if sender.kind == "head":
+        return f"head {sender.layer}.{sender.head}"
+    return "embedding" if sender.kind == "embed" else f"MLP {sender.layer}"
+
+
+def path_notice(result: Any, into: str) -> str:
+    """The strongest senders, and what all direct paths would have to add up to."""
+    from lens.analysis.interventions import senders_in_order
+
+    rows = list(senders_in_order(result))
+    gap = float((np.asarray(result.other) - np.asarray(result.base)).mean())
+    if not rows[0][1]:
+        return f"No component changes the metric through a direct path into the {into}."
+    top = ", ".join(f"{sender_name(sender)} ({said(effect)})" for sender, effect in rows[:3])
+    unit = result.path.metric.unit
+    return f"Strongest direct senders into the {into}: {top}. The two runs differ by {said(gap)} {unit}."
+
+
+def _names(heads: tuple[tuple[int, int], ...]) -> str:
+    return ", ".join(f"{layer}.{head}" for layer, head in heads)
+
+
+def _show_prompts(model: Any, found: Found, chosen: tuple[int, int]) -> None:
+    columns = column_labels(model, found)
+    name, frame = words.cell_name(found, chosen, columns), prompt_table(model, found, chosen)
+    st.dataframe(frame, hide_index=True, alt=f"Every pair by itself, with {name} replaced")
+    share = frame["share"].to_numpy(float)
+    good = share[np.isfinite(share)]
+    if not len(good):
+        parts.notice("No pair has a gap between its two runs.")
+        return
+    parts.notice(
+        f"With {name} replaced, the share of single pairs runs from {said(float(good.min()))} to "
+        f"{said(float(good.max()))}, its median is {said(float(np.median(good)))} (n = {len(good)}). A pair with a "
+        "small gap has a wild share: the map therefore divides sums."
+    )
+
+
+def prompt_table(model: Any, found: Found, chosen: tuple[int, int]) -> pd.DataFrame:
+    """One row per pair: prompts, metric before, after and in the other run, and the share for this pair alone."""
+    sweep = found.sweep
+    base, other, after = (np.asarray(one, float) for one in (sweep.base, sweep.other, sweep.values[chosen]))
+    gap = other - base
+    frame = pair_table(model, found.look.chosen)
+    frame["before"], frame["after"], frame["other run"] = base, after, other
+    frame["share"] = np.where(np.abs(gap) > 1e-6, (after - base) / np.where(gap == 0, 1, gap), np.nan)
+    return frame

@@ -1,0 +1,41 @@
+"""Patching in a real browser: a click on a cell looks into it, on a head pins it, both themes fit a projector."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_frame import query
+from tests.browser.test_head_scores import click_head, drawn
+
+PLANTED = "model=planted-induction&task=repeated"
+
+
+def test_a_click_on_a_cell_looks_into_it_and_the_address_keeps_it(server, page):
+    page.goto(f"{server}/patching?{PLANTED}")
+    drawn(page, "Stream before the layer")
+    expect(page.get_by_text("Layer 0 at 10")).to_be_visible()
+    click_head(page, "Stream before the layer", 14, 1)
+    page.wait_for_url("**cell=1.14**")
+    expect(page.get_by_text("Layer 1 at 14")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Layer 1 at 14")).to_be_visible()
+
+
+def test_a_click_on_a_head_pins_it(server, page):
+    page.goto(f"{server}/patching?{PLANTED}&cells=head")
+    drawn(page, "Output of heads")
+    click_head(page, "Output of heads", 2, 1)
+    page.wait_for_url("**pins=1.2**")
+    assert query(page)["cell"] == ["1.2"]
+    page.get_by_role("tab", name="Path patching").click()
+    expect(page.get_by_text("Strongest direct senders into the final stream: head 1.2")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
+    page = new_page(color_scheme=scheme)
+    for width, height in ((1280, 800), (1920, 1080)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(f"{server}/patching?{PLANTED}")
+        drawn(page, "APPROXIMATION against exact values")
+        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+        page.screenshot(path=f"screenshots/patching-{scheme}-{width}.png")

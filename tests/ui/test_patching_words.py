@@ -1,0 +1,84 @@
+"""Sentences of the Patching page from hand-made numbers."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, Sweep
+from lens.ui.pieces import patching_words as words
+from lens.ui.pieces.patching import Look
+from lens.ui.pieces.patching_read import Found
+from lens.ui.pieces.tasks import Chosen
+
+COLUMNS = ["0 a", "1 b ≠", "2 c"]
+
+
+def found(values, site="resid_pre", grid=Grid(("layer", "pos")), into="corrupted", shown="share", **rest):  # noqa: B008
+    """A sweep with these values [row, column], corrupted 0 and clean 2, one pair; NaN is not computed yet."""
+    pairs = Pairs(((1, 2, 3),), ((1, 4, 3),), ((5,),), ((6,),))
+    experiment = Experiment(pairs, Intervention(site, into=into), grid, Metric())
+    values = np.array(values, np.float32)[..., None]
+    axes = {axis: list(range(size)) for axis, size in zip(grid.over, values.shape)}
+    base, other = (np.array([end], np.float32) for end in ((0, 2) if into == "corrupted" else (2, 0)))
+    sweep = Sweep(values, np.zeros(values.shape, np.uint8), base, other, axes, experiment)
+    look = Look(Chosen("ioi", pairs, Metric(), "made by hand"), experiment, shown)
+    return Found(look, sweep, values.size, values.size, **rest)
+
+
+def test_information_that_moves_is_said_with_its_layers():
+    one = found([[0, 2, 0], [0, 1.9, 0.1], [0, 0.2, 1.8], [0, 0, 2]])
+    text = words.notice(one, COLUMNS)
+    assert "in layers 0 to 1 at 1 b ≠ (up to 1.00 in layer 0), then in layers 2 to 3 at 2 c (up to 1.00 in" in text
+    assert "between layer 1 and layer 2 the information moves from 1 b ≠ to 2 c" in text
+
+
+def test_information_that_stays_is_not_said_to_move():
+    assert "moves" not in words.notice(found([[0, 2, 0], [0, 2, 0]]), COLUMNS)
+
+
+def test_noising_reads_as_what_is_lost():
+    one = found([[2, 0, 1]], into="clean")
+    assert one.numbers.name == "share lost"
+    assert one.numbers.value.tolist() == [[0, 1, 0.5]]
+    raw = found([[2, 0, 1]], into="clean", shown="raw")
+    assert raw.numbers.value.tolist() == [[0, -2, -1]]
+    assert raw.numbers.unit == "logits"
+
+
+@pytest.mark.parametrize("share", [-0.25, 1.5])
+def test_the_share_is_not_clipped(share):
+    assert found([[2 * share, 0, 0]]).numbers.value[0, 0] == pytest.approx(share)
+
+
+def test_heads_are_named_and_small_ones_counted():
+    one = found([[0, 1, 0], [2, 0, 0.1]], "z", Grid(("layer", "head")))
+    text = words.notice(one, ["0", "1", "2"])
+    assert text == (
+        "Largest: head 1.0 (1.00), head 0.1 (0.50), head 1.2 (0.05). 4 of 6 cells have less than a tenth of the "
+        "largest."
+    )
+    none = found([[0, 0, 0]], "z", Grid(("layer", "head")))
+    assert words.notice(none, ["0", "1", "2"]) == "No cell changes the metric at all."
+
+
+def test_what_is_not_computed_yet_is_said():
+    some = found([[0, 2, np.nan], [np.nan] * 3])
+    assert not some.complete
+    assert words.notice(some, COLUMNS).startswith("So far 2 of 6 cells are known. ")
+    assert words.notice(found([[np.nan] * 3]), COLUMNS) == "Nothing is computed yet."
+    assert words.notice(found([[0, 2, 0]], approximate=True), COLUMNS).startswith("By the approximation: ")
+
+
+def test_a_gap_of_zero_is_refused_and_the_change_shown():
+    one = found([[0, 2, 0]])
+    same = one.sweep._replace(other=one.sweep.base)
+    numbers = words.numbers_of(one.look, SimpleNamespace(**same._asdict()))
+    assert "do not differ in this metric" in numbers.refused
+    assert numbers.value.tolist() == [[0, 2, 0]]
+
+
+def test_a_cell_has_a_reason_only_if_no_pair_needed_it():
+    status = np.array([[[0, 1], [1, 1], [2, 2]]], np.uint8)
+    assert [bool(why) for why in words.reasons(status)[0]] == [False, True, True]
+    assert words.reasons(status)[0][1] != words.reasons(status)[0][2]
