@@ -37,7 +37,7 @@ def components(run: Run) -> Check:
     stack, logits = decompose.whole(run.cache, expand_neurons=False, pos=pos), run.logits[:, slice(*pos)]
     off, sizes = [], []
     for chosen in (logits.argmax(-1), logits.argmin(-1)):
-        direction = model.W_U.T[chosen]
+        direction = model.unembed.directions(chosen)
         parts = logit_contributions(run.cache, stack.values, direction, pos=pos)
         bias = model.b_U[chosen] + (direction @ model.ln_final.b if _has_bias(model.ln_final) else 0)
         total = softcapped(exact(parts).sum(0) + exact(bias), cap)

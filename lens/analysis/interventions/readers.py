@@ -96,7 +96,7 @@ class Reader:
 
     def _few_logits(self, normed: Tensor, pair: Tensor) -> Tensor:
         unembed = self.model.unembed
-        W = unembed.W_U.T[self.answers.ids]  # [pair, answer, d_model]
+        W = unembed.directions(self.answers.ids)  # [pair, answer, d_model]
         logits = (
             einsum(normed, W[pair], "n d_model, n answer d_model -> n answer") + unembed.b_U[self.answers.ids][pair]
         )
