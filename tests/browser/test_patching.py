@@ -4,26 +4,38 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_frame import query
-from tests.browser.test_head_scores import click_head, drawn
+from tests.browser.test_head_scores import CELL
 
 PLANTED = "model=planted-induction&task=repeated"
+
+
+def drawn(page, title):
+    """A chart with this title is on the page, and the script is at rest."""
+    expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=120_000)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
+
+
+def click_cell(page, title, across, down):
+    """Click a cell of the map with this title."""
+    drawn(page, title)
+    page.mouse.click(*page.evaluate(CELL, [title, across, down]))
 
 
 def test_a_click_on_a_cell_looks_into_it_and_the_address_keeps_it(server, page):
     page.goto(f"{server}/patching?{PLANTED}")
     drawn(page, "Stream before the layer")
-    expect(page.get_by_text("Layer 0 at 10")).to_be_visible()
-    click_head(page, "Stream before the layer", 14, 1)
+    expect(page.locator("strong", has_text="Layer 0 at 10")).to_be_visible()
+    click_cell(page, "Stream before the layer", 14, 1)
     page.wait_for_url("**cell=1.14**")
-    expect(page.get_by_text("Layer 1 at 14")).to_be_visible()
+    expect(page.locator("strong", has_text="Layer 1 at 14")).to_be_visible()
     page.reload()
-    expect(page.get_by_text("Layer 1 at 14")).to_be_visible()
+    expect(page.locator("strong", has_text="Layer 1 at 14")).to_be_visible()
 
 
 def test_a_click_on_a_head_pins_it(server, page):
     page.goto(f"{server}/patching?{PLANTED}&cells=head")
     drawn(page, "Output of heads")
-    click_head(page, "Output of heads", 2, 1)
+    click_cell(page, "Output of heads", 2, 1)
     page.wait_for_url("**pins=1.2**")
     assert query(page)["cell"] == ["1.2"]
     page.get_by_role("tab", name="Path patching").click()
