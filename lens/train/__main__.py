@@ -3,6 +3,7 @@
     python -m lens.train corpus FOLDER                 # the text; needs apt-get and dpkg-deb
     python -m lens.train tokenizer FOLDER              # the tokenizer, and the text as ids
     python -m lens.train run FOLDER OUT --layers 2     # one model; the same command goes on after a stop
+    python -m lens.train ship FOLDER OUT … --chosen OUT …  # what Lens ships of them, and the scores of all
 
 Speed: preload tcmalloc (LD_PRELOAD=…/libtcmalloc_minimal.so.4) and give every model one thread.
 """
@@ -19,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(prog="python -m lens.train", description="How the shipped models were made.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb in ("corpus", "tokenizer", "run"):
+    for verb in ("corpus", "tokenizer", "run", "ship"):
         verbs.add_parser(verb).add_argument("corpus", type=Path, metavar="FOLDER")
     run = verbs.choices["run"]
     run.add_argument("out", type=Path, metavar="OUT")
@@ -31,8 +32,11 @@ def main(arguments: list[str] | None = None) -> None:
     run.add_argument("--repeat-share", type=float, default=0.1)
     run.add_argument("--position-size", type=float, default=0.5)
     run.add_argument("--threads", type=int, default=1)
+    shipping = verbs.choices["ship"]
+    shipping.add_argument("runs", type=Path, nargs="+", metavar="OUT")
+    shipping.add_argument("--chosen", type=Path, nargs="+", required=True, metavar="OUT")
     given = parser.parse_args(arguments)
-    {"corpus": build_corpus, "tokenizer": build_tokenizer, "run": train}[given.verb](given)
+    {"corpus": build_corpus, "tokenizer": build_tokenizer, "run": train, "ship": ship_runs}[given.verb](given)
 
 
 def build_corpus(given: argparse.Namespace) -> None:
@@ -70,6 +74,16 @@ def train(given: argparse.Namespace) -> None:
         position_size=given.position_size,
     )
     open_run(recipe, given.corpus, given.out)
+
+
+def ship_runs(given: argparse.Namespace) -> None:
+    """Replace the shipped models by the chosen runs, write the table of all, and print it for the README."""
+    from lens.train.ship import results_table, ship, write_runs
+
+    for run in given.chosen:
+        ship(run, given.corpus)
+    write_runs(given.runs, given.chosen, given.corpus)
+    print(results_table())  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-SHORTEST_REPEAT = 16  # tokens
-
 
 class Plan(NamedTuple):
     """How the text is cut into contexts. ``repeat_share`` of them repeat one of their own passages later on."""
@@ -16,6 +14,7 @@ class Plan(NamedTuple):
     batch: int
     n_ctx: int
     repeat_share: float
+    shortest_repeat: int  # tokens
     data_seed: int  # of the order of contexts: the same for all shipped models
     repeat_seed: int  # of the repeats alone, so that changing them moves no context
 
@@ -49,21 +48,21 @@ class Contexts:
         """The contexts of this step, BOS first."""
         rows = np.stack([self.tokens[start : start + self.length] for start in self.starts(step)]).astype(np.int64)
         rows = np.concatenate([np.full((len(rows), 1), self.bos), rows], axis=1)
-        return torch.from_numpy(with_repeats(rows, self.plan.repeat_share, [self.plan.repeat_seed, step]))
+        return torch.from_numpy(with_repeats(rows, self.plan, step))
 
 
-def with_repeats(rows: np.ndarray, share: float, seed: list[int]) -> np.ndarray:
-    """``rows`` in which each, with probability ``share``, has one passage copied over what stands later in it.
+def with_repeats(rows: np.ndarray, plan: Plan, step: int) -> np.ndarray:
+    """``rows`` in which each, with probability ``repeat_share``, has one passage copied over what stands later in it.
 
-    The passage has 16 tokens to half of a context; both copies lie anywhere that they do not touch BOS or each other.
-    Only tokens of the row itself are written: nothing is random but the places.
+    The passage has ``shortest_repeat`` tokens to half a context; both copies lie anywhere that they do not touch BOS or
+    each other. Only tokens of the row itself are written: nothing is random but the places.
     """
-    random, rows = np.random.default_rng(seed), rows.copy()
+    random, rows = np.random.default_rng([plan.repeat_seed, step]), rows.copy()
     n_ctx = rows.shape[1]
     for row in rows:
-        if random.random() >= share:
+        if random.random() >= plan.repeat_share:
             continue
-        length = random.integers(SHORTEST_REPEAT, (n_ctx - 1) // 2 + 1)
+        length = random.integers(plan.shortest_repeat, (n_ctx - 1) // 2 + 1)
         source = random.integers(1, n_ctx - 2 * length + 1)
         target = random.integers(source + length, n_ctx - length + 1)
         row[target : target + length] = row[source : source + length]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lens.config import Config
 from lens.hooked import HookedTransformer
 from lens.tokens import BosPolicy
+from lens.train.batches import Plan
 from lens.train.vocabulary import BOS
 
 
@@ -30,9 +31,11 @@ class Recipe:
     seed: int = 0
     data_seed: int = 0
     repeat_share: float = 0.1
+    shortest_repeat: int = 16
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
     weight_decay: float = 0.05
+    muon_weight_decay: float = 0.05
     clip: float = 1.0
     warm_up: int = 200
     decay_share: float = 0.4
@@ -47,6 +50,10 @@ class Recipe:
     def tokens_per_step(self) -> int:
         """Positions read in one step."""
         return self.batch * self.n_ctx
+
+    def plan(self) -> Plan:
+        """How contexts are cut from the text."""
+        return Plan(self.batch, self.n_ctx, self.repeat_share, self.shortest_repeat, self.data_seed, self.seed)
 
     def config(self, d_vocab: int) -> Config:
         """Attention-only, LayerNorm, learned positions, untied unembedding."""

@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from lens.hooked import HookedTransformer
 from lens.load.tokenizer import read_tokenizer
 from lens.texts import held_out
-from lens.train.batches import Contexts, Plan
+from lens.train.batches import Contexts
 from lens.train.forward import training_loss
 from lens.train.optimise import Muon, attention_matrices, rate
 from lens.train.recipe import Recipe, new_model, trained
@@ -30,13 +30,13 @@ class Run:
     def __init__(self, recipe: Recipe, corpus: Path, folder: Path):
         self.recipe, self.folder, self.step, self.losses = recipe, folder, 0, []
         self.model = new_model(recipe, read_tokenizer(corpus, {}))
-        plan = Plan(recipe.batch, recipe.n_ctx, recipe.repeat_share, recipe.data_seed, recipe.seed)
+        plan = recipe.plan()
         self.contexts = Contexts(np.load(corpus / "tokens.npy", mmap_mode="r"), plan, self.model.bos.id)
         self.held_out = held_out_contexts(self.model, held_out())
         self.parameters = trained(self.model)
         matrices = attention_matrices(self.model)
         others = [one for one in self.parameters.values() if all(one is not matrix for matrix in matrices)]
-        self.muon = Muon(matrices, weight_decay=recipe.weight_decay)
+        self.muon = Muon(matrices, weight_decay=recipe.muon_weight_decay)
         self.adam = torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / STATE).is_file():

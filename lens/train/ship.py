@@ -17,13 +17,15 @@ from lens.train.recipe import Recipe, new_model
 from lens.train.run import LOG, SCORES, Header, checkpoint_name
 from lens.train.scores import Scores, held_out_contexts, score
 
+# Dense where the change happens. Every run saves every 100 steps; the rest would not fit beside them.
+STEPS = (0, 300, *range(600, 1700, 100), 1800, 2000, 2300, 2800, 3300, 3800, 4600, 5300, 6000)
 RUN_COLUMNS = ("model", "seed", "repeat_share", "steps", "shipped")  # before those of Scores
 
 
-def ship(run: Path, corpus: Path, steps: Iterable[int], target: Path | None = None) -> Path:
+def ship(run: Path, corpus: Path, steps: Iterable[int] = STEPS) -> None:
     """Copy the checkpoints of ``run`` at ``steps``, with config, tokenizer and losses, to the folder of its model."""
     recipe = read_recipe(run)
-    target = target or SHIPPED / f"lens-{recipe.n_layers}l"
+    target = SHIPPED / f"lens-{recipe.n_layers}l"
     shutil.rmtree(target, ignore_errors=True)
     (target / "checkpoints").mkdir(parents=True)
     for step in steps:
@@ -37,7 +39,6 @@ def ship(run: Path, corpus: Path, steps: Iterable[int], target: Path | None = No
     structure = sizes | {"attn_only": True, "normalization": "LN", "eps": cfg.norm_eps}
     write_json(target / "config.json", structure)
     write_json(target / "recipe.json", recipe.as_dict())
-    return target
 
 
 def write_runs(runs: Sequence[Path], shipped: Sequence[Path], corpus: Path, file: Path = RUNS) -> None:

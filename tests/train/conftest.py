@@ -9,7 +9,18 @@ from lens.texts import held_out
 from lens.train.recipe import Recipe
 from lens.train.vocabulary import encode
 
-TINY = Recipe(n_layers=2, n_heads=2, d_model=16, d_head=8, n_ctx=64, batch=4, steps=40, warm_up=5, save_every=10)
+TINY = Recipe(
+    n_layers=2,
+    n_heads=2,
+    d_model=16,
+    d_head=8,
+    n_ctx=64,
+    batch=4,
+    steps=40,
+    warm_up=5,
+    save_every=10,
+    shortest_repeat=16,
+)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lens.train.batches import SHORTEST_REPEAT, Contexts, Plan, with_repeats
+from lens.train.batches import Contexts, Plan, with_repeats
 from lens.train.recipe import Recipe
 
 TEXT = np.arange(1, 20_001).astype(np.uint16)  # every token tells its place
-PLAIN = Plan(batch=8, n_ctx=64, repeat_share=0.0, data_seed=0, repeat_seed=0)
+PLAIN = Plan(batch=8, n_ctx=64, repeat_share=0.0, shortest_repeat=16, data_seed=0, repeat_seed=0)
 
 
 def test_a_context_is_bos_and_a_stretch_of_the_text():
@@ -49,9 +49,9 @@ def test_repeats_move_no_context_and_change_only_their_own_rows():
 
 def test_a_repeat_is_one_passage_of_the_row_later_in_the_row():
     rows = np.tile(np.arange(256), (200, 1))
-    for row in with_repeats(rows, 1.0, [0]):
+    for row in with_repeats(rows, PLAIN._replace(repeat_share=1.0), 0):
         written = np.flatnonzero(row != np.arange(256))
-        assert len(written) >= SHORTEST_REPEAT
+        assert len(written) >= PLAIN.shortest_repeat
         assert np.array_equal(written, np.arange(written[0], written[-1] + 1))  # in one piece
         source = row[written]
         assert (np.diff(source) == 1).all()  # a passage of the row itself
@@ -60,7 +60,7 @@ def test_a_repeat_is_one_passage_of_the_row_later_in_the_row():
 
 def test_the_share_of_repeats_is_what_was_asked_for():
     rows = np.tile(np.arange(256), (4000, 1))
-    share = (with_repeats(rows, 0.1, [3]) != rows).any(1).mean()
+    share = (with_repeats(rows, PLAIN._replace(repeat_share=0.1), 3) != rows).any(1).mean()
     assert abs(share - 0.1) < 4 * (0.1 * 0.9 / 4000) ** 0.5
 
 
