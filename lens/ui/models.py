@@ -116,11 +116,12 @@ def read_prompt(view: ViewState, model: Any, longest: int | None = None) -> Prom
     if not view["prompt"].strip():
         st.info("The prompt is empty. Type a text above, or choose one of the examples.", icon=":material/edit:")
         end_page()
-    tokens = model.to_tokens(view["prompt"], prepend_bos=prepend_bos(view))
     longest = min(longest or limits().prompt_tokens, model.cfg.n_ctx)
-    if tokens.shape[1] > longest:
-        view.note(f"the prompt has {tokens.shape[1]} tokens: showing the first {longest}")
-        tokens = tokens[:, :longest]
+    n_tokens = len(model.all_ids(view["prompt"], prepend_bos(view)))
+    if n_tokens > longest:
+        view.note(f"the prompt has {n_tokens} tokens: showing the first {longest}")
+        view.longest = longest
+    tokens = model.to_tokens(view["prompt"], prepend_bos(view), longest=longest)
     view.fit_query(tokens.shape[1])
     return Prompt(view["prompt"], tokens, [visible(token) for token in model.to_str_tokens(tokens)])
 

@@ -15,7 +15,7 @@ from lens.ui.view import ViewState, query_for
 STYLE = Path(__file__).parents[1] / "assets" / "home.css"
 QUESTION = "What is one attention head doing, and how sure can we be?"
 READERS = (
-    ("To learn", "Where one head of a real language model looks, and what it is good at."),
+    ("To learn", "Where one head of a language model looks, and what it is good at."),
     ("To research", "Every score with its null, interval, n and seed, and the Python behind it."),
     ("To present", "Type what the audience says; each view is an address and needs no network."),
 )
