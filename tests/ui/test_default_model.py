@@ -13,13 +13,13 @@ from tests.ui.conftest import REAL, html
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 LONG = "word " * 300
-READ_THE_PROMPT = (
-    ("attention", {}),
-    ("head", {}),
-    ("head_scores", {"on": "text"}),
-    ("tokens", {"compare": "on"}),
-    ("tokens", {"part": "padding", "other": LONG}),
-    ("tokens", {"part": "cut", "piece": " the"}),
+READ_THE_PROMPT = (  # page, options, tokens it reads of a long prompt
+    ("attention", {}, 256),
+    ("head", {}, 64),
+    ("head_scores", {"on": "text"}, 256),
+    ("tokens", {"compare": "on"}, 256),
+    ("tokens", {"part": "padding", "other": LONG}, 256),
+    ("tokens", {"part": "cut", "piece": " the"}, 256),
 )
 
 
@@ -41,12 +41,12 @@ def test_every_page_opens_on_the_shipped_model(page):
     assert '<ul class="lens-notes"' not in html(at), "a default that needs a note is no default"
 
 
-@pytest.mark.parametrize(("page", "query"), READ_THE_PROMPT)
-def test_a_prompt_beyond_the_context_is_cut_with_a_note(page, query):
+@pytest.mark.parametrize(("page", "query", "read"), READ_THE_PROMPT)
+def test_a_prompt_beyond_the_context_is_cut_with_a_note(page, query, read):
     at = opened(page, prompt=LONG, **query)
     assert not at.exception
     assert not at.error
-    assert "tokens: showing the first 256" in html(at)
+    assert f"tokens: showing the first {read}." in html(at)
 
 
 def test_the_tab_of_cuts_reads_no_more_of_a_prompt_than_the_model_does():
