@@ -11,15 +11,18 @@ with frame("Home", question="What is this, and where do I begin?") as view:
     home.presets()
     state, outline = st.empty(), st.empty()
     home.status(state, view)
-    home.chain(outline)
+    home.chain(outline, {})
     places = st.columns([1, 1.2], gap="medium")
-    home.later()
+    later = home.later()
     below = st.container()
     with places[0]:
         model = open_model(view)
         home.status(state, view, model)
         from lens.ui.pieces.home_chain import explain, show_chain
 
-        board, figure = show_chain(view, model, outline, places)
+        shown = show_chain(view, model, outline, places)
     with below:
-        explain(view, model, board, figure)
+        explain(view, model, shown)
+    from lens.ui.pieces.home_links import show_links
+
+    show_links(view, model, shown, outline, later)

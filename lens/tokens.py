@@ -106,7 +106,8 @@ class TextVerbs:
             )
         return self.tokenizer
 
-    def _all_ids(self, text: str, prepend_bos: bool | None) -> list[int]:
+    def all_ids(self, text: str, prepend_bos: bool | None = None) -> list[int]:
+        """The ids of a whole text, BOS first under ``prepend_bos``; more than ``cfg.n_ctx`` if the text is long."""
         ids = self.needs_tokenizer().encode(text, add_special_tokens=False)
         prepend = self.bos.prepend if prepend_bos is None else prepend_bos
         if prepend and self.bos.id is None:
@@ -117,19 +118,28 @@ class TextVerbs:
         return ids
 
     def _ids(self, text: str, prepend_bos: bool | None) -> list[int]:
-        ids = self._all_ids(text, prepend_bos)
+        ids = self.all_ids(text, prepend_bos)
         if len(ids) > self.cfg.n_ctx:
             raise ValueError(f"{len(ids)} tokens; {self.name} reads at most {self.cfg.n_ctx}. Shorten the text.")
         return ids
 
     def tokenize(
-        self, texts: str | Sequence[str], prepend_bos: bool | None = None, padding_side: str = "right"
+        self,
+        texts: str | Sequence[str],
+        prepend_bos: bool | None = None,
+        padding_side: str = "right",
+        longest: int | None = None,
     ) -> TokenBatch:
         """Ids of the texts, padded to one length, with the mask of real tokens.
 
-        ``prepend_bos`` None means the model's own policy (``model.bos``).
+        ``prepend_bos`` None means the model's own policy (``model.bos``). ``longest``: only so many first tokens of
+        each text; without it a text that the model cannot read whole is a ValueError.
         """
-        rows = [self._ids(text, prepend_bos) for text in ([texts] if isinstance(texts, str) else texts)]
+        texts = [texts] if isinstance(texts, str) else texts
+        if longest is None:
+            rows = [self._ids(text, prepend_bos) for text in texts]
+        else:
+            rows = [self.all_ids(text, prepend_bos)[:longest] for text in texts]
         tokens, mask = padded(rows, self.pad_id, padding_side)
         return TokenBatch(tokens.to(self.device), mask.to(self.device))
 
@@ -141,10 +151,14 @@ class TextVerbs:
         return next(candidate for candidate in candidates if candidate is not None)
 
     def to_tokens(
-        self, text: str | Sequence[str], prepend_bos: bool | None = None, padding_side: str = "right"
+        self,
+        text: str | Sequence[str],
+        prepend_bos: bool | None = None,
+        padding_side: str = "right",
+        longest: int | None = None,
     ) -> "Tensor":
         """Ids [batch, pos] of one text or several; :meth:`tokenize` gives the mask of real tokens as well."""
-        return self.tokenize(text, prepend_bos, padding_side).tokens
+        return self.tokenize(text, prepend_bos, padding_side, longest).tokens
 
     def to_string(self, tokens: "Tensor | Sequence[int] | int") -> str | list[str]:
         """The text of one row of ids; a list of texts for several rows."""

@@ -68,6 +68,13 @@ class TestTokens:
             assert tiny.to_string(tiny.to_tokens(text, prepend_bos=False)[0]) == text
             assert "".join(tiny.to_str_tokens("plain ascii", prepend_bos=False)) == "plain ascii"
 
+    def test_a_text_is_cut_only_when_that_is_asked_for(self, tiny):
+        text = TEXT * tiny.cfg.n_ctx
+        with pytest.raises(ValueError, match=f"reads at most {tiny.cfg.n_ctx}"):
+            tiny.to_tokens(text)
+        cut = tiny.to_tokens([text, TEXT], longest=7)
+        assert cut.tolist() == [tiny.all_ids(text)[:7], tiny.all_ids(TEXT)[:7]]
+
     def test_str_tokens_of_text_row_and_rows(self, tiny):
         tokens = tiny.to_tokens(TEXT)
         strings = tiny.to_str_tokens(TEXT)

@@ -16,11 +16,11 @@ class ClassicText(TextVerbs):
 
     default_padding_side: str
 
-    def _all_ids(self, text: str, prepend_bos: bool | None) -> list[int]:
-        return super()._all_ids(text, self.cfg.default_prepend_bos if prepend_bos is None else prepend_bos)
+    def all_ids(self, text: str, prepend_bos: bool | None) -> list[int]:
+        return super().all_ids(text, self.cfg.default_prepend_bos if prepend_bos is None else prepend_bos)
 
     def _ids(self, text: str, prepend_bos: bool | None) -> list[int]:
-        return self._all_ids(text, prepend_bos)[: self.cfg.n_ctx]
+        return self.all_ids(text, prepend_bos)[: self.cfg.n_ctx]
 
     def tokenize(
         self, texts: str | Sequence[str], prepend_bos: bool | None = None, padding_side: str | None = None
@@ -40,7 +40,7 @@ class ClassicText(TextVerbs):
         if truncate:
             tokens = self.tokenize(input, prepend_bos, padding_side).tokens
         else:
-            rows = [self._all_ids(text, prepend_bos) for text in ([input] if isinstance(input, str) else input)]
+            rows = [self.all_ids(text, prepend_bos) for text in ([input] if isinstance(input, str) else input)]
             tokens = padded(rows, self.pad_id, padding_side or self.default_padding_side).tokens
         return tokens.to(self.device) if move_to_device else tokens.cpu()
 

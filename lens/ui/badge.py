@@ -33,7 +33,8 @@ def badge_html(run: dict[str, Any]) -> str:
     """The status line as escaped HTML."""
     if "model" not in run:
         return '<div class="lens-badge" role="status"><span>no model open</span></div>'
-    name = run["model"] + (f"@{run['revision']}" if run["revision"] else "")
+    checkpoint = (run["revision"] or "").removesuffix(".safetensors").rpartition("checkpoints/")[-1]
+    name = run["model"] + (f"@{checkpoint}" if checkpoint else "")
     parts = [f"<b>{html.escape(name)}</b>", html.escape(run["device"]), html.escape(run["dtype"])]
     if "seconds" in run:
         parts += [f"{run['seconds']:.2f} s", "cached" if run["cached"] else "live"]

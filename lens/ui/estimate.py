@@ -13,4 +13,9 @@ def forward_seconds(model: Any, n_tokens: int, unembed: bool = True) -> float:
     """
     outside = LOOKED_UP if unembed else (*LOOKED_UP, "unembed.")
     n_weights = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(outside))
-    return 2 * n_weights * n_tokens / (CPU if model.device.type == "cpu" else GPU)
+    return operation_seconds(model, 2 * n_weights * n_tokens)
+
+
+def operation_seconds(model: Any, n_operations: int) -> float:
+    """Seconds for so many floating-point operations where the model lies."""
+    return n_operations / (CPU if model.device.type == "cpu" else GPU)

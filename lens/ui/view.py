@@ -36,6 +36,7 @@ class ViewState:
         self._options = options
         self.notes: list[str] = []
         self.path = ""
+        self.longest: int | None = None  # how many of the prompt's tokens this page reads, where it was cut
         self.arrived = False  # whether this is the first run of this page: the browser's widgets are new and empty
         self.changed: Callable[[], None] = _nothing
         self.noted: Callable[[], None] = _nothing

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import go, query, ready
+from tests.browser.test_frame import REAL, go, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 TEXT = "red apple green pear red apple green pear"
@@ -39,7 +39,7 @@ def cell(page, row, column, size):
 
 
 def test_a_click_on_a_row_locks_its_query_and_a_second_one_unlocks_it(server, page):
-    page.goto(f"{server}/attention?prompt={quote(TEXT)}")
+    page.goto(f"{server}/attention?model={REAL}&prompt={quote(TEXT)}")
     drawn(page, "Head 0.0")
     size = page.locator(".lens-chips b").count()
     page.mouse.click(*cell(page, 6, 2, size))
@@ -63,7 +63,7 @@ def test_a_click_on_a_row_locks_its_query_and_a_second_one_unlocks_it(server, pa
 
 
 def test_a_click_on_a_small_picture_makes_its_head_the_current_one(server, page):
-    page.goto(f"{server}/attention?look=all&prompt={quote(TEXT)}")
+    page.goto(f"{server}/attention?model={REAL}&look=all&prompt={quote(TEXT)}")
     drawn(page, "All 270 heads")
     box = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
     page.mouse.click(box["x"] + box["width"] * 18.5 / 30, box["y"] + box["height"] * 6.5 / 9)
@@ -76,7 +76,7 @@ def test_a_click_on_a_small_picture_makes_its_head_the_current_one(server, page)
 
 
 def test_pinned_heads_are_laid_over_each_other(server, page):
-    page.goto(f"{server}/attention?layer=18&head=6&prompt={quote(TEXT)}")
+    page.goto(f"{server}/attention?model={REAL}&layer=18&head=6&prompt={quote(TEXT)}")
     drawn(page, "Head 18.6")
     page.get_by_role("button", name="Pin 18.6").click()
     page.wait_for_url("**pins=18.6*")
@@ -94,7 +94,7 @@ def test_pinned_heads_are_laid_over_each_other(server, page):
 @pytest.mark.parametrize("look", ["text", "maps"])
 def test_circuitsvis_works_on_a_deep_link_and_after_a_page_switch(server, new_page, look, scheme):
     page = new_page(color_scheme=scheme)
-    page.goto(f"{server}/attention?look={look}&layer=18&prompt={quote(TEXT)}")
+    page.goto(f"{server}/attention?model={REAL}&look={look}&layer=18&prompt={quote(TEXT)}")
     ready(page)
     fits(circuits(page))
     go(page, "Tokens")
@@ -120,7 +120,7 @@ def fits(view):
 
 @pytest.mark.parametrize("look", ["text", "maps"])
 def test_many_runs_leave_nothing_behind(server, page, look):
-    page.goto(f"{server}/attention?look={look}&prompt={quote(TEXT)}")
+    page.goto(f"{server}/attention?model={REAL}&look={look}&prompt={quote(TEXT)}")
     ready(page)
     circuits(page)
     session = page.context.new_cdp_session(page)
@@ -148,7 +148,7 @@ def test_many_runs_leave_nothing_behind(server, page, look):
 
 @pytest.mark.parametrize("how", ["address", "typed"])
 def test_a_hostile_prompt_is_text_in_every_view(server, page, how):
-    page.goto(f"{server}/attention?query=3" + (f"&prompt={quote(HOSTILE)}" if how == "address" else ""))
+    page.goto(f"{server}/attention?model={REAL}&query=3" + (f"&prompt={quote(HOSTILE)}" if how == "address" else ""))
     ready(page)
     if how == "typed":
         page.get_by_role("textbox", name="Prompt").fill(HOSTILE)
@@ -170,7 +170,7 @@ def test_a_hostile_prompt_is_text_in_every_view(server, page, how):
 
 def test_the_longest_prompt_stays_usable(server, page):
     text = "The Eiffel Tower is in the city of Paris. The Colosseum is in the city of Rome, and nobody knows. " * 38
-    page.goto(f"{server}/attention?layer=18&head=6&prompt={quote(text[:3900])}")
+    page.goto(f"{server}/attention?model={REAL}&layer=18&head=6&prompt={quote(text[:3900])}")
     expect(page.locator(".gtitle").first).to_contain_text("Head 18.6", timeout=240_000)
     expect(page.locator(".lens-line").filter(has_text="drawn in blocks of")).to_be_visible()
     page.get_by_test_id("stNumberInputStepUp").nth(1).click()
@@ -183,7 +183,7 @@ def test_the_longest_prompt_stays_usable(server, page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_themes_draw_every_view(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
-    page.goto(f"{server}/attention?layer=18&head=6&query=8&prompt={quote(TEXT)}")
+    page.goto(f"{server}/attention?model={REAL}&layer=18&head=6&query=8&prompt={quote(TEXT)}")
     for look, label in (("matrix", "Matrix"), ("text", "On the text"), ("maps", "Head maps"), ("all", "All heads")):
         page.get_by_role("radio", name=label).click()
         ready(page)

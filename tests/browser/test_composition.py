@@ -5,10 +5,10 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import prompt_box, query
+from tests.browser.test_frame import REAL, prompt_box, query
 from tests.browser.test_head_scores import HOSTILE, click_head, drawn
 
-SMALL = "n=10&seqs=4"
+SMALL = f"model={REAL}&n=10&seqs=4"
 MATRIX = "K-composition − null of all pairs of heads"
 N_HEADS = 9
 

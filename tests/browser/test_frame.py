@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.limits import AT_HOME
 
+REAL = "smollm2-135m-instruct"  # what these tests know the numbers, layers and speed of
 HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b> {{x}} $x$ **y**"
 BUSY = """
 import time
@@ -43,14 +44,16 @@ def frames(serve) -> str:
     return serve(home, tokens=tokens, attention=attention)
 
 
-def ready(page):
+def ready(page, model=REAL):
     """Wait until the model is open and the script is at rest."""
-    expect(page.locator(".lens-badge b")).to_have_text(re.compile(re.escape(DEFAULT_MODEL)), timeout=120_000)
+    expect(page.locator(".lens-badge b")).to_have_text(re.compile(re.escape(model)), timeout=120_000)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
 
 
 def query(page) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query, keep_blank_values=True)
+    """What the address says besides the real model, which these tests name."""
+    found = parse_qs(urlsplit(page.url).query, keep_blank_values=True)
+    return {name: value for name, value in found.items() if (name, value) != ("model", [REAL])}
 
 
 def prompt_box(page):
@@ -67,12 +70,12 @@ def test_home_opens(server, page):
     page.goto(server)
     expect(page.locator(".lens-title")).to_contain_text("Home")
     expect(prompt_box(page)).to_be_visible()
-    ready(page)
+    ready(page, DEFAULT_MODEL)
     assert page.title() == "Lens"
 
 
 def test_a_deep_link_keeps_its_values_through_pages_and_reload(frames, page):
-    page.goto(f"{frames}/attention?layer=18&head=6&pins=18.6,17.3&prompt=red%20green%20red")
+    page.goto(f"{frames}/attention?model={REAL}&layer=18&head=6&pins=18.6,17.3&prompt=red%20green%20red")
     ready(page)
     expect(page.get_by_label("Layer", exact=True)).to_have_value("18")
     go(page, "Tokens")
@@ -89,14 +92,14 @@ def test_a_deep_link_keeps_its_values_through_pages_and_reload(frames, page):
 
 
 def test_a_widget_changes_the_address_and_back_undoes_it(frames, page):
-    page.goto(f"{frames}/attention")
+    page.goto(f"{frames}/attention?model={REAL}")
     ready(page)
     page.get_by_label("Layer", exact=True).fill("3")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/attention?layer=3")
+    page.wait_for_url(f"**/attention?model={REAL}&layer=3")
     page.get_by_label("Layer", exact=True).fill("5")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/attention?layer=5")
+    page.wait_for_url(f"**/attention?model={REAL}&layer=5")
     page.go_back()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("3")
     page.go_back()
@@ -104,33 +107,33 @@ def test_a_widget_changes_the_address_and_back_undoes_it(frames, page):
 
 
 def test_back_across_pages_shows_the_page_as_it_was(frames, page):
-    page.goto(f"{frames}/attention?layer=4")
+    page.goto(f"{frames}/attention?model={REAL}&layer=4")
     ready(page)
     go(page, "Tokens")
-    page.wait_for_url("**/tokens?layer=4")
+    page.wait_for_url(f"**/tokens?model={REAL}&layer=4")
     page.get_by_role("button", name="Examples").click()
     page.get_by_role("button", name="Brackets").click()
-    page.wait_for_url("**/tokens?prompt=*")
+    page.wait_for_url(f"**/tokens?model={REAL}&prompt=*")
     page.keyboard.press("Escape")
     page.go_back()
-    page.wait_for_url("**/tokens?layer=4")
+    page.wait_for_url(f"**/tokens?model={REAL}&layer=4")
     page.go_back()
     expect(page.locator(".lens-title")).to_contain_text("Attention")
     expect(page.get_by_label("Layer", exact=True)).to_have_value("4")
 
 
 def test_a_prompt_left_for_a_menu_link_is_kept(frames, page):
-    page.goto(f"{frames}/attention")
+    page.goto(f"{frames}/attention?model={REAL}")
     ready(page)
     prompt_box(page).fill("typed and not applied")
     go(page, "Tokens")
     ready(page)
     expect(prompt_box(page)).to_have_value("typed and not applied")
-    page.wait_for_url("**/tokens?prompt=typed+and+not+applied")
+    page.wait_for_url(f"**/tokens?model={REAL}&prompt=typed+and+not+applied")
 
 
 def test_a_menu_link_in_a_new_tab_shows_the_same_state(frames, page):
-    page.goto(f"{frames}/attention?layer=7")
+    page.goto(f"{frames}/attention?model={REAL}&layer=7")
     ready(page)
     with page.context.expect_page() as opened:
         link = page.get_by_test_id("stSidebar").get_by_role("link", name="Tokens", exact=True)
@@ -140,12 +143,12 @@ def test_a_menu_link_in_a_new_tab_shows_the_same_state(frames, page):
 
 
 def test_fast_changes_are_all_kept(frames, page):
-    page.goto(f"{frames}/attention")
+    page.goto(f"{frames}/attention?model={REAL}")
     ready(page)
     more = page.get_by_test_id("stNumberInputStepUp").first
     for _ in range(8):
         more.click()
-    page.wait_for_url("**/attention?layer=8")
+    page.wait_for_url(f"**/attention?model={REAL}&layer=8")
     ready(page)
     expect(page.get_by_label("Layer", exact=True)).to_have_value("8")
 
@@ -153,7 +156,7 @@ def test_fast_changes_are_all_kept(frames, page):
 @pytest.mark.parametrize("by", ["mouse", "keyboard"])
 def test_copy_link_holds_the_complete_address(frames, new_page, by):
     page = new_page(permissions=["clipboard-read", "clipboard-write"])
-    page.goto(f"{frames}/attention?layer=2&prompt=a%20%26%20b")
+    page.goto(f"{frames}/attention?model={REAL}&layer=2&prompt=a%20%26%20b")
     ready(page)
     button = page.get_by_role("button", name="Copy link")
     if by == "mouse":
@@ -164,7 +167,7 @@ def test_copy_link_holds_the_complete_address(frames, new_page, by):
     expect(page.get_by_text("Link copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith(f"{frames}/attention?")
-    assert parse_qs(urlsplit(copied).query) == {"layer": ["2"], "prompt": ["a & b"]}
+    assert parse_qs(urlsplit(copied).query) == {"model": [REAL], "layer": ["2"], "prompt": ["a & b"]}
     page.goto(copied)
     ready(page)
     expect(page.get_by_label("Layer", exact=True)).to_have_value("2")
@@ -172,7 +175,7 @@ def test_copy_link_holds_the_complete_address(frames, new_page, by):
 
 def test_without_a_clipboard_the_link_is_copied_from_a_field(frames, page):
     page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined });")
-    page.goto(f"{frames}/attention?layer=2")
+    page.goto(f"{frames}/attention?model={REAL}&layer=2")
     ready(page)
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_text(re.compile("Link copied|Press Ctrl"))).to_be_visible()
@@ -180,7 +183,7 @@ def test_without_a_clipboard_the_link_is_copied_from_a_field(frames, page):
 
 @pytest.mark.parametrize("path", ["", "tokens", "attention"])
 def test_a_hostile_prompt_is_text(server, page, path):
-    page.goto(f"{server}/{path}?prompt={quote(HOSTILE)}")
+    page.goto(f"{server}/{path}?model={REAL}&prompt={quote(HOSTILE)}")
     ready(page)
     expect(prompt_box(page)).to_have_value(HOSTILE)
     assert page.locator("img[src=x]").count() == 0
@@ -188,7 +191,7 @@ def test_a_hostile_prompt_is_text(server, page, path):
 
 def test_hostile_values_are_text_in_the_notes(server, page):
     page.goto(f"{server}/?model={quote('<img src=x onerror=alert(1)>')}&bos={quote('<b>x</b>')}&layer=99&pins=zz")
-    ready(page)
+    ready(page, DEFAULT_MODEL)
     expect(page.locator(".lens-notes")).to_contain_text("Layer 99 does not exist in this model")
     expect(page.locator(".lens-notes")).to_contain_text("<b>x</b>")
     assert page.locator("img[src=x]").count() == 0
@@ -196,11 +199,11 @@ def test_hostile_values_are_text_in_the_notes(server, page):
 
 def test_the_longest_prompt_fits_into_an_address(frames, page):
     text = ("長い文" * AT_HOME.prompt_chars)[: AT_HOME.prompt_chars]
-    page.goto(frames)
+    page.goto(f"{frames}?model={REAL}")
     ready(page)
     prompt_box(page).fill(text)
     page.keyboard.press("Control+Enter")
-    page.wait_for_url("**?prompt=*")
+    page.wait_for_url("**&prompt=*")
     ready(page)
     page.reload()
     ready(page)
@@ -210,7 +213,7 @@ def test_the_longest_prompt_fits_into_an_address(frames, page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_themes_are_readable(frames, new_page, scheme):
     page = new_page(color_scheme=scheme)
-    page.goto(f"{frames}/attention?pins=18.6")
+    page.goto(f"{frames}/attention?model={REAL}&pins=18.6")
     ready(page)
     for selector in (".lens-section", "textarea"):
         expect(page.locator(selector).first).to_be_visible()

@@ -5,10 +5,10 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import prompt_box, query, ready
+from tests.browser.test_frame import REAL, prompt_box, query, ready
 from tests.browser.test_head_scores import HOSTILE, drawn
 
-FEW = "n=10&seqs=4"
+FEW = f"model={REAL}&n=10&seqs=4"
 
 
 def test_the_strongest_induction_head_is_shown_and_can_be_pinned(server, page):

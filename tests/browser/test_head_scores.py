@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import prompt_box, query, ready
+from tests.browser.test_frame import REAL, prompt_box, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 CELL = """([title, layer, head]) => {
@@ -31,11 +31,11 @@ def click_head(page, title, layer, head):
 
 
 def test_a_click_on_a_cell_pins_the_head_and_opens_its_attention(server, page):
-    page.goto(f"{server}/head_scores")
+    page.goto(f"{server}/head_scores?model={REAL}")
     drawn(page, "Head 18.6 on sequence 0")
     click_head(page, "Induction: every head", 17, 3)
     drawn(page, "Head 17.3 on sequence 0")
-    page.wait_for_url("**/head_scores?layer=17&head=3&pins=17.3")
+    page.wait_for_url(f"**/head_scores?model={REAL}&layer=17&head=3&pins=17.3")
     expect(page.get_by_text("Head 17.3, this sequence alone:")).to_be_visible()
     page.get_by_label("Sequence", exact=True).fill("5")
     page.keyboard.press("Enter")
@@ -47,7 +47,7 @@ def test_a_click_on_a_cell_pins_the_head_and_opens_its_attention(server, page):
 
 
 def test_the_grid_has_words_for_a_screen_reader(server, page):
-    page.goto(f"{server}/head_scores")
+    page.goto(f"{server}/head_scores?model={REAL}")
     drawn(page, "Induction: every head")
     label = re.compile(r"Induction: every head .* 45 of 270 heads .* strongest is 18\.6")
     expect(page.locator("[aria-label]").filter(has=page.locator(".js-plotly-plot")).first).to_have_attribute(
@@ -56,7 +56,7 @@ def test_the_grid_has_words_for_a_screen_reader(server, page):
 
 
 def test_a_point_of_the_scatter_pins_its_head(server, page):
-    page.goto(f"{server}/head_scores?more=scatter&n=10&seqs=4")
+    page.goto(f"{server}/head_scores?model={REAL}&more=scatter&n=10&seqs=4")
     drawn(page, "Induction against previous token")
     place = page.evaluate(
         """() => {
@@ -73,7 +73,7 @@ def test_a_point_of_the_scatter_pins_its_head(server, page):
 
 
 def test_a_row_of_the_table_pins_its_head(server, page):
-    page.goto(f"{server}/head_scores?n=10&seqs=4")
+    page.goto(f"{server}/head_scores?model={REAL}&n=10&seqs=4")
     drawn(page, "Induction: every head")
     table = page.get_by_test_id("stDataFrame")
     table.scroll_into_view_if_needed()
@@ -85,7 +85,7 @@ def test_a_row_of_the_table_pins_its_head(server, page):
 
 @pytest.mark.parametrize("how", ["typed", "address"])
 def test_a_hostile_prompt_is_text(server, page, how):
-    start = f"{server}/head_scores?on=text"
+    start = f"{server}/head_scores?model={REAL}&on=text"
     page.goto(start if how == "typed" else f"{start}&prompt={quote(HOSTILE * 2)}")
     ready(page)
     if how == "typed":
@@ -102,7 +102,7 @@ def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
     for width, height in ((1280, 800), (1920, 1080)):
         page.set_viewport_size({"width": width, "height": height})
-        page.goto(f"{server}/head_scores?pins=17.3,18.6")
+        page.goto(f"{server}/head_scores?model={REAL}&pins=17.3,18.6")
         drawn(page, "Head 18.6 on sequence 0")
         assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
         page.screenshot(path=f"screenshots/head-scores-{scheme}-{width}.png")

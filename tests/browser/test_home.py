@@ -6,61 +6,71 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import prompt_box, query, ready
+from lens.ui.fields import DEFAULT_MODEL
+from tests.browser.test_frame import REAL, prompt_box, query, ready
 from tests.browser.test_head_scores import HOSTILE, click_head, drawn
 
 
-def test_the_text_stands_before_the_numbers(server, page):
+def test_the_text_stands_before_the_numbers_and_the_chain_fills(server, page):
     page.goto(server)
     expect(page.locator(".lens-hero")).to_be_visible()
     expect(page.get_by_role("link", name="Induction heads of a real language model")).to_be_visible()
-    expect(page.locator(".lens-later")).to_contain_text("Not computed yet")
-    ready(page)
-    expect(page.locator(".lens-chain")).to_contain_text("rank 1 of 270")
-    drawn(page, "1 · Head 18.6 attends")
+    expect(page.locator(".lens-chain li")).to_have_count(5)
+    ready(page, DEFAULT_MODEL)
+    expect(page.locator(".lens-chain")).to_contain_text("rank 1 of 8")
+    expect(page.locator(".lens-chain li.found")).to_have_count(5)
+    expect(page.locator(".lens-chain")).not_to_contain_text("computing")
+    page.get_by_test_id("stMain").get_by_role("link", name=re.compile(r"^OV copying of \d")).click()
+    page.wait_for_url("**/ov_copying?**pins=**")
+    ready(page, DEFAULT_MODEL)
+    assert query(page)["pins"] == [f"{query(page)['layer'][0]}.{query(page)['head'][0]}"]
 
 
 def test_a_click_on_the_grid_moves_the_chain_to_that_head(server, page):
-    page.goto(server)
+    page.goto(f"{server}/?model={REAL}")
     ready(page)
     click_head(page, "2 · It scores", 17, 3)
     drawn(page, "1 · Head 17.3 attends")
-    page.wait_for_url("**?layer=17&head=3&pins=17.3")
+    page.wait_for_url(f"**?model={REAL}&layer=17&head=3&pins=17.3")
+    expect(page.locator(".lens-chain li.later")).to_have_count(2)  # a large model's ablation waits; no checkpoints
     page.get_by_role("button", name="Back to the strongest head, 18.6").click()
     drawn(page, "1 · Head 18.6 attends")
 
 
 @pytest.mark.parametrize(
-    ("card", "path", "values", "text"),
+    ("card", "path", "values", "text", "model"),
     [
-        ("Induction heads of a real language model", "head_scores", {}, "every head of smollm2-135m-instruct"),
-        ("Indirect object: John and Mary", "attention", {"layer": ["23"], "head": None}, ""),
-        ("Repeated random tokens", "tokens", {"part": ["repeat"]}, "Loss on repeated random tokens"),
+        ("Induction heads of a real language model", "head_scores", {}, "every head of smollm2-135m-instruct", REAL),
+        ("Indirect object: John and Mary", "attention", {"layer": ["23"], "head": None}, "", REAL),
+        ("Repeated random tokens", "tokens", {"part": ["repeat"]}, "Loss on repeated random tokens", DEFAULT_MODEL),
+        ("A head is born", "training_dynamics", {"revision": None}, "", ""),
+        ("A decoy: it looks, and copies nothing", "method", {"plant": ["planted-decoy"]}, "", ""),
     ],
 )
-def test_a_preset_sets_prompt_page_and_options(server, page, card, path, values, text):
-    page.goto(f"{server}/?prompt=mine&layer=3")
-    ready(page)
+def test_a_preset_sets_prompt_page_and_options(server, page, card, path, values, text, model):
+    page.goto(f"{server}/?prompt=mine&layer=1")
+    ready(page, DEFAULT_MODEL)
     page.get_by_role("link", name=card).click()
     page.wait_for_url(f"**/{path}**")
-    ready(page)
+    if model:
+        ready(page, model)
     expect(prompt_box(page)).to_have_value(re.compile("^After John and Mary"))
     assert {name: query(page).get(name) for name in values} == values
     if text:
         drawn(page, text)
     page.go_back()
-    ready(page)
+    ready(page, DEFAULT_MODEL)
     expect(prompt_box(page)).to_have_value("mine")
 
 
 def test_a_hostile_prompt_is_text(server, page):
     page.goto(f"{server}/?prompt={quote(HOSTILE)}")
-    ready(page)
+    ready(page, DEFAULT_MODEL)
     expect(prompt_box(page)).to_have_value(HOSTILE)
     prompt_box(page).fill(HOSTILE + HOSTILE)
     page.keyboard.press("Control+Enter")
     page.wait_for_url("**?prompt=*alert*alert*")
-    ready(page)
+    ready(page, DEFAULT_MODEL)
     assert page.locator("img[src=x]").count() == 0
 
 
@@ -70,7 +80,7 @@ def test_home_fits_the_width_of_a_projector(server, new_page, scheme):
     for width, height in ((1280, 800), (1920, 1080)):
         page.set_viewport_size({"width": width, "height": height})
         page.goto(server)
-        ready(page)
-        drawn(page, "1 · Head 18.6 attends")
+        ready(page, DEFAULT_MODEL)
+        drawn(page, "1 · Head 1.2 attends")
         assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
         page.screenshot(path=f"screenshots/home-{scheme}-{width}.png", full_page=True)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import query, ready
+from tests.browser.test_frame import REAL, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -18,7 +18,7 @@ def open_tab(page, name):
 
 def test_a_name_is_found_and_copied(server, new_page):
     page = new_page(permissions=["clipboard-read", "clipboard-write"])
-    page.goto(f"{server}/model?part=activations")
+    page.goto(f"{server}/model?model={REAL}&part=activations")
     ready(page)
     page.get_by_role("textbox", name="Find names").fill("17.attn pattern")
     page.keyboard.press("Enter")
@@ -33,7 +33,7 @@ def test_a_name_is_found_and_copied(server, new_page):
 
 
 def test_a_fold_opens_and_shows_its_rows(server, page):
-    page.goto(f"{server}/model?part=weights")
+    page.goto(f"{server}/model?model={REAL}&part=weights")
     ready(page)
     row = page.get_by_role("button", name="blocks.3.attn.W_K", exact=True)
     expect(row).to_have_count(0)
@@ -42,7 +42,7 @@ def test_a_fold_opens_and_shows_its_rows(server, page):
 
 
 def test_the_fidelity_card_becomes_green_when_it_is_asked_for(server, page):
-    page.goto(f"{server}/model?part=fidelity")
+    page.goto(f"{server}/model?model={REAL}&part=fidelity")
     ready(page)
     expect(page.locator(".lens-facts")).to_have_count(0)
     page.get_by_role("button", name=re.compile("^Check it, about")).click()
@@ -55,18 +55,19 @@ def test_the_fidelity_card_becomes_green_when_it_is_asked_for(server, page):
 
 
 def test_a_row_of_the_table_offers_its_model_and_fetches_nothing(server, page):
-    page.goto(f"{server}/model?part=models")
+    page.goto(f"{server}/model?model={REAL}&part=models")
     expect(page.get_by_text("names, 29 of them refused")).to_be_visible()
     table = page.get_by_test_id("stDataFrame")
     box = table.bounding_box()
-    page.mouse.click(box["x"] + 18, box["y"] + 33 * 2 + 16)  # the second row: gpt2
+    page.mouse.click(box["x"] + 18, box["y"] + 33 * 5 + 16)  # the row of gpt2
     page.wait_for_url("**/model?model=gpt2")
     expect(page.get_by_text("It can be fetched from the Hugging Face Hub (548 MB)")).to_be_visible()
 
 
 @pytest.mark.parametrize("part", ["config", "activations", "folding"])
 def test_hostile_text_is_text(server, page, part):
-    page.goto(f"{server}/model?part={part}&prompt={quote(HOSTILE)}&find={quote('<img')}&a={quote(HOSTILE)}")
+    texts = f"prompt={quote(HOSTILE)}&find={quote('<img')}&a={quote(HOSTILE)}"
+    page.goto(f"{server}/model?model={REAL}&part={part}&{texts}")
     ready(page)
     expect(page.get_by_role("textbox", name="Prompt")).to_have_value(HOSTILE)
     assert page.locator("img[src=x]").count() == 0
@@ -75,7 +76,7 @@ def test_hostile_text_is_text(server, page, part):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_looks_right_in_both_themes(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
-    page.goto(f"{server}/model")
+    page.goto(f"{server}/model?model={REAL}")
     for tab in ("What it is", "What works", "Embedding norms", "Memory"):
         open_tab(page, tab)
         expect(page.locator(".lens-line.notice >> visible=true")).to_have_count(1)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import query, ready
+from tests.browser.test_frame import REAL, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -21,46 +21,46 @@ def expected(page, position):
 
 
 def test_a_click_on_a_token_shows_what_was_expected_there(server, page):
-    page.goto(f"{server}/tokens")
+    page.goto(f"{server}/tokens?model={REAL}")
     ready(page)
     chip(page, 13).click()
-    page.wait_for_url("**/tokens?token=13")
+    page.wait_for_url(f"**/tokens?model={REAL}&token=13")
     expected(page, 13)
     expect(chip(page, 13)).to_have_class(re.compile(r"\bon\b"))
     expect(page.locator(".bartext").filter(has_text="what came")).to_have_count(1)
     page.get_by_role("combobox", name="Token", exact=True).click()
     page.get_by_role("option", name=re.compile("^6: ")).click()
-    page.wait_for_url("**/tokens?token=6")
+    page.wait_for_url(f"**/tokens?model={REAL}&token=6")
     expected(page, 6)
     page.go_back()
     expected(page, 13)
 
 
 def test_the_keyboard_goes_through_the_strip(server, page):
-    page.goto(f"{server}/tokens?token=5")
+    page.goto(f"{server}/tokens?model={REAL}&token=5")
     ready(page)
     chip(page, 5).focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     expect(chip(page, 7)).to_be_focused()
     page.keyboard.press("Enter")
-    page.wait_for_url("**/tokens?token=7")
+    page.wait_for_url(f"**/tokens?model={REAL}&token=7")
     ready(page)
     expect(chip(page, 7)).to_be_focused()
     expect(chip(page, 7)).to_have_attribute("aria-selected", "true")
     expect(chip(page, 7)).to_have_attribute("aria-label", re.compile(r"position 7 .* loss .* nats"))
     page.keyboard.press("End")
     page.keyboard.press("Space")
-    page.wait_for_url("**/tokens?token=16")
+    page.wait_for_url(f"**/tokens?model={REAL}&token=16")
     chip(page, 16).focus()
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/tokens?token=0")
+    page.wait_for_url(f"**/tokens?model={REAL}&token=0")
     expect(page.get_by_text("Not computed because the first token has no prediction")).to_be_visible()
 
 
 def test_tabs_and_folds_are_in_the_address(server, page):
-    page.goto(f"{server}/tokens")
+    page.goto(f"{server}/tokens?model={REAL}")
     ready(page)
     page.get_by_text("What the BOS token changes").click()
     expect(page.get_by_text("Difference (nats)")).to_be_visible()
@@ -78,7 +78,7 @@ def test_tabs_and_folds_are_in_the_address(server, page):
 @pytest.mark.parametrize("how", ["address", "typed"])
 def test_a_hostile_prompt_is_text_in_every_tab(server, page, how):
     address = f"prompt={quote(HOSTILE)}&other={quote(HOSTILE)}x&piece={quote(HOSTILE)}&find={quote('<img')}"
-    page.goto(f"{server}/tokens?table=on&" + (address if how == "address" else ""))
+    page.goto(f"{server}/tokens?model={REAL}&table=on&" + (address if how == "address" else ""))
     ready(page)
     if how == "typed":
         page.get_by_role("textbox", name="Prompt").fill(HOSTILE)
@@ -96,7 +96,7 @@ def test_a_hostile_prompt_is_text_in_every_tab(server, page, how):
 
 
 def test_random_tokens_are_drawn_and_charted(server, page):
-    page.goto(f"{server}/tokens?part=repeat&n=10&seqs=4")
+    page.goto(f"{server}/tokens?model={REAL}&part=repeat&n=10&seqs=4")
     ready(page)
     expect(page.locator(".lens-strip b")).to_have_count(21)
     expect(page.locator(".gtitle").first).to_contain_text("repeated random tokens")
@@ -104,7 +104,7 @@ def test_random_tokens_are_drawn_and_charted(server, page):
 
 
 def test_a_long_computation_shows_progress_and_can_be_cancelled(server, page):
-    page.goto(f"{server}/tokens?prompt={quote('1a' * 1000)}")
+    page.goto(f"{server}/tokens?model={REAL}&prompt={quote('1a' * 1000)}")
     expect(page.get_by_text(re.compile(r"(layers|predictions) · \d+ s"))).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("Cancelled")).to_be_visible()
@@ -114,14 +114,14 @@ def test_a_long_computation_shows_progress_and_can_be_cancelled(server, page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_looks_right_in_both_themes(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
-    page.goto(f"{server}/tokens?token=13")
+    page.goto(f"{server}/tokens?model={REAL}&token=13")
     ready(page)
     expected(page, 13)
     page.screenshot(path=f"screenshots/tokens-{scheme}.png", full_page=True)
 
 
 def test_another_prompt_replaces_the_strip(server, page):
-    page.goto(f"{server}/tokens")
+    page.goto(f"{server}/tokens?model={REAL}")
     ready(page)
     page.get_by_role("textbox", name="Prompt").fill("The quick brown fox jumps over the lazy dog. " * 6)
     page.keyboard.press("Control+Enter")

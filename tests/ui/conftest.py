@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+REAL = "smollm2-135m-instruct"  # the real language model: tests of its numbers name it
 HOME = """
 from lens.ui.frame import frame
 with frame("Home", question="Where do I begin?") as view:

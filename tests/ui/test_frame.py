@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT
-from tests.ui.conftest import html
+from tests.ui.conftest import REAL, html
 
 TOKENS = """
 import streamlit as st
@@ -46,12 +46,14 @@ def test_the_default_page_opens_the_default_model(app):
     assert not at.error
     assert words(at).startswith(f"{DEFAULT_MODEL}: ")
     assert at.query_params == {}
-    assert f"<b>{DEFAULT_MODEL}</b>" in html(at)
+    assert f"<b>{DEFAULT_MODEL}@tokens_" in html(at), "the checkpoint that is open is named"
 
 
 def test_bad_values_become_defaults_with_notes(app):
     at = app(OPEN)
-    at.query_params.update({"layer": "99", "pins": "0.1,98.1", "bos": "maybe", "seed": "x", "utm_source": "mail"})
+    at.query_params.update(
+        {"model": REAL, "layer": "99", "pins": "0.1,98.1", "bos": "maybe", "seed": "x", "utm_source": "mail"}
+    )
     at.run()
     assert not at.exception
     shown = html(at)
@@ -63,7 +65,7 @@ def test_bad_values_become_defaults_with_notes(app):
     ):
         assert sentence in shown
     assert "layer 0, pins ((0, 1),)" in words(at)
-    assert at.query_params == {"pins": "0.1"}
+    assert at.query_params == {"model": REAL, "pins": "0.1"}
 
 
 def test_an_address_that_spells_out_defaults_stays_and_a_foreign_one_is_cleaned(app):
@@ -183,7 +185,9 @@ with frame("Home", question="?") as view:
 
 
 def test_pins_are_typed_removed_and_checked(app):
-    at = app(OPEN).run()
+    at = app(OPEN)
+    at.query_params["model"] = REAL
+    at.run()
     pins = at.multiselect(key="view:pins")
     pins.set_value(["3.1", "4.2"]).run()
     assert "layer 4, pins ((3, 1), (4, 2))" in words(at)

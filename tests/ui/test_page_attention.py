@@ -17,7 +17,7 @@ from lens.analysis.streaming import uniform_pattern
 from lens.analysis.text_attention import head_habits, text_attention
 from lens.ui.calls import result_store
 from lens.ui.export import reproduce, to_html, to_json
-from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, BadValue, common_fields, parse
+from lens.ui.fields import DEFAULT_PROMPT, BadValue, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.models import Prompt
 from lens.ui.pieces import attention_export as take
@@ -29,7 +29,7 @@ from lens.ui.pieces.attention_views import figure_of
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save
-from tests.ui.conftest import bound, html
+from tests.ui.conftest import REAL, bound, html
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ ![a](http://b.example/c) {0} %{z}"
@@ -63,7 +63,7 @@ def model(tiny_folder) -> HookedTransformer:
 def open_page(**query: str) -> AppTest:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     at.switch_page("pages/attention.py")
-    at.query_params.update(query)
+    at.query_params.update({"model": REAL} | query)
     return at
 
 
@@ -102,7 +102,7 @@ def seen_of(model, tokens, **how) -> SimpleNamespace:
 def test_the_default_page_describes_the_head_as_the_model_computes_it():
     at = open_page(layer="4", head="7").run()
     shown = fine(at)
-    model = HookedTransformer.from_pretrained(DEFAULT_MODEL)
+    model = HookedTransformer.from_pretrained(REAL)
     tokens = model.to_tokens(DEFAULT_PROMPT)
     mine = head_habits(head_patterns(model, tokens, [Head(4, 7)]).pattern[0, 0])
     even = head_habits(uniform_pattern(tokens.shape[1]))
@@ -114,7 +114,7 @@ def test_the_default_page_describes_the_head_as_the_model_computes_it():
     assert "its numbers are not those of the bf16 base model" in shown
     assert "BOS &lt;|endoftext|&gt; (id 0) stands first" in shown
     assert "ablate or patch" in shown
-    assert at.query_params == {"layer": "4", "head": "7"}
+    assert at.query_params == {"model": REAL, "layer": "4", "head": "7"}
 
 
 def test_the_most_telling_button_goes_there():
@@ -124,7 +124,7 @@ def test_the_most_telling_button_goes_there():
     assert "Nats per query" in button.proto.help
     button.click().run()
     fine(at)
-    assert at.query_params == {"layer": "4", "head": "7"}
+    assert at.query_params == {"model": REAL, "layer": "4", "head": "7"}
 
 
 # --- odd prompts and addresses, with a tiny model
@@ -416,10 +416,10 @@ def view_of(**query: str) -> ViewState:
 def run_code(view: ViewState, code: str, folder: Path) -> dict:
     """What the exported program computes, with a tiny model in the place of the default one."""
     program = reproduce(view, code)
-    assert f"from_pretrained('{DEFAULT_MODEL}')" in program
+    assert fX in program
     found: dict = {}
     with contextlib.redirect_stdout(io.StringIO()):
-        exec(program.replace(DEFAULT_MODEL, str(folder)), found)
+        exec(program.replace(REAL, str(folder)), found)
     return found
 
 

@@ -18,7 +18,7 @@ from lens.ui.pieces import repeats
 from lens.ui.pieces.head_scores_head import stripe
 from tests.helpers import hf_llama
 from tests.load.models import save
-from tests.ui.conftest import html
+from tests.ui.conftest import REAL, html
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
@@ -35,7 +35,7 @@ def tiny_folder(tmp_path_factory, tokenizer) -> Path:
 def open_page(**query: str) -> AppTest:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     at.switch_page("pages/head_scores.py")
-    at.query_params.update(query)
+    at.query_params.update({"model": REAL} | query)
     return at
 
 
@@ -67,7 +67,7 @@ def printed(code: str) -> str:
 def test_the_default_page_finds_the_induction_heads_and_its_python_says_the_same():
     at = open_page().run()
     shown = fine(at)
-    assert at.query_params == {}
+    assert at.query_params == {"model": REAL}
     assert "of 270 heads look at the token after an earlier occurrence more than chance allows" in shown
     assert "The strongest is 18.6 with 0.9" in shown
     table = at.dataframe[0].value
@@ -187,10 +187,10 @@ def test_an_empty_prompt_matters_only_where_it_is_read(tiny):
     assert "The prompt is empty" in tiny(prompt="", on="text").info[0].value
 
 
-def test_the_longest_prompt_is_a_sentence(tiny):
+def test_the_longest_prompt_is_cut_to_what_the_model_reads(tiny):
     at = tiny(prompt="cat " * 1000, on="text")
-    assert not at.exception
-    assert f"reads at most {CONTEXT}" in at.error[0].value
+    assert f"tokens: showing the first {CONTEXT}." in fine(at)
+    assert f"prepend_bos=None, longest={CONTEXT})" in at.code[0].value
 
 
 def test_bad_values_become_defaults_with_notes(tiny):

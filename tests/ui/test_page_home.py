@@ -1,22 +1,32 @@
 """Home: its text stands without a model, its presets open pages, its chain says what was found and what was not."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from lens import HookedTransformer
+from lens.analysis.head_scores import head_scores
+from lens.analysis.ov_copying import ov_copying
+from lens.analysis.random_tokens import repeated_tokens
+from lens.figures.theme import number
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.menu import page_of
 from lens.ui.pieces import home
 from lens.ui.pieces.attention import OPTIONS as ATTENTION_OPTIONS
+from lens.ui.pieces.dynamics import OPTIONS as DYNAMICS_OPTIONS
+from lens.ui.pieces.head import OPTIONS as HEAD_OPTIONS
 from lens.ui.pieces.head_scores import OPTIONS as SCORE_OPTIONS
+from lens.ui.pieces.method_options import OPTIONS as METHOD_OPTIONS
 from lens.ui.pieces.tokens_options import OPTIONS as TOKEN_OPTIONS
 from tests.helpers import hf_llama
 from tests.load.models import save
-from tests.ui.conftest import bound, html
+from tests.ui.conftest import REAL, bound, html
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,8 +39,14 @@ def tiny_folder(tmp_path_factory, tokenizer) -> Path:
 
 def open_home(**query: str) -> AppTest:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.query_params.update(query)
+    at.query_params.update({"model": REAL} | query)
     return at
+
+
+def outline(shown: str) -> dict[str, tuple[str, str]]:
+    """Link of the chain -> (state, words)."""
+    found = re.findall(r'<li class="(\w*)" data-step="\d"><b>([\w ]+)</b><span>(.*?)</span>', shown)
+    return {name: (state, words) for state, name, words in found}
 
 
 def fine(at: AppTest) -> str:
@@ -46,15 +62,18 @@ def words(at: AppTest) -> str:
 def test_home_follows_the_strongest_head_of_the_real_model():
     at = open_home().run()
     shown = fine(at)
-    assert at.query_params == {}
+    assert at.query_params == {"model": REAL}
     assert home.QUESTION in shown
-    assert f"{DEFAULT_MODEL} · 30 layers of 9 heads · 135 M parameters" in shown
-    assert shown.count('class="found"') == 2
+    assert f"{REAL} · 30 layers of 9 heads · 135 M parameters" in shown
+    assert outline(shown)["copies"] == ("found", "0.59, above its null")
+    assert outline(shown)["matters"] == ("later", "not computed yet")
+    assert outline(shown)["was born"] == ("later", "not computed")
+    assert "Not computed because it takes about" in words(at)
+    assert "Not computed because no checkpoints of smollm2-135m-instruct are known" in words(at)
     assert "rank 1 of 270" in shown
     assert "Head 18.6 reads 25 random tokens, then the same 25 again" in words(at)
     assert "It is the strongest." in words(at)
     assert {metric.label: metric.value for metric in at.metric}["Rank"] == "1 of 270"
-    assert shown.count("Not computed yet: no page of this version") == 3
     assert "Q4_1" in shown
 
 
@@ -64,18 +83,77 @@ def test_home_follows_a_pinned_head_and_leads_back():
     assert "The strongest is 18.6." in words(at)
     at.button(key="home:best").click().run()
     assert "Head 18.6 reads" in words(at)
-    assert at.query_params == {}
+    assert at.query_params == {"model": REAL}
 
 
 def test_without_an_induction_head_the_chain_says_so(tiny_folder):
     at = open_home(model="local:tiny", n="12")
     at.session_state["lens:paths"] = {"local:tiny": str(tiny_folder)}
     shown = fine(at.run())
-    assert shown.count('class="none"') == 2
+    assert [outline(shown)[name][0] for name in ("attends", "scores")] == ["none", "none"]
+    assert outline(shown)["matters"][0] == "none"
+    assert outline(shown)["was born"] == ("later", "not computed")
     assert "within chance" in shown
     assert "No head attends this way more than chance allows" in words(at)
     assert "None of the 12 heads exceeds" in words(at)
     assert "None of the 12 heads exceeds the null threshold" in shown
+
+
+def test_without_an_address_home_tells_the_whole_chain_of_the_shipped_model():
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    shown = fine(at)
+    assert at.query_params == {}
+    assert f"{DEFAULT_MODEL} · 2 layers of 4 heads · 0.56 M parameters" in shown
+    links = outline(shown)
+    assert list(links) == list(home.NAMES)
+    assert {state for state, _ in links.values()} == {"found"}
+    model = HookedTransformer.from_pretrained(DEFAULT_MODEL)
+    repeated = repeated_tokens(model, 25, 16, 0)
+    induction = head_scores(model, repeated)["induction"].score.mean
+    layer, head = strongest = tuple(int(i) for i in np.unravel_index(int(induction.argmax()), induction.shape))
+    assert links["scores"][1] == f"{number(float(induction[strongest]))}, rank 1 of 8"
+    assert links["copies"][1] == f"{number(float(ov_copying(model).full.score[strongest]))}, above its null"
+    # by hand: its output at every position taken from the control, one forward
+    point = f"blocks.{layer}.attn.hook_z"
+    _, control = model.run_with_cache(repeated.control, names_filter=point)
+
+    def replace(z, hook):
+        z[:, :, head] = control[point][:, :, head]
+
+    loss = [
+        float(
+            model.run_with_hooks(repeated.tokens, return_type="loss", loss_per_token=True, fwd_hooks=hooks)[
+                :, 26:
+            ].mean()
+        )
+        for hooks in ([(point, replace)], [])
+    ]
+    assert links["matters"][1] == f"+{number(loss[0] - loss[1])} nats without it"
+    assert links["was born"][1].startswith("between ")
+    assert f"Head {layer}.{head} of {DEFAULT_MODEL} was born between" in words(at)
+    labels = [link.proto.label for link in at.get("page_link")]
+    assert {f"{page} of {layer}.{head}" for page in ("Attention", "OV copying", "Training dynamics")} <= set(labels)
+
+
+def test_a_decoy_attends_and_scores_and_does_neither_copy_nor_matter():
+    at = open_home(model="planted-decoy").run()
+    links = outline(fine(at))
+    assert [links[name][0] for name in home.NAMES] == ["found", "found", "none", "none", "later"]
+    assert "the model repeats as well without it" in words(at)
+
+
+def test_a_planted_circuit_is_found_link_by_link():
+    at = open_home(model="planted-induction").run()
+    links = outline(fine(at))
+    assert [links[name][0] for name in home.NAMES] == ["found", "found", "found", "found", "later"]
+
+
+def test_a_link_that_takes_long_is_computed_after_a_click():
+    at = open_home(n="15", seqs="8").run()
+    at.button(key="home:matters").click().run()
+    links = outline(fine(at))
+    assert links["matters"][1].endswith("nats without it")
+    assert "Removed alike, 8 other heads of its layer" in words(at)
 
 
 @pytest.mark.parametrize("query", [{"prompt": ""}, {"prompt": "x"}, {"prompt": "cat " * 1000}])
@@ -101,7 +179,14 @@ def test_a_model_that_is_not_here_leaves_the_text_on_the_page():
 @pytest.mark.parametrize("preset", home.PRESETS, ids=lambda preset: preset.title)
 def test_presets_hold_valid_values_and_name_the_model(preset):
     page = page_of(preset.page)
-    options = {"head_scores": SCORE_OPTIONS, "tokens": TOKEN_OPTIONS, "attention": ATTENTION_OPTIONS}
+    options = {
+        "head_scores": SCORE_OPTIONS,
+        "tokens": TOKEN_OPTIONS,
+        "attention": ATTENTION_OPTIONS,
+        "head": HEAD_OPTIONS,
+        "training_dynamics": DYNAMICS_OPTIONS,
+        "method": METHOD_OPTIONS,
+    }
     fields = (*common_fields(AT_HOME), *options[page.path])
     values, notes = parse(fields, preset.query)
     assert notes == []
@@ -119,12 +204,12 @@ def test_a_preset_replaces_everything_that_was_set():
     at = open_home(prompt="mine", layer="3", n="10", seqs="2").run()
     at.switch_page("pages/head_scores.py")
     at.query_params.clear()
-    at.query_params["model"] = DEFAULT_MODEL
+    at.query_params["model"] = REAL
     assert "45 of 270 heads" in fine(at.run())
     assert bound(at.text_area, "prompt").value == DEFAULT_PROMPT
-    assert at.query_params == {"model": DEFAULT_MODEL}, "rewriting the address would trap the Back button"
+    assert at.query_params == {"model": REAL}, "rewriting the address would trap the Back button"
     at.number_input(key="view:sequence").set_value(2).run()
-    assert at.query_params == {"sequence": "2"}
+    assert at.query_params == {"model": REAL, "sequence": "2"}
 
 
 def test_what_stands_before_the_numbers_imports_no_torch():

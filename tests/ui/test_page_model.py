@@ -18,7 +18,7 @@ from lens.analysis.memory import activations, forecast
 from lens.figures.facts import size
 from lens.process import center_unembed, fold_layer_norm
 from lens.ui.export import reproduce
-from lens.ui.fields import DEFAULT_MODEL, common_fields, parse
+from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.pieces import model_config, model_fidelity, model_folding, model_memory, model_names, model_table
 from lens.ui.pieces.model_options import OPTIONS, PARTS
@@ -26,7 +26,7 @@ from lens.ui.view import ViewState
 from tests.helpers import hf_gpt2, hf_llama
 from tests.load.models import save
 from tests.load.toys import new_repository
-from tests.ui.conftest import html
+from tests.ui.conftest import REAL, html
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ ![a](http://b.example/c)"
@@ -46,7 +46,7 @@ def folders(tmp_path_factory, tokenizer) -> dict[str, Path]:
 def open_page(**query: str) -> AppTest:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180)
     at.switch_page("pages/model.py")
-    at.query_params.update(query)
+    at.query_params.update({"model": REAL} | query)
     return at
 
 
@@ -82,7 +82,7 @@ def fact(shown: str, name: str) -> str:
 def test_the_default_page_is_the_default_model_in_numbers():
     at = open_page().run()
     shown = fine(at)
-    cfg = HookedTransformer.from_pretrained(DEFAULT_MODEL).cfg
+    cfg = HookedTransformer.from_pretrained(REAL).cfg
     for name in ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_mlp", "d_vocab", "n_ctx"):
         assert fact(shown, name) == str(getattr(cfg, name))
     assert fact(shown, "weights") == "134,515,008"
@@ -91,7 +91,7 @@ def test_the_default_page_is_the_default_model_in_numbers():
     assert "separated its training documents" in shown
     assert "every row of W_E has a token" in shown
     assert "Not used by this structure, and left out: alibi_scale, alibi_bf16" in at.caption[0].value
-    assert at.query_params == {}
+    assert at.query_params == {"model": REAL}
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "toy"])
@@ -322,7 +322,7 @@ def test_bad_values_become_defaults_with_notes():
         "List must be one of all, local",
     ):
         assert sentence in shown
-    assert at.query_params == {}
+    assert at.query_params == {"model": REAL}
 
 
 @pytest.mark.parametrize("part", ["config", "weights", "activations", "folding", "fidelity"])
@@ -339,7 +339,7 @@ def view_of(**query: str) -> ViewState:
 
 
 def test_the_python_of_every_export_runs_and_computes_the_same():
-    model = HookedTransformer.from_pretrained(DEFAULT_MODEL)
+    model = HookedTransformer.from_pretrained(REAL)
     view = view_of(length="64", batch="2", dtype="bfloat16")
     codes = [
         model_config.CODE,

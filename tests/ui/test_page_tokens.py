@@ -22,7 +22,7 @@ from lens.ui.pieces.tokens_told import colouring, table, tell
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save
-from tests.ui.conftest import bound, html
+from tests.ui.conftest import REAL, bound, html
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ ![a](http://b.example/c)"
@@ -38,7 +38,7 @@ def tiny_folder(tmp_path_factory, tokenizer) -> Path:
 def open_page(**query: str) -> AppTest:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     at.switch_page("pages/tokens.py")
-    at.query_params.update(query)
+    at.query_params.update({"model": REAL} | query)
     return at
 
 
@@ -73,7 +73,7 @@ def fine(at: AppTest) -> str:
 def test_the_default_page_tells_the_loss_of_the_default_prompt():
     at = open_page().run()
     shown = fine(at)
-    model = HookedTransformer.from_pretrained(DEFAULT_MODEL)
+    model = HookedTransformer.from_pretrained(REAL)
     with torch.no_grad():
         tokens = model.to_tokens(DEFAULT_PROMPT)
         logits, loss = model(tokens, return_type="both", loss_per_token=True)
@@ -88,7 +88,7 @@ def test_the_default_page_tells_the_loss_of_the_default_prompt():
     assert f"at position {worst}: {loss.max():.2f} nats" in shown
     assert model.note in shown
     assert "stands first by the model&#x27;s own policy" in shown
-    assert at.query_params == {}
+    assert at.query_params == {"model": REAL}
     assert len(at.get("plotly_chart")) == 1
     assert not [key for key in result_store()._entries if key.startswith("bos_effect")]  # its fold is closed
 
@@ -129,10 +129,8 @@ def test_the_longest_prompt_is_cut_and_computed(tiny):
     assert metrics(at)["Predicted tokens n"] == f"{AT_HOME.text_tokens - 1:,}"
 
 
-def test_more_than_the_model_can_read_is_a_sentence(tiny):
-    at = tiny(prompt="1a" * 1800)
-    assert not at.exception
-    assert "reads at most 3000. Shorten the text" in at.error[0].value
+def test_more_than_the_model_can_read_is_cut_with_a_note(tiny):
+    assert f"The prompt has 3601 tokens: showing the first {AT_HOME.text_tokens}." in fine(tiny(prompt="1a" * 1800))
 
 
 def test_bad_values_become_defaults_with_notes():
@@ -147,7 +145,7 @@ def test_bad_values_become_defaults_with_notes():
         "Case must be on or off",
     ):
         assert sentence in shown
-    assert at.query_params == {}
+    assert at.query_params == {"model": REAL}
 
 
 def test_an_unknown_model_is_a_note():
@@ -194,7 +192,7 @@ def test_examples_are_one_click_each():
         assert bound(at.text_input, "piece").value == example
         cells = "</td><td>".join(piece.replace(" ", "·") for piece in pieces)
         assert f"<td>{cells}</td>" in shown
-    assert at.query_params == {"part": "cut", "piece": "2342+2017=21445"}
+    assert at.query_params == {"model": REAL, "part": "cut", "piece": "2342+2017=21445"}
 
 
 def test_a_token_is_found_in_the_prompt():

@@ -2,17 +2,17 @@
 
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from lens.analysis.copying_on_data import copying_on_data
-from lens.analysis.ov_copying import DRAWS, circuit_of, copying_of, null_eigenvalues, ov_cores
+from lens.analysis.ov_copying import DRAWS
 from lens.figures.eigenvalues import eigenvalues
 from lens.figures.fitted import narrow
 from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.pieces import ov_words
+from lens.ui.pieces.copying import copied
 from lens.ui.pieces.head import Data, Finding
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
@@ -23,30 +23,22 @@ WIDTH = 520  # pixels of the column
 
 def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Finding:
     """The scatter, its sentence, and the direct path on repeats."""
-    cores = analyse(ov_cores, model, progress=True)
-    full = analyse(copying_of, to_torch(cores)).full
-    score, rank = float(full.score[head]), _rank(full.score, head)
-    if not np.isfinite(score):
+    found = copied(model, head, view["seed"])
+    if found is None:
         parts.not_computed(f"head {head[0]}.{head[1]} writes nothing: all its eigenvalues are 0.")
         return Finding("writes nothing", "none")
-    draws = analyse(null_eigenvalues, to_torch(cores.full[head]), DRAWS, view["seed"])
-    rotated = analyse(circuit_of, to_torch(draws)).score
-    low, high = (float(end) for end in np.quantile(rotated, [0.025, 0.975]))
     title = f"Head {head[0]}.{head[1]}: OV eigenvalues, full circuit"
     note = f"Grey: {SHOWN} of {DRAWS} random rotations between values and output. Right is copying."
     figure = eigenvalues(
-        full.eigenvalues[head], draws[:SHOWN], title=title, definition=note, log=view["radius"] == "log"
+        found.eigenvalues, found.draws[:SHOWN], title=title, definition=note, log=view["radius"] == "log"
     )
     parts.chart(narrow(figure, WIDTH), f"{title}. {note}", key="head:eigenvalues")
-    verdict = "above" if score > high else "below" if score < low else "within"
-    chance = f"{number(low)} to {number(high)}"
-    told = f"Copying score {number(score)}, rank {rank} of {full.score.size}, {verdict} what {DRAWS} random rotations "
-    told += f"give ({chance}, seed {view['seed']})."
-    st.markdown(told, help=parts.metric_help(ov_words.DEFINITIONS["full"], "−1 … 1", chance))
-    gain = _on_data(view, model, head, data, score, high)
-    state = "found" if score > high else "none"
-    row = {"copying score": score, "copying rank": rank, "null": [low, high], "ranks gained on repeats": gain}
-    return Finding(f"{number(score)}, {verdict} its null", state, row)
+    st.markdown(found.told, help=parts.metric_help(ov_words.DEFINITIONS["full"], "−1 … 1", found.chance))
+    gain = _on_data(view, model, head, data, found.score, found.high)
+    state = "found" if found.verdict == "above" else "none"
+    null = [found.low, found.high]
+    row = {"copying score": found.score, "copying rank": found.rank, "null": null, "ranks gained on repeats": gain}
+    return Finding(f"{number(found.score)}, {found.verdict} its null", state, row)
 
 
 def _on_data(view: ViewState, model: Any, head: tuple[int, int], data: Data, weights: float, high: float) -> float:
@@ -68,8 +60,3 @@ def _on_data(view: ViewState, model: Any, head: tuple[int, int], data: Data, wei
         text += " Weights and data disagree: it would copy what it looks at, yet it hardly raises the target here."
     st.markdown(text, help=parts.metric_help(rank.kind.definition, rank.kind.unit, rank.kind.null))
     return control - value
-
-
-def _rank(score: np.ndarray, head: tuple[int, int]) -> int:
-    """1 is the largest score of all heads."""
-    return 1 + int((score > score[head]).sum())

@@ -1,7 +1,7 @@
-"""The first links of the chain, computed live for the head with the highest induction score."""
+"""The first links of the chain, computed live for the head with the highest induction score, or the one pinned."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -23,8 +23,17 @@ SIDE = 330  # pixels of the matrix
 NAME = "induction"
 
 
-def show_chain(view: ViewState, model: Any, outline: Any, places: tuple[Any, Any]) -> tuple[Board, Any]:
-    """Score all heads, then show where one of them attends and how it scores; returns the scores and their figure."""
+class Shown(NamedTuple):
+    """What the first links show, for those that follow."""
+
+    head: tuple[int, int]
+    sample: repeats.Sample
+    figure: Any
+    found: dict[str, home.Found]
+
+
+def show_chain(view: ViewState, model: Any, outline: Any, places: tuple[Any, Any]) -> Shown:
+    """Score all heads, then show where one of them attends and how it scores."""
     left, right = places
     filling = right.empty()
     sample = repeats.sample(model, repeats.settings(view, model), partial(fill, filling))
@@ -32,10 +41,12 @@ def show_chain(view: ViewState, model: Any, outline: Any, places: tuple[Any, Any
     head, best = shown_head(view, score), scores.strongest(score)
     found = scores.facts(score, *head)
     pattern = attention(model, sample.repeated.tokens[0], *head)
-    _outline(outline, sample, pattern, found)
+    first = _first_links(sample, pattern, found)
+    home.chain(outline, first)
     with left:
         _matrix(model, sample, pattern, head)
         st.markdown(attends_words(sample, pattern, head, found))
+        home.open_page(view, "attends", head)
     with filling.container():
         figure = grid(scores.measure(score), pinned=[head], title="2 · It scores: induction, every head")
         parts.head_grid(small_grid(figure, None), view, key="home:grid", alt=scores.notice(score))
@@ -44,18 +55,21 @@ def show_chain(view: ViewState, model: Any, outline: Any, places: tuple[Any, Any
         if head != best:
             words = f"Back to the strongest head, {best[0]}.{best[1]}"
             button(words, "Unpins all heads.", view.set, key="home:best", kwargs={"pins": ()})
-    return Board(sample.scores, sample.repeated.tokens, sample.repeated.control, sample), figure
+        home.open_page(view, "scores", head)
+    return Shown(head, sample, figure, first)
 
 
-def explain(view: ViewState, model: Any, board: Board, figure: Any) -> None:
+def explain(view: ViewState, model: Any, shown: Shown) -> None:
     """What belongs to the numbers above: how sure they are, what not to conclude, which model, and how to take them."""
+    sample = shown.sample
+    board = Board(sample.scores, sample.repeated.tokens, sample.repeated.control, sample)
     score = board.scores[NAME]
     parts.notice(scores.notice(score))
     parts.aside("Against chance", scores.threshold_words(score))
     parts.misreading(scores.MISREADINGS[NAME])
     parts.provenance(view, model)
     parts.formula(scores.FORMULAS[NAME], score.kind.definition)
-    take_away(view, board, NAME, figure)
+    take_away(view, board, NAME, shown.figure)
 
 
 def attends_words(sample: repeats.Sample, pattern: np.ndarray, head: tuple[int, int], found: scores.Facts) -> str:
@@ -93,12 +107,12 @@ def _matrix(model: Any, sample: repeats.Sample, pattern: np.ndarray, head: tuple
     parts.chart(small_matrix(figure, SIDE, None), title, key="home:matrix")
 
 
-def _outline(outline: Any, sample: repeats.Sample, pattern: np.ndarray, found: scores.Facts) -> None:
+def _first_links(sample: repeats.Sample, pattern: np.ndarray, found: scores.Facts) -> dict[str, home.Found]:
     cells, _ = stripe(NAME, sample.settings.n, sample.repeated.bos)
     share = float(np.mean([pattern[cell] for cell in cells]))
-    rank = f"{said(found.value)}, rank {found.rank} of {found.total}"
-    attends = f"{share:.0%} on the repeat"
-    home.chain(outline, attends, rank if found.above else f"{rank}, within chance", bool(found.above))
+    state = "found" if found.above else "none"
+    rank = f"{said(found.value)}, rank {found.rank} of {found.total}{'' if found.above else ', within chance'}"
+    return {"attends": home.Found(f"{share:.0%} on the repeat", state), "scores": home.Found(rank, state)}
 
 
 def _numbers(score: Any, found: scores.Facts) -> None:

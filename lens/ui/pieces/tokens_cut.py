@@ -13,7 +13,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
-from lens.ui.models import prepend_bos
+from lens.ui.models import read_prompt
 from lens.ui.pieces.tokens_options import LONGEST_PIECE
 from lens.ui.view import ViewState
 from lens.ui.widgets import button, number, text_line, toggle
@@ -100,8 +100,7 @@ def places(model: Any, prompt: list[int], cuts: list[Cut]) -> str:
 def _prompt_ids(view: ViewState, model: Any) -> list[int]:
     if not view["prompt"].strip():
         return []
-    longest = min(limits().text_tokens, model.cfg.n_ctx)
-    return model.to_tokens(view["prompt"], prepend_bos=prepend_bos(view))[0, :longest].tolist()
+    return read_prompt(view, model, limits().text_tokens).tokens[0].tolist()
 
 
 def _table(cuts: list[Cut]) -> str:

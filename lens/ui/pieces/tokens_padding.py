@@ -36,11 +36,12 @@ def show_padding(view: ViewState, model: Any) -> None:
     if not view["other"].strip():
         st.info("The second text is empty. Type one to pad it together with the prompt.", icon=":material/edit:")
         return
-    batch = model.tokenize([view["prompt"], view["other"]], prepend_bos(view), side)
-    width, longest = batch.tokens.shape[1], min(limits().prompt_tokens, model.cfg.n_ctx)
-    if width > longest:
-        parts.not_computed(f"the longer text has {width:,} tokens; at most {longest:,} are compared here.")
-        return
+    longest = min(limits().prompt_tokens, model.cfg.n_ctx)
+    n_other = len(model.all_ids(view["other"], prepend_bos(view)))
+    if n_other > longest:
+        view.note(f"the second text has {n_other} tokens: showing the first {longest}")
+    cut = longest if view.longest or n_other > longest else None
+    batch = model.tokenize([view["prompt"], view["other"]], prepend_bos(view), side, cut)
     html = _rows(model, batch)
     st.html(html)
     found = analyse(padding_check, model, batch.tokens, batch.mask, progress=True)
@@ -51,15 +52,16 @@ def show_padding(view: ViewState, model: Any) -> None:
     parts.formula(FORMULA, DEFINITION)
     frame = table(found)
     payload = {**found._asdict(), "tokens": batch.tokens.tolist(), "mask": batch.mask.tolist()}
-    export(view, Export("padding", html, frame, payload, code(view)))
+    export(view, Export("padding", html, frame, payload, code(view, cut)))
 
 
-def code(view: ViewState) -> str:
-    """The Python that compares the padded batch with each text alone again."""
+def code(view: ViewState, cut: int | None = None) -> str:
+    """The Python that compares the padded batch with each text alone again; ``cut``: first tokens of each text."""
+    longest = f", longest={cut}" if cut else ""
     return (
         "from lens.analysis.padding import padding_check\n\n"
         f"texts = [{view['prompt']!r}, {view['other']!r}]\n"
-        f"batch = model.tokenize(texts, prepend_bos={prepend_bos(view)}, padding_side={view['pad']!r})\n"
+        f"batch = model.tokenize(texts, prepend_bos={prepend_bos(view)}, padding_side={view['pad']!r}{longest})\n"
         "print(padding_check(model, batch.tokens, batch.mask))"
     )
 

@@ -188,7 +188,8 @@ def _bos(view: ViewState, model: Any) -> None:
     if model.bos.id is None:
         parts.not_computed(f"{model.bos.reason}.")
         return
-    text = model.to_tokens(view["prompt"], prepend_bos=False)[:, : min(limits().text_tokens, model.cfg.n_ctx) - 1]
+    longest = min(limits().text_tokens, model.cfg.n_ctx) - 1
+    text = model.to_tokens(view["prompt"], prepend_bos=False, longest=longest)
     if text.shape[1] < 2:
         parts.not_computed("the text is one token, which only the run with BOS predicts.")
         return

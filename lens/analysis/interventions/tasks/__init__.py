@@ -6,7 +6,7 @@ from lens.analysis.interventions.tasks.ioi import ioi
 from lens.analysis.interventions.tasks.own import JSONL_FORM, TEXT_FORM, parse_pairs
 from lens.analysis.interventions.tasks.prompts import Checked, PromptPair, answer_id, check, check_all, to_pairs
 from lens.analysis.interventions.tasks.pronouns import pronouns
-from lens.analysis.interventions.tasks.repeated import chance_loss, induction, repeat_pairs, repeated
+from lens.analysis.interventions.tasks.repeated import chance_loss, induction, induction_on, repeat_pairs, repeated
 from lens.analysis.interventions.tasks.task import Ability, Task, ability
 
 TASKS = {
@@ -34,6 +34,7 @@ __all__ = [
     "check_all",
     "greater_than",
     "induction",
+    "induction_on",
     "ioi",
     "parse_pairs",
     "pronouns",

@@ -26,15 +26,19 @@ def repeated(model: HookedTransformer, n: int = 10, n_pairs: int = 16, seed: int
 
 
 def induction(model: HookedTransformer, n: int = 25, n_pairs: int = 16, seed: int = 0) -> Task:
+    """:func:`induction_on` sequences drawn for this model, with its BOS if it has one."""
+    return induction_on(repeated_tokens(model, n, n_pairs, seed, prepend_bos=model.bos.id is not None))
+
+
+def induction_on(drawn: RepeatedTokens) -> Task:
     """Whole repeats against [BOS] s₁…s_n r₁…r_n; measured as loss on the second copy.
 
     For ablations: what a head does in the other run, where nothing repeats, replaces what it does in the repeat. The
     tokens predicted are the second copy's, its first one left out, which nothing announces.
     """
-    drawn = repeated_tokens(model, n, n_pairs, seed, prepend_bos=model.bos.id is not None)
-    about = f"{n_pairs} sequences of {n} random tokens, twice; in the control run the first copy is of other tokens"
-    metric = Metric("loss", where=tuple(drawn.queries)[:-1])
-    return Task("induction loss", repeat_pairs(drawn), (), f"{about}; {drawn.description}; seed {seed}", (), metric)
+    about = f"{len(drawn.tokens)} sequences of {drawn.n} random tokens, twice; in the control run the first copy is of "
+    about += f"other tokens; {drawn.description}; seed {drawn.seed}"
+    return Task("induction loss", repeat_pairs(drawn), (), about, (), Metric("loss", where=tuple(drawn.queries)[:-1]))
 
 
 def repeat_pairs(drawn: RepeatedTokens) -> Pairs:
