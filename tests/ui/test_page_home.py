@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -113,21 +114,16 @@ def test_without_an_address_home_tells_the_whole_chain_of_the_shipped_model():
     layer, head = strongest = tuple(int(i) for i in np.unravel_index(int(induction.argmax()), induction.shape))
     assert links["scores"][1] == f"{number(float(induction[strongest]))}, rank 1 of 8"
     assert links["copies"][1] == f"{number(float(ov_copying(model).full.score[strongest]))}, above its null"
-    # by hand: its output at every position taken from the control, one forward
-    point = f"blocks.{layer}.attn.hook_z"
-    _, control = model.run_with_cache(repeated.control, names_filter=point)
+    # by hand: its output at every position taken from a run whose first copy is of other tokens, one forward
+    point, other = f"blocks.{layer}.attn.hook_z", repeated.tokens.clone()
+    other[:, 1:26] = repeated.control[:, 26:]
+    _, source = model.run_with_cache(other, names_filter=point)
 
     def replace(z, hook):
-        z[:, :, head] = control[point][:, :, head]
+        z[:, :, head] = source[point][:, :, head]
 
-    loss = [
-        float(
-            model.run_with_hooks(repeated.tokens, return_type="loss", loss_per_token=True, fwd_hooks=hooks)[
-                :, 26:
-            ].mean()
-        )
-        for hooks in ([(point, replace)], [])
-    ]
+    run = partial(model.run_with_hooks, repeated.tokens, return_type="loss", loss_per_token=True)
+    loss = [run(fwd_hooks=hooks)[:, 26:].mean().item() for hooks in ([(point, replace)], [])]
     assert links["matters"][1] == f"+{number(loss[0] - loss[1])} nats without it"
     assert links["was born"][1].startswith("between ")
     assert f"Head {layer}.{head} of {DEFAULT_MODEL} was born between" in words(at)

@@ -36,7 +36,7 @@ def matters_words(sweep: Any, heads: list[Head], head: Head, seed: int) -> tuple
     low, high = (None, None) if result.low is None else (float(result.low[place]), float(result.high[place]))
     interval = "" if low is None else f" [{number(low)}, {number(high)}]"
     told = (
-        f"With its output taken from the control, where nothing repeats, the loss of the second copy goes from "
+        f"With its output taken from a run whose first copy is of other tokens, the loss of the second copy goes from "
         f"{number(base)} to {number(base + change)} nats: {_signed(change)}{interval}. "
     )
     others = [float(value) for one, value in zip(heads, changes) if one != head]
