@@ -18,10 +18,10 @@ CELL = """([title, layer, head]) => {
 }"""
 
 
-def drawn(page, title):
+def drawn(page, title, model=REAL):
     """A chart with this title is on the page, and the page is at rest."""
     expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=120_000)
-    ready(page)
+    ready(page, model)
 
 
 def click_head(page, title, layer, head):

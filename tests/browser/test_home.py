@@ -57,7 +57,7 @@ def test_a_preset_sets_prompt_page_and_options(server, page, card, path, values,
     expect(prompt_box(page)).to_have_value(re.compile("^After John and Mary"))
     assert {name: query(page).get(name) for name in values} == values
     if text:
-        drawn(page, text)
+        drawn(page, text, model)
     page.go_back()
     ready(page, DEFAULT_MODEL)
     expect(prompt_box(page)).to_have_value("mine")
@@ -81,6 +81,6 @@ def test_home_fits_the_width_of_a_projector(server, new_page, scheme):
         page.set_viewport_size({"width": width, "height": height})
         page.goto(server)
         ready(page, DEFAULT_MODEL)
-        drawn(page, "1 · Head 1.2 attends")
+        drawn(page, "1 · Head 1.2 attends", DEFAULT_MODEL)
         assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
         page.screenshot(path=f"screenshots/home-{scheme}-{width}.png", full_page=True)

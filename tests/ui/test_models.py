@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.memory import residents
 from lens.ui.residents import weight_bytes
-from tests.ui.conftest import html
+from tests.ui.conftest import REAL, html
 from tests.ui.test_frame import OPEN, words
 
 IDENTITY = OPEN.replace("st.write(", 'st.write(f"object {id(model)}")\n    st.write(')
@@ -19,6 +19,8 @@ IDENTITY = OPEN.replace("st.write(", 'st.write(f"object {id(model)}")\n    st.wr
 def test_eight_sessions_load_one_model(app):
     residents.clear()
     visitors: list[AppTest] = [app(IDENTITY) for _ in range(8)]
+    for visitor in visitors:
+        visitor.query_params["model"] = REAL  # long enough to load that all eight wait for it
     threads = [threading.Thread(target=visitor.run) for visitor in visitors]
     for thread in threads:
         thread.start()

@@ -17,7 +17,7 @@ from lens.analysis.streaming import uniform_pattern
 from lens.analysis.text_attention import head_habits, text_attention
 from lens.ui.calls import result_store
 from lens.ui.export import reproduce, to_html, to_json
-from lens.ui.fields import DEFAULT_PROMPT, BadValue, common_fields, parse
+from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, BadValue, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.models import Prompt
 from lens.ui.pieces import attention_export as take
@@ -416,10 +416,10 @@ def view_of(**query: str) -> ViewState:
 def run_code(view: ViewState, code: str, folder: Path) -> dict:
     """What the exported program computes, with a tiny model in the place of the default one."""
     program = reproduce(view, code)
-    assert fX in program
+    assert f"from_pretrained('{DEFAULT_MODEL}')" in program
     found: dict = {}
     with contextlib.redirect_stdout(io.StringIO()):
-        exec(program.replace(REAL, str(folder)), found)
+        exec(program.replace(DEFAULT_MODEL, str(folder)), found)
     return found
 
 

@@ -340,7 +340,7 @@ def view_of(**query: str) -> ViewState:
 
 def test_the_python_of_every_export_runs_and_computes_the_same():
     model = HookedTransformer.from_pretrained(REAL)
-    view = view_of(length="64", batch="2", dtype="bfloat16")
+    view = view_of(model=REAL, length="64", batch="2", dtype="bfloat16")
     codes = [
         model_config.CODE,
         model_names.WEIGHTS_CODE,

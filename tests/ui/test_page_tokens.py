@@ -308,7 +308,7 @@ def test_the_python_of_every_export_computes_the_same_numbers():
     padded = at.dataframe[0].value
     at = open_page(part="repeat", n="5", seqs="4", seed="2").run()
     spoken = html(at)
-    view = view_of(pad="left", find="zebra")
+    view = view_of(model=REAL, pad="left", find="zebra")
     codes = [
         tokens_prompt.code(17),
         "mean_loss = summary.mean_loss",
