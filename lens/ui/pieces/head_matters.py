@@ -96,7 +96,7 @@ def _found(view: ViewState, model: Any, head: tuple[int, int], on: tuple, cells:
     rank = _rank(view, model, head, on)
     st.caption(f"n = {found.n} sequences. {found.note[:1].upper()}{found.note[1:]}. {words.MISREADING.split('. ')[0]}.")
     row_out = {"change of loss": float(values[0]), "interval": list(ends), "share of the way": share, "rank": rank}
-    state = "" if ends[0] is None else "found" if ends[0] > words.NEGLIGIBLE * abs(gap) else "none"
+    state = "" if ends[0] is None else "found" if ends[0] > words.NEGLIGIBLE * max(1.0, abs(gap)) else "none"
     return Finding(f"{number(float(values[0]))} nats{'' if rank is None else f', rank {rank}'}", state, row_out)
 
 
