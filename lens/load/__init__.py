@@ -65,7 +65,6 @@ def read(
     where, form = pick_device("cpu" if device_map is not None else device), pick_dtype(dtype)
     progress = progress or silent
     entry = resolve(name) if isinstance(name, str) else name.entry if isinstance(name, Checkpoints) else name
-    progress(0.0, f"Looking for {entry.alias}")
     given = name if isinstance(name, Checkpoints) else None
     chosen = chosen_checkpoint(given or entry, revision, checkpoint_index, checkpoint_value)
     if entry.built is not None:

@@ -24,9 +24,9 @@ def drawn(page, title, model=REAL):
     ready(page, model)
 
 
-def click_head(page, title, layer, head):
+def click_head(page, title, layer, head, model=REAL):
     """Click the cell of a head in the grid with this title."""
-    drawn(page, title)
+    drawn(page, title, model)
     page.mouse.click(*page.evaluate(CELL, [title, layer, head]))
 
 
