@@ -5,9 +5,11 @@ taken within one run, plain forwards before and after the sweep; the naive time 
 """
 
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -24,31 +26,36 @@ GRID, PATCH = Grid(("layer", "pos")), Intervention("resid_pre")
 FORWARDS = 6  # on each side of a sweep
 
 
-def seconds(what: Callable[[], object]) -> float:
-    start = time.perf_counter()
+class Seconds(NamedTuple):
+    wall: float
+    processor: float  # of all threads: says the same on a machine that others use
+
+
+def seconds(what: Callable[[], object]) -> Seconds:
+    start = time.perf_counter(), time.process_time()
     what()
-    return time.perf_counter() - start
+    return Seconds(time.perf_counter() - start[0], time.process_time() - start[1])
 
 
 @torch.no_grad()
-def plain(model: HookedTransformer, pairs: Pairs, side: str) -> float:
-    """Seconds of one forward pass of the changed run, as a loop over cells takes for each."""
+def plain(model: HookedTransformer, pairs: Pairs, side: str) -> Seconds:
+    """One forward pass of the changed run, as a loop over cells takes for each: the median of a few."""
     tokens = torch.tensor(getattr(pairs, side)[:1])
-    return min(seconds(lambda: model(tokens)) for _ in range(FORWARDS))
+    taken = [seconds(lambda: model(tokens)) for _ in range(FORWARDS)]
+    return Seconds(*map(statistics.median, zip(*taken)))
 
 
 def row(label: str, model: HookedTransformer, experiment: Experiment) -> None:
     """One line of the table. The sweep's time includes recording both runs and planning."""
-    side = experiment.intervention.base
+    side, found = experiment.intervention.base, []
     before, held = plain(model, experiment.pairs, side), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    sweep = run_sweep(model, experiment)
-    taken = time.perf_counter() - start
+    taken = seconds(lambda: found.append(run_sweep(model, experiment)))
     more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held
     after = plain(model, experiment.pairs, side)
-    n = sweep.values.numel()
-    naive = n * (before + after) / 2
-    print(f"{label:46} {n:6} {int((sweep.status == 0).sum()):6} {naive:8.2f} {taken:8.2f} {naive / taken:7.1f}", end="")
+    n, n_run = found[0].values.numel(), int((found[0].status == 0).sum())
+    naive = Seconds(*(n * (a + b) / 2 for a, b in zip(before, after)))
+    ratios = f"{naive.wall / taken.wall:7.1f} {naive.processor / taken.processor:9.1f}"
+    print(f"{label:46} {n:6} {n_run:6} {naive.wall:8.2f} {taken.wall:8.2f} {ratios}", end="")
     print(f"   peak memory +{more / 1e3:.0f} MB of a budget of {BUDGET / 1e6:.0f} MB", flush=True)
 
 
@@ -76,12 +83,13 @@ def approximations(model: HookedTransformer, pairs: Pairs) -> None:
         Experiment(pairs, Intervention(site), Grid(("layer", "head" if site in "zqkv" or site == "pattern" else "pos")))
         for site in sites
     ]
-    times = {"forward": [], "both runs": [], "attribution": []}
-    for _ in range(5):
-        times["forward"].append(plain(model, pairs, "corrupted"))
-        times["both runs"].append(seconds(lambda: [record(model, pairs, side, ()) for side in ("clean", "corrupted")]))
-        times["attribution"].append(seconds(lambda: attribution(model, experiments)))
-    forward, both, taken = (min(times[name]) for name in ("forward", "both runs", "attribution"))
+    ways = {
+        "forward": lambda: plain(model, pairs, "corrupted"),
+        "both runs": lambda: seconds(lambda: [record(model, pairs, side, ()) for side in ("clean", "corrupted")]),
+        "attribution": lambda: seconds(lambda: attribution(model, experiments)),
+    }
+    times = [{name: way().processor for name, way in ways.items()} for _ in range(5)]
+    forward, both, taken = (statistics.median(one[name] for one in times) for name in ways)
     print(
         f"attribution of {len(sites)} sites: {taken:.2f} s; {(taken - both) / forward:.1f} forwards beyond the two runs"
     )
@@ -121,7 +129,7 @@ def gpt2() -> None:
 def main(threads: str = "2", *parts: str) -> None:
     torch.set_num_threads(int(threads))
     print(f"{threads} threads; naive is one forward pass per cell, both in seconds")
-    print(f"{'sweep':46} {'cells':>6} {'run':>6} {'naive':>8} {'sweep':>8} {'ratio':>7}")
+    print(f"{'sweep':46} {'cells':>6} {'run':>6} {'naive':>8} {'sweep':>8} {'ratio':>7} {'processor':>9}")
     for part in (first_order, gpt2, ioi, long):
         if not parts or part.__name__ in parts:
             part()
