@@ -49,7 +49,7 @@ def why_none(name: str) -> str:
             )
         return "" if (entry.path / CONFIG).is_file() else f"the files of {entry.alias} are not in this installation"
     path = Path(source)
-    if not path.is_dir() or not any(path.glob("checkpoint*")):
+    if not any(path.glob("checkpoint-*")) and not any(path.glob("checkpoints/*")):
         return f"{name.removeprefix(LOCAL)} is one model, not a training run: it has no folders checkpoint-…"
     return ""
 

@@ -77,7 +77,7 @@ def test_the_numbers_are_those_of_the_analyses(tiny, model):
     best = feeding[feeding["by"] == "K"].iloc[0]
     assert best["composition"] == pytest.approx(float(want.scores["K"].max()), abs=1e-5)
     assert f"By K, head {best['feeder']} feeds it most" in shown
-    assert shown.count("Not computed because no link of this page") == 1
+    assert shown.count("Not computed because") == 1
     assert "Not shown: when it was born." in shown
 
 
@@ -158,3 +158,12 @@ def test_the_summary_names_what_is_missing():
     found = {"scores": Finding("0.9", "found"), "matters": Finding("not computed yet", "later")}
     assert page.summary((1, 2), found) == "Head 1.2. scores: 0.9. Not shown: whether it matters."
     assert page.summary((1, 2), {"scores": Finding("0.9")}) == "Head 1.2. scores: 0.9."
+
+
+def test_the_last_link_says_when_the_head_of_a_shipped_model_was_born():
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page("pages/head.py").run()
+    shown = fine(at)
+    assert 'class="found" data-step="6"' in shown
+    assert "was born between 2.0" in " ".join(element.value for element in at.markdown)
+    assert "Not shown" not in shown

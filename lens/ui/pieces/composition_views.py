@@ -59,13 +59,13 @@ def _choose_sender(view: ViewState, board: Board, table: pd.DataFrame) -> None:
     """Which feeder the pair is made of, as a list; the table and the matrix choose it too."""
     names = table["head"].tolist()
     chosen = f"{board.sender[0]}.{board.sender[1]}"
-    seed = bind(view, "sender", chosen) | {"on_change": _sender_chosen, "args": (view,)}
+    seed = bind(view, "sender", chosen, partial(_sender_chosen, view))
     help = "The earlier head of the pair, strongest first. Virtual weights are shown for this pair."
     st.selectbox("Sender", names, names.index(chosen), help=help, width=140, **seed)
 
 
-def _sender_chosen(view: ViewState) -> None:
-    view.set(sender=view.field("sender").read(st.session_state["view:sender"]))
+def _sender_chosen(view: ViewState, key: str) -> None:
+    view.set(sender=view.field("sender").read(st.session_state[key]))
 
 
 def _row_chosen(view: ViewState, board: Board, table: pd.DataFrame) -> None:

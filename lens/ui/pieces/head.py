@@ -6,6 +6,7 @@ replaces its entry in ``LINKS``; nothing else changes.
 
 import html
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -69,13 +70,13 @@ def choose_head(view: ViewState, model: Any) -> tuple[tuple[int, int], Data]:
 
 def _picker(view: ViewState, name: str, size: int) -> int:
     value = int(view.within(name, 0, size - 1))
-    seed = bind(view, name) | {"on_change": _chosen, "args": (view, name)}
+    seed = bind(view, name, write=partial(_chosen, view, name))
     return int(st.number_input(name.capitalize(), 0, size - 1, value, help=PICKER, width=120, **seed))
 
 
-def _chosen(view: ViewState, name: str) -> None:
+def _chosen(view: ViewState, name: str, key: str) -> None:
     """Head 0.0 is also what an address without a head means, so a choice by hand is remembered as one."""
-    view.set(**{name: st.session_state[f"view:{name}"]})
+    view.set(**{name: st.session_state[key]})
     view.set(whose="chosen" if (view["layer"], view["head"]) == (0, 0) else None)
 
 
@@ -92,7 +93,7 @@ def _go(view: ViewState, layer: int, head: int) -> None:
 
 def links() -> tuple[Link, ...]:
     """The chain in its order."""
-    from lens.ui.pieces import head_attends, head_copies, head_feeders, head_later, head_matters, head_scored
+    from lens.ui.pieces import head_attends, head_born, head_copies, head_feeders, head_matters, head_scored
 
     return (
         Link("attends", "Where does it look, on the prompt?", head_attends.show),
@@ -100,7 +101,7 @@ def links() -> tuple[Link, ...]:
         Link("copies", "Would it write what it looks at?", head_copies.show),
         Link("is fed", "Which earlier heads does it read?", head_feeders.show),
         Link("matters", "Does the model need it?", head_matters.show),
-        Link("was born", "When did it appear in training?", head_later.born),
+        Link("was born", "When did it appear in training?", head_born.show),
     )
 
 
