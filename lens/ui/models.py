@@ -65,9 +65,10 @@ def open_model(view: ViewState) -> Any:
     shown = name.removeprefix(LOCAL) + (f"@{revision}" if revision else "")
     holder = residents().holder(f"{source}@{revision}:{_stamp(source)}", shown)
     model = holder.model
-    if model is None:
-        _ask_for_download(name, revision)
-        model = _load(holder, source, revision)
+    with st.container():  # keeps what follows in its place in the next run, and with it the keyboard's focus
+        if model is None:
+            _ask_for_download(name, revision)
+            model = _load(holder, source, revision)
     note_model(model)
     draw_memory()
     view.fit(model.cfg.n_layers, model.cfg.n_heads)

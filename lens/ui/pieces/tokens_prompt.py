@@ -47,7 +47,8 @@ def show_prompt(view: ViewState, model: Any) -> None:
         parts.not_computed("this is one token: the first has no prediction. Type more, or put BOS in front.")
         parts.provenance(view, model)
         return
-    found = analyse(text_stats, model, prompt.tokens, top_k=min(TOP, model.cfg.d_vocab), progress=True)
+    with st.container():  # keeps what follows in its place, whether or not a progress bar was drawn
+        found = analyse(text_stats, model, prompt.tokens, top_k=min(TOP, model.cfg.d_vocab), progress=True)
     told = tell(model, prompt.labels, ids, found.stats)
     chosen = _chosen(view, told)
     html = _strip(view, told, chosen, found.summary, model.cfg.d_vocab)
