@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lens.load.digests import cache_root
+
 PACKAGE = Path(__file__).parent
 OUTSIDE = ("ui", "figures", "compat")  # draw or rename numbers, never compute them
 DIGEST = 32  # bytes of a SHA-256
@@ -34,9 +36,7 @@ class Result(NamedTuple):
 
 def results_folder() -> Path:
     """Where results lie: in $LENS_CACHE, or in the user's cache folder of this system."""
-    import platformdirs
-
-    return Path(os.environ.get("LENS_CACHE") or platformdirs.user_cache_dir("lens")) / "results"
+    return cache_root() / "results"
 
 
 @cache

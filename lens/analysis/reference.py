@@ -11,7 +11,8 @@ from torch import Tensor
 from lens.families.toy import is_toy
 from lens.hooked import HookedTransformer
 from lens.load.catalogue import cached_id, resolve, wheel_file
-from lens.load.converted import converted_copy, sha256
+from lens.load.converted import converted_copy
+from lens.load.digests import digest
 from lens.load.entries import Entry
 from lens.load.files import CONFIG, read_json
 from lens.load.hub import cached
@@ -95,6 +96,6 @@ def _in_folder(folder: Path, words: str) -> Reference:
 def _of_gguf(path: Path) -> Reference:
     if importlib.util.find_spec("accelerate") is not None:
         return Reference(path.parent, path.name, f"{path.name} by its own reader")
-    copy = converted_copy(path, sha256(path))
+    copy = converted_copy(path, digest(path))
     why = "it reads a GGUF itself only with the package accelerate, which is not installed"
     return Reference(copy, None, f"Lens's own conversion of {path.name}, so the conversion is not checked; {why}")

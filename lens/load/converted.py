@@ -1,21 +1,21 @@
-"""The converted copy of a GGUF file: an ordinary model folder in the user's cache, checked by hash at every load.
+"""The converted copy of a GGUF file: an ordinary model folder in the user's cache, checked by hash.
 
-Converting takes seconds and memory; the copy is then mapped into memory like any other folder of safetensors.
+Converting takes seconds and memory; the copy is then mapped into memory like any other folder of safetensors. At every
+load each of its files must have the hash of the manifest; a file is read for that whenever it has changed.
 """
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 
+from lens.load.digests import cache_root, digests, sha256
 from lens.load.files import read_json
 from lens.load.progress import Progress, part, silent
 
@@ -26,16 +26,8 @@ STALE = 24 * 3600  # seconds after which an unfinished folder belongs to a proce
 
 
 def cache_folder() -> Path:
-    """Where converted copies lie: $LENS_CACHE, or the user's cache folder of this system."""
-    import platformdirs
-
-    return Path(os.environ.get("LENS_CACHE") or platformdirs.user_cache_dir("lens")) / "converted"
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Where converted copies lie: in $LENS_CACHE, or the user's cache folder of this system."""
+    return cache_root() / "converted"
 
 
 def converted_copy(gguf: Path, digest: str, progress: Progress = silent) -> Path:
@@ -59,8 +51,7 @@ def is_whole(folder: Path) -> bool:
     """Whether every file of a converted copy is there with the hash of its manifest."""
     try:
         wanted = read_json(folder / MANIFEST)["files"]
-        with ThreadPoolExecutor() as pool:  # hashing releases the interpreter
-            return list(pool.map(sha256, [folder / name for name in wanted])) == list(wanted.values())
+        return digests(folder / name for name in wanted) == list(wanted.values())
     except (FileNotFoundError, ValueError, KeyError):  # the question has an answer: no
         return False
 

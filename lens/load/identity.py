@@ -2,11 +2,10 @@
 
 import hashlib
 import re
-from functools import lru_cache
 from pathlib import Path
 
 from lens.load.checkpoints import Checkpoints
-from lens.load.converted import sha256
+from lens.load.digests import digests
 from lens.load.files import CONFIG, TOKENIZER_FILES, weights_of
 from lens.load.progress import silent
 from lens.load.sources import Source, locate
@@ -29,14 +28,7 @@ def reader_of(found: Checkpoints, index: int = 0) -> str:
 
 
 def _joined(files: list[Path]) -> str:
-    return hashlib.sha256("".join(map(_digest, files)).encode()).hexdigest()[:32]
-
-
-def _digest(path: Path) -> str:
-    real, stat = path.resolve(), path.stat()
-    return real.name if BLOB.fullmatch(real.name) else _hashed(real, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _hashed(path: Path, size: int, changed: int) -> str:
-    return sha256(path)
+    real = [file.resolve() for file in files]
+    unnamed = [file for file in real if not BLOB.fullmatch(file.name)]
+    found = dict(zip(unnamed, digests(unnamed), strict=True))
+    return hashlib.sha256("".join(found.get(file) or file.name for file in real).encode()).hexdigest()[:32]

@@ -90,7 +90,7 @@ def _get(file: Remote, bar: type) -> None:
 
 def _check(file: Remote) -> None:
     """A file made of two downloads is what the Hub has, as far as its etag says."""
-    from lens.load.converted import sha256
+    from lens.load.digests import sha256
 
     if SHA256.fullmatch(file.blob.name) and sha256(file.partial) != file.blob.name:
         file.partial.unlink()

@@ -74,9 +74,10 @@ def _from_wheel(entry: Entry, progress: Progress) -> Source:
 
 
 def _from_gguf(entry: Entry, path: Path, progress: Progress) -> Source:
-    from lens.load.converted import converted_copy, manifest_note, sha256
+    from lens.load.converted import converted_copy, manifest_note
+    from lens.load.digests import digest as digest_of
 
-    digest = sha256(path)
+    digest = digest_of(path)
     if entry.wheel is not None and digest != entry.wheel.sha256:
         raise ValueError(f"{path} is damaged or of another version. Run: {entry.wheel.install} --force-reinstall")
     folder = converted_copy(path, digest, progress)

@@ -14,8 +14,9 @@ from tests.load.models import same_state, write_gguf
 from tests.load.test_gguf import left_behind, model
 
 CONVERT = """
-import sys; from pathlib import Path; from lens.load.converted import converted_copy, sha256
-path = Path(sys.argv[1]); print(converted_copy(path, sha256(path)))
+import sys; from pathlib import Path; from lens.load.converted import converted_copy
+from lens.load.digests import digest
+path = Path(sys.argv[1]); print(converted_copy(path, digest(path)))
 """
 
 
