@@ -53,6 +53,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
 
     ``name`` and ``revision`` say which weights these are, ``note`` what every figure about them must say,
     ``bos`` which token stands before a text and why. ``tokenizer`` is None for a model that came without one.
+    ``token_counts`` [d_vocab] is how often each id occurs in the training text, None where that is not known.
     ``checkpoint`` says which point of its training this is, ``checkpoints`` of which list, if one was asked for.
     """
 
@@ -61,6 +62,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         self.tokenizer, self.bos, self.name = tokenizer, bos, name
         self.revision: str | None = None
         self.note = ""
+        self.token_counts: Tensor | None = None
         self.checkpoint: Checkpoint | None = None
         self.checkpoints: Checkpoints | None = None
 
@@ -90,6 +92,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         loaded = read(name, **which, device=device, dtype=dtype, device_map=device_map, progress=progress)
         model = cls.from_state(loaded.cfg, loaded.state, tokenizer=loaded.tokenizer, bos=loaded.bos, name=loaded.name)
         model.revision, model.note = loaded.revision, loaded.note
+        model.token_counts = loaded.token_counts
         model.checkpoint, model.checkpoints = loaded.checkpoint, loaded.checkpoints
         return model.eval()
 

@@ -44,7 +44,8 @@ _lock = Lock()
 def sampling_set(model: HookedTransformer) -> SamplingSet:
     """The model's non-special tokens that decode and re-encode as themselves; computed once per model.
 
-    Without a tokenizer: every id but BOS. ``trim`` drops the rarest and commonest where frequencies are known.
+    The rarest and the commonest are left out (:func:`trim`) where ``model.token_counts`` says which these are. Without
+    a tokenizer: every id but BOS.
     """
     with _lock:
         if model not in _known:
@@ -67,8 +68,10 @@ def _sampling_set(model: HookedTransformer) -> SamplingSet:
         again = backend.encode_batch_fast(texts, add_special_tokens=False)
         ids = [i for i, encoding in zip(candidates, again, strict=True) if encoding.ids == [i]]
         text = f"{len(ids)} of {d_vocab} ids: not special, decode and re-encode as themselves"
-    text += "; no token frequency is known for this model, so common and rare ones are kept"
-    return SamplingSet(torch.tensor(ids, dtype=torch.long), text)
+    found = SamplingSet(torch.tensor(ids, dtype=torch.long), text)
+    if model.token_counts is not None:
+        return trim(found, model.token_counts)
+    return found._replace(description=f"{text}; no token frequency is known for this model, so common and rare stay")
 
 
 def trim(sampling: SamplingSet, frequency: Float[Tensor, " d_vocab"], share: float = TRIM) -> SamplingSet:
@@ -80,9 +83,8 @@ def trim(sampling: SamplingSet, frequency: Float[Tensor, " d_vocab"], share: flo
         raise ValueError(f"trim: share={share}; it must be at least 0 and below 0.5.")
     order = sampling.ids[frequency[sampling.ids].argsort(stable=True)]
     cut = int(len(order) * share)
-    head = sampling.description.split("; no token frequency")[0]
     kept = order[cut : len(order) - cut].sort().values
-    return SamplingSet(kept, f"{head}; of these {len(kept)}, without the {share:.0%} rarest and commonest")
+    return SamplingSet(kept, f"{sampling.description}; of these {len(kept)}, without the {share:.0%} rarest in the training text and the {share:.0%} commonest")
 
 
 def repeated_tokens(

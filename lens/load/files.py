@@ -18,6 +18,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "tokenizer.model",
 )
+TOKEN_COUNTS = "token_counts.json"  # how often each id occurs in the training text; Lens writes it for its own models
 TOKENIZER_ROOTS = ("tokenizer.json", "vocab.json", "tokenizer.model")  # any of them is enough to make a tokenizer
 # In the order of preference: memory-mapped first, pickles last.
 WEIGHT_ROOTS = (

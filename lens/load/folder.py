@@ -14,7 +14,7 @@ from lens.families import convert, family_of
 from lens.families.family import as_it_is
 from lens.families.toy import is_toy, read_toy
 from lens.load.entries import STARTS
-from lens.load.files import CONFIG, Weights, contents, read_json, weights_of
+from lens.load.files import CONFIG, TOKEN_COUNTS, Weights, contents, read_json, weights_of
 from lens.load.placement import DeviceMap, moved, place
 from lens.load.progress import Progress, part, silent
 from lens.load.sources import Source
@@ -35,6 +35,7 @@ class Parts(NamedTuple):
     state: dict[str, Tensor]
     tokenizer: "PreTrainedTokenizerBase | None"
     bos: BosPolicy
+    token_counts: Tensor | None  # of the training text, if its folder says
 
 
 def read_folder(
@@ -59,7 +60,18 @@ def read_folder(
         tokenizer = read_tokenizer(source.folder, config)
         bos = bos_policy(start, tokenizer)
     cfg, state = read_weights(source, device, dtype, part(progress, 0.2 if toy else 0.0, 1.0), device_map)
-    return Parts(cfg, state, tokenizer, bos)
+    return Parts(cfg, state, tokenizer, bos, read_token_counts(source.folder, cfg.d_vocab))
+
+
+def read_token_counts(folder: Path, d_vocab: int) -> Tensor | None:
+    """How often each id occurs in the training text, [d_vocab]; None if the folder does not say."""
+    file = folder / TOKEN_COUNTS
+    if not file.is_file():
+        return None
+    counts = read_json(file).get("counts")
+    if not isinstance(counts, list) or len(counts) != d_vocab or not all(type(n) is int and n >= 0 for n in counts):
+        raise ValueError(f"{file}: wanted 'counts', {d_vocab} whole numbers of 0 or more, one for each token id.")
+    return torch.tensor(counts)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lens.load.checkpoints import Checkpoints
 from lens.load.digests import digests
-from lens.load.files import CONFIG, TOKENIZER_FILES, weights_of
+from lens.load.files import CONFIG, TOKEN_COUNTS, TOKENIZER_FILES, weights_of
 from lens.load.progress import silent
 from lens.load.sources import Source, locate
 
@@ -21,9 +21,9 @@ def content_of(found: Checkpoints, index: int) -> str:
 
 
 def reader_of(found: Checkpoints, index: int = 0) -> str:
-    """A hash of what turns text into tokens for a run: its config, tokenizer and start token."""
+    """A hash of what turns text into tokens for a run: its config, tokenizer, start token and counts."""
     source: Source = locate(found.entry, None, silent, checkpoint=(found, found.at(index)))
-    files = [source.folder / name for name in (CONFIG, *TOKENIZER_FILES) if (source.folder / name).is_file()]
+    files = [source.folder / name for name in (CONFIG, TOKEN_COUNTS, *TOKENIZER_FILES) if (source.folder / name).is_file()]
     return f"{_joined(files)}:{source.entry.alias}:{source.entry.start}"
 
 

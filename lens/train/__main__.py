@@ -47,14 +47,15 @@ def build_corpus(given: argparse.Namespace) -> None:
 
 
 def build_tokenizer(given: argparse.Namespace) -> None:
-    """Write ``tokenizer.json`` and ``tokens.npy``."""
-    from lens.train.vocabulary import encode, read_texts, save_tokenizer, train_tokenizer
+    """Write ``tokenizer.json``, ``tokens.npy`` and ``token_counts.json``."""
+    from lens.train.vocabulary import encode, read_texts, save_token_counts, save_tokenizer, train_tokenizer
 
     texts = read_texts(given.corpus)
     tokenizer = train_tokenizer(texts)
     save_tokenizer(tokenizer, given.corpus)
     tokens = encode(tokenizer, texts)
     np.save(given.corpus / "tokens.npy", tokens)
+    save_token_counts(tokens, tokenizer.get_vocab_size(), given.corpus)
     print(f"{tokenizer.get_vocab_size()} tokens in the vocabulary, {len(tokens):,} in the text")  # noqa: T201
 
 

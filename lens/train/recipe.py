@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from lens.config import Config
 from lens.hooked import HookedTransformer
+from lens.load.folder import read_token_counts
+from lens.load.tokenizer import read_tokenizer
 from lens.tokens import BosPolicy
 from lens.train.batches import Plan
 from lens.train.vocabulary import BOS
@@ -71,11 +74,16 @@ def sinusoids(n_ctx: int, d_model: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :d_model]
 
 
-def new_model(recipe: Recipe, tokenizer: object) -> HookedTransformer:
-    """The model before its first step: random weights, positions that begin as sinusoids and are then learned."""
+def new_model(recipe: Recipe, corpus: Path) -> HookedTransformer:
+    """The model before its first step: random weights, positions that begin as sinusoids and are then learned.
+
+    ``corpus`` is the folder that holds its tokenizer and the counts of its tokens.
+    """
     torch.manual_seed(recipe.seed)
+    tokenizer = read_tokenizer(corpus, {})
     bos = BosPolicy(tokenizer.convert_tokens_to_ids(BOS), BOS, True, "every training context began with it")
     model = HookedTransformer(recipe.config(len(tokenizer)), tokenizer, bos, name=f"lens-{recipe.n_layers}l")
+    model.token_counts = read_token_counts(corpus, len(tokenizer))
     model.pos_embed.W_pos.data = recipe.position_size * sinusoids(recipe.n_ctx, recipe.d_model)
     return model
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from lens.hooked import HookedTransformer
-from lens.load.tokenizer import read_tokenizer
 from lens.texts import held_out
 from lens.train.batches import Contexts
 from lens.train.forward import training_loss
@@ -29,7 +28,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, corpus: Path, folder: Path):
         self.recipe, self.folder, self.step, self.losses = recipe, folder, 0, []
-        self.model = new_model(recipe, read_tokenizer(corpus, {}))
+        self.model = new_model(recipe, corpus)
         plan = recipe.plan()
         self.contexts = Contexts(np.load(corpus / "tokens.npy", mmap_mode="r"), plan, self.model.bos.id)
         self.held_out = held_out_contexts(self.model, held_out())

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from lens.load.entries import SHIPPED
+from lens.load.files import TOKEN_COUNTS
 from lens.load.runs import RUNS
 from lens.load.tokenizer import read_tokenizer
 from lens.texts import held_out
@@ -31,7 +32,7 @@ def ship(run: Path, corpus: Path, steps: Iterable[int] = STEPS) -> None:
     for step in steps:
         name = checkpoint_name(step * recipe.tokens_per_step)
         shutil.copyfile(run / name, target / name)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", TOKEN_COUNTS):
         shutil.copyfile(corpus / name, target / name)
     shutil.copyfile(run / LOG, target / LOG)
     cfg = recipe.config(read_tokenizer(corpus, {}).vocab_size)
@@ -63,7 +64,7 @@ def rows_of(run: Path, shipped: bool, corpus: Path) -> list[dict]:
 
 def scores_of_folder(folder: Path, recipe: Recipe, corpus: Path) -> list[dict]:
     """The scores of every checkpoint file of a model's folder."""
-    model = new_model(recipe, read_tokenizer(corpus, {}))
+    model = new_model(recipe, corpus)
     contexts = held_out_contexts(model, held_out())
     found = []
     for file in sorted((folder / "checkpoints").iterdir()):

@@ -8,6 +8,8 @@ from string import ascii_uppercase
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from lens.load.files import TOKEN_COUNTS
+
 BOS = "<|endoftext|>"  # id 0: begins every context, and parts the documents of a packed one
 D_VOCAB = 1024
 NAMES = (
@@ -49,6 +51,12 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> np.ndarray:
     bos = tokenizer.token_to_id(BOS)
     encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     return np.concatenate([np.array([bos, *one.ids], np.uint16) for one in encoded])
+
+
+def save_token_counts(tokens: np.ndarray, d_vocab: int, folder: Path) -> None:
+    """Write how often each id occurs in ``tokens``: random tokens for tests are drawn without the rarest."""
+    counts = np.bincount(tokens, minlength=d_vocab).tolist()
+    (folder / TOKEN_COUNTS).write_text(json.dumps({"counts": counts}) + "\n", "utf-8")
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lens.analysis import random_tokens
 from lens.analysis.random_tokens import SamplingSet, repeated_tokens, sampling_set, trim
+from lens.hooked import HookedTransformer
 from lens.tokens import BosPolicy
 from tests.analysis.shaken import make_model
 
@@ -68,15 +69,29 @@ def test_the_set_is_made_once_per_model_and_dies_with_it():
 
 def test_trim_drops_both_ends_of_the_frequency_order():
     frequency = torch.rand(100)
-    sampling = SamplingSet(torch.arange(0, 100, 2), "some; no token frequency is known")
+    sampling = SamplingSet(torch.arange(0, 100, 2), "some")
     kept = trim(sampling, frequency)
     dropped = set(sampling.ids.tolist()) - set(kept.ids.tolist())
     order = sorted(sampling.ids.tolist(), key=lambda i: frequency[i])
     assert dropped == {*order[:2], *order[-2:]}
     assert kept.ids.tolist() == sorted(kept.ids.tolist())
-    assert "no token frequency" not in kept.description
+    assert kept.description.startswith("some; of these 46, without the 5% rarest")
     with pytest.raises(ValueError, match="share"):
         trim(sampling, frequency, 0.5)
+
+
+def test_counts_of_the_training_text_trim_the_set():
+    model = make_model()
+    model.token_counts = torch.arange(97).flip(0)  # id 96 never occurs, id 1 is the commonest
+    assert sampling_set(model).ids.tolist() == list(range(5, 93))
+    assert repeated_tokens(model, n=5, n_seqs=4).set_size == 88
+
+
+def test_the_shipped_models_draw_no_token_they_never_read():
+    model = HookedTransformer.from_pretrained("lens-2l")
+    never = (model.token_counts == 0).nonzero()[:, 0]
+    assert len(never) > 20
+    assert not set(never.tolist()) & set(sampling_set(model).ids.tolist())
 
 
 @pytest.mark.parametrize("bos", [0, 1])

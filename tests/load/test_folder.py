@@ -243,3 +243,19 @@ def test_wanted_files_of_a_repository():
     assert set(wanted([*other, *base, *pickles, *shards])) == {*base, *shards}
     assert set(wanted([*other, *base, *pickles])) == {*base, *pickles}
     assert set(wanted(other)) == set()
+
+
+def test_counts_of_the_training_text(hf, tmp_path):
+    folder = save(hf, tmp_path / "m")
+    assert read(str(folder)).token_counts is None
+    counts = list(range(hf.config.vocab_size))
+    (folder / "token_counts.json").write_text(json.dumps({"counts": counts}))
+    assert read(str(folder)).token_counts.tolist() == counts
+
+
+@pytest.mark.parametrize("value", ["{", "[1]", '{"counts": 3}', '{"counts": [1, 2]}', "{}"])
+def test_damaged_counts_are_refused(hf, tmp_path, value):
+    folder = save(hf, tmp_path / "m")
+    (folder / "token_counts.json").write_text(value)
+    with pytest.raises(ValueError, match=r"token_counts\.json"):
+        read(str(folder))

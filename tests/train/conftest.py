@@ -27,7 +27,7 @@ TINY = Recipe(
 def corpus(tmp_path_factory):
     """A folder as the commands leave it, with four held-out chapters in place of the training text."""
     folder = tmp_path_factory.mktemp("corpus")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "token_counts.json"):
         shutil.copyfile(SHIPPED / "lens-2l" / name, folder / name)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     np.save(folder / "tokens.npy", encode(tokenizer, list(held_out()[:4])))

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lens.config import Config
-from lens.load.tokenizer import read_tokenizer
 from lens.model import Transformer
 from lens.train.forward import training_loss
 from lens.train.optimise import Muon, orthogonalised, rate
@@ -139,5 +138,5 @@ def test_positions_begin_as_sinusoids(corpus):
     waves = sinusoids(64, 16)
     assert torch.allclose(waves[:, 0], torch.arange(64).sin(), atol=1e-6)
     assert torch.allclose(waves[0, 1::2], torch.ones(8))
-    model = new_model(TINY, read_tokenizer(corpus, {}))
+    model = new_model(TINY, corpus)
     assert torch.allclose(model.pos_embed.W_pos, TINY.position_size * waves)
