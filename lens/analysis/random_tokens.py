@@ -84,7 +84,8 @@ def trim(sampling: SamplingSet, frequency: Float[Tensor, " d_vocab"], share: flo
     order = sampling.ids[frequency[sampling.ids].argsort(stable=True)]
     cut = int(len(order) * share)
     kept = order[cut : len(order) - cut].sort().values
-    return SamplingSet(kept, f"{sampling.description}; of these {len(kept)}, without the {share:.0%} rarest in the training text and the {share:.0%} commonest")
+    left = f"{len(kept)}, without the {share:.0%} rarest in the training text and the {share:.0%} commonest"
+    return SamplingSet(kept, f"{sampling.description}; of these {left}")
 
 
 def repeated_tokens(

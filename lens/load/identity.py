@@ -23,7 +23,8 @@ def content_of(found: Checkpoints, index: int) -> str:
 def reader_of(found: Checkpoints, index: int = 0) -> str:
     """A hash of what turns text into tokens for a run: its config, tokenizer, start token and counts."""
     source: Source = locate(found.entry, None, silent, checkpoint=(found, found.at(index)))
-    files = [source.folder / name for name in (CONFIG, TOKEN_COUNTS, *TOKENIZER_FILES) if (source.folder / name).is_file()]
+    names = (CONFIG, TOKEN_COUNTS, *TOKENIZER_FILES)
+    files = [source.folder / name for name in names if (source.folder / name).is_file()]
     return f"{_joined(files)}:{source.entry.alias}:{source.entry.start}"
 
 

@@ -34,14 +34,14 @@ class Recipe:
     seed: int = 0
     data_seed: int = 0
     repeat_share: float = 0.1
-    shortest_repeat: int = 16
+    shortest_repeat: int = 64
     muon_rate: float = 0.02
     adam_rate: float = 3e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.0
     muon_weight_decay: float = 0.05
     clip: float = 1.0
     warm_up: int = 200
-    decay_share: float = 0.4
+    decay_share: float = 0.1
     position_size: float = 0.5
     save_every: int = 100
 

@@ -15,7 +15,7 @@ from lens.load.runs import RUNS
 from lens.load.tokenizer import read_tokenizer
 from lens.texts import held_out
 from lens.train.recipe import Recipe, new_model
-from lens.train.run import LOG, SCORES, Header, checkpoint_name
+from lens.train.run import LOG, Header, checkpoint_name
 from lens.train.scores import Scores, held_out_contexts, score
 
 # Dense where the change happens. Every run saves every 100 steps; the rest would not fit beside them.
@@ -43,7 +43,7 @@ def ship(run: Path, corpus: Path, steps: Iterable[int] = STEPS) -> None:
 
 
 def write_runs(runs: Sequence[Path], shipped: Sequence[Path], corpus: Path, file: Path = RUNS) -> None:
-    """One table of the scores of all ``runs`` over training; shipped checkpoints are scored from their files."""
+    """One table of the scores of all ``runs`` over training, computed from their checkpoint files."""
     rows = [row for run in runs for row in rows_of(run, run in shipped, corpus)]
     with file.open("w", encoding="utf-8", newline="") as table:
         writer = csv.DictWriter(table, (*RUN_COLUMNS, *Scores._fields), lineterminator="\n")
@@ -52,22 +52,21 @@ def write_runs(runs: Sequence[Path], shipped: Sequence[Path], corpus: Path, file
 
 
 def rows_of(run: Path, shipped: bool, corpus: Path) -> list[dict]:
-    """The rows of one run: at every save, or at the shipped checkpoints."""
+    """The rows of one run, at the steps that are shipped."""
     recipe = read_recipe(run)
     about = {"model": f"lens-{recipe.n_layers}l", "seed": recipe.seed, "repeat_share": recipe.repeat_share}
     about |= {"steps": recipe.steps, "shipped": shipped}
-    if shipped:
-        return [about | rounded(one) for one in scores_of_folder(SHIPPED / about["model"], recipe, corpus)]
-    with (run / SCORES).open(newline="") as table:
-        return [about | rounded(row) for row in csv.DictReader(table)]
+    folder = SHIPPED / about["model"] if shipped else run
+    return [about | rounded(one) for one in scores_of_folder(folder, recipe, corpus)]
 
 
-def scores_of_folder(folder: Path, recipe: Recipe, corpus: Path) -> list[dict]:
-    """The scores of every checkpoint file of a model's folder."""
+def scores_of_folder(folder: Path, recipe: Recipe, corpus: Path, steps: Iterable[int] = STEPS) -> list[dict]:
+    """The scores of the checkpoint files of a model's folder at ``steps``; those that it does not have are left out."""
     model = new_model(recipe, corpus)
     contexts = held_out_contexts(model, held_out())
     found = []
-    for file in sorted((folder / "checkpoints").iterdir()):
+    files = [folder / checkpoint_name(step * recipe.tokens_per_step) for step in steps]
+    for file in filter(Path.is_file, files):
         header = read_header(file)
         weights = {name: tensor.float() for name, tensor in load_file(file).items()}
         model.load_state_dict(weights, strict=False)

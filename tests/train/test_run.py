@@ -37,6 +37,17 @@ def test_the_same_seed_gives_the_same_losses(whole, corpus, tmp_path):
     assert again.losses == pytest.approx(whole.losses, abs=1e-3)
 
 
+def test_200_steps_end_at_the_same_loss(corpus, tmp_path):
+    recipe = replace(TINY, steps=200, save_every=200, repeat_share=0.1)
+    both = [Run(recipe, corpus, tmp_path / name) for name in "ab"]
+    for one in both:
+        one.advance()
+    a, b = (one.losses for one in both)
+    assert len(a) == 200
+    assert a == pytest.approx(b, abs=1e-3)
+    assert np.mean(a[-10:]) < a[0] - 1
+
+
 def test_another_seed_starts_elsewhere_and_reads_the_same(whole, corpus, tmp_path):
     other = Run(replace(TINY, seed=1), corpus, tmp_path)
     other.advance(2)

@@ -10,6 +10,7 @@ from lens.analysis.induction_loss import DEFINITION as LOSS
 from lens.analysis.logit_lens import DEFINITION as LENS
 from lens.analysis.logit_lens import SOURCE as LENS_SOURCE
 from lens.analysis.selftest import measure
+from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change
 from lens.analysis.selftest.instrument import Instrument, by_model
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected
 from lens.analysis.selftest.subject import OTHER_N
@@ -227,6 +228,24 @@ INSTRUMENTS = (
             Expected(REJECTED, -COPY),
             Expected(FOUND, exact.saturated(2)),
         ),
+    ),
+    Instrument(
+        name="phase_change",
+        title="Phase change",
+        measure=phase_change,
+        unit="score per doubling",
+        definition=f"A run of six checkpoints whose layer 1 begins to look between steps {LABELS[BEFORE]} and "
+        f"{LABELS[AFTER]}: the steepest rise of the best head's induction score per doubling of training, 0 if no "
+        "window is drawn. Window and birth must lie where they were planted.",
+        formula=r"\max_{i<j} \frac{S_j - S_i}{\log_2 (t_j / t_i)}",
+        null="99th percentile of the same rises of the control, the largest of any head, each sequence counted",
+        source=f"{OLSSON}; the rule is Lens's own, fixed beforehand",
+        fooled_by="A rise that the control shares: planted-offset's score jumps as well. And what has no score: "
+        "planted-decoy is born like planted-induction, and does nothing.",
+        smallest=0.1,
+        striking=0.5,
+        tolerance=1e-3,
+        expected=by_model(_ONE, _ONE, Expected(REJECTED, 0.0), _ONE, _ONE),
     ),
 )
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.checkpoint import OnRepeats, measure_repeats
 from lens.analysis.head_scores import head_scores
 from lens.analysis.induction_loss import InductionLoss, loss_by_position
 from lens.analysis.logit_lens import LogitLens, logit_lens
@@ -16,6 +17,7 @@ from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.score_results import HeadScores
 from lens.analysis.selftest.copying import Copying, copying
+from lens.analysis.selftest.dated import Dated, dated
 from lens.cache import ActivationCache
 from lens.decompose import Stack, whole
 from lens.hooked import HookedTransformer
@@ -74,6 +76,8 @@ class Tools(NamedTuple):
     induction_loss: Callable[[HookedTransformer, RepeatedTokens], InductionLoss] = loss_by_position
     logit_lens: Callable[[HookedTransformer, Tensor, Tensor], LogitLens] = logit_lens
     replaced: Callable[..., Tensor] = replaced  # (model, tokens, heads, source)
+    checkpoint: Callable[[HookedTransformer, RepeatedTokens], OnRepeats] = measure_repeats
+    dated: Callable[..., Dated] = dated  # (labels, repeats by checkpoint)
 
 
 TOOLS = Tools()

@@ -2,12 +2,14 @@
 
 import torch
 
+from lens.analysis.checkpoint import measure_repeats
 from lens.analysis.head_scores import RepeatScores, summarise_scores
 from lens.analysis.induction_loss import RepeatLosses, loss_by_position, repeat_losses, summarise_repeats
 from lens.analysis.logit_lens import LogitLens, logit_lens
 from lens.analysis.pattern_scores import PatternScores, scores_from_pattern
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.selftest.copying import Copying, copying
+from lens.analysis.selftest.dated import dated
 from lens.analysis.selftest.subject import contributions, replaced
 from lens.composition import composition_scores
 from lens.decompose import Stack
@@ -152,6 +154,29 @@ def lens_upside_down(model, tokens, target):
 
 def lens_of_token_itself(model, tokens, target):
     return logit_lens(model, tokens, tokens)
+
+
+def score_without_control(model, repeated):
+    found = measure_repeats(model, repeated)
+    return found._replace(induction_control=torch.zeros_like(found.induction_control))
+
+
+def score_of_first_copy(model, repeated):
+    return measure_repeats(model, repeated._replace(tokens=repeated.control))
+
+
+def dated_backwards(labels, repeats):
+    return dated(labels, dict(zip(repeats, reversed(repeats.values()))))
+
+
+def dated_one_late(labels, repeats):
+    return dated(labels, {i: repeats[max(0, i - 1)] for i in repeats})
+
+
+def born_one_early(labels, repeats):
+    found = dated(labels, repeats)
+    birth = found.birth
+    return found._replace(birth=birth._replace(last_below=birth.last_below - 1, first_above=birth.first_above - 1))
 
 
 def always_zero(model, tokens, heads, source):

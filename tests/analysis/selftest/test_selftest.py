@@ -86,6 +86,11 @@ BROKEN = [
     ("ablation_one", {"head_scores": broken.scores_of(broken.heads_in_wrong_order)}, "planted-induction"),
     ("ablation_all", {"replaced": broken.one_replaced}, "planted-redundant"),
     ("ablation_all", {"head_scores": broken.scores_of(broken.wrong_offset)}, "planted-induction"),
+    ("phase_change", {"checkpoint": broken.score_without_control}, "planted-offset"),
+    ("phase_change", {"checkpoint": broken.score_of_first_copy}, "planted-induction"),
+    ("phase_change", {"dated": broken.dated_backwards}, "planted-induction"),
+    ("phase_change", {"dated": broken.dated_one_late}, "planted-redundant"),
+    ("phase_change", {"dated": broken.born_one_early}, "planted-decoy"),
 ]
 
 
@@ -174,7 +179,7 @@ class TestCommand:
     def test_green(self, capsys):
         assert selftest.main(["--sequences", "2"]) == 0
         out = capsys.readouterr().out
-        assert "60 of 60 rows as planted" in out
+        assert "66 of 66 rows as planted" in out
         assert "RED" not in out
 
     def test_red(self, rows, capsys):
