@@ -1,3 +1,7 @@
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; in the threads of pages, too
+
 import pytest
 import torch
 
