@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from lens.figures.theme import LABEL_SIZE, NEUTRAL, colour_bar, escape
+from lens.figures.theme import LABEL_SIZE, NEUTRAL, UNSEEN, colour_bar, escape
 
 LOG_FLOOR = 1e-4
 MAX_CLICKABLE = 80
@@ -55,8 +55,7 @@ def make_clickable(
         go.Scatter(
             x=[labels[key] for _, key in cells],
             y=[labels[query] for query, _ in cells],
-            # Empty texts are never drawn, transparent markers are: 2000 of them are half of the time of the figure.
-            mode="text",
+            **UNSEEN,
             customdata=cells.astype(np.int32),
             hovertext=texts,
             hovertemplate=f"query %{{y}} → key %{{x}}<br>%{{hovertext}}{after}<extra></extra>",

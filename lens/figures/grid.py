@@ -7,7 +7,19 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lens.figures.measure import HEADS, Axes, Measure
-from lens.figures.theme import LABEL_SIZE, MUTED, NEUTRAL, PIN, base_layout, colour_bar, escape, number, shorten, thin
+from lens.figures.theme import (
+    LABEL_SIZE,
+    MUTED,
+    NEUTRAL,
+    PIN,
+    UNSEEN,
+    base_layout,
+    colour_bar,
+    escape,
+    number,
+    shorten,
+    thin,
+)
 
 Cell = tuple[int, int]
 
@@ -62,8 +74,7 @@ def click_layer(texts: list[list[str]], across: bool) -> go.Scatter:
     return go.Scatter(
         x=rows if across else columns,
         y=columns if across else rows,
-        mode="markers",
-        marker={"opacity": 0, "size": 12},
+        **UNSEEN,
         customdata=np.stack([rows, columns], axis=1),
         text=[text for row in texts for text in row],
         hovertemplate="%{text}<extra></extra>",
