@@ -88,15 +88,16 @@ def text_paths(
     return TextPaths(*logit, *share, paths.counted.sum(1).cpu(), paths.n_different.cpu())
 
 
-def text_copying(paths: TextPaths) -> HeadScores:
-    """The statistics of both numbers over documents."""
+def text_copying(paths: TextPaths, where: str = "") -> HeadScores:
+    """The statistics of both numbers over documents; ``where`` says in words which they are."""
     n_queries, chance = int(paths.n_queries.sum()), float((1 / paths.n_different).mean())
     samples = {
         "text_logit": Samples(paths.logit, paths.logit_null, 0.0, n_queries),
         "text_share": Samples(paths.share, paths.share_null, chance, n_queries),
     }
     scores = {kind.name: head_score(kind, samples[kind.name], "documents") for kind in KINDS}
-    return HeadScores(scores, {}, f"{len(paths.logit)} documents, {n_queries + len(paths.logit)} tokens", None)
+    source = f"{len(paths.logit)} documents, {n_queries + len(paths.logit)} tokens"
+    return HeadScores(scores, {}, f"{source}: {where}" if where else source, None)
 
 
 def join_text(found: list[TextPaths]) -> TextPaths:

@@ -18,7 +18,8 @@ CIRCUITS = {"full": "Full", "residual": "Residual"}
 EMBEDDINGS = {"tokens": "Tokens", "first_mlp": "+ first MLP"}
 WEIGHTS = {"folded": "Folded", "raw": "Raw"}
 RADIUS = {"linear": "Linear", "log": "Log"}
-NULLS = {"head": "In the head", "model": "In the stream"}
+NULLS = {"head": "In the head", "model": "In the stream", "gaussian": "Gaussian"}
+ON = {"repeats": "Repeats", "text": "Text"}
 MORE = {
     "tokens": "Tokens it copies",
     "scatter": "Full against residual",
@@ -37,6 +38,8 @@ OPTIONS = (
     text("attended", " Mary", 60),
     integer("token", 1000),
     integer("distance", 0, high=4096),
+    integer("topk", 10, low=1, high=1000),
+    choice("on", "repeats", tuple(ON)),
     choice("side", "OV", ("OV", "QK")),
 )
 BLOCK, FIRST, ALL = 10, 40, 200  # rotations computed together, before anything else is asked for, and in all
@@ -53,6 +56,11 @@ EMBEDDING_HELP = (
 WEIGHTS_HELP = (
     "**Folded:** the gains of the norms, and LayerNorm's centring, multiplied into what reads the stream. **Raw:** the "
     "weights of the file. The full circuit has the gains in it either way, so only the residual one changes."
+)
+NULL_HELP = (
+    "What the eigenvalues at the right are shown against. A random rotation **in the head**, between its values and "
+    "its output; or **in the stream**, between the head and the rest of the model (20 draws). **Gaussian:** weights of "
+    "independent normal entries, a reference for teaching that misleads; the page says why."
 )
 
 
@@ -79,9 +87,7 @@ def controls(view: ViewState, model: Any) -> None:
         segmented(view, "circuit", tuple(CIRCUITS), "Circuit", CIRCUIT_HELP, format_func=CIRCUITS.get)
         segmented(view, "embedding", offered, "Embedding", EMBEDDING_HELP, format_func=EMBEDDINGS.get)
         segmented(view, "weights", tuple(WEIGHTS), "Weights", WEIGHTS_HELP, format_func=WEIGHTS.get)
-        null = "Where the random rotation of the null stands: between the head's values and its output, or in the "
-        null += "whole stream between the head and the rest of the model (20 draws, for the head at the right)."
-        segmented(view, "null", tuple(NULLS), "Rotation", null, format_func=NULLS.get)
+        segmented(view, "null", tuple(NULLS), "Null", NULL_HELP, format_func=NULLS.get)
         help = "The distance from the middle as it is, or its logarithm over three decades."
         segmented(view, "radius", tuple(RADIUS), "Radius", help, format_func=RADIUS.get)
         number(view, "seed", (0, 2**31 - 1), "Seed", "Of the random rotations and of random tokens.", width=100)
@@ -148,16 +154,16 @@ def shown_head(view: ViewState, score: np.ndarray) -> tuple[int, int]:
 
 def show_more(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> None:
     """The tabs below; only the open one is computed."""
-    from lens.ui.pieces import ov_match, ov_more, ov_tokens
+    from lens.ui.pieces import ov_data, ov_match, ov_more, ov_tokens
 
     more, body = tabs(view, "more", MORE)
     draw = {
         "tokens": partial(ov_tokens.show_tokens, view, model, head),
         "scatter": partial(ov_more.show_scatter, view, found, null),
-        "data": partial(ov_more.show_data, view, model, found, head),
+        "data": partial(ov_data.show_data, view, model, found, null, head),
         "match": partial(ov_match.show_match, view, model, head),
         "directions": partial(ov_match.show_directions, view, model, head),
-        "table": partial(ov_more.show_table, view, found, null),
+        "table": partial(ov_more.show_table, view, model, found, null),
     }
     with body:
         draw[more]()
