@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.head_weights import why_not_bilinear
 from lens.analysis.previous_from_weights import DEFINITION as PREVIOUS
 from lens.analysis.previous_from_weights import NULL as PREVIOUS_NULL
 from lens.analysis.previous_from_weights import previous_from_weights
-from lens.analysis.qk_circuit import EIGENVALUES, SAME_TOKEN, qk_circuits, top_pairs, why_not_bilinear
+from lens.analysis.qk_circuit import EIGENVALUES, SAME_TOKEN, qk_circuits, top_pairs
 from lens.analysis.svd_view import directions
 from lens.figures.measure import Measure
 from lens.figures.theme import number as said
