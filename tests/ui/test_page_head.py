@@ -19,9 +19,8 @@ from lens.ui.pieces.head_attends import words
 from tests.helpers import hf_llama
 from tests.load import toys
 from tests.load.models import save
-from tests.ui.conftest import html
+from tests.ui.conftest import ROOT, fine, local
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
 
 
@@ -38,24 +37,13 @@ def model(tiny_folder) -> HookedTransformer:
 
 
 def opened(folder: Path, **query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/head.py")
-    at.query_params.update({"model": "local:tiny", "n": "6", "seqs": "4"} | query)
-    at.session_state["lens:paths"] = {"local:tiny": str(folder)}
-    return at.run()
+    return local("head", folder, **({"n": "6", "seqs": "4"} | query)).run()
 
 
 @pytest.fixture
 def tiny(tiny_folder):
     """``tiny(layer="1", ...)``: the page with the tiny model open, run once."""
     return lambda **query: opened(tiny_folder, **query)
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
 
 
 def test_the_numbers_are_those_of_the_analyses(tiny, model):

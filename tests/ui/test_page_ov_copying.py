@@ -23,9 +23,8 @@ from lens.ui.store import to_numpy
 from tests.helpers import hf_gpt2, hf_llama
 from tests.load import toys
 from tests.load.models import save
-from tests.ui.conftest import bound, html
+from tests.ui.conftest import bound, fine, local
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
@@ -42,24 +41,13 @@ def gpt2_folder(tmp_path_factory, tokenizer) -> Path:
 
 
 def opened(folder: Path, **query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/ov_copying.py")
-    at.query_params.update(model="local:tiny", n="5", seqs="3", **query)
-    at.session_state["lens:paths"] = {"local:tiny": str(folder)}
-    return at.run()
+    return local("ov_copying", folder, n="5", seqs="3", **query).run()
 
 
 @pytest.fixture
 def tiny(tiny_folder):
     """``tiny(more="table", ...)``: the page with the tiny model open, run once."""
     return lambda **query: opened(tiny_folder, **query)
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
 
 
 def head_line(at: AppTest) -> str:

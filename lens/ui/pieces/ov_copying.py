@@ -94,13 +94,13 @@ def controls(view: ViewState, model: Any) -> None:
 
 
 def read_copying(view: ViewState, model: Any, place: Any) -> Copying:
-    """The scores of all heads; the grid stands in ``place`` before its null is computed."""
+    """The scores of all heads; the grid stands in ``place``, and can be clicked, before its null is computed."""
     from lens.analysis.ov_copying import copying_of, ov_cores
 
     cores = analyse(ov_cores, model, view["embedding"], view["weights"] == "folded", progress=True)
     found = Copying(analyse(copying_of, to_torch(cores)), cores, view["circuit"])
     with place.container():
-        st.plotly_chart(_grid(view, found, model, None), config={"displaylogo": False})
+        show_grid(view, found, model, None, key="ov:grid:0")
     return found
 
 
@@ -114,7 +114,9 @@ def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
         return analyse(null_band, to_torch(np.concatenate(list(done.values()))))
 
     def show(done: dict) -> None:
-        place.plotly_chart(_grid(view, found, model, band(done)), config={"displaylogo": False})
+        some = band(done)
+        with place.container():  # a key of its own each time: one key is drawn once in a run
+            show_grid(view, found, model, some, key=f"ov:grid:{some.n}")
 
     blocks = [(start, start + BLOCK) for start in range(0, ALL, BLOCK)]
     seconds = ALL * np.prod(cores.shape[:2]) * EIG_SECONDS * (cores.shape[-1] / 64) ** 3
@@ -127,11 +129,11 @@ def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
     return band(done)
 
 
-def show_grid(view: ViewState, found: Copying, model: Any, null: Any) -> Any:
+def show_grid(view: ViewState, found: Copying, model: Any, null: Any, key: str = "ov:grid") -> Any:
     """The clickable grid; returns the figure."""
     figure = _grid(view, found, model, null)
     told = words.grid_words(found.shown.score, null)
-    parts.head_grid(figure, view, key="ov:grid", alt=f"OV copying score of every head of {model.name}. {told}")
+    parts.head_grid(figure, view, key=key, alt=f"OV copying score of every head of {model.name}. {told}")
     return figure
 
 

@@ -68,7 +68,7 @@ def text_words(weights: np.ndarray, null: Any, scores: Any, head: tuple[int, int
     best = tuple(map(int, np.unravel_index(int(effect.mean.argmax()), effect.mean.shape)))
     text = f"On text, {_told(scores, weights, head)}. {_agreement(weights, null, effect, head)}"
     if head != best:
-        text += f"The largest share above its control has {_told(scores, weights, best)}. "
+        text += f"Farthest above its control, {_told(scores, weights, best)}. "
     return f"{text}{disagreements(weights, null, effect)} {correlation(weights, effect.mean)}"
 
 

@@ -29,7 +29,7 @@ WIDTH = 390  # pixels of the figure's column on the smallest screen
 
 def show_eigenvalues(view: ViewState, model: Any, found: Copying, head: tuple[int, int]) -> None:
     """The scatter of one head in the complex plane, the draws of its null in grey."""
-    core = getattr(found.cores, found.circuit)[head]
+    core, own = getattr(found.cores, found.circuit)[head], found.shown.eigenvalues[head]
     if view["null"] == "model" and found.circuit == "residual":
         view.note("the rotation of the stream is offered for the full circuit only: showing the one in the head")
         view.set(null=None)
@@ -37,17 +37,19 @@ def show_eigenvalues(view: ViewState, model: Any, found: Copying, head: tuple[in
         draws = analyse(null_eigenvalues, to_torch(core), SHOWN, view["seed"])
     elif view["null"] == "gaussian":
         draws = _gaussian(view, model, found, head)[:SHOWN]
+        draws = draws * (np.abs(own).mean() / np.abs(draws).mean())  # only the shape says something
     else:
         draws = analyse(stream_null_eigenvalues, model, head, view["embedding"], 20, view["seed"], progress=True)
     title = f"Head {head[0]}.{head[1]}: eigenvalues, {CIRCUITS[found.circuit].lower()} circuit"
     where = {
         "head": "random rotations between values and output",
         "model": "random rotations of the stream after the head",
-        "gaussian": "heads of Gaussian weights, for teaching: no null",
+        "gaussian": "heads of Gaussian weights, brought to the same mean size; for teaching, no null",
     }[view["null"]]
     definition = f"Grey: {len(draws)} {where}. Right is copying, left the opposite."
-    own = found.shown.eigenvalues[head]
-    figure = eigenvalues(own, draws, title=title, definition=definition, log=view["radius"] == "log")
+    name = "Gaussian" if view["null"] == "gaussian" else "by chance"
+    log = view["radius"] == "log"
+    figure = eigenvalues(own, draws, title=title, definition=definition, log=log, cloud_name=name)
     parts.chart(narrow(figure, WIDTH), f"{title}. {definition}", key="ov:eigenvalues")
 
 

@@ -117,7 +117,7 @@ def _columns(k: int) -> dict[str, Any]:
         "null low": show(help="2.5th percentile of the head's own random rotations."),
         "null high": show(help="97.5th percentile."),
         "outside null": st.column_config.CheckboxColumn(help="Outside these two: expected of 5% of heads by chance."),
-        "on text": show(help=told.TEXT),
+        "on text": st.column_config.NumberColumn(format="%.4f", help=told.TEXT),
         "disagree": st.column_config.CheckboxColumn(help=told.DISAGREE),
         "in top k": show(label=f"in top {k}", help=words.TOP.format(k)),
         "rank": st.column_config.NumberColumn(help="1 is the largest score of the chosen circuit."),

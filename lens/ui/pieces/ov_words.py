@@ -94,6 +94,10 @@ def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8)
         return f"Of the strongest induction heads, the copying scores are: {', '.join(names.values())}; no null yet."
     yes = [names[cell] for cell in heads if score[cell] > null.high[cell]]
     no = [names[cell] for cell in heads if not score[cell] > null.high[cell]]
+    if len(heads) == 1:
+        verb = "copies" if yes else "does not copy"
+        text = f"The one induction head above its threshold, {names[heads[0]]}, {verb} by its weights"
+        return f"{text}." if yes else f"{text}: {_why_not(score, null, heads)}"
     text = f"Of the {len(heads)} strongest induction heads, {len(yes)} copy by their weights"
     text += f": {', '.join(yes)}" if yes else ""
     return text + (f". Not {', '.join(no)}: {_why_not(score, null, heads)}" if no else ".")
