@@ -84,7 +84,7 @@ def _told(scores: Any, weights: np.ndarray, cell: tuple[int, int]) -> str:
 
 def _agreement(weights: np.ndarray, null: Any, effect: Any, head: tuple[int, int]) -> str:
     if null is None:
-        return "The null of the weights is not computed, so the two are not compared. "
+        return ""
     ours, theirs = int(by_weights(weights, null)[head]), int(by_data(effect)[head])
     state = "disagree" if disagree(ours, theirs) else "agree"
     sentence = f"Weights and text {state} about it: by its weights it {VERDICTS[ours]}, on text it {VERDICTS[theirs]}"
@@ -94,7 +94,7 @@ def _agreement(weights: np.ndarray, null: Any, effect: Any, head: tuple[int, int
 def disagreements(weights: np.ndarray, null: Any, effect: Any) -> str:
     """How many heads copy by their weights, on text, and both."""
     if null is None:
-        return ""
+        return "The null of the weights is not computed, so the two are not compared."
     ours, theirs = by_weights(weights, null), by_data(effect)
     either = disagree(ours, theirs)
     return (
