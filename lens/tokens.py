@@ -37,11 +37,16 @@ class TokenBatch(NamedTuple):
 
 
 def visible(token: str) -> str:
-    """``token`` as a label: spaces, line ends and tabs have a sign, control characters and broken bytes their code."""
+    """``token`` as a label: spaces, line ends and tabs have a sign, control characters and broken bytes their code.
+
+    A byte that is known but no character comes as "surrogateescape" makes it; U+FFFD says that it is not known.
+    """
 
     def sign(char: str) -> str:
         if char in VISIBLE:
             return VISIBLE[char]
+        if "\udc80" <= char <= "\udcff":
+            return f"⟨{ord(char) - 0xDC00:02x}⟩"
         unprintable = char == "\ufffd" or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
         return f"⟨{ord(char):02x}⟩" if unprintable else char
 

@@ -23,6 +23,6 @@ with frame("OV copying", question="What would it copy and match, from weights al
         figure = page.show_grid(view, found, model, null)
     with right:
         ov_head.show_numbers(found, null, head)
-    ov_head.explain(view, model, found, null)
+    ov_head.explain(view, model, found, null, head)
     page.show_more(view, model, found, null, head)
     ov_head.take_away(view, found, null, figure, head)

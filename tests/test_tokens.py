@@ -5,6 +5,7 @@ def test_labels_show_what_cannot_be_seen():
     assert visible(" the") == "·the"
     assert visible("a\n\tb\r") == "a↵⇥b␍"
     assert visible("\x00\u200b\ufffd") == "⟨00⟩⟨200b⟩⟨fffd⟩"
+    assert visible(b" \xe2\x80".decode("utf-8", "surrogateescape")) == "·⟨e2⟩⟨80⟩"
     assert visible("") == "⟨empty⟩"
     assert visible("<script>é🙂") == "<script>é🙂"
 

@@ -13,43 +13,44 @@ from torch import Tensor, nn
 
 from lens.analysis.names import Head, check_heads
 from lens.analysis.streaming import Progress, silent
-from lens.components import Norm
+from lens.components import Norm, at_least_float32
 from lens.config import Config
 from lens.model import Transformer
 
 Embedding = Literal["tokens", "first_mlp"]
 EMBEDDINGS = ("tokens", "first_mlp")
 ROWS = 2048  # of the vocabulary held at once
+CUT = "Queries, keys and values are cut off at ±{}; the products hold below it."
 
 
 def read_through(norm: nn.Module, W: Float[Tensor, "*head d_model d_head"]) -> Float[Tensor, "*head d_model d_head"]:
     """What reads a normalised stream, as it reads the stream itself: times the gain, LayerNorm's mean taken out.
 
-    Exact but for the norm's positive scale, one number per position.
+    Exact but for the norm's positive scale, one number per position. In float32, or float64 if W is that.
     """
-    W = W.float()
+    W = at_least_float32(W)
     if not isinstance(norm, Norm):
         return W
-    W = norm.w.float()[:, None] * W
+    W = norm.w.to(W.dtype)[:, None] * W
     return W - W.mean(-2, keepdim=True) if norm.centred else W
 
 
 def write_through(norm: nn.Module, W: Float[Tensor, "*head d_head d_model"]) -> Float[Tensor, "*head d_head d_model"]:
     """What is written, past the norm that post-norm blocks put after it: centred if it is LayerNorm, times its gain."""
-    W = W.float()
+    W = at_least_float32(W)
     if not isinstance(norm, Norm):
         return W
-    return (W - W.mean(-1, keepdim=True) if norm.centred else W) * norm.w.float()
+    return (W - W.mean(-1, keepdim=True) if norm.centred else W) * norm.w.to(W.dtype)
 
 
 def value_weights(model: Transformer, layer: int) -> Float[Tensor, "kv_head d_model d_head"]:
-    """W_V of a layer with the norm before it folded in; not expanded to query heads."""
-    return read_through(model.blocks[layer].ln1, model.blocks[layer].attn.W_V)
+    """W_V of a layer with the norm before it folded in, in float32; not expanded to query heads."""
+    return read_through(model.blocks[layer].ln1, model.blocks[layer].attn.W_V.float())
 
 
 def output_weights(model: Transformer, layer: int) -> Float[Tensor, "head d_head d_model"]:
-    """W_O of a layer, with the gain of a norm after attention where there is one."""
-    return write_through(model.blocks[layer].ln1_post, model.blocks[layer].attn.W_O)
+    """W_O of a layer in float32, with the gain of a norm after attention where there is one."""
+    return write_through(model.blocks[layer].ln1_post, model.blocks[layer].attn.W_O.float())
 
 
 def source_rows(
@@ -103,7 +104,7 @@ def ov_caveats(cfg: Config) -> tuple[str, ...]:
     """What the OV circuit of such a model leaves out, a sentence each; empty where it is exact up to a scale."""
     reasons = (
         (cfg.post_norm, "A norm follows attention: its gain is folded into W_O, its scale at each position is not."),
-        (cfg.clip_qkv is not None, f"Values are cut off at ±{cfg.clip_qkv}; the circuit is that of values inside."),
+        (cfg.clip_qkv is not None, CUT.format(cfg.clip_qkv)),
         (cfg.embed_norm, "The embedding is normalised before layer 0; its rows are taken after that norm."),
         (cfg.final_softcap is not None, "Logits are capped at the end; the circuit stands before the cap."),
         (cfg.group_size > 1, f"{cfg.group_size} query heads share each W_V: heads of a group are not independent."),

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens.analysis.circuit_weights import CUT
 from lens.analysis.head_weights import Weights, head_weights, rotated, why_not_bilinear
 from lens.analysis.names import Head, check_heads
 from lens.analysis.streaming import Progress, silent
@@ -113,7 +114,7 @@ def notes(cfg: Config, mode: Mode, offset: int, weights: Weights) -> tuple[str, 
         "A norm after each layer divides what all its heads write together; its gain is in W_OV, the division is one "
         "factor per position and drops out of a score.": cfg.post_norm and weights == "folded",
         "The gain of the norm after each layer is left out of these raw weights.": cfg.post_norm and weights == "raw",
-        f"Queries, keys and values are cut off at ±{cfg.clip_qkv}; the products hold below it.": bool(cfg.clip_qkv),
+        CUT.format(cfg.clip_qkv): cfg.clip_qkv is not None,
         "Rotation ignored (δ = 0): real queries and keys stand apart and are turned.": through_scores
         and cfg.positions == "rotary"
         and offset == 0,

@@ -4,23 +4,19 @@ The weights say what a head would write for any token; this says what it does wr
 disagree: a head can raise its target by a path that eigenvalues do not show, or copy well and never look.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.circuit_weights import output_weights, read_through
+from lens.analysis.direct_paths import PATH, DirectPaths
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
 from lens.analysis.streaming import Progress, silent, stream
-from lens.components import Norm, at_least_float32
 from lens.model import Transformer
 
 CONTROL = "the same queries and tokens on the paired control, where other tokens follow the first copy"
-PATH = "The head's direct path: its output through the final norm, its scale as in that run, and W_U"
 TARGET = "the induction target, the token after the earlier occurrence of the query's"
 
 
@@ -86,46 +82,30 @@ def direct_paths(model: Transformer, repeated: RepeatedTokens, progress: Progres
     paths = _Paths(model, repeated)
     tokens = torch.cat([repeated.tokens, repeated.control])
     stream(model, tokens, paths.visits(), progress=progress)
-    return Direct(paths.logit.cpu(), paths.rank.cpu(), paths.share.cpu())
+    return Direct((paths.raised / paths.scale).mean(2).cpu(), paths.rank.cpu(), paths.share.cpu())
 
 
-class _Paths:
-    """Gathers the direct paths during a forward pass; what each head writes is read along few directions only."""
+class _Paths(DirectPaths):
+    """Ranks, shares and logits of the induction target in the second copy."""
 
     def __init__(self, model: Transformer, repeated: RepeatedTokens) -> None:
         bos, n, cfg = repeated.bos, repeated.n, model.cfg
-        self.model, self.n_keys = model, bos + n
-        self.queries = slice(bos + n, bos + 2 * n)
         # The same candidates in a sequence and in its control: the tokens of the first copy.
-        self.candidates = repeated.tokens[:, : bos + n].repeat(2, 1).to(model.device)
-        self.reads = token_readers(model, self.candidates)
+        super().__init__(model, repeated.tokens[:, : bos + n].repeat(2, 1), slice(bos + n, bos + 2 * n))
         after = torch.arange(bos + 1, bos + n + 1, device=model.device)
         self.target = torch.where(after < bos + n, after, bos)  # after the last token comes the first again
         shape = (len(self.candidates), cfg.n_layers, n, cfg.n_heads)
-        self.raised = torch.empty(shape, device=model.device)
-        self.post_scale = torch.ones(*shape[:3], 1, device=model.device)
-        self.rank, self.share, self.logit = (torch.empty(*shape[:2], shape[3], device=model.device) for _ in range(3))
+        self.raised = torch.empty(shape, device=model.device)  # times the scale
+        self.rank, self.share = (torch.empty(*shape[:2], shape[3], device=model.device) for _ in range(2))
         self.attended: Int[Tensor, "batch query head"] = after
-
-    def visits(self) -> dict[str, Callable[[int, slice, Tensor], None]]:
-        """What to look at, in the order of the forward pass."""
-        found, cfg = {}, self.model.cfg
-        for layer in range(cfg.n_layers):
-            found |= {f"blocks.{layer}.attn.hook_pattern": self.see_pattern, f"blocks.{layer}.attn.hook_z": self.see_z}
-            if cfg.post_norm:
-                found[f"blocks.{layer}.ln1_post.hook_scale"] = self.see_post_scale
-        return found | {f"blocks.{cfg.n_layers - 1}.hook_resid_post": self.see_end}
 
     def see_pattern(self, layer: int, rows: slice, pattern: Float[Tensor, "batch head query key"]) -> None:
         """Where each query looks, among the first copy."""
-        self.attended = pattern[:, :, self.queries, : self.n_keys].argmax(-1).mT
+        self.attended = pattern[:, :, self.queries, : self.candidates.shape[1]].argmax(-1).mT
 
     def see_z(self, layer: int, rows: slice, z: Float[Tensor, "batch pos head d_head"]) -> None:
         """What every head writes, along the candidates' directions."""
-        logits = einsum(
-            z[:, self.queries].float(), output_weights(self.model, layer), self.reads[rows],
-            "batch query head d_head, head d_head d_model, batch token d_model -> batch query head token",
-        )  # fmt: skip
+        logits = self.logits(layer, rows, z)
         target = self.target[None, :, None, None].expand(*logits.shape[:3], 1)
         own = logits.gather(-1, target)
         self.raised[rows, layer] = own[..., 0]
@@ -135,29 +115,3 @@ class _Paths:
         # 0 where nothing is raised. The last query is left out: its target stands in the second copy.
         share = at / positive.sum(-1).clamp(min=torch.finfo(at.dtype).tiny)
         self.share[rows, layer] = share[:, :-1].mean(1)
-
-    def see_post_scale(self, layer: int, rows: slice, scale: Float[Tensor, "batch pos 1"]) -> None:
-        """What a norm after attention divides by."""
-        self.post_scale[rows, layer] = scale[:, self.queries]
-
-    def see_end(self, layer: int, rows: slice, resid: Float[Tensor, "batch pos d_model"]) -> None:
-        """What the final norm divides by, once the last layer has written."""
-        scale = final_scale(self.model, resid[:, self.queries])[:, None] * self.post_scale[rows]
-        self.logit[rows] = (self.raised[rows] / scale).mean(2)
-
-
-def final_scale(model: Transformer, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos 1"]:
-    """What the final norm divides by at each position; 1 where there is no final norm."""
-    norm = model.ln_final
-    if not isinstance(norm, Norm):
-        return torch.ones_like(resid[..., :1])
-    exact = at_least_float32(resid)
-    exact = exact - exact.mean(-1, keepdim=True) if norm.centred else exact
-    return (exact.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
-
-
-def token_readers(model: Transformer, ids: Int[Tensor, "sequence token"]) -> Float[Tensor, "sequence token d_model"]:
-    """The direction of the stream that raises each token against the average token, final norm folded in."""
-    W_U = model.unembed.W_U
-    columns = W_U.T[ids].float() - W_U.float().mean(1)
-    return read_through(model.ln_final, columns.mT).mT

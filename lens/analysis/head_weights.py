@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens.analysis.circuit_weights import read_through, write_through
+from lens.components import at_least_float32
 from lens.config import Config
 from lens.factored import FactoredMatrix
 from lens.model import Transformer
@@ -44,15 +46,13 @@ def head_weights(model: Transformer, layer: int, weights: Weights = "folded") ->
     if weights not in WEIGHTS:
         raise ValueError(f"head_weights: weights={weights!r}; it must be 'folded' or 'raw'.")
     block, cfg = model.blocks[layer], model.cfg
-    attn, kind = block.attn, torch.promote_types(model.dtype, torch.float32)
-    W_Q, W_K, W_V, W_O = (W.detach().to(kind) for W in (attn.W_Q, attn.W_K, attn.W_V, attn.W_O))
+    attn = block.attn
+    W_Q, W_K, W_V, W_O = (at_least_float32(W.detach()) for W in (attn.W_Q, attn.W_K, attn.W_V, attn.W_O))
     if weights == "folded":
-        if cfg.norm is not None and cfg.pre_norm:
-            W_Q, W_K, W_V = (_read(block.ln1, W) for W in (W_Q, W_K, W_V))
-        if cfg.post_norm:
-            W_O = (_centred(W_O, -1) if block.ln1_post.centred else W_O) * block.ln1_post.w.to(kind)
+        W_Q, W_K, W_V = (read_through(block.ln1, W) for W in (W_Q, W_K, W_V))
+        W_O = write_through(block.ln1_post, W_O)
         if cfg.norm == "LN" and cfg.pre_norm:
-            W_O = _centred(W_O, -1)
+            W_O = W_O - W_O.mean(-1, keepdim=True)
     W_K, W_V = (W.repeat_interleave(cfg.group_size, dim=0) for W in (W_K, W_V))
     return HeadWeights(W_Q, W_K, W_V, W_O)
 
@@ -68,12 +68,16 @@ def rotated(model: Transformer, layer: int, found: HeadWeights, offset: int) -> 
         raise ValueError(f"offset={offset}: a key stands 0 to {cfg.n_ctx - 1} tokens before its query in this model.")
     if cfg.positions != "rotary":
         return found
+    return found._replace(W_Q=turned(model, layer, found.W_Q, offset), W_K=turned(model, layer, found.W_K, 0))
+
+
+def turned(
+    model: Transformer, layer: int, x: Float[Tensor, "head n d_head"], place: int
+) -> Float[Tensor, "head n d_head"]:
+    """Queries or keys, ``n`` of each head, as a layer of a model with rotary positions turns them at ``place``."""
     local = model.blocks[layer].attn.local_rotary
-    turned = []
-    for W, place in ((found.W_Q, offset), (found.W_K, 0)):
-        rotation = find_rotation(cfg, torch.tensor([[place]], device=W.device), W.dtype, local)
-        turned.append(rotate(W[:, :, None], rotation)[:, :, 0])  # heads as batch, d_model as places
-    return found._replace(W_Q=turned[0], W_K=turned[1])
+    rotation = find_rotation(model.cfg, torch.tensor([[place]], device=x.device), x.dtype, local)
+    return rotate(x[:, :, None], rotation)[:, :, 0]  # heads as batch, n as places
 
 
 def why_not_bilinear(cfg: Config) -> str | None:
@@ -84,12 +88,3 @@ def why_not_bilinear(cfg: Config) -> str | None:
         "this model normalises queries and keys, so a score is no product of the two streams and W_Q W_Kᵀ: the gain "
         "of the norm could be folded in, its division by the length of each query and key could not"
     )
-
-
-def _read(norm: torch.nn.Module, W: Tensor) -> Tensor:
-    folded = norm.w.detach().to(W.dtype)[:, None] * W
-    return _centred(folded, -2) if norm.centred else folded
-
-
-def _centred(x: Tensor, axis: int) -> Tensor:
-    return x - x.mean(axis, keepdim=True)

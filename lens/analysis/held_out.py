@@ -16,15 +16,17 @@ def held_out_digest() -> str:
     return hashlib.sha256("\f".join(held_out()).encode()).hexdigest()
 
 
-def beginnings(model: HookedTransformer, n: int, prepend_bos: bool) -> TokenBatch:
-    """The first ``n_ctx`` tokens of ``n`` held-out documents, evenly chosen, padded on the right; none are joined.
+def beginnings(model: HookedTransformer, n: int, prepend_bos: bool, longest: int | None = None) -> TokenBatch:
+    """The first ``longest`` tokens of ``n`` held-out documents, evenly chosen, padded on the right; none are joined.
 
+    ``longest`` counts the BOS, and is at most the model's context; None: as much as the context holds.
     ValueError for ``n`` outside 1 … the number of documents.
     """
     texts = held_out()
     if not 1 <= n <= len(texts):
         raise ValueError(f"beginnings: {n} documents; the held-out text has {len(texts)}, so 1 … {len(texts)}.")
     start = [model.bos.id] if prepend_bos else []
-    n_ctx, encode = model.cfg.n_ctx, model.needs_tokenizer().encode
+    n_ctx = model.cfg.n_ctx if longest is None else min(longest, model.cfg.n_ctx)
+    encode = model.needs_tokenizer().encode
     chosen = [texts[i * len(texts) // n][: CHARACTERS * n_ctx] for i in range(n)]
     return padded([(start + encode(one, add_special_tokens=False))[:n_ctx] for one in chosen], model.pad_id)

@@ -31,7 +31,7 @@ DEFINITION = (
     "(it copies), −1 when with the opposite sign, about 0 when reading and writing are unrelated."
 )
 SOURCE = "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits"
-Null = Literal["head", "model"]
+CircuitName = Literal["full", "residual"]
 
 
 class OVCores(NamedTuple):
@@ -180,6 +180,31 @@ def stream_null_eigenvalues(
         Q = haar((), model.cfg.d_model, generator).to(middle)
         found.append(torch.linalg.eigvals(writes @ Q @ middle @ reads))
         progress(0.3 + 0.7 * (draw + 1) / n_draws, f"rotation {draw + 1} of {n_draws}")
+    return torch.stack(found)
+
+
+@torch.no_grad()
+def gaussian_eigenvalues(
+    model: Transformer,
+    layer: int,
+    circuit: CircuitName = "full",
+    embedding: Embedding = "tokens",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Complex[Tensor, "draw d_head"]:
+    """A reference for teaching, no null: eigenvalues with W_V and W_O of independent normal entries, ``DRAWS`` times.
+
+    Nothing of the head is in it but its shape, so every head of a layer has the same: too narrow a band for a head
+    whose eigenvalues are few and large, too wide for an even one. M stands in between in the full circuit.
+    """
+    generator, cfg, found = torch.Generator().manual_seed(seed), model.cfg, []
+    middle = torch.eye(cfg.d_model, device=model.device)
+    if circuit == "full":
+        middle = vocabulary_product(model, stream_embedding(layer, embedding), part(progress, 0, 0.5))
+    for draw in range(DRAWS):
+        writes, reads = torch.randn(2, cfg.d_head, cfg.d_model, generator=generator).to(middle)
+        found.append(torch.linalg.eigvals(writes @ middle @ reads.T))
+        progress(0.5 + 0.5 * (draw + 1) / DRAWS, f"Gaussian head {draw + 1} of {DRAWS}")
     return torch.stack(found)
 
 

@@ -13,13 +13,12 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from lens.analysis.circuit_weights import Embedding, check_embedding, check_head, stream_embedding, vocabulary_rows
+from lens.analysis.head_weights import turned, why_not_bilinear
 from lens.analysis.large_products import Entries, top_entries
 from lens.analysis.streaming import Progress, part, silent
 from lens.components import Norm
-from lens.config import Config
 from lens.factored import FactoredMatrix
 from lens.model import Transformer
-from lens.positions import find_rotation, rotate
 
 SAME_TOKEN = (
     "How much more a token as a query scores with itself as a key than with the average token, in standard deviations "
@@ -46,15 +45,6 @@ class QKCircuits(NamedTuple):
     score: Float[Tensor, "layer head"]  # see EIGENVALUES
 
 
-def why_not_bilinear(cfg: Config) -> str | None:
-    """Why scores of such a model are no product of a query with a key's embedding; None if they are."""
-    if cfg.qk_norm is not None:
-        return "queries and keys are normalised in this model, so a score is no bilinear function of two tokens"
-    if cfg.clip_qkv is not None:
-        return "queries and keys are cut off in this model, so a score is no bilinear function of two tokens"
-    return None
-
-
 @torch.no_grad()
 def qk_circuits(
     model: Transformer, embedding: Embedding = "tokens", distance: int = 0, progress: Progress = silent
@@ -62,8 +52,8 @@ def qk_circuits(
     """Same-token preference and eigenvalues of the full QK circuit of every head, exact from moments.
 
     ``distance``: how many positions the key stands before the query, for rotary models; 0 leaves the rotation out. The
-    scores are those before a softcap, without learned positions or linear biases. ValueError where scores are not
-    bilinear.
+    scores are those before a softcap or a cut, without learned positions or linear biases. ValueError where scores are
+    not bilinear.
     """
     check_bilinear(model)
     check_embedding(model.cfg, embedding)
@@ -132,10 +122,10 @@ def _of_layer(
     if isinstance(norm, Norm):
         covariance = norm.w.float()[:, None] * covariance * norm.w.float()
     centre = gained(model, layer, moments.mean)
-    W_Q = turned(model, layer, attn.W_Q.float(), distance, distance)
+    W_Q = _apart(model, layer, attn.W_Q.float(), distance, distance)
     q_mean = (centre @ attn.W_Q.float() + attn.b_Q.float())[:, None]
-    q_mean = turned(model, layer, q_mean, distance, distance)[:, 0]
-    W_K = turned(model, layer, attn.W_K.float(), 0, distance)
+    q_mean = _apart(model, layer, q_mean, distance, distance)[:, 0]
+    W_K = _apart(model, layer, attn.W_K.float(), 0, distance)
     reads = covariance @ W_K  # [kv_head, d_model, d_head]
     queries = rearrange(W_Q, "(kv_head group) d_model d_head -> kv_head d_model (group d_head)", group=group)
     core = rearrange(
@@ -148,15 +138,11 @@ def _of_layer(
     return same, torch.linalg.eigvals(core / attn.scale) * model.cfg.d_vocab
 
 
-def turned(
-    model: Transformer, layer: int, x: Float[Tensor, "head n d_head"], position: int, distance: int
+def _apart(
+    model: Transformer, layer: int, x: Float[Tensor, "head n d_head"], place: int, distance: int
 ) -> Float[Tensor, "head n d_head"]:
-    """Queries or keys as they are turned at ``position``; as they are where ``distance`` is 0 or nothing rotates."""
-    if model.cfg.positions != "rotary" or distance == 0:
-        return x
-    at = torch.tensor([[position]], device=x.device)
-    rotation = find_rotation(model.cfg, at, x.dtype, local=model.blocks[layer].attn.local_rotary)
-    return rotate(rearrange(x, "head n d_head -> 1 1 (head n) d_head"), rotation).view(x.shape)
+    """Queries or keys as they are turned at ``place``; as they are where ``distance`` is 0 or nothing rotates."""
+    return x if model.cfg.positions != "rotary" or distance == 0 else turned(model, layer, x, place)
 
 
 @torch.no_grad()
@@ -182,8 +168,8 @@ def full_qk(
         rows = gained(model, layer, lone(model, rows))
         q[ids] = rows @ attn.W_Q[index].float() + attn.b_Q[index].float()
         k[ids] = rows @ attn.W_K[kv].float()
-    q = turned(model, layer, q[None], distance, distance)[0] / attn.scale
-    k = turned(model, layer, k[None], 0, distance)[0]
+    q = _apart(model, layer, q[None], distance, distance)[0] / attn.scale
+    k = _apart(model, layer, k[None], 0, distance)[0]
     return FactoredMatrix(q, (k - k.mean(0)).T)
 
 

@@ -10,8 +10,9 @@ NULL_POINTS = 3000
 
 
 def eigenvalues(
-    own: np.ndarray, null: np.ndarray, *, title: str = "", definition: str = "", log: bool = False
-) -> go.Figure:
+    own: np.ndarray, null: np.ndarray, *, title: str = "", definition: str = "", log: bool = False,
+    cloud_name: str = "by chance",
+) -> go.Figure:  # fmt: skip
     """``own`` [d_head] as points, ``null`` [draw, d_head] as a cloud, both over the largest of ``own``.
 
     Right of the middle, a direction comes back as it was read; left, with its sign turned; above and below, turned
@@ -25,7 +26,7 @@ def eigenvalues(
         line = {"color": NEUTRAL, "width": 1, "dash": "dot"}
         figure.add_shape(type="circle", x0=-r, x1=r, y0=-r, y1=r, line=line, layer="below")
     chance = {"size": 4, "color": NEUTRAL, "opacity": 0.35}
-    figure.add_trace(_points(cloud, largest, log, "by chance", chance))
+    figure.add_trace(_points(cloud, largest, log, cloud_name, chance))
     shape = {"size": 8, "color": CATEGORICAL[0], "opacity": 0.85, "line": {"width": 1, "color": "rgba(255,255,255,.6)"}}
     figure.add_trace(_points(own, largest, log, "this head", shape))
     return figure

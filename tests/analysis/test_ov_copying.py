@@ -6,6 +6,7 @@ import torch
 from lens.analysis.circuit_weights import check_embedding, ov_caveats
 from lens.analysis.ov_copying import (
     copying_score,
+    gaussian_eigenvalues,
     haar,
     null_band,
     null_eigenvalues,
@@ -151,6 +152,23 @@ def test_the_second_null_turns_the_whole_stream(grouped):
     found = stream_null_eigenvalues(grouped, (1, 2), n_draws=3)
     assert found.shape == (3, 8)
     assert not torch.allclose(found[0].abs(), found[1].abs())
+
+
+@torch.no_grad()
+def test_the_gaussian_reference_is_the_spectrum_of_the_vocabulary_matrix_of_a_gaussian_head(grouped):
+    found, scores = gaussian_eigenvalues(grouped, 1, seed=3), {}
+    writes, reads = torch.randn(2, 8, 32, generator=torch.Generator().manual_seed(3))
+    block, attn = grouped.blocks[1], grouped.blocks[1].attn
+    attn.W_V[0], attn.W_O[0] = reads.T, writes
+    block.ln1.w.fill_(1.0)  # a Gaussian head reads the stream as it is
+    want = dense.sorted_sizes(torch.linalg.eigvals(dense.full_ov(grouped, 1, 0).double()))[:8]
+    torch.testing.assert_close(dense.sorted_sizes(found[0]).double(), want, rtol=1e-3, atol=1e-3)
+    for circuit in ("full", "residual"):
+        scores[circuit] = copying_score(gaussian_eigenvalues(grouped, 2, circuit))
+        assert scores[circuit].shape == (200,)
+        assert abs(float(scores[circuit].mean())) < 0.1
+    assert not torch.allclose(scores["full"], scores["residual"])
+    assert torch.equal(scores["residual"], copying_score(gaussian_eigenvalues(grouped, 0, "residual")))
 
 
 def test_an_unknown_embedding_and_caveats(grouped):

@@ -4,6 +4,7 @@ Run with ``pytest -n 0 -m browser``. Chromium is never downloaded: ``LENS_CHROMI
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,13 +15,22 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 expect.set_options(timeout=60_000)  # a busy machine is not a failure
 ROOT = Path(__file__).parents[2]
+REAL = "smollm2-135m-instruct"  # what these tests know the numbers, layers and speed of
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+CELL = """([title, layer, head]) => {
+    const plot = [...document.querySelectorAll('.js-plotly-plot')].find(
+        node => node.querySelector('.gtitle')?.textContent.includes(title));
+    plot.scrollIntoView({ block: 'center' });
+    const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+    return [box.left + xaxis._offset + xaxis.d2p(layer), box.top + yaxis._offset + yaxis.d2p(head)];
+}"""
 QUIET = (
     "--no-sandbox",
     "--disable-background-networking",
@@ -176,3 +186,46 @@ def new_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def page(new_page) -> Page:
     return new_page()
+
+
+def ready(page, model=REAL):
+    """Wait until the model is open and the script is at rest."""
+    expect(page.locator(".lens-badge b")).to_have_text(re.compile(re.escape(model)), timeout=120_000)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
+
+
+def query(page) -> dict[str, list[str]]:
+    """What the address says besides the real model, which these tests name."""
+    found = parse_qs(urlsplit(page.url).query, keep_blank_values=True)
+    return {name: value for name, value in found.items() if (name, value) != ("model", [REAL])}
+
+
+def prompt_box(page):
+    return page.get_by_role("textbox", name="Prompt")
+
+
+def go(page, title):
+    """Click a menu link as a hand does: Streamlit loses a click of 0 ms that also ends typing in a text box."""
+    page.get_by_test_id("stSidebar").get_by_role("link", name=title, exact=True).click(delay=90)
+    expect(page.locator(".lens-title")).to_contain_text(title)
+
+
+def drawn(page, title, model=REAL):
+    """A chart with this title is on the page, and the page is at rest."""
+    expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=120_000)
+    ready(page, model)
+
+
+def click_head(page, title, layer, head, model=REAL):
+    """Click the cell of a head in the grid with this title."""
+    drawn(page, title, model)
+    page.mouse.click(*page.evaluate(CELL, [title, layer, head]))
+
+
+def fits(page, url, chart, name, width):
+    """Open ``url`` at this width: the chart titled ``chart`` is drawn, nothing sticks out, and a picture is taken."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(url)
+    drawn(page, chart)
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+    page.screenshot(path=f"screenshots/{name}-{width}.png", full_page=True)

@@ -3,8 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import query
-from tests.browser.test_head_scores import click_head, drawn
+from tests.browser.conftest import click_head, drawn, query
 
 PLANTED = "planted-induction"
 GRID = "Each head of planted-induction removed alone"

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import REAL, go, query, ready
+from tests.browser.conftest import REAL, go, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 TEXT = "red apple green pear red apple green pear"

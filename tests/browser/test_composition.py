@@ -5,8 +5,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import REAL, prompt_box, query
-from tests.browser.test_head_scores import HOSTILE, click_head, drawn
+from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, fits, prompt_box, query
 
 SMALL = f"model={REAL}&n=10&seqs=4"
 MATRIX = "K-composition − null of all pairs of heads"
@@ -71,9 +70,5 @@ def test_a_hostile_prompt_is_text(server, page, how):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
-    for width, height in ((1280, 800), (1920, 1080)):
-        page.set_viewport_size({"width": width, "height": height})
-        page.goto(f"{server}/composition?{SMALL}&pins=18.6")
-        drawn(page, "The 30 strongest pairs")
-        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
-        page.screenshot(path=f"screenshots/composition-{scheme}-{width}.png")
+    for width in (1280, 1920):
+        fits(page, f"{server}/composition?{SMALL}&pins=18.6", "The 30 strongest pairs", f"composition-{scheme}", width)

@@ -9,7 +9,6 @@ from playwright.sync_api import expect
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.limits import AT_HOME
 
-REAL = "smollm2-135m-instruct"  # what these tests know the numbers, layers and speed of
 HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b> {{x}} $x$ **y**"
 BUSY = """
 import time
@@ -30,6 +29,7 @@ PAGE = """
 from lens.ui.frame import frame
 from lens.ui.models import open_model, read_prompt
 from lens.ui.widgets import head_picker
+from tests.browser.conftest import REAL, go, prompt_box, query, ready
 with frame("TITLE", question="Does the frame hold?") as view:
     model = open_model(view)
     prompt = read_prompt(view, model)
@@ -42,28 +42,6 @@ def frames(serve) -> str:
     """The address of three small pages in the real frame: what the real pages show is tested elsewhere."""
     home, tokens, attention = (PAGE.replace("TITLE", title) for title in ("Home", "Tokens", "Attention"))
     return serve(home, tokens=tokens, attention=attention)
-
-
-def ready(page, model=REAL):
-    """Wait until the model is open and the script is at rest."""
-    expect(page.locator(".lens-badge b")).to_have_text(re.compile(re.escape(model)), timeout=120_000)
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
-
-
-def query(page) -> dict[str, list[str]]:
-    """What the address says besides the real model, which these tests name."""
-    found = parse_qs(urlsplit(page.url).query, keep_blank_values=True)
-    return {name: value for name, value in found.items() if (name, value) != ("model", [REAL])}
-
-
-def prompt_box(page):
-    return page.get_by_role("textbox", name="Prompt")
-
-
-def go(page, title):
-    """Click a menu link as a hand does: Streamlit loses a click of 0 ms that also ends typing in a text box."""
-    page.get_by_test_id("stSidebar").get_by_role("link", name=title, exact=True).click(delay=90)
-    expect(page.locator(".lens-title")).to_contain_text(title)
 
 
 def test_home_opens(server, page):

@@ -5,8 +5,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import REAL, prompt_box, query, ready
-from tests.browser.test_head_scores import HOSTILE, drawn
+from tests.browser.conftest import HOSTILE, REAL, drawn, fits, prompt_box, query, ready
 
 FEW = f"model={REAL}&n=10&seqs=4"
 
@@ -41,8 +40,4 @@ def test_a_hostile_prompt_is_text(server, page):
 def test_the_page_fits_its_width(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
     for width in (1280, 1920):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.goto(f"{server}/head?{FEW}&layer=18&head=6")
-        drawn(page, "Head 18.6: OV eigenvalues")
-        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
-        page.screenshot(path=f"screenshots/head-{scheme}-{width}.png", full_page=True)
+        fits(page, f"{server}/head?{FEW}&layer=18&head=6", "Head 18.6: OV eigenvalues", f"head-{scheme}", width)

@@ -6,28 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import REAL, prompt_box, query, ready
-
-HOSTILE = "</script><img src=x onerror=alert(1)>"
-CELL = """([title, layer, head]) => {
-    const plot = [...document.querySelectorAll('.js-plotly-plot')].find(
-        node => node.querySelector('.gtitle')?.textContent.includes(title));
-    plot.scrollIntoView({ block: 'center' });
-    const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
-    return [box.left + xaxis._offset + xaxis.d2p(layer), box.top + yaxis._offset + yaxis.d2p(head)];
-}"""
-
-
-def drawn(page, title, model=REAL):
-    """A chart with this title is on the page, and the page is at rest."""
-    expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=120_000)
-    ready(page, model)
-
-
-def click_head(page, title, layer, head, model=REAL):
-    """Click the cell of a head in the grid with this title."""
-    drawn(page, title, model)
-    page.mouse.click(*page.evaluate(CELL, [title, layer, head]))
+from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, fits, prompt_box, query, ready
 
 
 def test_a_click_on_a_cell_pins_the_head_and_opens_its_attention(server, page):
@@ -100,9 +79,6 @@ def test_a_hostile_prompt_is_text(server, page, how):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
-    for width, height in ((1280, 800), (1920, 1080)):
-        page.set_viewport_size({"width": width, "height": height})
-        page.goto(f"{server}/head_scores?model={REAL}&pins=17.3,18.6")
-        drawn(page, "Head 18.6 on sequence 0")
-        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
-        page.screenshot(path=f"screenshots/head-scores-{scheme}-{width}.png")
+    for width in (1280, 1920):
+        url = f"{server}/head_scores?model={REAL}&pins=17.3,18.6"
+        fits(page, url, "Head 18.6 on sequence 0", f"head-scores-{scheme}", width)

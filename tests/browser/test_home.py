@@ -7,8 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
-from tests.browser.test_frame import REAL, prompt_box, query, ready
-from tests.browser.test_head_scores import HOSTILE, click_head, drawn
+from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, prompt_box, query, ready
 
 
 def test_the_text_stands_before_the_numbers_and_the_chain_fills(server, page):

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import query
+from tests.browser.conftest import query
 
 SCORECARD = re.compile("60 of 60 readings are as planted")
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import REAL, query, ready
+from tests.browser.conftest import REAL, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 

@@ -5,20 +5,21 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import REAL, prompt_box, query, ready
-from tests.browser.test_head_scores import HOSTILE, click_head, drawn
+from tests.browser.conftest import CELL, HOSTILE, REAL, drawn, fits, prompt_box, query, ready
 
 FEW = f"model={REAL}&n=10&seqs=4"
 
 
-def test_a_click_on_a_cell_pins_the_head_and_shows_its_eigenvalues(server, page):
+def test_a_click_on_a_cell_pins_the_head_even_while_the_null_fills(server, page):
     page.goto(f"{server}/ov_copying?{FEW}")
-    drawn(page, "Head 29.2: eigenvalues")
-    expect(page.get_by_text("strongest induction heads")).to_be_visible(timeout=120_000)
-    click_head(page, "Full OV copying: every head", 18, 6)
-    drawn(page, "Head 18.6: eigenvalues")
+    grid = "Full OV copying: every head"
+    expect(page.locator(".gtitle").filter(has_text=grid).first).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("200 random rotations of each head")).to_be_visible()
+    page.mouse.click(*page.evaluate(CELL, [grid, 18, 6]))
     page.wait_for_url("**pins=18.6**")
     assert query(page)["head"] == ["6"]
+    drawn(page, "Head 18.6: eigenvalues")
+    expect(page.get_by_text("strongest induction heads")).to_be_visible(timeout=120_000)
     expect(page.get_by_text("Head 18.6 would copy")).to_be_visible(timeout=120_000)
 
 
@@ -40,9 +41,6 @@ def test_hostile_text_is_text(server, page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_its_width(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
+    url = f"{server}/ov_copying?{FEW}&pins=23.2,18.6&radius=log&more=data&on=text"
     for width in (1280, 1920):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.goto(f"{server}/ov_copying?{FEW}&pins=23.2,18.6&radius=log&more=data")
-        drawn(page, "Copying: weights against data")
-        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
-        page.screenshot(path=f"screenshots/ov-copying-{scheme}-{width}.png", full_page=True)
+        fits(page, url, "Copying: weights against text", f"ov-copying-{scheme}", width)

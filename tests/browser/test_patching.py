@@ -3,8 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_frame import query
-from tests.browser.test_head_scores import CELL
+from tests.browser.conftest import CELL, query
 
 PLANTED = "model=planted-induction&task=repeated"
 

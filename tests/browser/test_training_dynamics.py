@@ -7,8 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.analysis.runs import write_run
-from tests.browser.conftest import ROOT, streamlit_server
-from tests.browser.test_frame import query
+from tests.browser.conftest import ROOT, query, streamlit_server
 from tests.helpers import byte_tokenizer
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"

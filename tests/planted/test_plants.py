@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lens import HookedTransformer
+from lens.analysis.ov_copying import DRAWS, copying_of, null_band, null_scores_of, ov_cores
 from lens.analysis.random_tokens import repeated_tokens, sampling_set
 from lens.load import read
 from lens.load.catalogue import available_offline, entries, is_local, resolve
@@ -23,6 +24,18 @@ CIRCUITS = [name for name in NAMES if name not in ("planted-offset", "planted-ra
 @pytest.fixture(scope="module")
 def repeated(planted):
     return repeated_tokens(planted["planted-induction"], n=at.N, n_seqs=4)
+
+
+@pytest.fixture
+def copying(planted):
+    """``copying(name)``: the copying score of the planted head, and the central 95% of its own random rotations."""
+
+    def score(name):
+        cores = ov_cores(planted[name])
+        band = null_band(null_scores_of((0, DRAWS), cores.full[1:, at.INDUCTION[1] : at.INDUCTION[1] + 1]))
+        return float(copying_of(cores).full.score[at.INDUCTION]), (float(band.low), float(band.high))
+
+    return score
 
 
 def stripe(pattern, back, queries):
@@ -183,6 +196,17 @@ class TestNumbers:
         wanted = sign * at.COPY * torch.eye(64)
         wanted[0, 0] = 0  # BOS is not copied
         assert (full - wanted).abs().max() < 1e-3
+
+    @pytest.mark.parametrize(("name", "wanted"), [("planted-induction", 1), ("planted-anticopy", -1)])
+    def test_the_copying_score_is_that_of_the_plant(self, copying, name, wanted):
+        score, band = copying(name)
+        assert score == pytest.approx(wanted, abs=1e-3)
+        assert not band[0] < score < band[1]
+
+    def test_the_decoy_is_told_apart_from_induction_by_its_copying_score(self, copying):
+        score, (low, high) = copying("planted-decoy")
+        assert low < score < high
+        assert abs(score) < 0.2
 
     def test_the_offset_looks_back_whatever_stands_there(self, planted):
         model = planted["planted-offset"]

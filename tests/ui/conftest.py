@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+ROOT = Path(__file__).parents[2]
 REAL = "smollm2-135m-instruct"  # the real language model: tests of its numbers name it
 HOME = """
 from lens.ui.frame import frame
@@ -32,6 +33,22 @@ def app(tmp_path: Path) -> Callable[..., AppTest]:
 def html(at: AppTest) -> str:
     """All HTML that the page drew, as one text."""
     return "\n".join(element.proto.body for element in at.get("html"))
+
+
+def fine(at: AppTest) -> str:
+    """All HTML of a page without errors."""
+    assert not at.exception
+    assert not at.error
+    return html(at)
+
+
+def local(page: str, folder: Path, **query: str) -> AppTest:
+    """A page, not yet run, with the model in ``folder`` open under the folder's name."""
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page(f"pages/{page}.py")
+    at.query_params.update({"model": f"local:{folder.name}"} | query)
+    at.session_state["lens:paths"] = {f"local:{folder.name}": str(folder)}
+    return at
 
 
 def bound(elements: Sequence, name: str):

@@ -16,9 +16,8 @@ from lens.analysis.random_tokens import repeated_tokens
 from tests.families.variants import VARIANTS
 from tests.helpers import hf_gpt2, hf_llama
 from tests.load.models import save
-from tests.ui.conftest import html
+from tests.ui.conftest import fine, local
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 SMALL = {"n": "10", "seqs": "4"}
 
@@ -38,21 +37,7 @@ def folders(tmp_path_factory, tokenizer) -> dict[str, Path]:
 def page(folders):
     """``page("llama", mode="Q", ...)``: the page with that model open, run once."""
 
-    def build(name: str, **query: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-        at.switch_page("pages/composition.py")
-        at.query_params.update({"model": f"local:{name}", **SMALL, **query})
-        at.session_state["lens:paths"] = {f"local:{name}": str(folders[name])}
-        return at.run()
-
-    return build
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
+    return lambda name, **query: local("composition", folders[name], **(SMALL | query)).run()
 
 
 def opened(folders, name):
@@ -149,11 +134,7 @@ def test_a_model_of_one_layer_says_that_there_are_no_pairs(page):
 def test_normalised_queries_leave_only_values(tmp_path, tokenizer):
     folder = save(VARIANTS["qwen3"](), tmp_path / "qwen3")
     for mode in ("K", "V"):
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-        at.switch_page("pages/composition.py")
-        at.query_params.update({"model": "local:qwen3", "mode": mode, "more": "prefix", **SMALL})
-        at.session_state["lens:paths"] = {"local:qwen3": str(folder)}
-        shown = fine(at.run())
+        shown = fine(local("composition", folder, mode=mode, more="prefix", **SMALL).run())
         assert "this model normalises queries and keys" in shown
         assert ("V-composition over 48 pairs" in shown) is (mode == "V")
 

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
-from lens.analysis.feeders import feeders
+from lens.analysis.composition import composition
 from lens.analysis.head_scores import head_scores
 from lens.analysis.ov_copying import ov_copying
 from lens.analysis.random_tokens import repeated_tokens
@@ -19,9 +19,8 @@ from lens.ui.pieces.head_attends import words
 from tests.helpers import hf_llama
 from tests.load import toys
 from tests.load.models import save
-from tests.ui.conftest import html
+from tests.ui.conftest import ROOT, fine, local
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
 
 
@@ -38,24 +37,13 @@ def model(tiny_folder) -> HookedTransformer:
 
 
 def opened(folder: Path, **query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/head.py")
-    at.query_params.update({"model": "local:tiny", "n": "6", "seqs": "4"} | query)
-    at.session_state["lens:paths"] = {"local:tiny": str(folder)}
-    return at.run()
+    return local("head", folder, **({"n": "6", "seqs": "4"} | query)).run()
 
 
 @pytest.fixture
 def tiny(tiny_folder):
     """``tiny(layer="1", ...)``: the page with the tiny model open, run once."""
     return lambda **query: opened(tiny_folder, **query)
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
 
 
 def test_the_numbers_are_those_of_the_analyses(tiny, model):
@@ -73,9 +61,14 @@ def test_the_numbers_are_those_of_the_analyses(tiny, model):
     assert float(lines[1]) == pytest.approx(copying, abs=1e-5)
     told = next(element.value for element in at.markdown if "Copying score" in element.value)
     assert f"{abs(copying):.2g}"[:3] in told
-    want = feeders(model, (2, 1))
+    for mode, offset in (("Q", 7), ("K", 7), ("V", 0)):
+        want = composition(model, mode, offset)
+        rows = feeding[feeding["by"] == mode]
+        assert rows["composition"].max() == pytest.approx(float(want.scores[:2, :, 2, 1].max()), abs=1e-5)
+        layer, head = map(int, rows["feeder"].iloc[0].split("."))
+        assert rows["z"].iloc[0] == pytest.approx(float(want.z[layer, head, 2, 1]), abs=1e-4)
     best = feeding[feeding["by"] == "K"].iloc[0]
-    assert best["composition"] == pytest.approx(float(want.scores["K"].max()), abs=1e-5)
+    assert "stands δ = 7 tokens before its query" in shown
     assert f"By K, head {best['feeder']} feeds it most" in shown
     assert shown.count("Not computed because") == 1
     assert "Not shown: when it was born." in shown

@@ -10,18 +10,21 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
+from lens.analysis.copying_on_text import copying_on_text
 from lens.analysis.head_scores import repeat_kinds
-from lens.analysis.ov_copying import NullBand, null_band, null_scores_of, ov_copying, ov_cores
+from lens.analysis.head_vocabulary import copying_accuracy, own_ranks_of
+from lens.analysis.held_out import beginnings
+from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_of, ov_copying, ov_cores
 from lens.analysis.score_results import Samples, head_score
+from lens.analysis.stats import Estimate
 from lens.ui.pieces import ov_copying as page
-from lens.ui.pieces import ov_words
+from lens.ui.pieces import ov_data, ov_data_words, ov_words
 from lens.ui.store import to_numpy
 from tests.helpers import hf_gpt2, hf_llama
 from tests.load import toys
 from tests.load.models import save
-from tests.ui.conftest import html
+from tests.ui.conftest import bound, fine, local
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
@@ -38,24 +41,13 @@ def gpt2_folder(tmp_path_factory, tokenizer) -> Path:
 
 
 def opened(folder: Path, **query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/ov_copying.py")
-    at.query_params.update(model="local:tiny", n="5", seqs="3", **query)
-    at.session_state["lens:paths"] = {"local:tiny": str(folder)}
-    return at.run()
+    return local("ov_copying", folder, n="5", seqs="3", **query).run()
 
 
 @pytest.fixture
 def tiny(tiny_folder):
     """``tiny(more="table", ...)``: the page with the tiny model open, run once."""
     return lambda **query: opened(tiny_folder, **query)
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
 
 
 def head_line(at: AppTest) -> str:
@@ -97,6 +89,51 @@ def test_every_tab_of_both_circuits(tiny, more, circuit):
     shown = fine(at)
     assert shown.count("lens-line notice") >= 2
     assert head_line(at).startswith("Head 1.2:")
+
+
+def test_the_table_has_text_and_top_k_beside_the_score(tiny, tiny_folder):
+    at = tiny(more="table", topk="30", seed="2")
+    shown = fine(at)
+    model = HookedTransformer.from_pretrained(str(tiny_folder))
+    batch = beginnings(model, 3, True, ov_data.LENGTH)
+    effect = copying_on_text(model, batch.tokens, batch.mask)["text_share"].effect.mean
+    rows = at.dataframe[0].value.sort_values(["layer", "index"])
+    np.testing.assert_allclose(rows["on text"], effect.ravel(), atol=1e-5)
+    for layer in range(3):
+        ranks = own_ranks_of(layer, model, n_tokens=64, seed=2)
+        accuracy = copying_accuracy(ranks, 30).mean
+        np.testing.assert_allclose(rows["in top k"][rows["layer"] == layer], accuracy, atol=1e-6)
+    assert "Top-30 accuracy: head" in shown
+    assert f"the two disagree about {rows['disagree'].sum()}." in shown
+    bound(at.number_input, "topk").set_value(1).run()
+    assert "Top-1 accuracy: head" in fine(at)
+    assert at.query_params["topk"] == "1"
+
+
+def test_text_beside_the_weights_of_the_pinned_head(tiny):
+    at = tiny(more="data", on="text", pins="1.2", layer="1", head="2")
+    shown = fine(at)
+    assert "On text, 1.2 puts" in shown
+    assert "agree about it: by its weights it" in shown
+    assert "by its sign alone: too few documents for an interval" in shown
+    assert "3 documents" in shown
+    assert [metric.label for metric in at.metric][:1] == ["Share of the attended tokens, head 1.2"]
+
+
+def test_a_model_without_a_tokenizer_reads_no_text(tmp_path):
+    save(hf_gpt2(), tmp_path / "tiny")
+    at = opened(tmp_path / "tiny", more="data", on="text")
+    assert "Not computed because this model has no tokenizer, so it reads no text" in fine(at)
+    at = opened(tmp_path / "tiny", more="table")
+    assert "Repeats of random tokens need none: the column on text is missing" in fine(at)
+    assert "on text" not in at.dataframe[0].value
+
+
+def test_the_gaussian_reference_says_why_it_is_no_null(tiny):
+    shown = fine(tiny(null="gaussian", embedding="first_mlp", more="scatter"))
+    assert "For teaching only" in shown
+    assert "would get another verdict by it" in shown
+    assert "of 8 heads and too narrow" in shown  # those of layer 0 read another embedding
 
 
 def test_gpt2_and_raw_weights(gpt2_folder):
@@ -176,3 +213,32 @@ def test_the_induction_heads_that_copy_are_named():
     assert "Of the 3 strongest induction heads, 1 copy by their weights: 0.0 (0.50). Not 0.1 (0.05), 1.0" in told
     assert "1.0 would even write the opposite" in told
     assert "none is there that could copy" in ov_words.induction_words(score, None, induction(found, 1.0))
+
+
+def test_verdicts_of_weights_and_text_are_compared_head_by_head():
+    score = np.array([[0.5, 0.05], [-0.4, np.nan]])
+    ours = ov_data_words.by_weights(score, null(score))
+    assert ours.tolist() == [[1, 0], [-1, 0]]
+    mean = np.array([[0.2, 0.2], [-0.2, 0.01]])
+    effect = Estimate(mean, mean - 0.1, mean + 0.1, 16, "")
+    theirs = ov_data_words.by_data(effect)
+    assert theirs.tolist() == [[1, 1], [-1, 0]]
+    assert ov_data_words.by_data(effect._replace(low=None, high=None)).tolist() == [[1, 1], [-1, 1]]
+    assert ov_data_words.disagree(ours, theirs).tolist() == [[False, True], [False, False]]
+    told = ov_data_words.disagreements(score, null(score), effect)
+    assert told == "Of 4 heads, 1 copy by their weights and 2 on text, 1 by both: the two disagree about 1."
+    assert "not compared" in ov_data_words.disagreements(score, None, effect)
+
+
+def test_the_gaussian_band_is_compared_with_the_bands_of_the_heads():
+    score = np.array([[0.5, 0.08], [0.15, np.nan]])
+    found = Circuit(np.zeros((2, 2, 3)), score, score)
+    bands = null(score)._replace(
+        low=np.array([[-0.1, -0.1], [-0.2, np.nan]]), high=np.array([[0.1, 0.1], [0.2, np.nan]])
+    )
+    told = ov_words.gaussian_words(found, bands, -0.15, 0.14, np.array([True, True]))
+    assert "score −0.15 to 0.14" in told
+    assert "bands are 0.20 to 0.40 wide, the Gaussian one 0.29. It is too wide for 2 of 3 heads" in told
+    assert "1 heads would get another verdict" in told
+    assert "of 2 heads" in ov_words.gaussian_words(found, bands, -0.15, 0.14, np.array([True, False]))
+    assert "not compared" in ov_words.gaussian_words(found, None, -0.15, 0.14, np.array([True, True]))

@@ -15,13 +15,13 @@ from lens.figures.layered import Edge, layered_graph
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
 from lens.figures.theme import number as said
-from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.export import Export, export
 from lens.ui.pieces import composition_words as words
 from lens.ui.pieces import scores as score_words
 from lens.ui.pieces.composition import MORE, Board, choose_pair, measure
+from lens.ui.pieces.head_scores_head import labels
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, number, tabs
@@ -159,8 +159,7 @@ def _virtual(model: Any, board: Board) -> None:
 
 
 def _tokens(model: Any, ids: Any) -> str:
-    texts = map(str, ids) if model.tokenizer is None else model.to_str_tokens(ids.tolist())
-    return "  |  ".join(visible(text) for text in texts)
+    return "  |  ".join(labels(model, ids))
 
 
 def _prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any | None:

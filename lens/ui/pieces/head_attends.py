@@ -22,6 +22,9 @@ LONGEST = 64  # tokens that are drawn
 def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Finding:
     """The matrix, with the first token hidden, and where the attention goes."""
     name = f"{head[0]}.{head[1]}"
+    if model.tokenizer is None:
+        parts.not_computed("this model has no tokenizer, so it reads no prompt.")
+        return Finding("no tokenizer, no prompt")
     if not view["prompt"].strip():
         st.info("The prompt is empty. Type a text above to see where this head looks.", icon=":material/edit:")
         return Finding("no prompt")

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.feeders import DEFINITION, MODES, feeders
+from lens.analysis.composition import DEFINITION, READS, composition
+from lens.analysis.head_weights import why_not_bilinear
 from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.pieces.composition_words import feeders
 from lens.ui.pieces.head import Data, Finding
 from lens.ui.view import ViewState
 
@@ -18,15 +20,19 @@ MOST = 4  # feeders of each mode
 
 def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Finding:
     """The strongest feeders of queries, keys and values."""
-    found = analyse(feeders, model, head)
-    if not found.scores:
-        parts.not_computed(f"{found.missing['V']}.")
+    if head[0] == 0:
+        parts.not_computed("no head is in an earlier layer than layer 0.")
         return Finding("layer 0 has no feeders", "none")
+    found = by_mode(model, data.sample.settings.n)
     previous = data.sample.scores["previous"]
-    rows = strongest(found, previous.score.mean)
-    help = parts.metric_help(DEFINITION, "share", f"{number(found.chance)} (1/√d_model, exact)")
+    rows = strongest(found, head, previous.score.mean)
+    help = parts.metric_help(
+        f"{DEFINITION.format('X', 'X')} X: QK for Q, its transpose for K, OV for V.",
+        "share",
+        f"{number(found['V'].null)} (1/√d_model, exact)",
+    )
     config = {
-        "by": st.column_config.TextColumn(help=f"Q: {MODES['Q']}; K: {MODES['K']}; V: {MODES['V']}.", width=50),
+        "by": st.column_config.TextColumn(help=f"Q: {READS['Q']}; K: {READS['K']}; V: {READS['V']}.", width=50),
         "composition": st.column_config.NumberColumn(format="%.3f", help=help),
         "× chance": st.column_config.NumberColumn(format="%.1f", help="Over 1/√d_model."),
         "z": st.column_config.NumberColumn(format="%.1f", help="Among the heads of the feeder's layer."),
@@ -36,14 +42,14 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
     }
     alt = f"Heads that feed head {head[0]}.{head[1]} most, by composition"
     st.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
-    for mode, reason in found.missing.items():
-        st.caption(f"{mode}: not computed because {reason}.")
-    best = rows.loc[rows["composition"].idxmax()] if "K" not in found.scores else rows[rows["by"] == "K"].iloc[0]
+    if "K" not in found:
+        st.caption(f"Q and K: not computed because {why_not_bilinear(model.cfg)}.")
+    best = rows.loc[rows["composition"].idxmax()] if "K" not in found else rows[rows["by"] == "K"].iloc[0]
     times = f"{best['× chance']:.1f}"
     told = (
         f"By {best['by']}, head {best['feeder']} feeds it most: {number(best['composition'])}, {times} times chance; "
         f"that head's own previous-token score is {number(best['previous token'])}. "
-        f"{_previous_words(rows, previous.threshold)} {found.note}"
+        f"{_previous_words(rows, previous.threshold)} {_turn_words(found)}"
     )
     st.html(f'<p class="lens-told">{told}</p>')
     row = {"feeders": rows.to_dict("records")}
@@ -61,21 +67,33 @@ def _previous_words(rows: pd.DataFrame, threshold: float) -> str:
     return f"Of those that feed its keys most, previous-token heads (above {number(threshold)}) are {named}."
 
 
-def strongest(found: Any, previous: np.ndarray) -> pd.DataFrame:
+def by_mode(model: Any, n: int) -> dict[str, Any]:
+    """Composition of all pairs, as the page of that name shows it first: keys n − 1 tokens back, as on repeats of n."""
+    rotary = model.cfg.positions == "rotary"
+    offset = min(n - 1, model.cfg.n_ctx - 1) if rotary else 0
+    modes = READS if why_not_bilinear(model.cfg) is None else ("V",)
+    asked = {mode: (mode, 0 if mode == "V" else offset, "folded") for mode in modes}
+    return {mode: analyse(composition, model, *args, progress=True) for mode, args in asked.items()}
+
+
+def _turn_words(found: dict[str, Any]) -> str:
+    offset = found["K"].offset if "K" in found else None
+    return "" if offset is None else f"For Q and K, the key stands δ = {offset} tokens before its query."
+
+
+def strongest(found: dict[str, Any], head: tuple[int, int], previous: np.ndarray) -> pd.DataFrame:
     """The ``MOST`` strongest feeders of each mode, with both baselines."""
     rows = []
-    for mode, score in found.scores.items():
-        spread = score.std(1, keepdims=True, ddof=1) if score.shape[1] > 2 else np.full((len(score), 1), np.nan)
-        z = (score - score.mean(1, keepdims=True)) / np.where(spread > 0, spread, np.nan)
-        for flat in np.argsort(-score, axis=None)[:MOST]:
-            cell = tuple(map(int, np.unravel_index(flat, score.shape)))
+    for mode, pairs in found.items():
+        for cell in feeders(pairs, head)[:MOST]:
+            score = float(pairs.scores[*cell, *head])
             rows.append(
                 {
                     "by": mode,
                     "feeder": f"{cell[0]}.{cell[1]}",
-                    "composition": float(score[cell]),
-                    "× chance": float(score[cell]) / found.chance,
-                    "z": float(z[cell]),
+                    "composition": score,
+                    "× chance": score / pairs.null,
+                    "z": float(pairs.z[*cell, *head]),
                     "previous token": float(previous[cell]),
                 }
             )

@@ -14,7 +14,7 @@ from lens.figures.cells import Marks
 from lens.figures.fitted import small_matrix
 from lens.figures.matrix import View, matrix
 from lens.figures.theme import number as said
-from lens.tokens import visible
+from lens.tokens import token_bytes, visible
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.pieces import scores
@@ -78,9 +78,15 @@ def attention(model: Any, tokens: np.ndarray, layer: int, head: int) -> np.ndarr
 
 
 def labels(model: Any, tokens: np.ndarray) -> list[str]:
-    """What the tokens look like; their ids for a model without a tokenizer."""
-    texts = model.to_str_tokens(tokens.tolist()) if model.tokenizer is not None else map(str, tokens)
-    return [visible(text) for text in texts]
+    """What the tokens look like, parts of characters as their bytes; their ids for a model without a tokenizer."""
+    if model.tokenizer is None:
+        return [str(token) for token in tokens]
+    texts = zip(model.to_str_tokens(tokens.tolist()), tokens.tolist())
+    return [visible(_bytes(model, i) if "\ufffd" in text else text) for text, i in texts]
+
+
+def _bytes(model: Any, token: int) -> str:
+    return token_bytes(model.tokenizer, token).decode("utf-8", "surrogateescape")
 
 
 def stripe(name: str, n: int, bos: int) -> tuple[list[tuple[int, int]], str]:

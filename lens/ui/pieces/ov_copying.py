@@ -18,7 +18,8 @@ CIRCUITS = {"full": "Full", "residual": "Residual"}
 EMBEDDINGS = {"tokens": "Tokens", "first_mlp": "+ first MLP"}
 WEIGHTS = {"folded": "Folded", "raw": "Raw"}
 RADIUS = {"linear": "Linear", "log": "Log"}
-NULLS = {"head": "In the head", "model": "In the stream"}
+NULLS = {"head": "In the head", "model": "In the stream", "gaussian": "Gaussian"}
+ON = {"repeats": "Repeats", "text": "Text"}
 MORE = {
     "tokens": "Tokens it copies",
     "scatter": "Full against residual",
@@ -37,6 +38,8 @@ OPTIONS = (
     text("attended", " Mary", 60),
     integer("token", 1000),
     integer("distance", 0, high=4096),
+    integer("topk", 10, low=1, high=1000),
+    choice("on", "repeats", tuple(ON)),
     choice("side", "OV", ("OV", "QK")),
 )
 BLOCK, FIRST, ALL = 10, 40, 200  # rotations computed together, before anything else is asked for, and in all
@@ -53,6 +56,11 @@ EMBEDDING_HELP = (
 WEIGHTS_HELP = (
     "**Folded:** the gains of the norms, and LayerNorm's centring, multiplied into what reads the stream. **Raw:** the "
     "weights of the file. The full circuit has the gains in it either way, so only the residual one changes."
+)
+NULL_HELP = (
+    "What the eigenvalues at the right are shown against. A random rotation **in the head**, between its values and "
+    "its output; or **in the stream**, between the head and the rest of the model (20 draws). **Gaussian:** weights of "
+    "independent normal entries, a reference for teaching that misleads; the page says why."
 )
 
 
@@ -79,22 +87,20 @@ def controls(view: ViewState, model: Any) -> None:
         segmented(view, "circuit", tuple(CIRCUITS), "Circuit", CIRCUIT_HELP, format_func=CIRCUITS.get)
         segmented(view, "embedding", offered, "Embedding", EMBEDDING_HELP, format_func=EMBEDDINGS.get)
         segmented(view, "weights", tuple(WEIGHTS), "Weights", WEIGHTS_HELP, format_func=WEIGHTS.get)
-        null = "Where the random rotation of the null stands: between the head's values and its output, or in the "
-        null += "whole stream between the head and the rest of the model (20 draws, for the head at the right)."
-        segmented(view, "null", tuple(NULLS), "Rotation", null, format_func=NULLS.get)
+        segmented(view, "null", tuple(NULLS), "Null", NULL_HELP, format_func=NULLS.get)
         help = "The distance from the middle as it is, or its logarithm over three decades."
         segmented(view, "radius", tuple(RADIUS), "Radius", help, format_func=RADIUS.get)
         number(view, "seed", (0, 2**31 - 1), "Seed", "Of the random rotations and of random tokens.", width=100)
 
 
 def read_copying(view: ViewState, model: Any, place: Any) -> Copying:
-    """The scores of all heads; the grid stands in ``place`` before its null is computed."""
+    """The scores of all heads; the grid stands in ``place``, and can be clicked, before its null is computed."""
     from lens.analysis.ov_copying import copying_of, ov_cores
 
     cores = analyse(ov_cores, model, view["embedding"], view["weights"] == "folded", progress=True)
     found = Copying(analyse(copying_of, to_torch(cores)), cores, view["circuit"])
     with place.container():
-        st.plotly_chart(_grid(view, found, model, None), config={"displaylogo": False})
+        show_grid(view, found, model, None, key="ov:grid:0")
     return found
 
 
@@ -108,7 +114,9 @@ def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
         return analyse(null_band, to_torch(np.concatenate(list(done.values()))))
 
     def show(done: dict) -> None:
-        place.plotly_chart(_grid(view, found, model, band(done)), config={"displaylogo": False})
+        some = band(done)
+        with place.container():  # a key of its own each time: one key is drawn once in a run
+            show_grid(view, found, model, some, key=f"ov:grid:{some.n}")
 
     blocks = [(start, start + BLOCK) for start in range(0, ALL, BLOCK)]
     seconds = ALL * np.prod(cores.shape[:2]) * EIG_SECONDS * (cores.shape[-1] / 64) ** 3
@@ -121,11 +129,11 @@ def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
     return band(done)
 
 
-def show_grid(view: ViewState, found: Copying, model: Any, null: Any) -> Any:
+def show_grid(view: ViewState, found: Copying, model: Any, null: Any, key: str = "ov:grid") -> Any:
     """The clickable grid; returns the figure."""
     figure = _grid(view, found, model, null)
     told = words.grid_words(found.shown.score, null)
-    parts.head_grid(figure, view, key="ov:grid", alt=f"OV copying score of every head of {model.name}. {told}")
+    parts.head_grid(figure, view, key=key, alt=f"OV copying score of every head of {model.name}. {told}")
     return figure
 
 
@@ -148,16 +156,16 @@ def shown_head(view: ViewState, score: np.ndarray) -> tuple[int, int]:
 
 def show_more(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> None:
     """The tabs below; only the open one is computed."""
-    from lens.ui.pieces import ov_match, ov_more, ov_tokens
+    from lens.ui.pieces import ov_data, ov_match, ov_more, ov_tokens
 
     more, body = tabs(view, "more", MORE)
     draw = {
         "tokens": partial(ov_tokens.show_tokens, view, model, head),
         "scatter": partial(ov_more.show_scatter, view, found, null),
-        "data": partial(ov_more.show_data, view, model, found, head),
+        "data": partial(ov_data.show_data, view, model, found, null, head),
         "match": partial(ov_match.show_match, view, model, head),
         "directions": partial(ov_match.show_directions, view, model, head),
-        "table": partial(ov_more.show_table, view, found, null),
+        "table": partial(ov_more.show_table, view, model, found, null),
     }
     with body:
         draw[more]()

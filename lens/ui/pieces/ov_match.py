@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.head_weights import why_not_bilinear
 from lens.analysis.previous_from_weights import DEFINITION as PREVIOUS
 from lens.analysis.previous_from_weights import NULL as PREVIOUS_NULL
 from lens.analysis.previous_from_weights import previous_from_weights
-from lens.analysis.qk_circuit import EIGENVALUES, SAME_TOKEN, qk_circuits, top_pairs, why_not_bilinear
+from lens.analysis.qk_circuit import EIGENVALUES, SAME_TOKEN, qk_circuits, top_pairs
 from lens.analysis.svd_view import directions
 from lens.figures.measure import Measure
 from lens.figures.theme import number as said
@@ -27,6 +28,13 @@ DISTANCE_HELP = (
     "How many tokens the key stands before the query. Rotary positions turn queries by it; 0 leaves the rotation out, "
     "as if both stood at the same place. Without rotary positions it changes nothing."
 )
+
+LEFT_OUT = {  # of the same-token score, which knows tokens only
+    "learned": "W_pos is",
+    "shortformer": "W_pos is",
+    "rotary": "the rotation is",
+    "alibi": "this model has no W_pos, and its bias by distance is",
+}
 
 
 def show_match(view: ViewState, model: Any, head: tuple[int, int]) -> None:
@@ -46,7 +54,7 @@ def show_match(view: ViewState, model: Any, head: tuple[int, int]) -> None:
         _metric("QK eigenvalue score", same.score, head, "−1 … 1", EIGENVALUES, "about 0")
         null = f"{said(float(before.null[head]))} ({PREVIOUS_NULL})"
         _metric("Previous token", before.score, head, "probability", PREVIOUS, null)
-    parts.notice(_match_words(same, before, head, rotary and distance == 0))
+    parts.notice(_match_words(same, before, head, LEFT_OUT[model.cfg.positions] if distance == 0 else ""))
     _pairs(view, model, head, distance)
 
 
@@ -56,13 +64,13 @@ def _metric(title: str, values: np.ndarray, head: tuple[int, int], unit: str, de
     st.metric(f"{title}, {head[0]}.{head[1]}", f"{said(float(values[head]))} · {rank} of {values.size}", help=help)
 
 
-def _match_words(same: Any, before: Any, head: tuple[int, int], unrotated: bool) -> str:
+def _match_words(same: Any, before: Any, head: tuple[int, int], left_out: str) -> str:
     best = [np.unravel_index(int(values.argmax()), values.shape) for values in (same.same_token, before.score)]
     text = f"By weights, {best[0][0]}.{best[0][1]} matches equal tokens most "
     text += f"({said(float(same.same_token[best[0]]))} standard deviations), and {best[1][0]}.{best[1][1]} the token "
     text += f"before ({said(float(before.score[best[1]]))}; its null {said(float(before.null[best[1]]))}). "
     text += f"Head {head[0]}.{head[1]}: {said(float(same.same_token[head]))} and {said(float(before.score[head]))}."
-    tail = "the rotation is left out of the first; " if unrotated else ""
+    tail = f"{left_out} left out of the first; " if left_out else ""
     where = f"n = {before.n_tokens} tokens at {before.n_pos} positions for the second"
     return f"{text} These are of lone embeddings ({tail}{where}): what earlier layers write is not in them."
 

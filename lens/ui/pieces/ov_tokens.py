@@ -106,6 +106,6 @@ def _choose(view: ViewState, model: Any) -> int | None:
         return one.ids[0]
     single = [visible(other.text) for other in spellings(model, text) if len(other.ids) == 1]
     hint = f" {single[0]} is one token." if single else ""
-    pieces = " | ".join(map(visible, one.pieces))
+    pieces = " | ".join(labels(model, np.array(one.ids)))
     parts.not_computed(f"{visible(text)} is {len(one.ids)} tokens ({pieces}); a row needs exactly one.{hint}")
     return None

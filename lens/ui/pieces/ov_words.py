@@ -1,12 +1,13 @@
 """OV copying in words: measures of figures, what to notice, what not to conclude. No Streamlit, no torch."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lens.figures.measure import Measure
 from lens.figures.theme import number
+from lens.ui.pieces import ov_data_words as data
 
 DEFINITIONS = {
     "full": (
@@ -34,6 +35,10 @@ MISREADING = (
     "The score says what the head would write if it attended to a token, not that it ever does, nor that the model "
     "needs it. It adds up the whole vocabulary: a head that copies names only may score near zero, and a head that "
     "only ever attends to the token it stands on may score 1."
+)
+TOP = (
+    "Share of random tokens whose own logit is among the {} that the head would raise most by attending to them, over "
+    "the whole vocabulary."
 )
 FOLDING = (
     "Folded and raw weights give the same full circuit. They differ in the residual one: the norm before a head scales "
@@ -89,6 +94,10 @@ def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8)
         return f"Of the strongest induction heads, the copying scores are: {', '.join(names.values())}; no null yet."
     yes = [names[cell] for cell in heads if score[cell] > null.high[cell]]
     no = [names[cell] for cell in heads if not score[cell] > null.high[cell]]
+    if len(heads) == 1:
+        verb = "copies" if yes else "does not copy"
+        text = f"The one induction head above its threshold, {names[heads[0]]}, {verb} by its weights"
+        return f"{text}." if yes else f"{text}: {_why_not(score, null, heads)}"
     text = f"Of the {len(heads)} strongest induction heads, {len(yes)} copy by their weights"
     text += f": {', '.join(yes)}" if yes else ""
     return text + (f". Not {', '.join(no)}: {_why_not(score, null, heads)}" if no else ".")
@@ -118,8 +127,17 @@ def head_words(found: Any, null: Any, head: tuple[int, int]) -> str:
     return f"{text}, {verdict} its null ({number(low)} to {number(high)}, {null.n} rotations)."
 
 
-def table(found: Any, null: Any, circuit: str) -> pd.DataFrame:
-    """One row per head, the largest score of the shown circuit first."""
+class Top(NamedTuple):
+    """Of every head, the share of tokens that stand in the top k of their own row; NaN where not computed."""
+
+    share: np.ndarray
+    n: int  # tokens
+    seed: int
+    description: str  # of the set they were drawn from
+
+
+def table(found: Any, null: Any, circuit: str, text: Any = None, top: Top | None = None) -> pd.DataFrame:
+    """One row per head, the largest score of the shown circuit first. ``text``: HeadScores of copying on text."""
     shown = getattr(found, circuit)
     layers, heads = (index.ravel() for index in np.indices(shown.score.shape))
     columns: dict[str, Any] = {
@@ -128,6 +146,16 @@ def table(found: Any, null: Any, circuit: str) -> pd.DataFrame:
         "index": heads,
         "full": found.full.score.ravel(),
         "residual": found.residual.score.ravel(),
+    }
+    if text is not None:
+        effect = text["text_share"].effect
+        columns |= {"on text": effect.mean.ravel()}
+        if null is not None:
+            differ = data.disagree(data.by_weights(shown.score, null), data.by_data(effect))
+            columns |= {"disagree": differ.ravel()}
+    if top is not None:
+        columns |= {"in top k": top.share.ravel()}
+    columns |= {
         "positive share": shown.positive.ravel(),
         "largest |λ|": np.abs(shown.eigenvalues[..., 0]).ravel(),
     }
@@ -137,6 +165,39 @@ def table(found: Any, null: Any, circuit: str) -> pd.DataFrame:
         columns |= {"outside null": ((score > null.high) | (score < null.low)).ravel()}
     columns |= {"rank": pd.Series(-shown.score.ravel()).rank(method="min", na_option="bottom").astype(int)}
     return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
+
+
+def top_words(top: Top, k: int, d_vocab: int) -> str:
+    """Which head puts most tokens in the top k of their own rows."""
+    best, done = strongest(top.share), np.isfinite(top.share)
+    some = int((top.share[done] > 0.5).sum())
+    left = "" if done.all() else f" {(~done).sum()} heads are not computed."
+    return (
+        f"Top-{k} accuracy: head {best[0]}.{best[1]} raises {number(float(top.share[best]))} of {top.n} random tokens "
+        f"(seed {top.seed}) more than all but {k - 1} others when it attends to them, {number(k / d_vocab)} by chance; "
+        f"{some} of {done.sum()} heads do so for more than half of them.{left}"
+    )
+
+
+def gaussian_words(found: Any, null: Any, low: float, high: float, same: np.ndarray) -> str:
+    """Why Gaussian weights are no null, in the numbers of these heads. ``same``: the layers that have this band."""
+    text = (
+        f"For teaching only: W_V and W_O of independent normal entries score {number(low)} to {number(high)} (central "
+        f"95%), the same for every head, because nothing of a head is in them but its shape. "
+    )
+    if null is None:
+        return f"{text}The null of the heads is not computed, so the two are not compared."
+    score, lows, highs = (values[same] for values in (found.score, null.low, null.high))
+    width = (highs - lows)[np.isfinite(score)]
+    inside = (score >= lows) & (score <= highs)
+    differ = np.isfinite(score) & (inside != ((score >= low) & (score <= high)))
+    narrower = int((width < high - low).sum())
+    return (
+        f"{text}Rotated at random, heads keep what they can read and write: their own bands are {number(width.min())} "
+        f"to {number(width.max())} wide, the Gaussian one {number(high - low)}. It is too wide for {narrower} of "
+        f"{len(width)} heads and too narrow for the others, those with few strong directions; {differ.sum()} heads "
+        "would get another verdict by it."
+    )
 
 
 def scatter_words(full: np.ndarray, residual: np.ndarray) -> str:

@@ -1,0 +1,169 @@
+"""Does a head copy on natural text? Its direct path to the logits of the tokens it attends to, beside a paired control.
+
+The control breaks one thing only: what a head writes at one query is read on the tokens that it attends to at the
+others. A head that raises some tokens of a text always, or that looks at tokens every head raises, gains nothing by it.
+"""
+
+from typing import NamedTuple
+
+import torch
+from einops import einsum
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lens.analysis.direct_paths import PATH, DirectPaths
+from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
+from lens.analysis.streaming import Progress, silent, stream
+from lens.model import Transformer
+
+FEWEST = 3  # tokens of a document: two queries, so that one can be the control of the other
+CONTROL = "the same writes on the tokens the head attends to at the document's other queries, mean over all pairs"
+ATTENDED = "weighted by its attention (position 0 counts as nothing); mean over queries q ≥ 1"
+KINDS = (
+    Kind(
+        "text_logit",
+        "logits",
+        f"{PATH}, minus its mean over the vocabulary: logit of the tokens it attends to, {ATTENDED}.",
+        CONTROL,
+        False,
+    ),
+    Kind(
+        "text_share",
+        "share",
+        f"{PATH}, minus its mean over the vocabulary: of all that it raises among the different tokens of the "
+        f"document, the share of those it attends to, {ATTENDED}.",
+        CONTROL,
+        False,
+    ),
+)
+
+
+class TextPaths(NamedTuple):
+    """Direct paths of every head on each document, means over its queries; ``_null``: the paired control."""
+
+    logit: Float[Tensor, "document layer head"]
+    logit_null: Float[Tensor, "document layer head"]
+    share: Float[Tensor, "document layer head"]
+    share_null: Float[Tensor, "document layer head"]
+    n_queries: Int[Tensor, " document"]
+    n_different: Int[Tensor, " document"]  # tokens, position 0 left out
+
+
+def copying_on_text(
+    model: Transformer, tokens: Int[Tensor, "document pos"], mask: Bool[Tensor, "document pos"],
+    progress: Progress = silent,
+) -> HeadScores:  # fmt: skip
+    """What every head writes on the tokens it attends to, beside its control; 16 documents or more give intervals.
+
+    ``tokens`` and ``mask``: separate documents, padded on the right, as from
+    :func:`lens.analysis.held_out.beginnings`. Biases and the way through later layers are not in it.
+    """
+    return text_copying(text_paths(model, tokens, mask, progress))
+
+
+def text_paths_of(
+    rows: tuple[int, int], model: Transformer, tokens: Int[Tensor, "document pos"], mask: Bool[Tensor, "document pos"]
+) -> TextPaths:
+    """:func:`text_paths` of the documents ``rows`` = (first, last + 1), so that they can come in a few at a time."""
+    chosen = slice(*rows)
+    return text_paths(model, tokens[chosen], mask[chosen])
+
+
+@torch.no_grad()
+def text_paths(
+    model: Transformer, tokens: Int[Tensor, "document pos"], mask: Bool[Tensor, "document pos"],
+    progress: Progress = silent,
+) -> TextPaths:  # fmt: skip
+    """The direct paths of all heads from one forward pass of the documents. ValueError for one of under three tokens.
+
+    All pairs of a query with another one's attention are averaged exactly: a sum over queries of the pattern and of
+    the logits is all that it takes.
+    """
+    _check(tokens, mask)
+    paths = _Paths(model, tokens, mask.to(model.device).bool())
+    stream(model, tokens, paths.visits(), mask, progress=progress)
+    logit, share = (
+        torch.stack([own, others]).cpu() for own, others in (paths.logit(), (paths.share, paths.share_null))
+    )
+    return TextPaths(*logit, *share, paths.counted.sum(1).cpu(), paths.n_different.cpu())
+
+
+def text_copying(paths: TextPaths, where: str = "") -> HeadScores:
+    """The statistics of both numbers over documents; ``where`` says in words which they are."""
+    n_queries, chance = int(paths.n_queries.sum()), float((1 / paths.n_different).mean())
+    samples = {
+        "text_logit": Samples(paths.logit, paths.logit_null, 0.0, n_queries),
+        "text_share": Samples(paths.share, paths.share_null, chance, n_queries),
+    }
+    scores = {kind.name: head_score(kind, samples[kind.name], "documents") for kind in KINDS}
+    source = f"{len(paths.logit)} documents, {n_queries + len(paths.logit)} tokens"
+    return HeadScores(scores, {}, f"{source}: {where}" if where else source, None)
+
+
+def join_text(found: list[TextPaths]) -> TextPaths:
+    """Documents that came in a few at a time."""
+    return TextPaths(*(torch.cat(column) for column in zip(*found, strict=True)))
+
+
+class _Paths(DirectPaths):
+    """What each head writes on the tokens that it attends to, and on those that it attends to at other queries."""
+
+    def __init__(
+        self, model: Transformer, tokens: Int[Tensor, "document pos"], mask: Bool[Tensor, "document pos"]
+    ) -> None:
+        super().__init__(model, tokens, slice(1, tokens.shape[1]))
+        self.counted = mask[:, 1:]  # queries, and the keys they may attend to: all but position 0
+        self.different = _different(self.candidates[:, 1:], self.counted)
+        self.n_different = self.different.sum(1)
+        shape = (len(tokens), model.cfg.n_layers, self.counted.shape[1], model.cfg.n_heads)
+        self.raised, self.raised_null = (torch.zeros(shape, device=model.device) for _ in range(2))  # times the scale
+        self.share, self.share_null = (torch.empty(*shape[:2], shape[3], device=model.device) for _ in range(2))
+        self.attention: Float[Tensor, "batch head query key"] = self.raised
+
+    def logit(self) -> tuple[Float[Tensor, "document layer head"], Float[Tensor, "document layer head"]]:
+        """Own and control, mean over queries, once the forward pass is over."""
+        n = self.counted.sum(1)[:, None, None]
+        return (self.raised / self.scale).sum(2) / n, (self.raised_null / self.scale).sum(2) / n
+
+    def see_pattern(self, layer: int, rows: slice, pattern: Float[Tensor, "batch head query key"]) -> None:
+        """Attention of real queries; position 0 is left out on both sides."""
+        self.attention = pattern[:, :, 1:, 1:].float() * self.counted[rows, None, :, None]
+
+    def see_z(self, layer: int, rows: slice, z: Float[Tensor, "batch pos head d_head"]) -> None:
+        """What every head writes, on the tokens of its document."""
+        logits = self.logits(layer, rows, z)[..., 1:] * self.counted[rows, :, None, None]
+        self.raised[rows, layer], self.raised_null[rows, layer] = self._paired(rows, logits)
+        positive = logits.clamp(min=0)
+        whole = einsum(positive, self.different[rows].float(), "b query head key, b key -> b query head")
+        shares = positive / whole.clamp(min=torch.finfo(whole.dtype).tiny)[..., None]  # 0 where nothing is raised
+        n = self.counted[rows].sum(1)[:, None]
+        own, others = self._paired(rows, shares)
+        self.share[rows, layer], self.share_null[rows, layer] = own.sum(1) / n, others.sum(1) / n
+
+    def _paired(
+        self, rows: slice, values: Float[Tensor, "batch query head key"]
+    ) -> tuple[Float[Tensor, "batch query head"], Float[Tensor, "batch query head"]]:
+        """Values weighted by each query's own attention, and by that of the other queries, their mean."""
+        own = einsum(self.attention, values, "b head query key, b query head key -> b query head")
+        of_all = einsum(self.attention.sum(2), values, "b head key, b query head key -> b query head")
+        return own, (of_all - own) / (self.counted[rows].sum(1)[:, None, None] - 1)
+
+
+def _different(tokens: Int[Tensor, "document key"], counted: Bool[Tensor, "document key"]) -> Bool[Tensor, "..."]:
+    """True at the first place of every token of a document."""
+    same = (tokens[:, :, None] == tokens[:, None, :]) & counted[:, :, None] & counted[:, None, :]
+    return counted & ~same.tril(-1).any(-1)
+
+
+def _check(tokens: Tensor, mask: Tensor) -> None:
+    if tokens.shape != mask.shape:
+        raise ValueError(f"text_paths: mask has shape {list(mask.shape)}; wanted that of tokens, {list(tokens.shape)}.")
+    lengths, run = mask.sum(1), mask.bool().cumprod(1).sum(1)
+    if (run != lengths).any():
+        raise ValueError(f"text_paths: document {int((run != lengths).nonzero()[0])} is not padded on the right alone.")
+    if len(lengths) == 0 or lengths.min() < FEWEST:
+        shortest = int(lengths.argmin()) if len(lengths) else 0
+        raise ValueError(
+            f"text_paths: document {shortest} of {len(lengths)} has fewer than {FEWEST} tokens; leave it out, or give "
+            "longer ones."
+        )
