@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.limits import AT_HOME
+from tests.browser.conftest import REAL, go, prompt_box, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b> {{x}} $x$ **y**"
 BUSY = """
@@ -29,7 +30,6 @@ PAGE = """
 from lens.ui.frame import frame
 from lens.ui.models import open_model, read_prompt
 from lens.ui.widgets import head_picker
-from tests.browser.conftest import REAL, go, prompt_box, query, ready
 with frame("TITLE", question="Does the frame hold?") as view:
     model = open_model(view)
     prompt = read_prompt(view, model)
