@@ -20,6 +20,7 @@ TINY = Recipe(
     warm_up=5,
     save_every=10,
     shortest_repeat=16,
+    decay_share=0.4,
 )
 
 
