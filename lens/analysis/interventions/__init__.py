@@ -17,8 +17,15 @@ from lens.analysis.interventions.engine import (
     sweep_group,
     sweep_parts,
 )
-from lens.analysis.interventions.export import from_json, from_url, to_json, to_python, to_url
-from lens.analysis.interventions.head_sets import Faithfulness, HeadSets, faithfulness, head_sets
+from lens.analysis.interventions.export import from_json, from_url, sets_to_python, to_json, to_python, to_url
+from lens.analysis.interventions.head_sets import (
+    Faithfulness,
+    HeadSets,
+    Share,
+    faithfulness,
+    head_sets,
+    nothing_to_explain,
+)
 from lens.analysis.interventions.inspect import CellChange, cell_change
 from lens.analysis.interventions.intervention import FREEZE, INTO, KINDS, PUT, Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Noise, Pairs, with_noise
@@ -55,6 +62,7 @@ __all__ = [
     "Place",
     "Recovered",
     "Sender",
+    "Share",
     "Site",
     "Sweep",
     "agreement",
@@ -70,11 +78,13 @@ __all__ = [
     "from_url",
     "head_sets",
     "heads_set",
+    "nothing_to_explain",
     "outline",
     "path_patch",
     "recovered",
     "run_sweep",
     "senders_in_order",
+    "sets_to_python",
     "sweep_group",
     "sweep_parts",
     "to_json",
