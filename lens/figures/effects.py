@@ -116,7 +116,7 @@ def _layout(rows: Sequence[Removal], axis: str, title: str, definition: str) -> 
     layout["margin"] |= {"t": layout["margin"]["t"] + 16}
     return layout | {
         "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "y": -min(0.28, LEGEND / plot), "yanchor": "top"},
+        "legend": {"orientation": "h", "x": 0, "y": -LEGEND / plot, "yanchor": "top"},
         "hovermode": "closest",
         "dragmode": False,
         "xaxis": {

@@ -17,7 +17,15 @@ from lens.analysis.interventions.engine import (
     sweep_group,
     sweep_parts,
 )
-from lens.analysis.interventions.export import from_json, from_url, sets_to_python, to_json, to_python, to_url
+from lens.analysis.interventions.export import (
+    from_json,
+    from_url,
+    paths_to_python,
+    sets_to_python,
+    to_json,
+    to_python,
+    to_url,
+)
 from lens.analysis.interventions.head_sets import (
     Faithfulness,
     HeadSets,
@@ -29,7 +37,17 @@ from lens.analysis.interventions.head_sets import (
 from lens.analysis.interventions.inspect import CellChange, cell_change
 from lens.analysis.interventions.intervention import FREEZE, INTO, KINDS, PUT, Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Noise, Pairs, with_noise
-from lens.analysis.interventions.path import INPUTS, Path, PathSweep, Sender, path_patch, senders_in_order
+from lens.analysis.interventions.path import (
+    INPUTS,
+    Path,
+    PathPart,
+    PathSweep,
+    Sender,
+    path_effect,
+    senders_in_order,
+    with_senders,
+)
+from lens.analysis.interventions.path_engine import PathOutline, path_group, path_outline, path_patch
 from lens.analysis.interventions.plan import STATUS
 from lens.analysis.interventions.results import Effect, Recovered, Sweep, clean_and_corrupted, effect, recovered
 from lens.analysis.interventions.sites import SITES, Site, available_sites, find_site
@@ -58,6 +76,8 @@ __all__ = [
     "Pairs",
     "Part",
     "Path",
+    "PathOutline",
+    "PathPart",
     "PathSweep",
     "Place",
     "Recovered",
@@ -80,7 +100,11 @@ __all__ = [
     "heads_set",
     "nothing_to_explain",
     "outline",
+    "path_effect",
+    "path_group",
+    "path_outline",
     "path_patch",
+    "paths_to_python",
     "recovered",
     "run_sweep",
     "senders_in_order",
@@ -91,4 +115,5 @@ __all__ = [
     "to_python",
     "to_url",
     "with_noise",
+    "with_senders",
 ]

@@ -10,6 +10,7 @@ from lens.analysis.interventions.cells import Cell, Grid, Place
 from lens.analysis.interventions.head_sets import HeadSets
 from lens.analysis.interventions.intervention import Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Noise, Pairs
+from lens.analysis.interventions.path import Path
 
 VERSION = 1
 MOST_URL = 6000  # characters; proxies refuse longer addresses
@@ -166,6 +167,21 @@ def sets_to_python(model: str, sets: HeadSets, revision: str | None = None) -> s
         "found = faithfulness(sets, run_sweep(model, sets.experiment))",
         "print(found.sentence)",
         'print("own share of each head:", dict(zip(map(str, sets.heads), [one.value for one in found.own])))',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def paths_to_python(model: str, path: Path, revision: str | None = None) -> str:
+    """A script that needs ``lens`` alone and prints the direct effect of every sender."""
+    lines = [
+        *_opening(model, "Metric, Noise, Pairs, Path, path_patch, senders_in_order", revision),
+        "path = Path(",
+        *(f"    {one.name}={getattr(path, one.name)!r}," for one in fields(path)),
+        ")",
+        "found = path_patch(model, path)",
+        "for sender, effect in senders_in_order(found):",
+        '    print(sender.kind, sender.layer, "" if sender.head is None else sender.head, effect)',
+        'print("all senders at once:", float((found.together - found.base).mean()), path.metric.unit)',
     ]
     return "\n".join(lines) + "\n"
 

@@ -21,7 +21,10 @@ from lens.analysis.interventions import (
     from_json,
     from_url,
     head_sets,
+    path_group,
+    path_outline,
     path_patch,
+    paths_to_python,
     run_sweep,
     senders_in_order,
     sets_to_python,
@@ -29,6 +32,7 @@ from lens.analysis.interventions import (
     to_python,
     to_url,
     with_noise,
+    with_senders,
 )
 from lens.analysis.names import Head
 from tests.analysis.interventions import plain
@@ -46,6 +50,8 @@ def writes(kept, sender):
     """Hooks that hold every head and MLP where it was, but the sender's."""
     names = [name for name in kept if name.endswith(("attn.hook_z", "hook_mlp_out"))]
     held = plain.freezing(kept, names)
+    if sender.kind == "embed":
+        return held, "blocks.0.hook_resid_pre"
     if sender.kind == "mlp":
         name = f"blocks.{sender.layer}.hook_mlp_out"
         return [hook for hook in held if hook[0] != name], name
@@ -57,7 +63,7 @@ def by_hooks(model, path, sender, i):
     held, name = writes(own, sender)
 
     def send(x, hook):
-        if sender.kind == "mlp":
+        if sender.kind != "head":
             return other[name]
         x[:, :, sender.head] = other[name][:, :, sender.head]
         return x
@@ -103,6 +109,43 @@ def test_direct_paths_equal_hooks_that_hold_everything_else(model, name, receive
         row = found.mlps[sender.layer] if sender.kind == "mlp" else found.heads[sender.layer, sender.head]
         wanted = [by_hooks(model, path, sender, i) for i in range(len(PAIRS))]
         torch.testing.assert_close(row, torch.tensor(wanted), rtol=1e-4, atol=1e-4)
+    if name == "final":
+        torch.testing.assert_close(found.together, found.other, rtol=1e-4, atol=1e-4)
+        return
+    whole = tuple(Place(layer, pos, head) for layer, head in receivers)
+    sweep = run_sweep(model, Experiment(PAIRS, Intervention(name, into="clean"), Grid(sets=(whole,))))
+    torch.testing.assert_close(found.together, sweep.values[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "receivers"), [("k", ((2, 1), (1, 0))), ("final", ())])
+def test_all_sources_in_one_call_equal_one_forward_for_each_path(name, receivers):
+    """With grouped keys and values: embedding, heads and MLPs; those that come too late change nothing."""
+    model = in_lens(VARIANTS["llama-grouped"]())
+    path = Path(PAIRS.take([1]), name, receivers)
+    found = path_patch(model, path)
+    last = 3 if name == "final" else 2
+    for sender, effect in senders_in_order(found):
+        wanted = by_hooks(model, path, sender, 1) if sender.layer < last else float(found.base)
+        assert effect == pytest.approx(wanted - float(found.base), rel=1e-3, abs=1e-4)
+    assert len(list(senders_in_order(found))) == 1 + 3 * 5
+
+
+def test_paths_fill_group_by_group():
+    model = in_lens(VARIANTS["llama-grouped"]())
+    path, budget = Path(PAIRS, "v", ((2, 0),)), 60_000
+    outline = path_outline(model, path, budget)
+    assert outline.n_groups > 2
+    assert outline.n_computed == len(PAIRS) * (2 + 2 * 5)
+    parts = [path_group(group, model, path, budget) for group in range(outline.n_groups)]
+    half = with_senders(outline.empty, [part for group in parts[: len(parts) // 2] for part in group])
+    whole = with_senders(outline.empty, [part for group in parts for part in group])
+    assert half.heads[1].isnan().all()
+    assert not whole.heads.isnan().any()
+    torch.testing.assert_close(half.heads[2], half.base.expand(4, -1))  # its own layer has no path to it
+    known = ~half.heads.isnan()
+    assert known[0].any()
+    torch.testing.assert_close(half.heads[known], whole.heads[known])
+    torch.testing.assert_close(whole.heads, path_patch(model, path).heads, rtol=1e-4, atol=1e-4)
 
 
 def test_direct_paths_into_the_last_stream_add_up_to_the_other_run():
@@ -255,6 +298,17 @@ def test_the_exported_script_of_a_set_says_the_same(folder, capsys):
     wanted = faithfulness(sets, sweep)
     assert names["found"].kept.value == pytest.approx(wanted.kept.value, abs=1e-5)
     assert wanted.sentence in capsys.readouterr().out
+
+
+def test_the_exported_script_of_paths_says_the_same(folder, capsys):
+    path = Path(PAIRS, "k", ((2, 1),), into="corrupted")
+    names = {}
+    exec(compile(paths_to_python(folder, path), "script", "exec"), names)
+    wanted = path_patch(HookedTransformer.from_pretrained(folder), path)
+    torch.testing.assert_close(names["found"].heads, wanted.heads)
+    printed = capsys.readouterr().out
+    assert len(printed.strip().splitlines()) == 1 + 3 * 5 + 1
+    assert "all senders at once:" in printed
 
 
 @pytest.fixture(scope="module")
