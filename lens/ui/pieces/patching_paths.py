@@ -30,9 +30,9 @@ INPUT_HELP = (
     "receivers."
 )
 RECEIVERS_HELP = (
-    "Heads as layer.head with commas, such as 18.6, 17.3; all of them receive at once. Empty: the pinned heads; without "
-    "pins, the head that is chosen in the map. Keys and values are those of the group a head belongs to. A click in "
-    "the grid below pins a sender and writes the receivers here, so that they stay."
+    "Heads as layer.head with commas, such as 18.6, 17.3; all of them receive at once. Empty: the pinned heads; "
+    "without pins, the head that is chosen in the map. Keys and values are those of the group a head belongs to. "
+    "A click in the grid below pins a sender and writes the receivers here, so that they stay."
 )
 MISREADING = (
     "Only the sender's own write reaches the receiver: no head or MLP between them may react. So a component that acts "
