@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_frame import query
 
-SCORECARD = re.compile("60 of 60 readings are as planted")
+SCORECARD = re.compile("72 of 72 readings are as planted")
 
 
 def choose(page, label, option):

@@ -102,7 +102,7 @@ def test_bad_addresses_become_notes(query):
 
 def test_a_changed_seed_changes_the_tokens_not_the_verdicts():
     shown = fine(open_page(seed="5"))
-    assert "60 of 60 readings are as planted" in shown
+    assert "72 of 72 readings are as planted" in shown
     assert "Random tokens: seed 5." in shown
 
 
@@ -119,7 +119,7 @@ def test_the_python_of_the_export_computes_the_card_again():
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(code, {})
-    assert "60 of 60 rows as planted" in out.getvalue()
+    assert "72 of 72 rows as planted" in out.getvalue()
 
 
 class TestWords:
@@ -127,7 +127,7 @@ class TestWords:
         bad = rows[0]._replace(verdict="rejected", problem="rejected, but it must be found")
         changed = [bad, *rows[1:]]
         assert "WRONG: Induction score on planted-induction: rejected, but" in words.notice(changed, TITLES)
-        assert "59 of 60" in words.notice(changed, TITLES)
+        assert "71 of 72" in words.notice(changed, TITLES)
         card = words.scorecard(changed, INSTRUMENTS)
         assert card.count('class="rejected red"') == 1
         assert card.count("<b>WRONG") == 1
