@@ -146,7 +146,7 @@ def test_a_planted_circuit_is_found_link_by_link():
 
 def test_a_link_that_takes_long_is_computed_after_a_click():
     at = open_home(n="15", seqs="8").run()
-    at.button(key="home:matters").click().run()
+    next(one for one in at.button if (one.key or "").startswith("start:matters-")).click().run()
     links = outline(fine(at))
     assert links["matters"][1].endswith("nats without it")
     assert "Removed alike, 8 other heads of its layer" in words(at)

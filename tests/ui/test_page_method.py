@@ -48,7 +48,7 @@ def test_the_scorecard_shows_every_reading():
     at = open_page()
     shown = fine(at)
     count = len(INSTRUMENTS) * len(NAMES)
-    assert f"{count} of {count} readings are as planted: 30 found, 12 rejected, 18 inside the null." in shown
+    assert f"{count} of {count} readings are as planted: 34 found, 14 rejected, 24 inside the null." in shown
     assert "Without a control 6 of them would be believed, such as the induction score of planted-offset: 1.00" in shown
     card = re.search(r'<div class="lens-card">.*?</div>', shown, re.DOTALL)[0]
     assert card.count("<td") == count
