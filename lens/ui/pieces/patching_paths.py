@@ -18,6 +18,7 @@ from lens.ui.models import source_of
 from lens.ui.pieces.patching import INPUTS, LONGEST_LIST
 from lens.ui.pieces.patching_read import Found
 from lens.ui.pieces.patching_views import head_of
+from lens.ui.pieces.patching_words import ROUNDING
 from lens.ui.pieces.tasks import METRICS
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
@@ -180,7 +181,8 @@ def path_notice(result: Any, into: str) -> str:
 
     rows = list(senders_in_order(result))
     gap = float((np.asarray(result.other) - np.asarray(result.base)).mean())
-    if not rows or not rows[0][1]:
+    size = np.abs(np.asarray(result.base)).mean() + np.abs(np.asarray(result.other)).mean()
+    if not rows or abs(rows[0][1]) <= ROUNDING * size:
         return f"No component changes the metric through a direct path into the {into}."
     top = ", ".join(f"{sender_name(sender)} ({said(effect)})" for sender, effect in rows[:3])
     unit = result.path.metric.unit
