@@ -167,9 +167,10 @@ def theirs_gpt2() -> None:
 
 
 def theirs_ioi() -> None:
-    path, (_, pairs) = wheel_file(SMOLLM2_INSTRUCT.wheel), smollm2()
-    hf = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
-    theirs("SmolLM2 IOI", hf, in_lens(hf), pairs)
+    """Both read the same GGUF, TransformerLens by way of transformers."""
+    path, (model, pairs) = wheel_file(SMOLLM2_INSTRUCT.wheel), smollm2()
+    how = {"gguf_file": path.name, "dtype": torch.float32, "attn_implementation": "eager"}
+    theirs("SmolLM2 IOI", AutoModelForCausalLM.from_pretrained(path.parent, **how).eval(), model, pairs)
 
 
 def main(threads: str = "2", *parts: str) -> None:

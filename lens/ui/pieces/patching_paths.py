@@ -129,7 +129,7 @@ def _compute(view: ViewState, model: Any, path: Any, draw: Any) -> Any | None:
 
 
 def _figure(view: ViewState, result: Any, into: str) -> tuple[Any, Any]:
-    from lens.analysis.interventions import path_effect
+    from lens.analysis.interventions import path_effect, senders_in_order
 
     found = to_numpy(path_effect(result, view["seed"]))
     definition = (
@@ -139,7 +139,10 @@ def _figure(view: ViewState, result: Any, into: str) -> tuple[Any, Any]:
     measure = Measure(
         "direct effect", definition, found.value, result.path.metric.unit, found.low, found.high, signed=True
     )
-    return grid(measure, pinned=view["pins"], title=f"Direct paths into the {into}"), found
+    figure = grid(measure, pinned=view["pins"], title=f"Direct paths into the {into}")
+    largest = max((abs(effect) for _, effect in senders_in_order(result)), default=0) or 1.0
+    figure.update_traces(zmin=-largest, zmax=largest, selector={"type": "heatmap"})  # beside MLPs and the embedding
+    return figure, found
 
 
 def _clickable(view: ViewState, figure: Any, heads: tuple[tuple[int, int], ...], alt: str) -> None:
