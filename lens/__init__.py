@@ -6,8 +6,8 @@ Names are loaded when they are first used, so that ``import lens`` costs nothing
 import os
 from importlib import import_module
 
-# Read once, when torch is imported. By default a thread of torch that waits for another spins: as soon as something else
-# needs the core, small models take ten times as long. On an idle machine it makes no difference.
+# Read once, when torch is imported. By default a thread of torch that waits for another spins: as soon as something
+# else needs the core, small models take ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {

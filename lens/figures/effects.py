@@ -7,7 +7,9 @@ import plotly.graph_objects as go
 
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
 
-ROW = 62  # pixels
+ROW, LOW_ROW = 62, 34  # pixels, of a few rows and of many
+FEW = 4
+LEGEND = 64  # pixels below the plot
 
 
 class Named(NamedTuple):
@@ -36,12 +38,21 @@ class Mark(NamedTuple):
 
 
 def effects(
-    rows: Sequence[Removal], unit: str, *, title: str, definition: str, marks: Sequence[Mark] = ()
+    rows: Sequence[Removal],
+    unit: str,
+    *,
+    title: str,
+    definition: str,
+    marks: Sequence[Mark] = (),
+    axis: str = "change",
 ) -> go.Figure:
-    """A row per way of removing, from the top; grey are controls, blue single members, orange the chosen ones."""
+    """A row per way of removing, from the top; grey are controls, blue single members, orange the chosen ones.
+
+    ``axis`` names the number in the horizontal direction.
+    """
     if not rows:
         raise ValueError("effects: no rows; give at least one way of removing.")
-    figure = go.Figure(layout=_layout(rows, unit, title, definition))
+    figure = go.Figure(layout=_layout(rows, f"{axis} ({unit})" if unit else axis, title, definition))
     at = range(len(rows))
     controls = [(row - 0.22, one) for row in at for one in rows[row].controls]
     alone = [(row + 0.22, one) for row in at for one in rows[row].alone]
@@ -98,17 +109,18 @@ def _points(name: str, points: Sequence[tuple[float, Named]], unit: str, marker:
     )
 
 
-def _layout(rows: Sequence[Removal], unit: str, title: str, definition: str) -> dict:
-    layout = base_layout(title, definition, height=ROW * len(rows) + 40)
+def _layout(rows: Sequence[Removal], axis: str, title: str, definition: str) -> dict:
+    plot = (ROW if len(rows) <= FEW else LOW_ROW) * len(rows) + 40
+    layout = base_layout(title, definition, height=plot)
     layout["height"] += 34
     layout["margin"] |= {"t": layout["margin"]["t"] + 16}
     return layout | {
         "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "y": -0.28, "yanchor": "top"},
+        "legend": {"orientation": "h", "x": 0, "y": -LEGEND / plot, "yanchor": "top"},
         "hovermode": "closest",
         "dragmode": False,
         "xaxis": {
-            "title": {"text": escape(f"change ({unit})" if unit else "change"), "standoff": 6},
+            "title": {"text": escape(axis), "standoff": 6},
             "zeroline": True,
             "zerolinecolor": NEUTRAL,
             "automargin": True,

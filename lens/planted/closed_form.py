@@ -48,6 +48,11 @@ def saturated(n_heads: int) -> float:
     return GAIN * sqrt(D_MODEL) * wrote / sqrt(STREAM + wrote**2)
 
 
+def first_order_twin() -> float:
+    """What one head of planted-redundant would add if the norm did not notice it: the slope of ``saturated`` at 0."""
+    return GAIN * sqrt(D_MODEL) * TWIN / sqrt(STREAM)
+
+
 def twin_share() -> float:
     """What direct attribution gives to each head of planted-redundant: half of the logit, with the run's scale."""
     return saturated(2) / 2

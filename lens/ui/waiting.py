@@ -9,6 +9,7 @@ from lens.ui.queue import Job, Queue
 
 CANCELLED = "lens:cancelled"  # keys this visitor has cancelled and not asked for again
 AGREED = "lens:agreed"  # keys of long work and downloads this visitor has started with a click
+ASK = 2.0  # estimated seconds above which one of many works on a page waits for a click
 SHOW_AFTER, CANCEL_AFTER = 0.4, 2.0  # seconds of waiting before the bar and before the button
 REDRAW = 0.1  # seconds between two drawings
 
@@ -69,6 +70,14 @@ def offer(key: str, sentence: str, label: str) -> None:
     with st.container(border=True, key=f"offer:{key}"):
         st.markdown(sentence)
         st.button(label, key=f"start:{key}", type="primary", on_click=agree, args=(key,))
+
+
+def started(key: str, seconds: float, sentence: str, done: bool = False) -> bool:
+    """Whether work that is one of many on a page is short, asked for, or ``done``; else its button is drawn."""
+    if seconds <= ASK or done or key in remembered(AGREED):
+        return True
+    offer(key, sentence, f"Compute, about {seconds:,.0f} s")
+    return False
 
 
 def agree(key: str) -> None:

@@ -1,7 +1,8 @@
 """Sweeps of interventions against one forward pass per cell, with the same weights, and their memory.
 
-Run: ``python -m tests.benchmarks.bench_interventions [threads] [ioi] [long] [gpt2] [first_order]``. Every ratio is
-taken within one run, plain forwards before and after the sweep; the naive time is theirs times the number of cells.
+Run: ``python -m tests.benchmarks.bench_interventions [threads] [ioi] [long] [gpt2] [first_order] [theirs_gpt2]
+[theirs_ioi]``. Every ratio is taken within one run, plain forwards before and after the sweep; the naive time is theirs
+times the number of cells. The last two hold TransformerLens, where it is installed, to the same weights and cells.
 """
 
 import resource
@@ -9,15 +10,19 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, attribution, run_sweep
+from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, Sweep, attribution, run_sweep
 from lens.analysis.interventions.plan import BUDGET
 from lens.analysis.interventions.runs import record
 from lens.hooked import HookedTransformer
+from lens.load.catalogue import wheel_file
+from lens.load.entries import SMOLLM2_INSTRUCT
+from tests.benchmarks import transformer_lens
 from tests.helpers import in_lens
 
 CLEAN = "After John and Mary went to the store, Mary gave a bottle of milk to"
@@ -117,20 +122,62 @@ def first_order() -> None:
     approximations(*smollm2())
 
 
-def gpt2() -> None:
+def random_gpt2() -> tuple[PreTrainedModel, Pairs]:
     torch.manual_seed(0)
-    model = in_lens(GPT2LMHeadModel(GPT2Config()).eval())
     ids = torch.randint(50_000, (1, 17), generator=torch.Generator().manual_seed(0))
     other = ids.clone()
     other[0, 10] += 1
-    sweeps("GPT-2-small size", model, Pairs.of(ids, other, [500], [600]))
+    return GPT2LMHeadModel(GPT2Config(attn_implementation="eager")).eval(), Pairs.of(ids, other, [500], [600])
+
+
+def gpt2() -> None:
+    hf, pairs = random_gpt2()
+    sweeps("GPT-2-small size", in_lens(hf), pairs)
+
+
+def theirs(name: str, hf: PreTrainedModel, model: HookedTransformer, pairs: Pairs) -> None:
+    """Both libraries' sweeps of the same cells in one run."""
+    if not transformer_lens.INSTALLED:
+        print(f"{name}: TransformerLens is not installed here; no comparison", flush=True)
+        return
+    other = transformer_lens.bridge(hf)
+    for site, over in (("resid_pre", ("layer", "pos")), ("z", ("layer", "head"))):
+        ours = partial(run_sweep, model, Experiment(pairs, Intervention(site), Grid(over)))
+        beside(f"{name} {site}, {' x '.join(over)}", ours, transformer_lens.sweep_of(other, site, pairs))
+
+
+def beside(label: str, ours: Callable[[], Sweep], theirs: Callable[[], torch.Tensor]) -> None:
+    """One line: seconds and processor seconds of both, their ratios, and the largest difference of a cell."""
+    found = []
+    mine = seconds(lambda: found.append(ours()))
+    taken = seconds(lambda: found.append(theirs()))
+    values = found[0].values[..., 0]
+    off = float((values - found[1]).abs().max())
+    print(
+        f"{label}: {values.numel()} cells, TransformerLens {taken.wall:.1f} s ({taken.processor:.1f} of processor), "
+        f"Lens {mine.wall:.2f} s ({mine.processor:.2f}), ratio {taken.wall / mine.wall:.1f} "
+        f"({taken.processor / mine.processor:.1f}), largest difference {off:.1e}",
+        flush=True,
+    )
+
+
+def theirs_gpt2() -> None:
+    hf, pairs = random_gpt2()
+    theirs("GPT-2-small size", hf, in_lens(hf), pairs)
+
+
+def theirs_ioi() -> None:
+    """Both read the same GGUF, TransformerLens by way of transformers."""
+    path, (model, pairs) = wheel_file(SMOLLM2_INSTRUCT.wheel), smollm2()
+    how = {"gguf_file": path.name, "dtype": torch.float32, "attn_implementation": "eager"}
+    theirs("SmolLM2 IOI", AutoModelForCausalLM.from_pretrained(path.parent, **how).eval(), model, pairs)
 
 
 def main(threads: str = "2", *parts: str) -> None:
     torch.set_num_threads(int(threads))
     print(f"{threads} threads; naive is one forward pass per cell, both in seconds")
     print(f"{'sweep':46} {'cells':>6} {'run':>6} {'naive':>8} {'sweep':>8} {'ratio':>7} {'processor':>9}")
-    for part in (first_order, gpt2, ioi, long):
+    for part in (first_order, gpt2, ioi, long, theirs_gpt2, theirs_ioi):
         if not parts or part.__name__ in parts:
             part()
 

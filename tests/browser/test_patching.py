@@ -39,6 +39,12 @@ def test_a_click_on_a_head_pins_it(server, page):
     assert query(page)["cell"] == ["1.2"]
     page.get_by_role("tab", name="Path patching").click()
     expect(page.get_by_text("Strongest direct senders into the final stream: head 1.2")).to_be_visible()
+    page.get_by_role("radio", name="Values").or_(page.get_by_role("button", name="Values")).first.click()
+    expect(page.get_by_text("Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
+    click_cell(page, "Direct paths into the values of 1.2", 1, 0)
+    page.wait_for_url("**receivers=1.2**")
+    expect(page.get_by_text("Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
+    assert query(page)["pins"] == ["1.2,0.1"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
-from lens.analysis.interventions import effect, run_sweep
+from lens.analysis.interventions import Intervention, effect, faithfulness, head_sets, run_sweep
 from lens.analysis.interventions.ablation import Target, ablation, cells_of, single_heads
 from lens.analysis.interventions.tasks import induction
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
@@ -137,6 +137,35 @@ def test_the_grid_is_that_of_the_analysis(tiny, tiny_folder):
 @pytest.mark.parametrize("more", list(page.MORE))
 def test_every_tab_of_everything_that_can_be_removed(tiny, what, more):
     assert "lens-line notice" in fine(tiny(what=what, more=more, layer="1", head="3", put="mean", sequence="2"))
+
+
+def test_the_planted_pair_is_enough_and_needed_and_a_third_head_is_idle():
+    at = opened(more="set", members=f"{name(INDUCTION)}, {name(PREVIOUS)} 0.3", pins="0.0")
+    shown = fine(at)
+    assert "do 100% [100%, 100%] of what all heads do; 0 of 20 random sets of as many heads do as much" in shown
+    assert "With the set removed 0% [0%, 0%] is left" in shown
+    assert "0.3 does no more than that: the set may not need it." in shown
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(at.code[0].value, {})
+    assert "do 100% [100%, 100%] of what all heads do; 0 of 20 random sets" in out.getvalue()
+
+
+def test_without_a_typed_list_the_set_is_what_is_removed_above(tiny, tiny_folder):
+    at = tiny(more="set", pins="1.2,2.0", keep="patterns", put="zero")
+    shown = fine(at)
+    model = HookedTransformer.from_pretrained(str(tiny_folder))
+    task = induction(model, n=4, n_pairs=3)
+    zero = Intervention("z", "zero", "clean", ("patterns",))
+    sets = head_sets(model.cfg, task.pairs, [(1, 2), (2, 0)], task.metric, zero)
+    assert faithfulness(sets, run_sweep(model, sets.experiment)).sentence in shown
+    assert "Not computed because an MLP is removed above" in fine(tiny(more="set", what="mlp"))
+
+
+def test_a_set_that_is_none_is_refused_in_words(tiny):
+    assert "9.9: this model has layers 0" in fine(tiny(more="set", members="9.9"))
+    assert "&#x27;&lt;img" in fine(tiny(more="set", members="<img src=x>"))
+    every = ",".join(f"{layer}.{head}" for layer in range(3) for head in range(4))
+    assert "the set holds every head there is" in fine(tiny(more="set", members=every))
 
 
 def test_a_whole_layer_has_no_control(tiny):

@@ -48,7 +48,7 @@ def test_the_scorecard_shows_every_reading():
     at = open_page()
     shown = fine(at)
     count = len(INSTRUMENTS) * len(NAMES)
-    assert f"{count} of {count} readings are as planted: 30 found, 12 rejected, 18 inside the null." in shown
+    assert f"{count} of {count} readings are as planted: 34 found, 14 rejected, 24 inside the null." in shown
     assert "Without a control 6 of them would be believed, such as the induction score of planted-offset: 1.00" in shown
     card = re.search(r'<div class="lens-card">.*?</div>', shown, re.DOTALL)[0]
     assert card.count("<td") == count
@@ -102,7 +102,7 @@ def test_bad_addresses_become_notes(query):
 
 def test_a_changed_seed_changes_the_tokens_not_the_verdicts():
     shown = fine(open_page(seed="5"))
-    assert "60 of 60 readings are as planted" in shown
+    assert "78 of 78 readings are as planted" in shown
     assert "Random tokens: seed 5." in shown
 
 
@@ -119,7 +119,7 @@ def test_the_python_of_the_export_computes_the_card_again():
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(code, {})
-    assert "60 of 60 rows as planted" in out.getvalue()
+    assert "78 of 78 rows as planted" in out.getvalue()
 
 
 class TestWords:
@@ -127,7 +127,7 @@ class TestWords:
         bad = rows[0]._replace(verdict="rejected", problem="rejected, but it must be found")
         changed = [bad, *rows[1:]]
         assert "WRONG: Induction score on planted-induction: rejected, but" in words.notice(changed, TITLES)
-        assert "59 of 60" in words.notice(changed, TITLES)
+        assert "77 of 78" in words.notice(changed, TITLES)
         card = words.scorecard(changed, INSTRUMENTS)
         assert card.count('class="rejected red"') == 1
         assert card.count("<b>WRONG") == 1

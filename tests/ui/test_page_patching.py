@@ -13,6 +13,7 @@ from lens import HookedTransformer
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, path_patch, run_sweep
 from lens.analysis.interventions import Path as Route
 from lens.analysis.interventions.tasks import parse_pairs, to_pairs
+from lens.figures.theme import number as said
 from tests.helpers import hf_llama
 from tests.load.models import save
 from tests.ui.conftest import bound, html
@@ -84,7 +85,13 @@ def test_the_planted_information_sits_at_the_token_that_differs():
     assert "16 pairs, 2000 resamples" in shown
     assert "r = 1.000 over 40 cells" in shown
     table = with_columns(at, "before", "after", "rank")
-    assert table["before"].iloc[0] > 0.99 > 0.01 > table["after"].iloc[0]
+    (one, other), (before, after) = (
+        table["token"].iloc[:2],
+        (table[name].iloc[:2].tolist() for name in ("before", "after")),
+    )
+    assert one != other
+    assert sorted(before) == pytest.approx([0, 1], abs=0.01)
+    assert after == pytest.approx(before[::-1], abs=0.01)
 
 
 @pytest.mark.parametrize("part", ["z", "v"])
@@ -133,6 +140,20 @@ def test_direct_paths_end_in_the_pinned_heads_and_in_their_shared_keys(tiny, mod
     best = max(abs((part - found.base).mean(-1)).max().item() for part in (found.heads, found.mlps, found.embed[None]))
     table = with_columns(at, "sender")
     assert abs(table.iloc[0, 1]) == pytest.approx(best, abs=1e-5)
+
+
+def test_typed_receivers_stay_while_senders_are_pinned(tiny, model):
+    at = tiny(more="path", input="q", receivers="2.3", pins="1.0")
+    shown = fine(at)
+    assert "Strongest direct senders into the queries of 2.3" in shown
+    pairs = to_pairs(model, parse_pairs(f"{GOOD}\n{OTHER}"))
+    found = path_patch(model, Route(pairs, "q", ((2, 3),), into="corrupted"))
+    together = float((found.together - found.base).mean())
+    assert f"All senders at once do {said(together)} logits" in shown
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(at.code[0].value, {})
+    assert float(out.getvalue().split("all senders at once:")[1].split()[0]) == pytest.approx(together, abs=1e-5)
+    assert "the receivers cannot be read" in fine(tiny(more="path", input="q", receivers="2.3, x"))
 
 
 def test_a_model_that_fails_at_the_task_is_stopped_before_anything_is_patched(folder):

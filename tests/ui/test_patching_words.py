@@ -59,7 +59,10 @@ def test_heads_are_named_and_small_ones_counted():
         "largest."
     )
     none = found([[0, 0, 0]], "z", Grid(("layer", "head")))
-    assert words.notice(none, ["0", "1", "2"]) == "No cell changes the metric at all."
+    assert (
+        words.notice(none, ["0", "1", "2"])
+        == "No cell changes the metric: the largest, 0.00, is no more than rounding."
+    )
 
 
 def test_what_is_not_computed_yet_is_said():

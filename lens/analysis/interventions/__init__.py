@@ -17,12 +17,37 @@ from lens.analysis.interventions.engine import (
     sweep_group,
     sweep_parts,
 )
-from lens.analysis.interventions.export import from_json, from_url, to_json, to_python, to_url
-from lens.analysis.interventions.head_sets import Faithfulness, HeadSets, faithfulness, head_sets
+from lens.analysis.interventions.export import (
+    from_json,
+    from_url,
+    paths_to_python,
+    sets_to_python,
+    to_json,
+    to_python,
+    to_url,
+)
+from lens.analysis.interventions.head_sets import (
+    Faithfulness,
+    HeadSets,
+    Share,
+    faithfulness,
+    head_sets,
+    nothing_to_explain,
+)
 from lens.analysis.interventions.inspect import CellChange, cell_change
 from lens.analysis.interventions.intervention import FREEZE, INTO, KINDS, PUT, Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Noise, Pairs, with_noise
-from lens.analysis.interventions.path import INPUTS, Path, PathSweep, Sender, path_patch, senders_in_order
+from lens.analysis.interventions.path import (
+    INPUTS,
+    Path,
+    PathPart,
+    PathSweep,
+    Sender,
+    path_effect,
+    senders_in_order,
+    with_senders,
+)
+from lens.analysis.interventions.path_engine import PathOutline, path_group, path_outline, path_patch
 from lens.analysis.interventions.plan import STATUS
 from lens.analysis.interventions.results import Effect, Recovered, Sweep, clean_and_corrupted, effect, recovered
 from lens.analysis.interventions.sites import SITES, Site, available_sites, find_site
@@ -51,10 +76,13 @@ __all__ = [
     "Pairs",
     "Part",
     "Path",
+    "PathOutline",
+    "PathPart",
     "PathSweep",
     "Place",
     "Recovered",
     "Sender",
+    "Share",
     "Site",
     "Sweep",
     "agreement",
@@ -70,15 +98,22 @@ __all__ = [
     "from_url",
     "head_sets",
     "heads_set",
+    "nothing_to_explain",
     "outline",
+    "path_effect",
+    "path_group",
+    "path_outline",
     "path_patch",
+    "paths_to_python",
     "recovered",
     "run_sweep",
     "senders_in_order",
+    "sets_to_python",
     "sweep_group",
     "sweep_parts",
     "to_json",
     "to_python",
     "to_url",
     "with_noise",
+    "with_senders",
 ]

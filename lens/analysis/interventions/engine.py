@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, MutableMapping
-from threading import Lock
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.interventions.intervention import Experiment
+from lens.analysis.interventions.kept import Kept
 from lens.analysis.interventions.plan import BUDGET, COMPUTED, Plan, make_plan
 from lens.analysis.interventions.readers import Reader
 from lens.analysis.interventions.results import Sweep
@@ -23,7 +23,6 @@ from lens.analysis.streaming import Progress, silent
 from lens.hooks import HookSpec, hooks
 from lens.model import Transformer
 
-KEEP_BYTES = 400_000_000  # of recorded runs that stay ready for the next group of the same sweep
 FINAL = "ln_final.hook_scale"
 
 
@@ -39,7 +38,7 @@ class Prepared(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What is kept of a preparation. It holds no model, so that it does not keep one alive."""
+    """What is kept of a preparation."""
 
     base: Run
     values: Values
@@ -68,21 +67,14 @@ class Outline(NamedTuple):
     empty: Sweep  # with every no-op filled in
 
 
-_recorded: WeakKeyDictionary[Transformer, dict] = WeakKeyDictionary()
-_lock = Lock()
+_recorded: Kept[Recorded] = Kept()
 
 
 def prepare(model: Transformer, experiment: Experiment, budget: int = BUDGET) -> Prepared:
     """Run both sides and plan; the last preparation of a model is kept, so that groups can be asked for one by one."""
-    weights = tuple((p.data_ptr(), p._version) for p in model.parameters())
-    key = (experiment, budget, weights)
-    with _lock:
-        found = _recorded.setdefault(model, {}).get(key)
-    if found is None:
-        found = _record_both(model, experiment, budget)
-        if found.base.n_bytes < KEEP_BYTES:
-            with _lock:
-                _recorded[model] = {key: found}
+    found = _recorded.get(
+        model, (experiment, budget), lambda: _record_both(model, experiment, budget), lambda made: made.base.n_bytes
+    )
     intervention = experiment.intervention
     reader = Reader(model, experiment.pairs, intervention.base, experiment.metric)
     reader.clean = found.clean

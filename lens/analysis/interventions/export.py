@@ -7,8 +7,10 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 from lens.analysis.interventions.cells import Cell, Grid, Place
+from lens.analysis.interventions.head_sets import HeadSets
 from lens.analysis.interventions.intervention import Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Noise, Pairs
+from lens.analysis.interventions.path import Path
 
 VERSION = 1
 MOST_URL = 6000  # characters; proxies refuse longer addresses
@@ -139,13 +141,9 @@ def to_python(model: str, experiment: Experiment, cell: Cell | None = None, revi
     if experiment.metric.function is not None:
         raise ValueError("A metric of your own is Python code already; put it into the script by hand.")
     chosen = experiment if cell is None else replace(experiment, grid=Grid(sets=(cell,)))
+    names = "Experiment, Grid, Intervention, Metric, Noise, Pairs, Place, effect, run_sweep"
     lines = [
-        "from lens import HookedTransformer",
-        "from lens.analysis.interventions import (",
-        "    Experiment, Grid, Intervention, Metric, Noise, Pairs, Place, effect, run_sweep",
-        ")",
-        "",
-        f"model = HookedTransformer.from_pretrained({model!r}{f', revision={revision!r}' if revision else ''})",
+        *_opening(model, names, revision),
         "experiment = Experiment(",
         *(f"    {name}={getattr(chosen, name)!r}," for name in ("pairs", "intervention", "grid", "metric")),
         ")",
@@ -155,3 +153,45 @@ def to_python(model: str, experiment: Experiment, cell: Cell | None = None, revi
         'print("effect:", effect(sweep).value.tolist(), experiment.metric.unit, effect(sweep).note)',
     ]
     return "\n".join(lines) + "\n"
+
+
+def sets_to_python(model: str, sets: HeadSets, revision: str | None = None) -> str:
+    """A script that needs ``lens`` alone and prints what :func:`faithfulness` says of a set of heads."""
+    experiment = sets.experiment
+    lines = [
+        *_opening(model, "Intervention, Metric, Noise, Pairs, faithfulness, head_sets, run_sweep", revision),
+        f"pairs = {experiment.pairs!r}",
+        f"heads = {[tuple(head) for head in sets.heads]}",
+        f"intervention = {experiment.intervention!r}",
+        f"sets = head_sets(model.cfg, pairs, heads, {experiment.metric!r}, intervention, seed={sets.seed})",
+        "found = faithfulness(sets, run_sweep(model, sets.experiment))",
+        "print(found.sentence)",
+        'print("own share of each head:", dict(zip(map(str, sets.heads), [one.value for one in found.own])))',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def paths_to_python(model: str, path: Path, revision: str | None = None) -> str:
+    """A script that needs ``lens`` alone and prints the direct effect of every sender."""
+    lines = [
+        *_opening(model, "Metric, Noise, Pairs, Path, path_patch, senders_in_order", revision),
+        "path = Path(",
+        *(f"    {one.name}={getattr(path, one.name)!r}," for one in fields(path)),
+        ")",
+        "found = path_patch(model, path)",
+        "for sender, effect in senders_in_order(found):",
+        '    print(sender.kind, sender.layer, "" if sender.head is None else sender.head, effect)',
+        'print("all senders at once:", float((found.together - found.base).mean()), path.metric.unit)',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _opening(model: str, names: str, revision: str | None) -> list[str]:
+    return [
+        "from lens import HookedTransformer",
+        "from lens.analysis.interventions import (",
+        f"    {names}",
+        ")",
+        "",
+        f"model = HookedTransformer.from_pretrained({model!r}{f', revision={revision!r}' if revision else ''})",
+    ]

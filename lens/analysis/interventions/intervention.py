@@ -65,7 +65,7 @@ class Metric:
     - prob_diff: probability of the right answers together − of the wrong ones together
     - loss: −log P of the next token of the prompt that is run (nats)
     - kl: KL(clean run ‖ this run) (nats)
-    - function: ``function(logits [n, d_vocab], pair [n]) -> [n]`` of your own
+    - function: ``function(logits [n, d_vocab], pair [n], pos [n]) -> [n]`` of your own
 
     ``where``: "last" token of each prompt, "all", or positions; loss is read at the positions that predict.
     """

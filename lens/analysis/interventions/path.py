@@ -1,34 +1,22 @@
-"""Path patching: what one component tells another directly, with everything between them left as it was.
+"""Path patching: what components tell another directly, with everything between them left as it was.
 
 The sender's output is replaced; no other head or MLP may react, so only the stream at the receiver changes, by the
 difference of the sender's writes. What the receiver then reads (its query, key or value, or the final norm) is put into
 an otherwise unchanged run. Source: Wang et al. 2022, "Interpretability in the wild"; Goldowsky-Dill et al. 2023.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import product
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from lens.analysis.interventions.cells import Place, check_places
-from lens.analysis.interventions.engine import over_read, read_all, read_rows
 from lens.analysis.interventions.intervention import Intervention, Metric
 from lens.analysis.interventions.pairs import Pairs
-from lens.analysis.interventions.plan import BUDGET, make_stops, row_bytes
-from lens.analysis.interventions.readers import Reader
-from lens.analysis.interventions.rows import Rows
-from lens.analysis.interventions.runs import Run, first_stream, record
-from lens.analysis.interventions.sites import find_site
-from lens.analysis.interventions.values import Values, values_of
-from lens.analysis.interventions.walk import Setup, walk
-from lens.analysis.streaming import Progress, silent
-from lens.hooks import hooks
-from lens.model import Transformer
+from lens.analysis.interventions.results import Effect, with_interval
+from lens.config import Config
 
 INPUTS = {"q": "queries", "k": "keys", "v": "values", "final": "the final stream, which the logits are read from"}
 
@@ -61,171 +49,94 @@ class Path:
         """What the second run does."""
         return Intervention("z" if self.input == "final" else self.input, self.put, self.into)
 
+    def layers(self, cfg: Config) -> tuple[int, ...]:
+        """The layers that receive, ascending; the final stream counts as layer n_layers."""
+        return (cfg.n_layers,) if self.input == "final" else tuple(sorted({layer for layer, _ in self.receivers}))
+
 
 class Sender(NamedTuple):
-    """A component that writes: "head", "mlp" or "embed" (layer −1)."""
+    """A component that writes: "head", "mlp" or "embed" (layer −1); "all" are all of them at once (layer −1)."""
 
     kind: str
     layer: int
     head: int | None = None
 
 
+EMBED, ALL = Sender("embed", -1), Sender("all", -1)
+
+
+class PathPart(NamedTuple):
+    """The metric after patching the direct path from each of some senders, for some of the pairs."""
+
+    senders: tuple[Sender, ...]
+    pair: Tensor  # Int [pair]
+    value: Float[Tensor, "sender pair"]
+
+
 class PathSweep(NamedTuple):
-    """The metric after patching the direct path from each sender; where there is no path it is the base value."""
+    """The metric after patching the direct path from each sender; where there is no path it is the base value.
+
+    ``together``: the paths from all senders at once, the most that direct paths into these receivers can do.
+    What is not computed yet is NaN.
+    """
 
     heads: Float[Tensor, "layer head pair"]
     mlps: Float[Tensor, "layer pair"]  # no rows in an attention-only model
     embed: Float[Tensor, " pair"]
+    together: Float[Tensor, " pair"]
     base: Float[Tensor, " pair"]
     other: Float[Tensor, " pair"]
     path: Path
 
 
-class _Runs(NamedTuple):
-    base: Run
-    values: Values
-    embed: Tensor  # difference of the first streams [pair, pos, d_model]
-    reader: Reader
-    readings: Tensor
-    metrics: tuple[Tensor, Tensor]
+def senders_of(cfg: Config, layer: int) -> tuple[Sender, ...]:
+    """What writes in one layer, heads first; the embedding, and all senders at once, in layer −1."""
+    if layer < 0:
+        return EMBED, ALL
+    heads = tuple(Sender("head", layer, head) for head in range(cfg.n_heads))
+    return heads if cfg.attn_only else (*heads, Sender("mlp", layer))
 
 
-@torch.no_grad()
-def path_patch(model: Transformer, path: Path, progress: Progress = silent, budget: int = BUDGET) -> PathSweep:
-    """The direct effect of every head, MLP and the embedding on the receivers, by what it does to the metric."""
-    cfg, pairs = model.cfg, path.pairs
-    if path.input != "final":
-        places = [Place(layer, path.pos, head) for layer, head in path.receivers]
-        check_places(places, find_site(path.input, cfg), cfg, pairs.n_pos)
-    runs = _record(model, path, budget)
-    last = cfg.n_layers if path.input == "final" else max(layer for layer, _ in path.receivers)
-    senders = [sender for sender in all_senders(model) if sender.layer < last]
-    found = {sender: runs.metrics[0].clone() for sender in all_senders(model)}
-    n_rows = max(1, budget // row_bytes(cfg, pairs.n_pos, pairs.n_pos))
-    per_layer = max(1, n_rows // (cfg.n_heads + 1))
-    jobs = list(product(sorted({sender.layer for sender in senders}), range(0, len(pairs), per_layer)))
-    for done, (layer, start) in enumerate(jobs):
-        chosen = [sender for sender in senders if sender.layer == layer]
-        pair = torch.arange(start, min(start + per_layer, len(pairs)), device=model.device)
-        values = _patched(model, path, runs, chosen, pair)
-        for sender, row in zip(chosen, values):
-            found[sender][pair] = row
-        progress((done + 1) / len(jobs), f"senders of layer {layer} of {cfg.n_layers}")
-    return _as_sweep(model, path, found, runs)
+def empty_sweep(cfg: Config, path: Path, base: Tensor, other: Tensor) -> PathSweep:
+    """No sender is computed yet: NaN where there is a path, the base value where there is none."""
+    unknown = base.new_full(base.shape, torch.nan)
+    last = path.layers(cfg)[-1]
+    rows = torch.stack([unknown if layer < last else base for layer in range(cfg.n_layers)])
+    heads = rows[:, None].repeat(1, cfg.n_heads, 1)
+    mlps = base.new_zeros(0, len(base)) if cfg.attn_only else rows.clone()
+    return PathSweep(heads, mlps, unknown, unknown.clone(), base, other, path)
 
 
-def all_senders(model: Transformer) -> list[Sender]:
-    """Embedding, heads and MLPs in the order in which they write."""
-    senders = [Sender("embed", -1)]
-    for layer in range(model.cfg.n_layers):
-        senders += [Sender("head", layer, head) for head in range(model.cfg.n_heads)]
-        senders += [] if model.cfg.attn_only else [Sender("mlp", layer)]
-    return senders
-
-
-def _record(model: Transformer, path: Path, budget: int) -> _Runs:
-    cfg, intervention = model.cfg, path.intervention
-    layers = range(cfg.n_layers)
-    writes = [f"blocks.{layer}.attn.hook_z" for layer in layers]
-    writes += [] if cfg.attn_only else [f"blocks.{layer}.hook_mlp_out" for layer in layers]
-    streams = [f"blocks.{layer}.hook_{one}" for layer in layers for one in ("resid_pre", "attn_out")]
-    base = record(model, path.pairs, intervention.base, writes + streams)
-    other = record(model, path.pairs, intervention.other, [*writes, "blocks.0.hook_resid_pre"])
-    values = values_of(intervention, other, cfg)
-    first = first_stream(model, path.pairs, intervention.base)[0]
-    whole = torch.arange(len(path.pairs), device=model.device)
-    rows = Rows(whole, (), (), 0, first.shape[1], whole)
-    embed = values(0, "blocks.0.hook_resid_pre", first, rows) - first
-    readers = [Reader(model, path.pairs, side, path.metric) for side in (intervention.base, intervention.other)]
-    readings = [read_all(model, reader, run.final, budget) for reader, run in zip(readers, (base, other))]
-    metrics = tuple(over_read(one, reader.read) for one, reader in zip(readings, readers))
-    return _Runs(base, values, embed, readers[0], readings[0], metrics)
-
-
-def writes_of(
-    model: Transformer, senders: list[Sender], runs: _Runs, pair: Tensor
-) -> Float[Tensor, "sender pair pos d_model"]:
-    """By how much the write of each sender of one layer changes."""
-    if senders[0].kind == "embed":
-        return runs.embed[pair][None]
-    layer = senders[0].layer
-    block, kept = model.blocks[layer], runs.base.kept
-    name = f"blocks.{layer}.attn.hook_z"
-    z = kept[name][pair]
-    rows = Rows(pair, (), (), 0, z.shape[1], pair)
-    new = runs.values(layer, name, z, rows)
-    n_heads = z.shape[2]
-    one_new = torch.eye(n_heads, dtype=torch.bool, device=z.device)[:, None, None, :, None]
-    each = rearrange(torch.where(one_new, new, z), "head pair pos all d_head -> (head pair) pos all d_head")
-    written = block.ln1_post(block.attn.write(each))
-    changed = rearrange(written, "(head pair) pos d_model -> head pair pos d_model", head=n_heads)
-    changed = changed - kept[f"blocks.{layer}.hook_attn_out"][pair]
-    if senders[-1].kind != "mlp":
-        return changed
-    name = f"blocks.{layer}.hook_mlp_out"
-    old = kept[name][pair]
-    return torch.cat([changed, (runs.values(layer, name, old, rows) - old)[None]])
-
-
-def _patched(
-    model: Transformer, path: Path, runs: _Runs, senders: list[Sender], pair: Tensor
-) -> Float[Tensor, "sender pair"]:
-    """The metric of each pair with the direct paths of senders of one layer patched, one at a time."""
-    changed = writes_of(model, senders, runs, pair).flatten(0, 1)
-    each = pair.repeat(len(senders))
-    ids = torch.arange(len(each), device=each.device)
-    stops = make_stops(runs.reader)
-    stop = max(stops[i] for i in pair.tolist())
-    first = min(path.pairs.first_difference()[i] for i in pair.tolist()) if path.put == "other" else 0
-    rows = Rows(each, (), (), min(first, stop - 1), stop, ids)
-    if path.input == "final":
-        setup = Setup(model, path.intervention, runs.base, runs.values)
-        final = (runs.base.final[each] + changed)[:, rows.start : rows.stop]
-    else:
-        layers = sorted({layer for layer, _ in path.receivers if layer > senders[0].layer})
-        stored = {layer: receiver_input(model, path.input, layer, each, changed, runs) for layer in layers}
-
-        def from_stored(layer: int, name: str, old: Tensor, chosen: Rows) -> Tensor:
-            return stored[layer][chosen.ids][:, chosen.start : chosen.stop]
-
-        cell = tuple(Place(layer, path.pos, head) for layer, head in path.receivers if layer in layers)
-        rows = rows._replace(cells=(cell,) * len(each), join=(layers[0],) * len(each))
-        setup = Setup(model, path.intervention, runs.base, from_stored)
-        final = walk(setup, rows).final
-    values = read_rows(setup, runs.reader, runs.readings, rows, final)
-    return rearrange(values, "(sender pair) -> sender pair", pair=len(pair))
-
-
-def receiver_input(
-    model: Transformer, name: str, layer: int, pair: Tensor, changed: Tensor, runs: _Runs
-) -> Float[Tensor, "row pos head d_head"]:
-    """Queries, keys or values that the heads of ``layer`` make of the base stream plus ``changed``."""
-    seen = []
-    stream = runs.base.kept[f"blocks.{layer}.hook_resid_pre"][pair] + changed
-    mask = runs.base.mask[pair]
-    places = model.places(stream, None if mask.all() else mask)
-    with hooks(model, [(f"blocks.{layer}.attn.hook_{name}", lambda x, hook: seen.append(x))], writes=False):
-        model.blocks[layer](stream, places)
-    return seen[0]
-
-
-def _as_sweep(model: Transformer, path: Path, found: dict[Sender, Tensor], runs: _Runs) -> PathSweep:
-    cfg, layers = model.cfg, range(model.cfg.n_layers)
-    heads = torch.stack(
-        [torch.stack([found[Sender("head", layer, head)] for head in range(cfg.n_heads)]) for layer in layers]
+def with_senders(empty: PathSweep, parts: Iterable[PathPart]) -> PathSweep:
+    """The sweep with these parts filled in; needs no model."""
+    found = empty._replace(
+        **{name: torch.as_tensor(getattr(empty, name)).clone() for name in ("heads", "mlps", "embed", "together")}
     )
-    none = runs.metrics[0].new_zeros(0, len(path.pairs))
-    mlps = none if cfg.attn_only else torch.stack([found[Sender("mlp", layer)] for layer in layers])
-    base, other = (one.cpu() for one in runs.metrics)
-    return PathSweep(heads.cpu(), mlps.cpu(), found[Sender("embed", -1)].cpu(), base, other, path)
+    for part in parts:
+        pair = torch.as_tensor(part.pair).long()
+        for sender, value in zip(part.senders, torch.as_tensor(part.value)):
+            _row_of(found, Sender(*sender))[pair] = value
+    return found
+
+
+def _row_of(sweep: PathSweep, sender: Sender) -> Float[Tensor, " pair"]:
+    if sender.kind == "head":
+        return sweep.heads[sender.layer, sender.head]
+    return sweep.mlps[sender.layer] if sender.kind == "mlp" else sweep.embed if sender == EMBED else sweep.together
+
+
+def path_effect(sweep: PathSweep, seed: int = 0) -> Effect:
+    """What the direct path from every head does to the metric, mean over pairs [layer, head], with its interval."""
+    change = torch.as_tensor(sweep.heads) - torch.as_tensor(sweep.base)
+    return with_interval(change.mean(-1), change, sweep.path.pairs, seed)
 
 
 def senders_in_order(sweep: PathSweep) -> Iterator[tuple[Sender, float]]:
-    """Senders with the mean effect of their direct path, the largest absolute effect first."""
+    """Senders that are computed with the mean effect of their direct path, the largest absolute effect first."""
     base = torch.as_tensor(sweep.base)
-    effects = [(Sender("embed", -1), float((torch.as_tensor(sweep.embed) - base).mean()))]
+    effects = [(EMBED, float((torch.as_tensor(sweep.embed) - base).mean()))]
     for layer, row in enumerate((torch.as_tensor(sweep.heads) - base).mean(-1).tolist()):
         effects += [(Sender("head", layer, head), one) for head, one in enumerate(row)]
     for layer, one in enumerate((torch.as_tensor(sweep.mlps) - base).mean(-1).tolist()):
         effects.append((Sender("mlp", layer), one))
-    yield from sorted(effects, key=lambda item: -abs(item[1]))
+    yield from sorted((item for item in effects if item[1] == item[1]), key=lambda item: -abs(item[1]))

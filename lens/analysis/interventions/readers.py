@@ -78,7 +78,7 @@ class Reader:
             return self._few_logits(normed, pair)
         kind, logits = self.metric.kind, self.model.unembed(normed)
         if kind == "function":
-            return at_least_float32(self.metric.function(logits, pair))
+            return at_least_float32(self.metric.function(logits, pair, pos))
         logits = at_least_float32(logits)
         if kind == "loss":
             return torch.nn.functional.cross_entropy(logits, self.tokens[pair, pos + 1], reduction="none")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lens.analysis.crossed import crossed_weights, interval_of, unit_note
 from lens.analysis.interventions.intervention import Experiment
+from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.stats import MIN_SAMPLES
 
 TINY = 1e-6  # a gap below this share of the metric's size is rounding
@@ -59,16 +60,21 @@ def effect(sweep: Sweep, seed: int = 0) -> Effect:
     Frames and names are resampled separately where the pairs have both. Cells that are not computed yet are NaN.
     """
     change = torch.as_tensor(sweep.values) - torch.as_tensor(sweep.base)
-    n = change.shape[-1]
     mean = change.nanmean(-1).masked_fill(_unfinished(sweep), torch.nan)
+    return with_interval(mean, change, sweep.experiment.pairs, seed)
+
+
+def with_interval(mean: Tensor, change: Float[Tensor, "*axes pair"], pairs: Pairs, seed: int = 0) -> Effect:
+    """A mean over pairs with its bootstrap interval; pairs that a cell lacks (NaN) do not count for it."""
+    n = change.shape[-1]
     if n < MIN_SAMPLES:
-        return Effect(mean, None, None, n, unit_note(sweep.experiment.pairs, n, seed))
+        return Effect(mean, None, None, n, unit_note(pairs, n, seed))
     flat = change.reshape(-1, n).double()
-    weights = crossed_weights(sweep.experiment.pairs, seed)
+    weights = crossed_weights(pairs, seed)
     there = (~flat.isnan()).double()
     draws = weights @ flat.nan_to_num().T / (weights @ there.T)
     low, high = (x.reshape(mean.shape).float() for x in interval_of(draws))
-    return Effect(mean, low, high, n, unit_note(sweep.experiment.pairs, n, seed))
+    return Effect(mean, low, high, n, unit_note(pairs, n, seed))
 
 
 def _unfinished(sweep: Sweep) -> Tensor:

@@ -1,7 +1,7 @@
 """The registry: every instrument with its words, its sizes and what it must say about each planted model.
 
-A new instrument is one function in ``measure`` (or elsewhere), one entry here, and, if it tests a function that the
-others do not, one field of ``Tools``.
+A new instrument is one function in ``measure`` or ``causal`` (or elsewhere), one entry, and, if it tests a function
+that the others do not, one field of ``Tools``.
 """
 
 from functools import partial
@@ -10,6 +10,7 @@ from lens.analysis.induction_loss import DEFINITION as LOSS
 from lens.analysis.logit_lens import DEFINITION as LENS
 from lens.analysis.logit_lens import SOURCE as LENS_SOURCE
 from lens.analysis.selftest import measure
+from lens.analysis.selftest.causal_instruments import CAUSAL
 from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change
 from lens.analysis.selftest.instrument import Instrument, by_model
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected
@@ -23,7 +24,7 @@ PAIRED = "the same queries on the paired control, whose second half is other ran
 
 
 _ONE, _NOTHING = Expected(FOUND, 1.0), Expected(INSIDE, 0.0)
-_SAVING, _ALONE = exact.saving(COPY), exact.saturated(2) - exact.saturated(1)
+_SAVING = exact.saving(COPY)
 
 INSTRUMENTS = (
     Instrument(
@@ -184,51 +185,7 @@ INSTRUMENTS = (
             Expected(FOUND, exact.saving(exact.saturated(2))),
         ),
     ),
-    Instrument(
-        name="ablation_one",
-        title="Ablation, strongest head",
-        measure=measure.ablation,
-        unit="logits",
-        definition="What the logit difference loses without the head with the highest induction score. Without "
-        "control: its z is 0; with: its z is that of the control run.",
-        formula=r"\Delta\text{logit}(\text{clean}) - \Delta\text{logit}(z_h \leftarrow z_h^{\text{control}})",
-        null="the same zero ablation on the control, 95th percentile of its size over sequences",
-        source="resample ablation: Chan et al. 2022, causal scrubbing",
-        fooled_by=f"Redundancy: either head of planted-redundant alone seems to matter by {_ALONE:.2f} of "
-        f"{exact.saturated(2):.2f} logits. And zero: planted-offset loses everything at z = 0, and nothing that has to "
-        "do with repetition.",
-        smallest=0.5,
-        striking=1.0,
-        tolerance=5e-3,
-        expected=by_model(
-            Expected(FOUND, COPY),
-            _NOTHING,
-            Expected(REJECTED, 0.0),
-            Expected(REJECTED, -COPY),
-            Expected(INSIDE, _ALONE),
-        ),
-    ),
-    Instrument(
-        name="ablation_all",
-        title="Ablation, all heads that score",
-        measure=partial(measure.ablation, all_candidates=True),
-        unit="logits",
-        definition=f"The same without all heads whose induction score is at least {measure.CANDIDATE:g}.",
-        formula=r"\Delta\text{logit}(\text{clean}) - \Delta\text{logit}(z_H \leftarrow z_H^{\text{control}})",
-        null="the same zero ablation on the control, 95th percentile of its size over sequences",
-        source="resample ablation: Chan et al. 2022, causal scrubbing",
-        fooled_by="Heads that take over only when the others are gone, and do not score before.",
-        smallest=0.5,
-        striking=1.0,
-        tolerance=5e-3,
-        expected=by_model(
-            Expected(FOUND, COPY),
-            _NOTHING,
-            Expected(REJECTED, 0.0),
-            Expected(REJECTED, -COPY),
-            Expected(FOUND, exact.saturated(2)),
-        ),
-    ),
+    *CAUSAL,
     Instrument(
         name="phase_change",
         title="Phase change",

@@ -12,7 +12,6 @@ from lens.analysis.stats import estimate, family_wise_threshold
 
 DRAWS = 50  # of the null of compositions
 ROTATIONS = 20  # of the null of copying scores, each for all heads: eigenvalues are the slowest part of the test
-CANDIDATE = 0.5  # prefix-matching score from which a head is ablated together with the others
 
 
 def head_score(subject: Subject, name: str) -> Reading:
@@ -141,36 +140,6 @@ def logit_lens(subject: Subject) -> Reading:
     layer = int(jumps.abs().argmax())
     reading = _paired(repeat, control, family_wise_threshold(control.abs()[:, None]), f"layer {layer}")
     return reading._replace(error=max(errors), note=f"last row is the output within {max(errors):.1g}")
-
-
-def ablation(subject: Subject, all_candidates: bool = False) -> Reading:
-    """What the logit difference loses without the strongest induction head, or without all heads that score.
-
-    Naive: z = 0. Beside the control: z of the control run, in which nothing repeats.
-    """
-    heads, n_seqs = _candidates(subject, all_candidates), len(subject.repeated.tokens)
-    if not heads:
-        return Reading(0.0, 0.0, 0.0, 0.0, f"no head scores {CANDIDATE:g}", n_seqs, "sequences")
-    zero, resampled, null = subject.lost_without(heads)
-    effect = estimate(resampled, seed=subject.repeated.seed)
-    return Reading(
-        naive=float(zero.mean()),
-        value=float(effect.mean),
-        control=float(null.mean()),
-        threshold=family_wise_threshold(null.abs()[:, None]),
-        where=" and ".join(map(str, heads)),
-        n=n_seqs,
-        unit="sequences",
-        low=_at(effect.low, ()),
-        high=_at(effect.high, ()),
-    )
-
-
-def _candidates(subject: Subject, all_candidates: bool) -> tuple[Head, ...]:
-    scores = subject.scores["induction"].score.mean
-    if not all_candidates:
-        return (_strongest(scores),)
-    return tuple(Head(*place) for place in (scores >= CANDIDATE).nonzero().tolist())
 
 
 def _paired(repeat: Float[Tensor, " batch"], control: Float[Tensor, " batch"], threshold: float, where: str) -> Reading:

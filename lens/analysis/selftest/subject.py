@@ -1,6 +1,6 @@
 """A model on the bench: its sequences, and the functions that are under test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -12,6 +12,17 @@ from torch import Tensor
 from lens.analysis.checkpoint import OnRepeats, measure_repeats
 from lens.analysis.head_scores import head_scores
 from lens.analysis.induction_loss import InductionLoss, loss_by_position
+from lens.analysis.interventions import (
+    Experiment,
+    Grid,
+    Intervention,
+    Metric,
+    Pairs,
+    Sweep,
+    attribution,
+    heads_set,
+    run_sweep,
+)
 from lens.analysis.logit_lens import LogitLens, logit_lens
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
@@ -21,7 +32,6 @@ from lens.analysis.selftest.dated import Dated, dated
 from lens.cache import ActivationCache
 from lens.decompose import Stack, whole
 from lens.hooked import HookedTransformer
-from lens.hooks import HookPoint
 from lens.planted.layout import N
 from lens.readout import logit_contributions
 
@@ -37,24 +47,6 @@ def contributions(cache: ActivationCache, direction: Float[Tensor, "batch pos d_
     """What every head, the embeddings and the biases add to the logit of ``direction``; values [part, batch, pos]."""
     parts = whole(cache)
     return Stack(logit_contributions(cache, parts.values, direction), parts.labels)
-
-
-@torch.no_grad()
-def replaced(
-    model: HookedTransformer,
-    tokens: Int[Tensor, "batch pos"],
-    heads: tuple[Head, ...],
-    source: ActivationCache | None,
-) -> Float[Tensor, "batch pos d_vocab"]:
-    """Logits when ``heads`` write what they wrote in the run ``source``, position by position; None: z = 0."""
-
-    def put(z: Tensor, hook: HookPoint) -> None:
-        for layer, head in heads:
-            if layer == hook.layer():
-                z[:, :, head] = 0 if source is None else source[hook.name][:, :, head]
-
-    names = {f"blocks.{layer}.attn.hook_z" for layer, _ in heads}
-    return model.run_with_hooks(tokens, fwd_hooks=[(list(names), put)])
 
 
 class Run(NamedTuple):
@@ -75,7 +67,8 @@ class Tools(NamedTuple):
     contributions: Callable[[ActivationCache, Tensor], Stack] = contributions
     induction_loss: Callable[[HookedTransformer, RepeatedTokens], InductionLoss] = loss_by_position
     logit_lens: Callable[[HookedTransformer, Tensor, Tensor], LogitLens] = logit_lens
-    replaced: Callable[..., Tensor] = replaced  # (model, tokens, heads, source)
+    sweep: Callable[[HookedTransformer, Experiment], Sweep] = run_sweep
+    first_order: Callable[[HookedTransformer, Sequence[Experiment]], list[Sweep]] = attribution
     checkpoint: Callable[[HookedTransformer, RepeatedTokens], OnRepeats] = measure_repeats
     dated: Callable[..., Dated] = dated  # (labels, repeats by checkpoint)
 
@@ -105,17 +98,33 @@ class Subject:
         with torch.no_grad():
             return tuple(Run(tokens, *self.model.run_with_cache(tokens)) for tokens in both)
 
+    @property
+    def pairs(self) -> Pairs:
+        """Every repeat beside its control."""
+        return Pairs.of(self.repeated.tokens, self.repeated.control)
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The logit difference of :meth:`difference`, read at the queries of the second copy."""
+        right, wrong = self.following(1), self.following(2)
+
+        def difference(logits: Tensor, pair: Tensor, pos: Tensor) -> Tensor:
+            ids = torch.stack([right[pair, pos], wrong[pair, pos]], -1)
+            return logits.gather(-1, ids).diff(dim=-1)[:, 0].neg()
+
+        return Metric("function", where=tuple(range(self.queries.start, self.queries.stop)), function=difference)
+
     def lost_without(self, heads: tuple[Head, ...]) -> tuple[Float[Tensor, " batch"], ...]:
         """What the logit difference loses per sequence: z = 0, z of the control run, and z = 0 on the control."""
         if heads not in self._lost:
-            repeat, control = self.runs
-            cases = ((repeat, None), (repeat, control.cache), (control, None))
-            self._lost[heads] = tuple(self._change(run, heads, source) for run, source in cases)
+            cases = ((self.pairs, "zero"), (self.pairs, "other"), (self.pairs.swapped(), "zero"))
+            self._lost[heads] = tuple(self._lost_by(pairs, put, heads) for pairs, put in cases)
         return self._lost[heads]
 
-    def _change(self, run: Run, heads: tuple[Head, ...], source: ActivationCache | None) -> Float[Tensor, " batch"]:
-        logits = self.tools.replaced(self.model, run.tokens, heads, source)
-        return self.mean(self.difference(run.logits) - self.difference(logits))
+    def _lost_by(self, pairs: Pairs, put: str, heads: tuple[Head, ...]) -> Float[Tensor, " batch"]:
+        intervention, grid = Intervention("z", put, into="clean"), Grid(sets=(heads_set(heads),))
+        sweep = self.tools.sweep(self.model, Experiment(pairs, intervention, grid, self.metric))
+        return sweep.base - sweep.values[0]
 
     @property
     def block(self) -> Int[Tensor, "batch n"]:

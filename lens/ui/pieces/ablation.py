@@ -9,7 +9,7 @@ import streamlit as st
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.ending import end_page
-from lens.ui.fields import choice, flag, integer
+from lens.ui.fields import choice, flag, integer, text
 from lens.ui.limits import limits
 from lens.ui.pieces import ablation_words as words
 from lens.ui.pieces import repeats, scores, tasks
@@ -21,7 +21,14 @@ TASKS = ("induction", "repeated", "ioi", "pronouns", "greater_than", "capitals",
 WHAT = {"pins": "Pinned heads", "head": "One head", "layer": "A layer's heads", "mlp": "An MLP"}
 SHORT = {"other": "Resample", "mean": "Mean", "zero": "Zero"}
 KEPT = {"nothing": "Full", "patterns": "Patterns kept"}
-MORE = {"grid": "All single heads", "tokens": "Loss by token", "answers": "Answers", "table": "All numbers"}
+MORE = {
+    "grid": "All single heads",
+    "set": "A set of heads",
+    "tokens": "Loss by token",
+    "answers": "Answers",
+    "table": "All numbers",
+}
+LONGEST_SET = 400  # characters of a typed list of heads
 OPTIONS = (
     *tasks.task_fields(TASKS, pairs=16),
     choice("what", "pins", tuple(WHAT)),
@@ -31,6 +38,7 @@ OPTIONS = (
     choice("more", "grid", tuple(MORE)),
     integer("sequence", 0, high=255),
     integer("token", None, high=4096),
+    text("members", "", LONGEST_SET),
 )
 WHAT_HELP = (
     "**Pinned heads** are removed together, and each alone. **One head:** the current one. **A layer's heads:** all "
@@ -197,6 +205,7 @@ def measure_name(asked: Asked) -> str:
 def show_more(view: ViewState, model: Any, asked: Asked, found: Found) -> None:
     """The tabs below; only the open one is computed."""
     from lens.ui.pieces import ablation_more as more
+    from lens.ui.pieces.ablation_set import show_set
 
     opened, body = tabs(view, "more", MORE)
     with body:
@@ -204,4 +213,5 @@ def show_more(view: ViewState, model: Any, asked: Asked, found: Found) -> None:
             st.dataframe(words.table(found), hide_index=True, alt="Change by every set and way of removing")
             return
         select(view, "put", tuple(SHORT), "Put in place", words.PUT_HELP, format_func=words.PUTS.get, width=230)
-        {"grid": more.show_grid, "tokens": more.show_tokens, "answers": more.show_answers}[opened](view, model, asked)
+        shown = {"grid": more.show_grid, "set": show_set, "tokens": more.show_tokens, "answers": more.show_answers}
+        shown[opened](view, model, asked)

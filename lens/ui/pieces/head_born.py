@@ -10,9 +10,7 @@ from lens.ui.models import source_of
 from lens.ui.pieces.birth import birth
 from lens.ui.pieces.head import Data, Finding
 from lens.ui.view import ViewState
-from lens.ui.waiting import AGREED, offer, remembered
-
-ASK = 2.0  # seconds above which this link waits for a click: it is one of many on the page
+from lens.ui.waiting import started
 
 
 def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Finding:
@@ -31,12 +29,7 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
 
 
 def _started(view: ViewState, model: Any, data: Data) -> bool:
-    """Whether reading the checkpoints is short or was asked for; else its button is drawn."""
     settings = data.sample.settings
     n_checkpoints = len(runs.chosen(runs.run_of(source_of(view))))
     estimate = n_checkpoints * forward_seconds(model, 2 * settings.seqs * (2 * settings.n + 1))
-    key = f"born-{view['model']}"
-    if estimate <= ASK or key in remembered(AGREED):
-        return True
-    offer(key, f"{n_checkpoints} checkpoints are not read yet.", f"Compute, about {estimate:.0f} s")
-    return False
+    return started(f"born-{view['model']}", estimate, f"{n_checkpoints} checkpoints are not read yet.")

@@ -9,20 +9,19 @@ import streamlit as st
 
 from lens.figures.theme import number
 from lens.ui import runs
-from lens.ui.calls import analyse
 from lens.ui.ending import PageOver
 from lens.ui.estimate import forward_seconds, operation_seconds
 from lens.ui.models import model_key, source_of
 from lens.ui.pieces import home
+from lens.ui.pieces.ablation import filled
 from lens.ui.pieces.birth import birth
 from lens.ui.pieces.copying import copied
 from lens.ui.pieces.home_chain import Shown
-from lens.ui.pieces.home_matters import matters_words, removals
+from lens.ui.pieces.removal import read_removal, removal_of
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
-from lens.ui.waiting import AGREED, agree, remembered
+from lens.ui.waiting import started
 
-ASK = 2.0  # estimated seconds above which a link waits for a click: Home is about a first look
 NOT_YET = home.Found("not computed yet", "later")
 
 
@@ -62,18 +61,17 @@ _COPIES = {
 
 def matters(view: ViewState, model: Any, shown: Shown) -> home.Found:
     """What the second copy costs when the head writes what it wrote in the control, where nothing repeats."""
-    repeated = to_torch(shown.sample.repeated)
-    heads, experiment = removals(model.cfg, repeated, shown.head, view["seed"])
-    n_pairs, n_pos = repeated.tokens.shape
-    read = 2 * n_pairs * n_pos + len(heads) * n_pairs * repeated.n
+    cells, experiment = removal_of(model.cfg, to_torch(shown.sample.repeated), shown.head, view["seed"])
+    n_pairs, n_pos = len(experiment.pairs), experiment.pairs.n_pos
+    read = 2 * n_pairs * n_pos + len(cells.sets) * n_pairs * n_pos // 2
     if not _started(model, shown.head, "matters", forward_seconds(model, read)):
         return NOT_YET
-    from lens.analysis.interventions import run_sweep
-
-    sweep = analyse(run_sweep, model, experiment, progress=True)
-    found, told = matters_words(to_torch(sweep), heads, shown.head, view["seed"])
-    st.markdown(told)
-    return found
+    result, complete = filled(model, experiment, agreed=True)
+    if not complete:
+        return NOT_YET
+    found = read_removal(result, view["seed"])
+    st.markdown(found.told())
+    return home.Found(f"{found.signed} nats without it", found.state)
 
 
 def born(view: ViewState, model: Any, shown: Shown) -> home.Found:
@@ -95,11 +93,5 @@ def born(view: ViewState, model: Any, shown: Shown) -> home.Found:
 
 
 def _started(model: Any, head: tuple[int, int], name: str, seconds: float) -> bool:
-    """Whether this link is short or asked for; else a sentence with its button is drawn."""
     key = f"{name}-{model_key(model)}-{head[0]}.{head[1]}"
-    if seconds <= ASK or key in remembered(AGREED):
-        return True
-    st.markdown(f"Not computed because it takes about {seconds:,.0f} s with this model.")
-    help = "Computes this link. Progress is shown, and it can be cancelled."
-    st.button("Compute it", key=f"home:{name}", help=help, on_click=agree, args=(key,))
-    return False
+    return started(key, seconds, f"Not computed because it takes about {seconds:,.0f} s with this model.")

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from lens.ui.fields import choice, flag, heads, integer
+from lens.ui.fields import choice, flag, heads, integer, text
 from lens.ui.pieces.tasks import Chosen, choose_metric, choose_task, show_ability, show_pairs, task_fields
 from lens.ui.view import ViewState
 from lens.ui.widgets import fold, number, segmented, select
@@ -23,6 +23,7 @@ HEAD = {"z": "Output of heads", "q": "Queries", "k": "Keys", "v": "Values", "pat
 SHOWN = {"share": "Share of the gap", "raw": "Change"}
 INPUTS = {"final": "Final stream", "q": "Queries", "k": "Keys", "v": "Values"}
 MORE = {"approximation": "Against the approximation", "path": "Path patching", "prompts": "Per prompt"}
+LONGEST_LIST = 400  # characters of a typed list of heads
 OPTIONS = (
     *task_fields(TASKS, pairs=2),
     choice("into", "corrupted", tuple(INTO)),
@@ -34,6 +35,7 @@ OPTIONS = (
     integer("prompt_pair", 1, low=1, high=256),
     flag("aligned", False),
     choice("input", "final", tuple(INPUTS)),
+    text("receivers", "", LONGEST_LIST),
     choice("more", "approximation", tuple(MORE)),
 )
 INTO_HELP = (

@@ -74,7 +74,8 @@ def answer_table(pairs: Any, change: Any, labels: list[str], pair: int) -> pd.Da
         f"{before:,} → {after:,}" if before != after else f"{before:,}" for before, after in change.rank.T.tolist()
     ]
     columns = {"token": labels, "before": change.prob[0], "after": change.prob[1], "rank": ranks, "is": kinds}
-    return pd.DataFrame(columns)
+    likeliest = np.argsort(-change.prob.max(0), kind="stable")  # what either run expects stands on top
+    return pd.DataFrame(columns).iloc[likeliest]
 
 
 def notice(pairs: Any, change: Any, labels: list[str], pair: int, values: tuple[float, float, float]) -> str:

@@ -1,4 +1,4 @@
-"""Below the map: exact against approximate values, direct paths between components, every pair by itself."""
+"""Below the map: exact against approximate values, and every pair by itself."""
 
 from typing import Any
 
@@ -6,31 +6,21 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lens.figures.grid import grid
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
 from lens.figures.theme import NEUTRAL
 from lens.figures.theme import number as said
 from lens.ui import parts
-from lens.ui.calls import analyse
 from lens.ui.pieces import patching_words as words
-from lens.ui.pieces.patching import INPUTS, MORE
+from lens.ui.pieces.patching import MORE
+from lens.ui.pieces.patching_paths import show_paths
 from lens.ui.pieces.patching_read import Found, approximation
-from lens.ui.pieces.patching_views import axes_of, column_labels, head_of
-from lens.ui.pieces.tasks import METRICS, pair_table
+from lens.ui.pieces.patching_views import axes_of, column_labels
+from lens.ui.pieces.tasks import pair_table
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
-from lens.ui.widgets import segmented, tabs
+from lens.ui.widgets import tabs
 
-N_SENDERS = 12
-INPUT_HELP = (
-    "What the direct path ends in. **Final stream:** what the logits are read from. **Queries, keys, values:** of the "
-    "pinned heads; with no pin, of the head that is chosen in the map."
-)
-PATH_WORDS = (
-    "Only the sender's own write reaches the receiver: no head or MLP between them may react. So a component that acts "
-    "through others shows nothing here, though its cell in the map is bright."
-)
 APPROXIMATE_MISREADING = (
     "A high correlation is no proof for a single cell: it comes from the many cells near zero. Saturated softmax and "
     "norms bend the metric, so the largest effects are the ones that are furthest off."
@@ -44,7 +34,7 @@ def show_more(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]
         if which == "approximation":
             _show_agreement(model, found)
         elif which == "path":
-            _show_paths(view, model, found, chosen)
+            show_paths(view, model, found, chosen)
         else:
             _show_prompts(model, found, chosen)
 
@@ -98,75 +88,6 @@ def agreement_notice(found: Found, both: Any, columns: list[str]) -> str:
         f"exactly {said(float(both.exact[index]))} and approximately {said(float(both.approximate[index]))} {unit}, "
         f"a difference of {said(off)}."
     )
-
-
-def _show_paths(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> None:
-    from lens.analysis.interventions import Path, path_patch
-
-    through = segmented(view, "input", tuple(INPUTS), "Into", INPUT_HELP, format_func=INPUTS.get)
-    experiment = found.look.experiment
-    if experiment.metric.kind == "kl":
-        parts.not_computed(f"{METRICS['kl'].lower()} is not offered for single paths. Choose another metric.")
-        return
-    receivers = () if through == "final" else receivers_of(view, model, through, head_of(found, chosen))
-    path = Path(experiment.pairs, through, receivers, None, experiment.metric, "other", found.look.into)
-    result = to_torch(analyse(path_patch, model, path, progress=True))
-    unit = experiment.metric.unit
-    change = (result.heads - result.base).mean(-1).numpy()
-    into = INPUTS[through].lower() + ("" if through == "final" else " of " + _names(receivers))
-    definition = f"Change of the metric when only the direct path from a head to the {into} is patched."
-    title = f"Direct paths into the {into}"
-    measure = Measure("direct effect", definition, change, unit, signed=True)
-    text = path_notice(result, into)
-    parts.head_grid(grid(measure, pinned=view["pins"], title=title), view, "patching:paths", f"{title}. {text}")
-    parts.notice(text)
-    parts.misreading(PATH_WORDS)
-    st.dataframe(sender_table(result, unit), hide_index=True, alt=f"Senders by their direct effect on the {into}")
-
-
-def receivers_of(
-    view: ViewState, model: Any, through: str, chosen: tuple[int, int] | None
-) -> tuple[tuple[int, int], ...]:
-    """The pinned heads, else the head that is chosen in the map, else the current one, as (layer, head).
-
-    Keys and values are those of the group a head belongs to.
-    """
-    heads = view["pins"] or (chosen or (view["layer"], view["head"]),)
-    share = model.cfg.n_heads // model.cfg.n_kv_heads if through in ("k", "v") else 1
-    return tuple(dict.fromkeys((layer, head // share) for layer, head in heads))
-
-
-def sender_table(result: Any, unit: str) -> pd.DataFrame:
-    """The senders with the largest direct effects."""
-    from lens.analysis.interventions import senders_in_order
-
-    rows = [pair for pair, _ in zip(senders_in_order(result), range(N_SENDERS))]
-    names, effects = [sender_name(sender) for sender, _ in rows], [effect for _, effect in rows]
-    return pd.DataFrame({"sender": names, f"direct effect ({unit})": effects})
-
-
-def sender_name(sender: Any) -> str:
-    """A component that writes, in words."""
-    if sender.kind == "head":
-        return f"head {sender.layer}.{sender.head}"
-    return "embedding" if sender.kind == "embed" else f"MLP {sender.layer}"
-
-
-def path_notice(result: Any, into: str) -> str:
-    """The strongest senders, and what all direct paths would have to add up to."""
-    from lens.analysis.interventions import senders_in_order
-
-    rows = list(senders_in_order(result))
-    gap = float((np.asarray(result.other) - np.asarray(result.base)).mean())
-    if not rows[0][1]:
-        return f"No component changes the metric through a direct path into the {into}."
-    top = ", ".join(f"{sender_name(sender)} ({said(effect)})" for sender, effect in rows[:3])
-    unit = result.path.metric.unit
-    return f"Strongest direct senders into the {into}: {top}. The two runs differ by {said(gap)} {unit}."
-
-
-def _names(heads: tuple[tuple[int, int], ...]) -> str:
-    return ", ".join(f"{layer}.{head}" for layer, head in heads)
 
 
 def _show_prompts(model: Any, found: Found, chosen: tuple[int, int]) -> None:

@@ -29,6 +29,9 @@ FORMULA_WHERE = (
 )
 
 
+ROUNDING = 1e-6  # of the metric
+
+
 class Numbers(NamedTuple):
     """What is drawn, per cell [row, column], and why."""
 
@@ -83,12 +86,23 @@ def notice(found: Any, columns: list[str]) -> str:
     so_far = "" if found.complete else f"So far {int(np.isfinite(value).sum())} of {value.size} cells are known. "
     if found.approximate:
         so_far = "By the approximation: "
+    largest, rounding = float(np.nanmax(np.abs(value))), rounding_of(found)
+    if largest <= rounding:
+        return f"{so_far}No cell changes the metric: the largest, {said(largest)}, is no more than rounding."
     rows = list(found.sweep.axes)
     if found.look.site.startswith("resid") and rows == ["layer", "pos"]:
         text = _moves(value, columns)
     else:
         text = _largest(found, columns)
     return so_far + text + _intervals(found.numbers)
+
+
+def rounding_of(found: Any) -> float:
+    """The size up to which a cell is rounding of float32, in the unit of the map."""
+    base, other = (np.asarray(side, float) for side in (found.sweep.base, found.sweep.other))
+    least = ROUNDING * float(np.abs(base).mean() + np.abs(other).mean())
+    gap = abs(float((other - base).mean()))
+    return least / gap if found.numbers.name.startswith("share") else least
 
 
 def _moves(value: np.ndarray, columns: list[str]) -> str:
@@ -123,8 +137,6 @@ def _span(layers: list[int]) -> str:
 def _largest(found: Any, columns: list[str]) -> str:
     numbers, value = found.numbers, found.numbers.value
     size = np.abs(np.nan_to_num(value))
-    if not size.max():
-        return "No cell changes the metric at all."
     order = [index for index in np.argsort(-size, axis=None, kind="stable")[:3] if size.flat[index] > 0.01 * size.max()]
     places = [tuple(int(x) for x in np.unravel_index(index, value.shape)) for index in order]
     unit = f" {numbers.unit}" if numbers.unit else ""

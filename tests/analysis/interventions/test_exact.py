@@ -209,7 +209,7 @@ def kl(clean, logits):
 @pytest.mark.parametrize("kind", METRICS)
 def test_every_metric(structure, kind):
     where = "all" if kind in ("loss", "kl") else "last"
-    metric = Metric(kind, where, (lambda logits, pair: logits.amax(-1)) if kind == "function" else None)
+    metric = Metric(kind, where, (lambda logits, pair, pos: logits.amax(-1)) if kind == "function" else None)
     sweep = run_sweep(structure, Experiment(PAIRS, Intervention("z"), Grid(("layer", "pos")), metric))
     for i, ids in enumerate(CORRUPTED):
         kept, clean = plain.cached(structure, CLEAN[i]), plain.forward(structure, CLEAN[i])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lens import HookedTransformer
+from lens.analysis.crossed import crossed_weights
 from lens.analysis.interventions import (
     Experiment,
     Grid,
@@ -20,13 +21,18 @@ from lens.analysis.interventions import (
     from_json,
     from_url,
     head_sets,
+    path_group,
+    path_outline,
     path_patch,
+    paths_to_python,
     run_sweep,
     senders_in_order,
+    sets_to_python,
     to_json,
     to_python,
     to_url,
     with_noise,
+    with_senders,
 )
 from lens.analysis.names import Head
 from tests.analysis.interventions import plain
@@ -44,6 +50,8 @@ def writes(kept, sender):
     """Hooks that hold every head and MLP where it was, but the sender's."""
     names = [name for name in kept if name.endswith(("attn.hook_z", "hook_mlp_out"))]
     held = plain.freezing(kept, names)
+    if sender.kind == "embed":
+        return held, "blocks.0.hook_resid_pre"
     if sender.kind == "mlp":
         name = f"blocks.{sender.layer}.hook_mlp_out"
         return [hook for hook in held if hook[0] != name], name
@@ -55,7 +63,7 @@ def by_hooks(model, path, sender, i):
     held, name = writes(own, sender)
 
     def send(x, hook):
-        if sender.kind == "mlp":
+        if sender.kind != "head":
             return other[name]
         x[:, :, sender.head] = other[name][:, :, sender.head]
         return x
@@ -101,6 +109,43 @@ def test_direct_paths_equal_hooks_that_hold_everything_else(model, name, receive
         row = found.mlps[sender.layer] if sender.kind == "mlp" else found.heads[sender.layer, sender.head]
         wanted = [by_hooks(model, path, sender, i) for i in range(len(PAIRS))]
         torch.testing.assert_close(row, torch.tensor(wanted), rtol=1e-4, atol=1e-4)
+    if name == "final":
+        torch.testing.assert_close(found.together, found.other, rtol=1e-4, atol=1e-4)
+        return
+    whole = tuple(Place(layer, pos, head) for layer, head in receivers)
+    sweep = run_sweep(model, Experiment(PAIRS, Intervention(name, into="clean"), Grid(sets=(whole,))))
+    torch.testing.assert_close(found.together, sweep.values[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "receivers"), [("k", ((2, 1), (1, 0))), ("final", ())])
+def test_all_sources_in_one_call_equal_one_forward_for_each_path(name, receivers):
+    """With grouped keys and values: embedding, heads and MLPs; those that come too late change nothing."""
+    model = in_lens(VARIANTS["llama-grouped"]())
+    path = Path(PAIRS.take([1]), name, receivers)
+    found = path_patch(model, path)
+    last = 3 if name == "final" else 2
+    for sender, effect in senders_in_order(found):
+        wanted = by_hooks(model, path, sender, 1) if sender.layer < last else float(found.base)
+        assert effect == pytest.approx(wanted - float(found.base), rel=1e-3, abs=1e-4)
+    assert len(list(senders_in_order(found))) == 1 + 3 * 5
+
+
+def test_paths_fill_group_by_group():
+    model = in_lens(VARIANTS["llama-grouped"]())
+    path, budget = Path(PAIRS, "v", ((2, 0),)), 60_000
+    outline = path_outline(model, path, budget)
+    assert outline.n_groups > 2
+    assert outline.n_computed == len(PAIRS) * (2 + 2 * 5)
+    parts = [path_group(group, model, path, budget) for group in range(outline.n_groups)]
+    half = with_senders(outline.empty, [part for group in parts[: len(parts) // 2] for part in group])
+    whole = with_senders(outline.empty, [part for group in parts for part in group])
+    assert half.heads[1].isnan().all()
+    assert not whole.heads.isnan().any()
+    torch.testing.assert_close(half.heads[2], half.base.expand(4, -1))  # its own layer has no path to it
+    known = ~half.heads.isnan()
+    assert known[0].any()
+    torch.testing.assert_close(half.heads[known], whole.heads[known])
+    torch.testing.assert_close(whole.heads, path_patch(model, path).heads, rtol=1e-4, atol=1e-4)
 
 
 def test_direct_paths_into_the_last_stream_add_up_to_the_other_run():
@@ -127,24 +172,78 @@ def test_refused_paths():
         path_patch(in_lens(VARIANTS["gpt2"]()), Path(PAIRS, "q", ((1, 9),)))
 
 
-def test_all_but_one_head_is_faithful_and_a_set_is_compared_with_random_ones():
-    model = in_lens(VARIANTS["gpt2"]())
-    sets = head_sets(model.cfg, PAIRS, [Head(0, 1), Head(2, 3)], Metric())
-    sweep = run_sweep(model, sets.experiment)
+HEADS = [Head(0, 1), Head(2, 3)]
+
+
+def sets_of(model, pairs=PAIRS, heads=HEADS):
+    sets = head_sets(model.cfg, pairs, heads, Metric(), seed=3)
+    return sets, run_sweep(model, sets.experiment)
+
+
+def only(model, working):
+    """The mean metric when only these heads work, from one forward pass with hooks for each prompt."""
+    places = tuple(Place(layer, None, head) for layer in range(3) for head in range(4) if (layer, head) not in working)
+    means = []
+    for i, ids in enumerate(CLEAN):
+        kept = plain.cached(model, CORRUPTED[i])
+        hooks = plain.changes("z", places, len(ids), lambda name, old, kept=kept: kept[name])
+        means.append(plain.logit_diff(plain.forward(model, ids, hooks), PAIRS.answers[i], PAIRS.wrong[i]))
+    return sum(means) / len(means)
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "llama-grouped"])
+def test_shares_of_a_set_equal_forwards_with_hooks(variant):
+    model = in_lens(VARIANTS[variant]())
+    sets, sweep = sets_of(model)
     found = faithfulness(sets, sweep)
-    assert (len(found.random_kept), len(found.without)) == (20, 2)
-    every = [(layer, head) for layer in range(3) for head in range(4)]
-    others = [place for place in every if place not in ((0, 1), (2, 3))]
-    for cell, share in ((others, found.kept), ([(0, 1), (2, 3)], found.removed)):
-        means = []
-        for i, ids in enumerate(CLEAN):
-            kept = plain.cached(model, CORRUPTED[i])
-            places = tuple(Place(layer, None, head) for layer, head in cell)
-            hooks = plain.changes("z", places, len(ids), lambda name, old, kept=kept: kept[name])
-            means.append(plain.logit_diff(plain.forward(model, ids, hooks), PAIRS.answers[i], PAIRS.wrong[i]))
-        metric = sum(means) / 3
-        assert share == pytest.approx((metric - found.no_heads) / (found.all_heads - found.no_heads), abs=1e-3)
-    assert f"{found.kept:.0%}" in found.sentence
+    every = {Head(layer, head) for layer in range(3) for head in range(4)}
+    none = only(model, [])
+
+    def share(working):
+        return (only(model, working) - none) / (only(model, every) - none)
+
+    kept = share(HEADS)
+    assert found.kept.value == pytest.approx(kept, abs=1e-3)
+    assert found.removed.value == pytest.approx(share(every - set(HEADS)), abs=1e-3)
+    assert [one.value for one in found.own] == pytest.approx(
+        [kept - share([HEADS[1]]), kept - share([HEADS[0]])], abs=1e-3
+    )
+    assert float(found.random_kept[4]) == pytest.approx(share(sets.random[4]), abs=1e-3)
+    assert float(found.random_removed[4]) == pytest.approx(share(every - set(sets.random[4])), abs=1e-3)
+    assert float(found.added[2]) == pytest.approx(share([*HEADS, sets.outsiders[2]]) - kept, abs=1e-3)
+
+
+def test_random_sets_are_as_large_and_from_outside():
+    model = in_lens(VARIANTS["gpt2"]())
+    sets, sweep = sets_of(model)
+    assert {(len(drawn), len(set(drawn))) for drawn in sets.random} == {(2, 2)}
+    assert not {head for drawn in sets.random for head in drawn} & set(HEADS)
+    assert len(set(sets.outsiders)) == 10  # every other head of 3 layers of 4
+    assert not set(sets.outsiders) & set(HEADS)
+    found = faithfulness(sets, sweep)
+    assert (len(found.random_kept), len(found.own), len(found.added)) == (20, 2, 10)
+    assert found.kept.low is None
+    assert "no interval: 3 pairs" in found.note
+    assert f"{found.kept.value:.0%}" in found.sentence
+
+
+def test_shares_of_a_set_are_a_ratio_of_sums_with_resampled_pairs():
+    """Sixteen pairs of hand-made values: the bootstrap of the same ratio, one pair at a time."""
+    model = in_lens(VARIANTS["gpt2"]())
+    pairs = PAIRS.take([0, 1, 2] * 5 + [0])
+    sets, sweep = sets_of(model, pairs)
+    values = torch.rand(sweep.values.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    base = values[0] + 1 + values[5]
+    sweep = sweep._replace(values=values, base=base)
+    found = faithfulness(sets, sweep)
+    assert found.kept.value == pytest.approx(float((values[1] - values[0]).sum() / (base - values[0]).sum()))
+    draws = [
+        float(((values[1] - values[0]) * one).sum() / ((base - values[0]) * one).sum())
+        for one in crossed_weights(pairs, sets.seed)
+    ]
+    low, high = torch.tensor(draws).quantile(torch.tensor([0.025, 0.975])).tolist()
+    assert (found.kept.low, found.kept.high) == pytest.approx((low, high), abs=1e-4)
+    assert "95% percentile bootstrap over 16 pairs" in found.note
 
 
 def test_refused_sets():
@@ -153,10 +252,16 @@ def test_refused_sets():
         head_sets(model.cfg, PAIRS, [], Metric())
     with pytest.raises(ValueError, match=r"no head 5\.0"):
         head_sets(model.cfg, PAIRS, [Head(5, 0)], Metric())
-    same = Pairs(CLEAN, CLEAN, PAIRS.answers, PAIRS.wrong)
-    sets = head_sets(model.cfg, same, [Head(0, 0)], Metric())
+    with pytest.raises(ValueError, match="site 'z'"):
+        head_sets(model.cfg, PAIRS, HEADS, Metric(), Intervention("mlp_out"))
+    sets, sweep = sets_of(model, Pairs(CLEAN, CLEAN, PAIRS.answers, PAIRS.wrong))
     with pytest.raises(ValueError, match="nothing to explain"):
-        faithfulness(sets, run_sweep(model, sets.experiment))
+        faithfulness(sets, sweep)
+    sets, sweep = sets_of(model, PAIRS.take([0] * 16))
+    back_and_forth = torch.tensor([1.0, -1.0] * 7 + [1.0, 1.0])  # a mean gap of 1/8, its interval includes 0
+    wild = sweep._replace(base=sweep.values[0] + back_and_forth)
+    with pytest.raises(ValueError, match="may be 0"):
+        faithfulness(sets, wild)
 
 
 EXPERIMENTS = [
@@ -184,6 +289,26 @@ def test_the_exported_script_reproduces_the_number(experiment, folder, capsys):
     exec(compile(script, "script", "exec"), names)
     torch.testing.assert_close(names["sweep"].values, wanted.values, equal_nan=True)
     assert "effect:" in capsys.readouterr().out
+
+
+def test_the_exported_script_of_a_set_says_the_same(folder, capsys):
+    sets, sweep = sets_of(HookedTransformer.from_pretrained(folder))
+    names = {}
+    exec(compile(sets_to_python(folder, sets), "script", "exec"), names)
+    wanted = faithfulness(sets, sweep)
+    assert names["found"].kept.value == pytest.approx(wanted.kept.value, abs=1e-5)
+    assert wanted.sentence in capsys.readouterr().out
+
+
+def test_the_exported_script_of_paths_says_the_same(folder, capsys):
+    path = Path(PAIRS, "k", ((2, 1),), into="corrupted")
+    names = {}
+    exec(compile(paths_to_python(folder, path), "script", "exec"), names)
+    wanted = path_patch(HookedTransformer.from_pretrained(folder), path)
+    torch.testing.assert_close(names["found"].heads, wanted.heads)
+    printed = capsys.readouterr().out
+    assert len(printed.strip().splitlines()) == 1 + 3 * 5 + 1
+    assert "all senders at once:" in printed
 
 
 @pytest.fixture(scope="module")

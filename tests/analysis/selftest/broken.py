@@ -1,16 +1,19 @@
 """Instruments with one fault each, as they could be written by mistake."""
 
+from dataclasses import replace
+
 import torch
 
 from lens.analysis.checkpoint import measure_repeats
 from lens.analysis.head_scores import RepeatScores, summarise_scores
 from lens.analysis.induction_loss import RepeatLosses, loss_by_position, repeat_losses, summarise_repeats
+from lens.analysis.interventions import Grid, attribution, run_sweep
 from lens.analysis.logit_lens import LogitLens, logit_lens
 from lens.analysis.pattern_scores import PatternScores, scores_from_pattern
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.selftest.copying import Copying, copying
 from lens.analysis.selftest.dated import dated
-from lens.analysis.selftest.subject import contributions, replaced
+from lens.analysis.selftest.subject import contributions
 from lens.composition import composition_scores
 from lens.decompose import Stack
 
@@ -179,17 +182,51 @@ def born_one_early(labels, repeats):
     return found._replace(birth=birth._replace(last_below=birth.last_below - 1, first_above=birth.first_above - 1))
 
 
-def always_zero(model, tokens, heads, source):
-    return replaced(model, tokens, heads, None)
+def with_put(model, experiment, put):
+    return run_sweep(model, replace(experiment, intervention=replace(experiment.intervention, put=put)))
 
 
-def nothing_replaced(model, tokens, heads, source):
-    return model(tokens)
+def always_zero(model, experiment):
+    return with_put(model, experiment, "zero")
 
 
-def neighbour_replaced(model, tokens, heads, source):
-    return replaced(model, tokens, tuple(head._replace(head=(head.head + 1) % 4) for head in heads), source)
+def mean_for_resample(model, experiment):
+    return with_put(model, experiment, "mean")
 
 
-def one_replaced(model, tokens, heads, source):
-    return replaced(model, tokens, heads[:1], source)
+def nothing_replaced(model, experiment):
+    found = run_sweep(model, experiment)
+    return found._replace(values=found.base.expand_as(found.values))
+
+
+def neighbour_replaced(model, experiment):
+    """The next head of the layer: cells of a grid move along its last axis, places of a set get the next number."""
+    if not experiment.grid.sets:
+        found = run_sweep(model, experiment)
+        return found._replace(values=found.values.roll(1, dims=1))
+    cells = tuple(tuple(one._replace(head=(one.head + 1) % 4) for one in cell) for cell in experiment.grid.sets)
+    return run_sweep(model, replace(experiment, grid=Grid(sets=cells)))
+
+
+def one_replaced(model, experiment):
+    return run_sweep(model, replace(experiment, grid=Grid(sets=tuple(cell[:1] for cell in experiment.grid.sets))))
+
+
+def other_way_round(model, experiment):
+    into = {"clean": "corrupted", "corrupted": "clean"}[experiment.intervention.into]
+    return run_sweep(model, replace(experiment, intervention=replace(experiment.intervention, into=into)))
+
+
+def slope_of_other_run(model, experiments):
+    turned = [replace(one, intervention=replace(one.intervention, into="clean")) for one in experiments]
+    return attribution(model, turned)
+
+
+def whole_activation(model, experiments):
+    """Gradient times the activation, not times its change: zero is put there."""
+    return attribution(model, [replace(one, intervention=replace(one.intervention, put="zero")) for one in experiments])
+
+
+def sign_lost(model, experiments):
+    found = attribution(model, experiments)
+    return [one._replace(values=one.base + (one.values - one.base).abs()) for one in found]

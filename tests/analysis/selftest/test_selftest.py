@@ -79,13 +79,22 @@ BROKEN = [
     ("logit_lens", {"logit_lens": broken.lens_upside_down}, "planted-induction"),
     ("logit_lens", {"logit_lens": broken.lens_of_token_itself}, "planted-induction"),
     ("logit_lens", {"sequences": broken.control_repeats_too}, "planted-induction"),
-    ("ablation_one", {"replaced": broken.always_zero}, "planted-offset"),
-    ("ablation_one", {"replaced": broken.nothing_replaced}, "planted-induction"),
-    ("ablation_one", {"replaced": broken.neighbour_replaced}, "planted-induction"),
+    ("ablation_one", {"sweep": broken.always_zero}, "planted-offset"),
+    ("ablation_one", {"sweep": broken.nothing_replaced}, "planted-induction"),
+    ("ablation_one", {"sweep": broken.neighbour_replaced}, "planted-induction"),
     ("ablation_one", {"sequences": broken.control_repeats_too}, "planted-induction"),
     ("ablation_one", {"head_scores": broken.scores_of(broken.heads_in_wrong_order)}, "planted-induction"),
-    ("ablation_all", {"replaced": broken.one_replaced}, "planted-redundant"),
+    ("ablation_all", {"sweep": broken.one_replaced}, "planted-redundant"),
     ("ablation_all", {"head_scores": broken.scores_of(broken.wrong_offset)}, "planted-induction"),
+    ("patching", {"sweep": broken.nothing_replaced}, "planted-induction"),
+    ("patching", {"sweep": broken.always_zero}, "planted-redundant"),
+    ("patching", {"sweep": broken.mean_for_resample}, "planted-induction"),
+    ("patching", {"sweep": broken.other_way_round}, "planted-induction"),
+    ("patching", {"sequences": broken.control_repeats_too}, "planted-induction"),
+    ("attribution_patching", {"first_order": broken.slope_of_other_run}, "planted-redundant"),
+    ("attribution_patching", {"first_order": broken.whole_activation}, "planted-induction"),
+    ("attribution_patching", {"first_order": broken.sign_lost}, "planted-anticopy"),
+    ("attribution_patching", {"sequences": broken.control_repeats_too}, "planted-induction"),
     ("phase_change", {"checkpoint": broken.score_without_control}, "planted-offset"),
     ("phase_change", {"checkpoint": broken.score_of_first_copy}, "planted-induction"),
     ("phase_change", {"dated": broken.dated_backwards}, "planted-induction"),
@@ -179,7 +188,7 @@ class TestCommand:
     def test_green(self, capsys):
         assert selftest.main(["--sequences", "2"]) == 0
         out = capsys.readouterr().out
-        assert "66 of 66 rows as planted" in out
+        assert "78 of 78 rows as planted" in out
         assert "RED" not in out
 
     def test_red(self, rows, capsys):

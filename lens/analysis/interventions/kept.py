@@ -1,0 +1,31 @@
+"""What was prepared for a model last, so that the parts of one sweep can be asked for one by one."""
+
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from lens.model import Transformer
+
+KEEP_BYTES = 400_000_000  # of recorded runs that stay ready for the next part of the same sweep
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """The last value of each model. Values must hold no model, so that they do not keep one alive."""
+
+    def __init__(self) -> None:
+        self._found: WeakKeyDictionary[Transformer, dict[Hashable, T]] = WeakKeyDictionary()
+        self._lock = Lock()
+
+    def get(self, model: Transformer, key: Hashable, make: Callable[[], T], n_bytes: Callable[[T], int]) -> T:
+        """The value of ``key`` for these very weights, made if it is not the last one."""
+        whole = (key, tuple((p.data_ptr(), p._version) for p in model.parameters()))
+        with self._lock:
+            found = self._found.setdefault(model, {}).get(whole)
+        if found is None:
+            found = make()
+            if n_bytes(found) < KEEP_BYTES:
+                with self._lock:
+                    self._found[model] = {whole: found}
+        return found
