@@ -25,6 +25,8 @@ def cached(hub_id: str, revision: str | None = None, weights: str | None = None)
 
     ``weights``: one file of it, such as a checkpoint, instead of the model's own weights.
     """
+    if not _folder(hub_id).is_dir():  # the menu asks for hundreds of names, and what follows takes time to import
+        return None
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(hub_id, CONFIG, revision=revision)
@@ -33,6 +35,13 @@ def cached(hub_id: str, revision: str | None = None, weights: str | None = None)
     folder = Path(config).parent
     here = is_complete(folder) if weights is None else (folder / weights).is_file()
     return folder if here else None
+
+
+def _folder(hub_id: str) -> Path:
+    """Where the local cache keeps a repository, if it does."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}"
 
 
 def cached_tokenizer(hub_id: str) -> Path | None:

@@ -42,7 +42,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     """
     page = page_of(title)
     window = "Lens" if page.path == "" else f"{title} · Lens"
-    st.set_page_config(window, str(ASSETS / "icon.svg"), layout="wide", initial_sidebar_state=SIDEBAR)
+    st.set_page_config(window, layout="wide", initial_sidebar_state=SIDEBAR)
     st.html(ASSETS / "frame.css")
     st.html(ASSETS / "charts.css")
     view = open_view(title, page.path, options)
@@ -53,6 +53,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
         st.html('<div class="lens-brand">Lens</div>')
         draw_menu(view)
     _header(title, question, view)
+    st.set_page_config(page_icon=str(ASSETS / "icon.svg"))  # last: it imports what reads pictures
     try:
         with st.sidebar:
             memory_control()
