@@ -6,9 +6,9 @@ Names are loaded when they are first used, so that ``import lens`` costs nothing
 import os
 from importlib import import_module
 
-# Read once, when torch is imported. By default a thread of torch that waits for another spins: as soon as something
-# else needs the core, small models take ten times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read once, when torch is imported. A thread of torch that waits for another spins, by default for milliseconds: as soon
+# as something else needs the core, small models take ten times as long. Some 20 µs of it are enough on an idle machine.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _HOME = {
     "ActivationCache": "lens.cache",
