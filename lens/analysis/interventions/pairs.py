@@ -135,7 +135,7 @@ def noise_of(
     """What is added to the embeddings; zero where there is none."""
     out = torch.zeros(len(pairs), n_pos, W_E.shape[1])
     if pairs.noise is not None:
-        std = float(W_E.float().std()) * embed_scale * pairs.noise.scale
+        std = float(W_E.detach().float().std()) * embed_scale * pairs.noise.scale
         for row in range(len(pairs)):
             generator = torch.Generator().manual_seed(pairs.noise.seed + row)
             for pos in pairs.noise.positions:
