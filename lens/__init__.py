@@ -6,8 +6,8 @@ Names are loaded when they are first used, so that ``import lens`` costs nothing
 import os
 from importlib import import_module
 
-# Read once, when torch is imported. A thread of torch that waits for another spins, by default for milliseconds: as soon
-# as something else needs the core, small models take ten times as long. On an idle machine 20 µs of it are enough.
+# Read once, when torch is imported. A thread of torch that waits for another spins, by default for milliseconds: as
+# soon as something else needs the core, small models take ten times as long. On an idle machine 20 µs are enough.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _HOME = {
