@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from lens.figures.theme import LABEL_SIZE, NEUTRAL, PIN, UNSEEN, base_layout, colour_bar, escape, thin
+from lens.figures.theme import LABEL_SIZE, NEUTRAL, PIN, base_layout, colour_bar, escape, thin
 
 SIDE = 470  # pixels of the square
 Pair = tuple[int, int, int, int]  # sender's layer and head, receiver's layer and head
@@ -58,7 +58,7 @@ def selected_pair(event: Any) -> Pair | None:
 
 
 def _points(pairs: Pairs, n: int, heads: int) -> go.Scatter:
-    """An invisible point per pair: clicks on a heatmap never select."""
+    """An invisible point per pair: clicks on a heatmap never select. Cells are finer than what ``UNSEEN`` can tell."""
     values = np.asarray(pairs.values, np.float32).reshape(n, n)
     senders, receivers = np.nonzero(~np.isnan(values))
     columns = [senders // heads, senders % heads, receivers // heads, receivers % heads, values[senders, receivers]]
@@ -69,7 +69,7 @@ def _points(pairs: Pairs, n: int, heads: int) -> go.Scatter:
     return go.Scatter(
         x=receivers.astype(np.int16),
         y=senders.astype(np.int16),
-        **UNSEEN,
+        mode="text",
         customdata=np.stack(columns, axis=1).astype(np.float32),
         hovertemplate="<br>".join([heading, *lines]) + "<extra></extra>",
         showlegend=False,

@@ -21,8 +21,8 @@ MUTED = "rgba(128,134,146,0.10)"
 NEUTRAL = "#858b96"
 FONT_SIZE = 13
 # Points that are never seen but can be hovered and clicked, all of them: with "maxdisplayed" the browser makes a node
-# for one of them only. A node for each of 2000 is half of the time of a figure. They are small because a click within
-# the radius of several belongs to any of them, and cells may be a few pixels wide.
+# for one of them only. A node for each of 2000 is half of the time of a figure. For cells of 6 pixels and more: a click
+# within 3 pixels of several points may be given to any of them.
 UNSEEN = {"mode": "markers", "marker": {"opacity": 0, "size": 2, "maxdisplayed": 1}}
 LABEL_SIZE = 11
 SUBTITLE_SIZE = 13
