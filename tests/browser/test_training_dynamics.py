@@ -44,7 +44,7 @@ def rest(page):
 
 def drawn(page):
     """The curves and the playing head are on the page, and the page is at rest."""
-    expect(page.locator(".gtitle").filter(has_text="Head ")).to_be_visible(timeout=120_000)
+    expect(page.locator(".gtitle").filter(has_text="Head ").first).to_be_visible(timeout=120_000)
     rest(page)
 
 
