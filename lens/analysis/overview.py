@@ -72,15 +72,33 @@ def unexplained(pattern: Float[Tensor, "head query key"]) -> Float[Tensor, " hea
     shares; an induction head, whose long distance no habit names, gets about ln(q+1). Weights are fitted by expectation
     maximisation, which converges to the mixture with the smallest KL.
     """
-    mass, habits = _mass(pattern), _habits(pattern.shape[-1]).to(pattern)
-    share = torch.full((len(pattern), len(habits)), 1 / len(habits), device=pattern.device)
+    return fitted(zones(pattern))
+
+
+class Zones(NamedTuple):
+    """What the fit needs of a pattern, for queries q >= 1: so little that all heads are fitted at once."""
+
+    mass: Float[Tensor, "head query_1 zone"]
+    entropy: Float[Tensor, "head query_1"]
+
+
+def zones(pattern: Float[Tensor, "head query key"]) -> Zones:
+    """Mass and entropy of each query's attention."""
+    return Zones(_mass(pattern), row_entropy(pattern)[:, 1:])
+
+
+def fitted(found: Zones) -> Float[Tensor, " head"]:
+    """:func:`unexplained`, of heads of any layers in one go."""
+    n_heads, n_queries, _ = found.mass.shape
+    mass, habits = found.mass.flatten(1), _habits(n_queries + 1).to(found.mass).flatten(1)
+    share = torch.full((n_heads, len(habits)), 1 / len(habits), device=mass.device)
     for _ in range(STEPS):
-        mixture = torch.einsum("hj,jqc->hqc", share, habits)
+        mixture = share @ habits
         explained = torch.where(mixture > 0, mass / mixture, 0)
-        share = share * torch.einsum("hqc,jqc->hj", explained, habits) / mass.shape[1]
-    mixture = torch.einsum("hj,jqc->hqc", share, habits)
-    cross_entropy = -torch.xlogy(mass, mixture.clamp(min=torch.finfo(mixture.dtype).tiny)).sum(-1)
-    return (cross_entropy - row_entropy(pattern)[:, 1:]).mean(-1).clamp(min=0)
+        share = share * (explained @ habits.T) / n_queries
+    mixture = share @ habits
+    cross_entropy = -torch.xlogy(mass, mixture.clamp(min=torch.finfo(mixture.dtype).tiny)).unflatten(1, (n_queries, -1))
+    return (cross_entropy.sum(-1) - found.entropy).mean(-1).clamp(min=0)
 
 
 def _mass(pattern: Float[Tensor, "head query key"]) -> Float[Tensor, "head query_1 zone"]:

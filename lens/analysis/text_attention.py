@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis.attention import value_lengths
-from lens.analysis.overview import unexplained
+from lens.analysis.overview import Zones, fitted, zones
 from lens.analysis.pattern_scores import row_entropy, stripe
 from lens.analysis.streaming import Progress, silent, stream
 from lens.model import Transformer
@@ -55,7 +55,7 @@ def text_attention(
     cfg, n_pos = model.cfg, tokens.shape[1]
     short = 4 * cfg.n_layers * cfg.n_heads * n_pos**2 <= keep_bytes
     block = -(-(n_pos - 1) // CELLS)
-    patterns, streams, lengths, habits, telling, pictures = [], [], [], [], [], []
+    patterns, streams, lengths, habits, found, pictures = [], [], [], [], [], []
 
     def visit_stream(layer: int, rows: slice, resid: Float[Tensor, "1 pos d_model"]) -> None:
         streams.append(resid[0].float().cpu())
@@ -68,7 +68,7 @@ def text_attention(
         if short:
             patterns.append(pattern.cpu())
         habits.append(head_habits(pattern))
-        telling.append(unexplained(pattern).cpu())
+        found.append(zones(pattern))
         pictures.append(shrink(pattern, block).cpu())
 
     visits = {}
@@ -81,7 +81,7 @@ def text_attention(
         streams=torch.empty(0, n_pos, cfg.d_model) if short else torch.stack(streams),
         value_length=torch.stack(lengths),
         habits=Habits(*(torch.stack(column).cpu() for column in zip(*habits))),
-        telling=torch.stack(telling),
+        telling=fitted(Zones(*map(torch.cat, zip(*found)))).unflatten(0, (cfg.n_layers, -1)).cpu(),
         pictures=torch.stack(pictures),
         block=block,
     )
