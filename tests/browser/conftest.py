@@ -201,7 +201,8 @@ def query(page) -> dict[str, list[str]]:
 
 
 def prompt_box(page):
-    return page.get_by_role("textbox", name="Prompt")
+    """The newest one: for a moment after Back the box that it replaces is there too."""
+    return page.get_by_role("textbox", name="Prompt").first
 
 
 def go(page, title):

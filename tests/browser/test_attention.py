@@ -71,7 +71,7 @@ def test_a_click_on_a_small_picture_makes_its_head_the_current_one(server, page)
     page.wait_for_url("**head=6*")
     assert query(page) == {"look": ["all"], "layer": ["18"], "head": ["6"], "prompt": [TEXT]}
     ready(page)
-    expect(page.get_by_label("Layer", exact=True)).to_have_value("18")
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("18")
     page.get_by_role("radio", name="Matrix").click()
     drawn(page, "Head 18.6")
 

@@ -55,7 +55,7 @@ def test_home_opens(server, page):
 def test_a_deep_link_keeps_its_values_through_pages_and_reload(frames, page):
     page.goto(f"{frames}/attention?model={REAL}&layer=18&head=6&pins=18.6,17.3&prompt=red%20green%20red")
     ready(page)
-    expect(page.get_by_label("Layer", exact=True)).to_have_value("18")
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("18")
     go(page, "Tokens")
     ready(page)
     expect(prompt_box(page)).to_have_value("red green red")
@@ -64,24 +64,24 @@ def test_a_deep_link_keeps_its_values_through_pages_and_reload(frames, page):
     ready(page)
     page.reload()
     ready(page)
-    expect(page.get_by_label("Layer", exact=True)).to_have_value("18")
-    expect(page.get_by_label("Head", exact=True)).to_have_value("6")
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("18")
+    expect(page.get_by_label("Head", exact=True).first).to_have_value("6")
     expect(page.get_by_text("17.3")).to_be_visible()
 
 
 def test_a_widget_changes_the_address_and_back_undoes_it(frames, page):
     page.goto(f"{frames}/attention?model={REAL}")
     ready(page)
-    page.get_by_label("Layer", exact=True).fill("3")
+    page.get_by_label("Layer", exact=True).first.fill("3")
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/attention?model={REAL}&layer=3")
-    page.get_by_label("Layer", exact=True).fill("5")
+    page.get_by_label("Layer", exact=True).first.fill("5")
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/attention?model={REAL}&layer=5")
     page.go_back()
-    expect(page.get_by_label("Layer", exact=True)).to_have_value("3")
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("3")
     page.go_back()
-    expect(page.get_by_label("Layer", exact=True)).to_have_value("0")
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("0")
 
 
 def test_back_across_pages_shows_the_page_as_it_was(frames, page):
@@ -97,7 +97,7 @@ def test_back_across_pages_shows_the_page_as_it_was(frames, page):
     page.wait_for_url(f"**/tokens?model={REAL}&layer=4")
     page.go_back()
     expect(page.locator(".lens-title")).to_contain_text("Attention")
-    expect(page.get_by_label("Layer", exact=True)).to_have_value("4")
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("4")
 
 
 def test_a_prompt_left_for_a_menu_link_is_kept(frames, page):
@@ -128,7 +128,7 @@ def test_fast_changes_are_all_kept(frames, page):
         more.click()
     page.wait_for_url(f"**/attention?model={REAL}&layer=8")
     ready(page)
-    expect(page.get_by_label("Layer", exact=True)).to_have_value("8")
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("8")
 
 
 @pytest.mark.parametrize("by", ["mouse", "keyboard"])
@@ -148,7 +148,7 @@ def test_copy_link_holds_the_complete_address(frames, new_page, by):
     assert parse_qs(urlsplit(copied).query) == {"model": [REAL], "layer": ["2"], "prompt": ["a & b"]}
     page.goto(copied)
     ready(page)
-    expect(page.get_by_label("Layer", exact=True)).to_have_value("2")
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("2")
 
 
 def test_without_a_clipboard_the_link_is_copied_from_a_field(frames, page):
