@@ -5,9 +5,10 @@ from torch import Tensor
 
 from lens.analysis.interventions import Experiment, Grid, Intervention, Pairs
 from lens.analysis.names import Head
+from lens.analysis.selftest.measure import reading
 from lens.analysis.selftest.result import Reading
 from lens.analysis.selftest.subject import Subject
-from lens.analysis.stats import estimate, family_wise_threshold
+from lens.analysis.stats import family_wise_threshold
 
 CANDIDATE = 0.5  # prefix-matching score from which a head is ablated together with the others
 HEADS = Grid(("layer", "head"))
@@ -23,7 +24,7 @@ def ablation(subject: Subject, all_candidates: bool = False) -> Reading:
         return Reading(0.0, 0.0, 0.0, 0.0, f"no head scores {CANDIDATE:g}", n_seqs, "sequences")
     zero, resampled, null = subject.lost_without(heads)
     threshold = family_wise_threshold(null.abs()[:, None])
-    return _reading(zero, resampled, null, threshold, " and ".join(map(str, heads)))
+    return reading(zero, resampled, null, threshold, " and ".join(map(str, heads)))
 
 
 def _candidates(subject: Subject, all_candidates: bool) -> tuple[Head, ...]:
@@ -68,20 +69,4 @@ def _approximate(subject: Subject, pairs: Pairs) -> Float[Tensor, "layer head ba
 def _largest(gained: Float[Tensor, "layer head batch"], null: Float[Tensor, "layer head batch"]) -> Reading:
     at = Head(*divmod(int(gained.mean(-1).abs().argmax()), gained.shape[1]))
     threshold = family_wise_threshold(null.movedim(-1, 0).abs())
-    return _reading(gained[at], gained[at], null[at], threshold, str(at))
-
-
-def _reading(naive: Tensor, value: Tensor, control: Tensor, threshold: float, where: str) -> Reading:
-    effect = estimate(value)
-    low, high = (None if end is None else float(end) for end in (effect.low, effect.high))
-    return Reading(
-        naive=float(naive.mean()),
-        value=float(effect.mean),
-        control=float(control.mean()),
-        threshold=threshold,
-        where=where,
-        n=len(value),
-        unit="sequences",
-        low=low,
-        high=high,
-    )
+    return reading(gained[at], gained[at], null[at], threshold, str(at))

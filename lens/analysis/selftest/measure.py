@@ -138,14 +138,22 @@ def logit_lens(subject: Subject) -> Reading:
     repeat, control = (gain[-1] - gain[0] for gain in gains)
     jumps = gains[0].mean(1).diff()
     layer = int(jumps.abs().argmax())
-    reading = _paired(repeat, control, family_wise_threshold(control.abs()[:, None]), f"layer {layer}")
-    return reading._replace(error=max(errors), note=f"last row is the output within {max(errors):.1g}")
+    found = _paired(repeat, control, family_wise_threshold(control.abs()[:, None]), f"layer {layer}")
+    return found._replace(error=max(errors), note=f"last row is the output within {max(errors):.1g}")
 
 
 def _paired(repeat: Float[Tensor, " batch"], control: Float[Tensor, " batch"], threshold: float, where: str) -> Reading:
-    effect = estimate(repeat - control)
+    return reading(repeat, repeat - control, control, threshold, where)
+
+
+def reading(
+    naive: Float[Tensor, " batch"], value: Float[Tensor, " batch"], control: Float[Tensor, " batch"], threshold: float,
+    where: str,
+) -> Reading:  # fmt: skip
+    """Means over sequences, with the interval of ``value``."""
+    effect = estimate(value)
     return Reading(
-        naive=float(repeat.mean()),
+        naive=float(naive.mean()),
         value=float(effect.mean),
         control=float(control.mean()),
         threshold=threshold,
