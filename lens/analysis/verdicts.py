@@ -1,0 +1,65 @@
+"""What a sample can carry: the one place where numbers become verdicts.
+
+A verdict is "found", "none" (looked for, and not there) or "unknown" (this sample cannot say). Every sentence of a page
+that claims more than a number reads one from here, so that a claim is made by the same rule wherever it stands, and how
+often a rule claims something about models of random weights is measured by tests.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lens.analysis.stats import MIN_SAMPLES, Estimate
+
+State = Literal["found", "none", "unknown"]
+ROUNDINGS = 64  # roundings of the number format that two computations of the same number may differ by
+
+
+class Verdict(NamedTuple):
+    """What can be said, and why: ``reason`` names the numbers that decided, or what the sample lacks."""
+
+    state: State
+    reason: str
+
+    @property
+    def found(self) -> bool:
+        """Whether the claim may be made."""
+        return self.state == "found"
+
+
+def too_few(n: int, unit: str = "sequences") -> str:
+    """Why ``n`` samples carry no verdict; "" if they carry one. ``unit`` in the plural."""
+    if n >= MIN_SAMPLES:
+        return ""
+    return f"{n} {unit.removesuffix('s') if n == 1 else unit}; a verdict needs at least {MIN_SAMPLES}"
+
+
+def rounding_of(*values: Tensor | float, dtype: torch.dtype = torch.float32) -> float:
+    """Below this, a difference of numbers as large as ``values`` may be nothing but rounding, in their unit."""
+    largest = max((float(torch.as_tensor(one).abs().nan_to_num().max()) for one in values), default=0.0)
+    return ROUNDINGS * torch.finfo(dtype).eps * largest
+
+
+def exceeds(values: Tensor, threshold: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Where ``values``, computed in ``dtype``, lie above ``threshold`` by more than rounding."""
+    values = torch.as_tensor(values).double()
+    return values > threshold + rounding_of(threshold, dtype=dtype)
+
+
+def differs_from_zero(estimate: Estimate, rounding: float = 0.0, unit: str = "sequences") -> Verdict:
+    """Whether a single mean is other than 0: its interval excludes 0, and it is larger than ``rounding``.
+
+    For one number that was asked for; the best of many needs a threshold for the best of all.
+    """
+    few = too_few(estimate.n, unit)
+    mean = float(estimate.mean)
+    if few or estimate.low is None or estimate.high is None:
+        return Verdict("unknown", few or estimate.note)
+    low, high = float(estimate.low), float(estimate.high)
+    numbers = f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+    if abs(mean) <= rounding:
+        return Verdict("none", f"{numbers} is no more than rounding")
+    if low <= 0 <= high:
+        return Verdict("none", f"the interval of {numbers} includes 0")
+    return Verdict("found", f"the interval of {numbers} excludes 0")
