@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import streamlit as st
@@ -24,6 +25,7 @@ from lens.ui.limits import limits
 from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
+from lens.ui.page import Page
 from lens.ui.view import ViewState, open_view
 
 ASSETS = Path(__file__).parent / "assets"
@@ -63,6 +65,12 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     except Exception as error:  # noqa: BLE001 - the frame is the one place that turns errors into sentences
         _report(error)
         st.stop()
+
+
+def show_page(page: Page) -> None:
+    """The whole of a page: the frame, then what its ``body`` draws, which is imported when the frame is on screen."""
+    with frame(page.title, page.question, page.options) as view:
+        import_module(f"lens.ui.pages.{page.name}.body").draw(view)
 
 
 def _header(title: str, question: str, view: ViewState) -> None:

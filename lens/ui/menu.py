@@ -1,45 +1,40 @@
-"""The one menu of Lens: sections, pages, addresses. A new page is one file in ``pages/`` and one row here."""
+"""The one menu of Lens: which pages there are, in their order. What a page is called stands in its own folder."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from lens.ui.page import Page
+from lens.ui.pages import (
+    ablation,
+    attention,
+    composition,
+    head,
+    head_scores,
+    home,
+    method,
+    model,
+    ov_copying,
+    patching,
+    tokens,
+    training_dynamics,
+)
 from lens.ui.view import ViewState, query_for
 
-
-class Page(NamedTuple):
-    """A page of the app. ``file`` is relative to the repository; its stem is the address."""
-
-    section: str
-    title: str
-    file: str
-    icon: str  # one of Streamlit's bundled Material icons
-
-    @property
-    def path(self) -> str:
-        """The address under the app's root; Home has none."""
-        return "" if self.file == "app.py" else Path(self.file).stem
-
-
 MENU = (
-    Page("Start", "Home", "app.py", "home"),
-    Page("Start", "Model", "pages/model.py", "schema"),
-    Page("Look", "Tokens", "pages/tokens.py", "segment"),
-    Page("Look", "Predictions", "pages/predictions.py", "bar_chart"),
-    Page("Look", "Attention", "pages/attention.py", "grid_on"),
-    Page("Look", "Neurons", "pages/neurons.py", "scatter_plot"),
-    Page("Score", "Head scores", "pages/head_scores.py", "leaderboard"),
-    Page("Score", "One head", "pages/head.py", "center_focus_strong"),
-    Page("Weights", "OV copying", "pages/ov_copying.py", "content_copy"),
-    Page("Weights", "Composition", "pages/composition.py", "account_tree"),
-    Page("Attribute", "Logit lens", "pages/logit_lens.py", "stacked_line_chart"),
-    Page("Attribute", "Attribution", "pages/attribution.py", "waterfall_chart"),
-    Page("Intervene", "Ablation", "pages/ablation.py", "content_cut"),
-    Page("Intervene", "Patching", "pages/patching.py", "healing"),
-    Page("Learn", "Training dynamics", "pages/training_dynamics.py", "timeline"),
-    Page("Trust", "Method", "pages/method.py", "verified"),
+    home.PAGE,
+    model.PAGE,
+    tokens.PAGE,
+    attention.PAGE,
+    head_scores.PAGE,
+    head.PAGE,
+    ov_copying.PAGE,
+    composition.PAGE,
+    ablation.PAGE,
+    patching.PAGE,
+    training_dynamics.PAGE,
+    method.PAGE,
 )
 
 

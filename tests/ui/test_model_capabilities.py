@@ -4,8 +4,8 @@ import pytest
 
 from lens.config import Config
 from lens.ui.menu import MENU
-from lens.ui.pieces.model_capabilities import RULES, Subject, capabilities
-from lens.ui.pieces.model_works import hosted_words, n_checkpoints
+from lens.ui.pages.model.capabilities import RULES, Subject, capabilities
+from lens.ui.pages.model.works import hosted_words, n_checkpoints
 from tests.analysis.shaken import GROUPED, SIZES, make_model
 from tests.families.variants import VARIANTS
 from tests.helpers import in_lens
@@ -33,16 +33,15 @@ def test_a_plain_model_does_everything_but_training():
     assert card(checkpoints=None)["Training dynamics"].state == "part"
 
 
-def test_attention_only_models_have_no_neurons():
+def test_attention_only_models_list_no_mlps():
     found = card(d_mlp=0)
-    assert found["Neurons"].state == "bad"
-    assert found["Neurons"].reasons == ("attention layers only: there are no neurons",)
     assert found["Patching"].state == "good"
+    assert found["Patching"].reasons == ("no MLPs: only heads and embeddings are listed",)
 
 
 def test_without_a_tokenizer_only_what_needs_no_text_is_left():
     found = card(has_tokenizer=False)
-    assert found["Predictions"].reasons == ("no text can be read: it came without one",)
+    assert found["Attention"].reasons == ("no text can be read: it came without one",)
     assert found["Head scores"].state == "part"
     assert found["OV copying"].state == "good"
 
@@ -58,11 +57,9 @@ def test_without_a_tokenizer_only_what_needs_no_text_is_left():
         ({"clip_qkv": 0.8}, "OV copying", "part", "cut at ±0.8"),
         ({"norm": None}, "Composition", "good", "not folded: the model has no norms"),
         ({"positions": "shortformer"}, "OV copying", "good", "not folded: positions are added after the norm"),
-        ({"final_softcap": 30.0}, "Attribution", "good", "capped at 30"),
         ({"attn_softcap": 50.0}, "Composition", "good", "capped at 50"),
-        ({"parallel": True}, "Logit lens", "good", "no resid_mid"),
+        ({"parallel": True}, "Patching", "good", "no resid_mid"),
         ({"windows": (None, 5, 9)}, "Head scores", "good", "only 5 tokens back"),
-        ({"mlp_norm": True}, "Neurons", "good", "mixes the neurons"),
     ],
 )
 def test_a_structure_says_what_it_means_for_a_page(sizes, page, state, words):

@@ -13,8 +13,7 @@ from lens.analysis.interventions import Intervention, effect, faithfulness, head
 from lens.analysis.interventions.ablation import Target, ablation, cells_of, single_heads
 from lens.analysis.interventions.tasks import induction
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
-from lens.ui.pieces import ablation as page
-from lens.ui.pieces import ablation_words as words
+from lens.ui.pages.ablation import MORE, WHAT, words
 from tests.helpers import hf_llama
 from tests.load.models import save
 from tests.ui.conftest import bound, html
@@ -133,8 +132,8 @@ def test_the_grid_is_that_of_the_analysis(tiny, tiny_folder):
     assert "Too few pairs for an interval" in shown
 
 
-@pytest.mark.parametrize("what", list(page.WHAT))
-@pytest.mark.parametrize("more", list(page.MORE))
+@pytest.mark.parametrize("what", list(WHAT))
+@pytest.mark.parametrize("more", list(MORE))
 def test_every_tab_of_everything_that_can_be_removed(tiny, what, more):
     assert "lens-line notice" in fine(tiny(what=what, more=more, layer="1", head="3", put="mean", sequence="2"))
 

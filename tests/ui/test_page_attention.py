@@ -20,12 +20,10 @@ from lens.ui.export import reproduce, to_html, to_json
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, BadValue, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.models import Prompt
-from lens.ui.pieces import attention_export as take
-from lens.ui.pieces import attention_numbers as numbers
-from lens.ui.pieces import attention_words as words
-from lens.ui.pieces.attention import OPTIONS, indices
-from lens.ui.pieces.attention_numbers import Shown
-from lens.ui.pieces.attention_views import figure_of
+from lens.ui.pages.attention import PAGE, indices, numbers, words
+from lens.ui.pages.attention import tables as take
+from lens.ui.pages.attention.numbers import Shown
+from lens.ui.pages.attention.views import figure_of
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save
@@ -406,9 +404,9 @@ def test_indices_read_what_they_write():
 
 
 def view_of(**query: str) -> ViewState:
-    fields = (*common_fields(AT_HOME), *OPTIONS)
+    fields = (*common_fields(AT_HOME), *PAGE.options)
     values, _ = parse(fields, query)
-    names = {field.name for field in OPTIONS}
+    names = {field.name for field in PAGE.options}
     shared = {name: value for name, value in values.items() if name not in names}
     return ViewState(fields, shared, {name: values[name] for name in names})
 

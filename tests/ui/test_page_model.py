@@ -21,8 +21,13 @@ from lens.process import center_unembed, fold_layer_norm
 from lens.ui.export import reproduce
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.pieces import model_config, model_fidelity, model_folding, model_memory, model_names, model_table
-from lens.ui.pieces.model_options import OPTIONS, PARTS
+from lens.ui.pages.model import PAGE, PARTS
+from lens.ui.pages.model import config as model_config
+from lens.ui.pages.model import fidelity as model_fidelity
+from lens.ui.pages.model import folding as model_folding
+from lens.ui.pages.model import memory as model_memory
+from lens.ui.pages.model import names as model_names
+from lens.ui.pages.model import table as model_table
 from lens.ui.view import ViewState
 from tests.helpers import hf_gpt2, hf_llama
 from tests.load.models import save
@@ -110,9 +115,8 @@ def test_a_model_without_a_tokenizer_says_so_and_what_follows(tiny):
     assert fact(shown, "tokenizer") == "none"
     assert "put its tokenizer.json beside the weights" in shown
     shown = fine(tiny("toy", part="works"))
-    assert '<th scope="row">Predictions</th><td class="state">' in shown
+    assert '<th scope="row">Attention</th><td class="state">' in shown
     assert "No text can be read" in shown
-    assert "Attention layers only: there are no neurons" not in shown  # the first reason is the missing text
     at = tiny("toy", part="activations", prompt="")
     assert "shapes are shown for 16 tokens" in fine(at)
     assert rows_of(at)["blocks.0.attn.hook_pattern"][1] == "[1, 4, 16, 16]"
@@ -336,7 +340,7 @@ def test_hostile_text_stays_text(tiny, part):
 
 
 def view_of(**query: str) -> ViewState:
-    shared, own = common_fields(AT_HOME), OPTIONS
+    shared, own = common_fields(AT_HOME), PAGE.options
     return ViewState((*shared, *own), parse(shared, query)[0], parse(own, query)[0])
 
 

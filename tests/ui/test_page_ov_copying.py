@@ -17,8 +17,11 @@ from lens.analysis.held_out import beginnings
 from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_of, ov_copying, ov_cores
 from lens.analysis.score_results import Samples, head_score
 from lens.analysis.stats import Estimate
-from lens.ui.pieces import ov_copying as page
-from lens.ui.pieces import ov_data, ov_data_words, ov_words
+from lens.ui.pages.ov_copying import CIRCUITS, MORE
+from lens.ui.pages.ov_copying import data as ov_data
+from lens.ui.pages.ov_copying import data_words as ov_data_words
+from lens.ui.pages.ov_copying import read as page
+from lens.ui.pages.ov_copying import words as ov_words
 from lens.ui.store import to_numpy
 from tests.helpers import hf_gpt2, hf_llama
 from tests.load import toys
@@ -82,8 +85,8 @@ def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
     assert float(printed(at.code[0].value)) == pytest.approx(float(rows["full"].max()), abs=1e-4)
 
 
-@pytest.mark.parametrize("more", list(page.MORE))
-@pytest.mark.parametrize("circuit", list(page.CIRCUITS))
+@pytest.mark.parametrize("more", list(MORE))
+@pytest.mark.parametrize("circuit", list(CIRCUITS))
 def test_every_tab_of_both_circuits(tiny, more, circuit):
     at = tiny(more=more, circuit=circuit, weights="raw", radius="log", pins="1.2", layer="1", head="2", attended="e")
     shown = fine(at)

@@ -16,9 +16,12 @@ from lens.ui.calls import result_store
 from lens.ui.export import reproduce
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.pieces import tokens_cut, tokens_padding, tokens_prompt, tokens_repeat
-from lens.ui.pieces.tokens_options import OPTIONS
-from lens.ui.pieces.tokens_told import colouring, table, tell
+from lens.ui.pages.tokens import PAGE
+from lens.ui.pages.tokens import cut as tokens_cut
+from lens.ui.pages.tokens import padding as tokens_padding
+from lens.ui.pages.tokens import prompt as tokens_prompt
+from lens.ui.pages.tokens import repeat as tokens_repeat
+from lens.ui.pages.tokens.per_token import colouring, table, tell
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save
@@ -299,7 +302,7 @@ def test_numbers_stand_at_the_token_they_are_about(tiny_llama):
 
 
 def view_of(**query: str) -> ViewState:
-    shared, own = common_fields(AT_HOME), OPTIONS
+    shared, own = common_fields(AT_HOME), PAGE.options
     return ViewState((*shared, *own), parse(shared, query)[0], parse(own, query)[0])
 
 
