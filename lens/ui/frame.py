@@ -8,6 +8,7 @@ Everything the frame draws is on screen before the page imports torch.
 
 import html
 import logging
+import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from lens.ui import controls
 from lens.ui.badge import start_run
 from lens.ui.ending import PageOver
 from lens.ui.fields import Field
+from lens.ui.garbage import set_aside
 from lens.ui.limits import limits
 from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
@@ -70,7 +72,11 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
 def show_page(page: Page) -> None:
     """The whole of a page: the frame, then what its ``body`` draws, which is imported when the frame is on screen."""
     with frame(page.title, page.question, page.options) as view:
-        import_module(f"lens.ui.pages.{page.name}.body").draw(view)
+        started = "torch" in sys.modules
+        body = import_module(f"lens.ui.pages.{page.name}.body")
+        if not started and "torch" in sys.modules:
+            set_aside()
+        body.draw(view)
 
 
 def _header(title: str, question: str, view: ViewState) -> None:

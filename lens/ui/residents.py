@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from lens.ui.garbage import set_aside
+
 
 class Resident(NamedTuple):
     """A model in memory. ``n_bytes``: its weights, and what its processed views add to them."""
@@ -36,6 +38,7 @@ class Residents:
         self.budget = budget
         self._holders: OrderedDict[str, Holder] = OrderedDict()
         self._views: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+        self._sizes: WeakKeyDictionary[Any, tuple[int, int]] = WeakKeyDictionary()  # (how many views, bytes)
         self._lock = threading.RLock()
         self._deriving = threading.Lock()
 
@@ -53,6 +56,7 @@ class Residents:
             self._holders[holder.key] = holder  # it may have been dropped while it was loaded
             self._holders.move_to_end(holder.key)
             self.make_room(0)
+        set_aside()
 
     def make_room(self, n_bytes: int) -> None:
         """Drop models until ``n_bytes`` more fit, or only the most recently used one is left."""
@@ -67,6 +71,7 @@ class Residents:
         """Keep the model of ``key`` no longer; nothing happens if it is gone already."""
         with self._lock:
             self._holders.pop(key, None)
+        set_aside()
 
     def view(self, function: Callable[[Any], Any], model: Any) -> Any:
         """``function(model)``, a processed model, made once; it lives as long as ``model`` does."""
@@ -83,12 +88,21 @@ class Residents:
         """What is in memory, most recently used first."""
         with self._lock:
             held = [holder for holder in reversed(self._holders.values()) if holder.model is not None]
-            return [Resident(one.key, one.name, weight_bytes(self._with_views(one.model))) for one in held]
+            return [Resident(one.key, one.name, self._size(one.model)) for one in held]
 
     @property
     def total(self) -> int:
         """Bytes of all models and their views."""
         return sum(one.n_bytes for one in self.resident())
+
+    def _size(self, model: Any) -> int:
+        """Bytes of a model and its views. Remembered: a state dict is long, and every view of a page draws the bar."""
+        models = self._with_views(model)
+        n_views, n_bytes = self._sizes.get(model, (0, 0))
+        if n_views != len(models):
+            n_bytes = weight_bytes(models)
+            self._sizes[model] = (len(models), n_bytes)
+        return n_bytes
 
     def _with_views(self, model: Any) -> list[Any]:
         views = list(self._views.get(model, {}).values())

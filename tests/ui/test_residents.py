@@ -151,3 +151,27 @@ def test_the_bar_is_escaped_and_never_wider_than_the_budget():
     assert 'width:75.00%"></i><i style="width:25.00%' in text
     assert "no model is open" in memory_html([], 10**9)
     assert size(538_000_000) == "538 MB"
+
+
+def test_what_is_set_aside_comes_back_when_a_model_goes():
+    kept = filled(10 * ONE, "a")
+    assert gc.get_freeze_count() > 10_000  # later collections need not look through torch
+    base = kept.holder("a", "a").model
+    base.itself = [base]  # a cycle, which only a collection of what was set aside finds
+    gone = weakref.ref(base)
+    del base
+    kept.drop("a")
+    assert gone() is None
+
+
+def test_the_weights_are_measured_once_for_all_views():
+    kept = filled(10 * ONE, "a")
+    base = kept.holder("a", "a").model
+    calls = []
+    state_dict = base.state_dict
+    base.state_dict = lambda: calls.append(1) or state_dict()
+    assert kept.total == kept.total == ONE
+    assert len(calls) == 1
+    kept.view(fold_layer_norm, base)
+    assert kept.total == kept.total > ONE
+    assert len(calls) == 2
