@@ -5,6 +5,7 @@ import html
 import streamlit as st
 
 from lens.load.ram import budget_bytes
+from lens.ui.garbage import set_aside
 from lens.ui.limits import limits
 from lens.ui.residents import Resident, Residents
 
@@ -26,6 +27,12 @@ def memory_control() -> None:
     st.session_state[SLOT] = st.empty()
     draw_memory()
     _listed()
+
+
+def let_go(key: str) -> None:
+    """Drop a model; its memory comes back as soon as no page holds it."""
+    residents().drop(key)
+    set_aside()
 
 
 def draw_memory() -> None:
@@ -69,5 +76,5 @@ def _listed() -> None:
             if not limits().hosted:  # there it belongs to all visitors
                 text = f"Let {one.name} go. It is opened again when a page needs it."
                 key = f"drop:{number}:{one.key}"
-                right.button("Drop", key=key, help=text, on_click=residents().drop, args=(one.key,))
+                right.button("Drop", key=key, help=text, on_click=let_go, args=(one.key,))
         st.caption(f"{size(residents().total)} of {size(residents().budget)}. {HELP}", width=300)

@@ -12,6 +12,7 @@ from lens.load.ram import budget_bytes
 from lens.ui.badge import note_model
 from lens.ui.ending import end_page
 from lens.ui.fields import DEFAULT_MODEL, LOCAL, short
+from lens.ui.garbage import set_aside
 from lens.ui.limits import limits
 from lens.ui.memory import draw_memory, residents
 from lens.ui.queue import Job, Queue
@@ -166,6 +167,7 @@ def _load(holder: Holder, source: str, revision: str) -> Any:
                 model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
                 residents().budget = budget_bytes(model.device)
                 residents().fill(holder, model)
+                set_aside()
             return holder.model
 
     slot, key = st.empty(), f"load-{source}@{revision}".replace("/", "-")

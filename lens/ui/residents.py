@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from lens.ui.garbage import set_aside
-
 
 class Resident(NamedTuple):
     """A model in memory. ``n_bytes``: its weights, and what its processed views add to them."""
@@ -56,7 +54,6 @@ class Residents:
             self._holders[holder.key] = holder  # it may have been dropped while it was loaded
             self._holders.move_to_end(holder.key)
             self.make_room(0)
-        set_aside()
 
     def make_room(self, n_bytes: int) -> None:
         """Drop models until ``n_bytes`` more fit, or only the most recently used one is left."""
@@ -71,7 +68,6 @@ class Residents:
         """Keep the model of ``key`` no longer; nothing happens if it is gone already."""
         with self._lock:
             self._holders.pop(key, None)
-        set_aside()
 
     def view(self, function: Callable[[Any], Any], model: Any) -> Any:
         """``function(model)``, a processed model, made once; it lives as long as ``model`` does."""

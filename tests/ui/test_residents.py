@@ -9,6 +9,7 @@ import torch
 
 from lens.load import ram
 from lens.process import center_unembed, fold_layer_norm
+from lens.ui.garbage import set_aside
 from lens.ui.memory import memory_html, size
 from lens.ui.queue import Queue
 from lens.ui.residents import Resident, Residents, weight_bytes
@@ -153,14 +154,18 @@ def test_the_bar_is_escaped_and_never_wider_than_the_budget():
     assert size(538_000_000) == "538 MB"
 
 
-def test_what_is_set_aside_comes_back_when_a_model_goes():
+def test_what_was_set_aside_comes_back_when_a_model_goes():
     kept = filled(10 * ONE, "a")
-    assert gc.get_freeze_count() > 10_000  # later collections need not look through torch
     base = kept.holder("a", "a").model
-    base.itself = [base]  # a cycle, which only a collection of what was set aside finds
+    base.itself = [base]  # a cycle, which only a collection finds
     gone = weakref.ref(base)
+    set_aside()
+    assert gc.get_freeze_count() > 10_000  # later collections need not look through torch
     del base
     kept.drop("a")
+    gc.collect()
+    assert gone() is not None
+    set_aside()
     assert gone() is None
 
 
