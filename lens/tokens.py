@@ -1,13 +1,16 @@
 """Text and tokens: which ids a text becomes, what stands before them, and how a token is shown."""
 
+import json
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 VISIBLE = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"}
 
@@ -39,18 +42,31 @@ class TokenBatch(NamedTuple):
 def visible(token: str) -> str:
     """``token`` as a label: spaces, line ends and tabs have a sign, control characters and broken bytes their code.
 
-    A byte that is known but no character comes as "surrogateescape" makes it; U+FFFD says that it is not known.
+    Bytes that are known but no character come as "surrogateescape" makes them, or written out already, as
+    :func:`readable` does; U+FFFD says that a byte is not known.
     """
 
     def sign(char: str) -> str:
         if char in VISIBLE:
             return VISIBLE[char]
-        if "\udc80" <= char <= "\udcff":
-            return f"⟨{ord(char) - 0xDC00:02x}⟩"
         unprintable = char == "\ufffd" or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
         return f"⟨{ord(char):02x}⟩" if unprintable else char
 
-    return "".join(map(sign, token)) or "⟨empty⟩"
+    return "".join(map(sign, _parts_written_out(token))) or "⟨empty⟩"
+
+
+# What "surrogateescape" makes of bytes that are no whole character: the end of one that began before, or the beginning
+# of one that goes on behind. A lead byte begins a group, so that no group holds parts of two characters.
+PART = re.compile("[\udc80-\udcbf]+|[\udcc0-\udcff][\udc80-\udcbf]*")
+
+
+def _parts_written_out(text: str) -> str:
+    return PART.sub(lambda part: f"⟨{'-'.join(f'{ord(byte) - 0xDC00:02x}' for byte in part[0])}⟩", text)
+
+
+def readable(raw: bytes) -> str:
+    """``raw`` as text that can be printed everywhere; the bytes of a character that is cut are written ⟨e4-bd⟩."""
+    return _parts_written_out(raw.decode("utf-8", "surrogateescape"))
 
 
 @cache
@@ -61,21 +77,123 @@ def _byte_of() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(moved)}
 
 
-def token_bytes(tokenizer: "PreTrainedTokenizerFast", token_id: int) -> bytes:
-    """The bytes that a token stands for; a token may hold part of a character. A special token gives its name.
+SENTENCEPIECE = ({"type": "Metaspace", "replacement": "▁"}, {"type": "ByteFallback"})
 
-    KeyError for an id outside the vocabulary.
+
+class Pieces:
+    """What each token of a vocabulary stands for, from its own piece and the rules of the tokenizer's decoder.
+
+    Not from decoding one id: that takes the first space of a SentencePiece token away and turns a part of a character
+    into U+FFFD. A token that stands for a word and the space before it has that space, wherever it stands.
     """
-    piece = tokenizer.convert_ids_to_tokens(token_id)
-    if piece is None:
-        raise KeyError(f"No token has id {token_id}; this tokenizer has {len(tokenizer)} tokens.")
-    if token_id in tokenizer.added_tokens_decoder:
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
+        self.tokenizer, self.added = tokenizer, set(tokenizer.added_tokens_decoder)
+        self.steps = _decoder_steps(tokenizer.backend_tokenizer.decoder) if tokenizer.is_fast else SENTENCEPIECE
+        self.byte_level = any(step["type"] == "ByteLevel" for step in self.steps)
+        self.space = next((sign for sign in map(_sign_of_space, self.steps) if sign), "")
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """The bytes that a token stands for, perhaps part of a character; a special token gives its name.
+
+        KeyError for an id outside the vocabulary.
+        """
+        piece = self.tokenizer.convert_ids_to_tokens(token_id)
+        if piece is None:
+            raise KeyError(f"No token has id {token_id}; this tokenizer has {len(self.tokenizer)} tokens.")
+        if token_id in self.added:
+            return piece.encode()
+        if self.byte_level:
+            known = _byte_of()
+            return bytes(known[char] for char in piece) if all(char in known for char in piece) else piece.encode()
+        for step in self.steps:
+            if step["type"] == "ByteFallback" and BYTE.fullmatch(piece):
+                return bytes([int(piece[3:5], 16)])
+            piece = _undone(step, piece)
         return piece.encode()
-    if "ByteLevel" in type(tokenizer.backend_tokenizer.decoder).__name__:
-        return bytes(_byte_of()[char] for char in piece)
-    if len(piece) == 6 and piece.startswith("<0x"):  # byte fallback of SentencePiece vocabularies
-        return bytes([int(piece[3:5], 16)])
-    return piece.replace("▁", " ").encode()
+
+    def strings(self, ids: Iterable[int]) -> list[str]:
+        """Each token as text of its own (:func:`readable`); an id that no token has says so."""
+        return [f"⟨id {i}⟩" if self.tokenizer.convert_ids_to_tokens(i) is None else self.string(i) for i in ids]
+
+    def string(self, token_id: int) -> str:
+        """One token as text of its own."""
+        return readable(self.bytes_of(token_id))
+
+
+BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")  # a byte in the vocabularies that fall back to bytes
+
+
+class CutCharacter(NamedTuple):
+    """A character whose bytes are spread over the tokens ``first`` to ``last``; ``bytes`` in hexadecimal, by token."""
+
+    text: str
+    first: int
+    last: int
+    bytes: tuple[str, ...]
+
+
+def cut_characters(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> list[CutCharacter]:
+    """The characters that lie in several tokens of a row, in their order."""
+    pieces, known = Pieces(tokenizer), len(tokenizer)
+    parts = [pieces.bytes_of(i) if i < known else b"" for i in ids]
+    places, raw, found = [t for t, part in enumerate(parts) for _ in part], b"".join(parts), []
+    start = 0
+    for char in raw.decode("utf-8", "surrogateescape"):
+        end = start + len(char.encode("utf-8", "surrogateescape"))
+        first, last = places[start], places[end - 1]
+        if first != last:
+            split = (bytes(raw[i] for i in range(start, end) if places[i] == t) for t in range(first, last + 1))
+            found.append(CutCharacter(char, first, last, tuple(part.hex(" ") for part in split)))
+        start = end
+    return found
+
+
+def say_cut(cut: Sequence[CutCharacter], most: int = 3) -> str:
+    """A sentence about characters that are cut into bytes, the first of them one by one; "" if there are none."""
+    if not cut:
+        return ""
+    told = "; ".join(
+        f"{visible(one.text)} is {' '.join(f'⟨{part}⟩' for part in one.bytes)}, tokens {one.first} to {one.last}"
+        for one in cut[:most]
+    )
+    more = f"; and {len(cut) - most} more" if len(cut) > most else ""
+    return f"Characters that the vocabulary does not hold whole are cut into bytes: {told}{more}."
+
+
+def _decoder_steps(decoder: Any) -> list[dict[str, Any]]:
+    """The rules of a decoder of the tokenizers library, in their order. Without one, tokens are words."""
+    if decoder is None:
+        return [{"type": "WordPiece", "prefix": ""}]
+    rules = json.loads(decoder.__getstate__())
+    return rules["decoders"] if rules["type"] == "Sequence" else [rules]
+
+
+def _undone(step: dict[str, Any], piece: str) -> str:
+    """``piece`` after one rule of a decoder. Rules about a whole text (Fuse, Strip) leave a piece as it is."""
+    match step:
+        case {"type": "Metaspace", "replacement": sign}:
+            return piece.replace(sign, " ")
+        case {"type": "Replace", "pattern": {"String": pattern}, "content": content}:
+            return piece.replace(pattern, content)
+        case {"type": "WordPiece", "prefix": prefix}:
+            return piece.removeprefix(prefix) if prefix and piece.startswith(prefix) else f" {piece}"
+        case {"type": "BPEDecoder", "suffix": suffix}:
+            return piece.replace(suffix, " ")
+    return piece
+
+
+def _sign_of_space(step: dict[str, Any]) -> str:
+    """What stands for a space in the pieces that this rule is about; "" for a rule about something else."""
+    match step:
+        case {"type": "Metaspace", "replacement": sign} | {"pattern": {"String": sign}, "content": " "}:
+            return sign
+    return ""
+
+
+def token_bytes(tokenizer: "PreTrainedTokenizerBase", token_id: int) -> bytes:
+    """The bytes that one token stands for; see :class:`Pieces`, which is for many."""
+    return Pieces(tokenizer).bytes_of(token_id)
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int, padding_side: str = "right") -> TokenBatch:
@@ -111,19 +229,34 @@ class TextVerbs:
             )
         return self.tokenizer
 
-    def all_ids(self, text: str, prepend_bos: bool | None = None) -> list[int]:
-        """The ids of a whole text, BOS first under ``prepend_bos``; more than ``cfg.n_ctx`` if the text is long."""
+    def encoded(self, text: str, prepend_bos: bool | None = None) -> list[int]:
+        """The ids of a whole text, BOS first under ``prepend_bos``; none for an empty text without BOS."""
         ids = self.needs_tokenizer().encode(text, add_special_tokens=False)
         prepend = self.bos.prepend if prepend_bos is None else prepend_bos
         if prepend and self.bos.id is None:
             raise ValueError(f"{self.name} has no token to prepend: {self.bos.reason}. Use prepend_bos=False.")
-        ids = [self.bos.id, *ids] if prepend else ids
+        return [self.bos.id, *ids] if prepend else ids
+
+    def all_ids(self, text: str, prepend_bos: bool | None = None) -> list[int]:
+        """The ids of a whole text, more than ``cfg.n_ctx`` if the text is long; ValueError if there is none."""
+        ids = self.encoded(text, prepend_bos)
         if not ids:
             raise ValueError("The text is empty: without a token in front there is nothing to read. Type some text.")
         return ids
 
+    def two_bos(self, ids: Sequence[int]) -> str:
+        """A sentence if a text begins with two BOS, one of them typed, which no model has seen; else nothing."""
+        if self.bos.id is None or list(ids[:2]) != [self.bos.id] * 2:
+            return ""
+        return (
+            f"{self.bos.token} stands twice at the beginning: once in the text and once because BOS is put in front. "
+            "Take it out of the text, or switch BOS off."
+        )
+
     def _ids(self, text: str, prepend_bos: bool | None) -> list[int]:
-        ids = self.all_ids(text, prepend_bos)
+        return self._fitted(self.all_ids(text, prepend_bos))
+
+    def _fitted(self, ids: list[int]) -> list[int]:
         if len(ids) > self.cfg.n_ctx:
             raise ValueError(f"{len(ids)} tokens; {self.name} reads at most {self.cfg.n_ctx}. Shorten the text.")
         return ids
@@ -150,10 +283,13 @@ class TextVerbs:
 
     @property
     def pad_id(self) -> int:
-        """The id written where a shorter text has no token. Its value is never read: the mask says where it stands."""
+        """The id written where a shorter text has no token, one that W_E has a row for: a pad token may have none.
+
+        Its value is never read: the mask says where it stands.
+        """
         tokenizer = self.needs_tokenizer()
         candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, self.bos.id, 0)
-        return next(candidate for candidate in candidates if candidate is not None)
+        return next(one for one in candidates if one is not None and one < self.cfg.d_vocab)
 
     def to_tokens(
         self,
@@ -174,12 +310,26 @@ class TextVerbs:
             return [self.to_string(row) for row in tokens]
         return self.needs_tokenizer().decode(tokens.reshape(-1).tolist(), clean_up_tokenization_spaces=False)
 
+    def continuation(self, prompt: Sequence[int], written: Sequence[int]) -> str:
+        """The text of ``written`` as it follows ``prompt``.
+
+        Both are decoded together and the prompt's text is cut off: a SentencePiece decoder takes the first space of
+        what it is given away, and a character may have begun in the prompt.
+        """
+        before, whole = self.to_string(list(prompt)), self.to_string([*prompt, *written])
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, whole)))
+        return whole[shared:]
+
     def to_str_tokens(
         self, text: "str | Sequence[str] | Tensor", prepend_bos: bool | None = None
     ) -> list[str] | list[list[str]]:
-        """Each token of a text (or of a row of ids) as a string of its own; several texts or rows give lists."""
+        """Each token of a text (or of a row of ids) as a string of its own; several texts or rows give lists.
+
+        A token's string is its own piece (:class:`Pieces`), so joined they give the text back, after the space that a
+        SentencePiece tokenizer puts in front. The bytes of a character that several tokens share are written ⟨e4-bd⟩.
+        """
         if isinstance(text, str):
-            ids = self._ids(text, prepend_bos)
+            ids = self._fitted(self.encoded(text, prepend_bos))
         elif isinstance(text, Sequence) and text and isinstance(text[0], str):
             return [self.to_str_tokens(one, prepend_bos) for one in text]
         else:
@@ -189,16 +339,26 @@ class TextVerbs:
             if tokens.ndim > 1 and tokens.shape[0] > 1:
                 return [self.to_str_tokens(row) for row in tokens]
             ids = tokens.reshape(-1).tolist()
-        return self.needs_tokenizer().batch_decode([[i] for i in ids], clean_up_tokenization_spaces=False)
+        return Pieces(self.needs_tokenizer()).strings(ids)
+
+    def inner_ids(self, text: str) -> list[int]:
+        """The ids of ``text`` as it is cut in the middle of a longer one, with no space but those it has itself.
+
+        A SentencePiece tokenizer puts a space before what it is given, so alone "Mary" and " Mary" would be the same.
+        """
+        tokenizer = self.needs_tokenizer()
+        ids, pieces = tokenizer.encode(text, add_special_tokens=False), Pieces(tokenizer)
+        if not (tokenizer.is_fast and pieces.space) or b"".join(map(pieces.bytes_of, ids)) != f" {text}".encode():
+            return ids
+        return [token.id for token in tokenizer.backend_tokenizer.model.tokenize(text.replace(" ", pieces.space))]
 
     def to_single_token(self, text: str) -> int:
-        """The id of a text that is exactly one token; ValueError, with its tokens, if it is not."""
-        ids = self.needs_tokenizer().encode(text, add_special_tokens=False)
+        """The id of a text that is exactly one token, in the middle of a text; ValueError, with its tokens, if not."""
+        ids = self.inner_ids(text)
         if len(ids) != 1:
-            pieces = " | ".join(map(visible, self.to_str_tokens(text, prepend_bos=False))) if ids else "nothing"
+            pieces = " | ".join(map(visible, self.to_str_tokens(ids))) or "nothing"
             other = text[1:] if text.startswith(" ") else f" {text}"
-            alone = len(self.tokenizer.encode(other, add_special_tokens=False)) == 1
-            hint = f" {other!r} is one token." if alone else ""
+            hint = f" {other!r} is one token." if len(self.inner_ids(other)) == 1 else ""
             raise ValueError(f"{text!r} is {len(ids)} tokens ({pieces}); wanted exactly one.{hint}")
         return ids[0]
 
@@ -215,8 +375,16 @@ class TextVerbs:
         """
         if mode not in ("first", "last"):
             raise ValueError(f"mode={mode!r}; it must be 'first' or 'last'.")
-        wanted = self.to_single_token(single_token) if isinstance(single_token, str) else int(single_token)
         ids = self._ids(text, prepend_bos) if isinstance(text, str) else text.reshape(-1).tolist()
-        if wanted not in ids:
+        meant = self._meant(single_token) if isinstance(single_token, str) else [int(single_token)]
+        wanted = next((token for token in meant if token in ids), None)
+        if wanted is None:
             raise ValueError(f"The token {single_token!r} does not occur in these {len(ids)} tokens.")
         return ids.index(wanted) if mode == "first" else len(ids) - 1 - ids[::-1].index(wanted)
+
+    def _meant(self, text: str) -> list[int]:
+        """The token that ``text`` is inside a text, then the one that it is where a text begins."""
+        begins = self.needs_tokenizer().encode(text, add_special_tokens=False)
+        if len(self.inner_ids(text)) != 1 and len(begins) == 1:
+            return begins
+        return [self.to_single_token(text), *(begins if len(begins) == 1 else [])]
