@@ -150,7 +150,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
     def _input(self, input: str | Sequence[str] | Tensor, prepend_bos: bool | None, mask: Tensor | None):
         if isinstance(input, Tensor):
             tokens = input.to(self.device)
-            return (tokens[None] if tokens.ndim == 1 else tokens), mask
+            return (tokens[None] if tokens.ndim == 1 else tokens), None if mask is None else mask.bool().to(self.device)
         batch = self.tokenize(input, prepend_bos)
         return batch.tokens, None if batch.mask.all() else batch.mask
 

@@ -172,7 +172,7 @@ class TestPadWithoutARow:
         batch = model.tokenizer(["a cat", TEXT], return_tensors="pt", padding=True, padding_side="left")
         tokens, mask = batch["input_ids"], batch["attention_mask"].bool()
         assert (tokens == model.cfg.d_vocab).any()
-        logits, loss = model(tokens, return_type="both", attention_mask=mask)
+        logits, loss = model(tokens, return_type="both", attention_mask=batch["attention_mask"])
         short = mask[0]
         torch.testing.assert_close(logits[0, short], model(tokens[:1, short])[0], atol=2e-5, rtol=0)
         alone = [

@@ -15,7 +15,7 @@ from lens import HookedTransformer
 from lens.analysis.vocabulary import containing, cut, spellings, vocabulary
 from lens.compat.transformer import HookedTransformer as Classic
 from lens.load.tokenizer import bos_policy, read_tokenizer
-from lens.tokens import CutCharacter, cut_characters, say_cut, token_bytes
+from lens.pieces import CutCharacter, cut_characters, say_cut, token_bytes
 from tests.helpers import hf_llama, in_lens, sentencepiece_tokenizer
 
 TEXTS = (

@@ -1,4 +1,4 @@
-from lens.tokens import token_bytes, visible
+from lens.pieces import token_bytes, visible
 
 
 def test_labels_show_what_cannot_be_seen():

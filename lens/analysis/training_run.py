@@ -25,8 +25,9 @@ from lens.hooked import HookedTransformer
 from lens.load.checkpoints import Checkpoints
 from lens.load.device import pick_device
 from lens.load.identity import content_of, reader_of
+from lens.pieces import cut_characters, say_cut
 from lens.results import Result, remembered, result_key, results_folder
-from lens.tokens import TokenBatch, cut_characters, say_cut
+from lens.tokens import TokenBatch
 
 
 class Shape(NamedTuple):

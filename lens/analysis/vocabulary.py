@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lens.hooked import HookedTransformer
-from lens.tokens import Pieces
+from lens.pieces import Pieces
 
 
 class Cut(NamedTuple):

@@ -54,13 +54,14 @@ def _class_of(folder: Path) -> type:
 def read_end_ids(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:
     """The tokens with which a text ends: those of config.json and of generation_config.json together."""
     generation = read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {}
-    return end_ids(config.get("eos_token_id"), generation.get("eos_token_id"))
+    text = config.get("text_config") or {}  # of a model that reads pictures as well
+    return end_ids(config.get("eos_token_id"), text.get("eos_token_id"), generation.get("eos_token_id"))
 
 
 def end_ids(*stated: int | list[int] | None) -> tuple[int, ...]:
     """Ids in the forms in which files state them, one or a list or nothing, without repeats."""
-    lists = [one if isinstance(one, list) else [one] for one in stated if one is not None]
-    return tuple(dict.fromkeys(token for ids in lists for token in ids))
+    lists = [one if isinstance(one, list) else [one] for one in stated]
+    return tuple(dict.fromkeys(token for ids in lists for token in ids if isinstance(token, int)))
 
 
 def _from_file(file: Path, settings: dict[str, Any]) -> "PreTrainedTokenizerFast":

@@ -130,7 +130,7 @@ def read_prompt(view: ViewState, model: Any, longest: int | None = None) -> Prom
 
 def _note_odd_tokens(view: ViewState, model: Any, ids: list[int]) -> None:
     """What a reader of the tokens of a prompt has to know: two BOS, and characters that are cut into bytes."""
-    from lens.tokens import cut_characters, say_cut
+    from lens.pieces import cut_characters, say_cut
 
     for notice in (model.two_bos(ids), say_cut(cut_characters(model.tokenizer, ids))):
         if notice:

@@ -12,7 +12,7 @@ from lens import HookedTransformer
 from lens.load import read
 from lens.load.catalogue import wheel_file
 from lens.load.entries import SMOLLM2_INSTRUCT
-from lens.tokens import cut_characters, token_bytes
+from lens.pieces import cut_characters, token_bytes
 
 NAME = SMOLLM2_INSTRUCT.alias
 WEIGHT_BYTES = 4 * SMOLLM2_INSTRUCT.n_params
