@@ -81,6 +81,12 @@ class TextVerbs:
         ids = self.encoded(text, prepend_bos)
         if not ids:
             raise ValueError("The text is empty: without a token in front there is nothing to read. Type some text.")
+        if max(ids) >= self.cfg.d_vocab:
+            token = self.tokenizer.convert_ids_to_tokens(max(ids))
+            raise ValueError(
+                f"{token!r} has id {max(ids)} in the tokenizer; {self.name} has rows for 0 … {self.cfg.d_vocab - 1}, "
+                "so it cannot read it. Take it out of the text."
+            )
         return ids
 
     def two_bos(self, ids: Sequence[int]) -> str:

@@ -167,6 +167,10 @@ class TestPadWithoutARow:
             torch.testing.assert_close(together[row, mask[row]], model(text)[0], atol=2e-5, rtol=0)
         assert model.generate(texts, 3, temperature=0) == [model.generate(text, 3, temperature=0) for text in texts]
 
+    def test_typed_into_a_text_it_is_refused_by_name(self, model):
+        with pytest.raises(ValueError, match=r"'<pad>' has id 330 in the tokenizer; .* has rows for 0 … 329"):
+            model("a <pad> cat")
+
     def test_ids_that_hold_it_under_the_mask_are_read(self, model):
         """As transformers' own tokenizer gives them."""
         batch = model.tokenizer(["a cat", TEXT], return_tensors="pt", padding=True, padding_side="left")
