@@ -121,17 +121,45 @@ def head_writes(
 
 
 def neuron_writes(
-    cache: "ActivationCache", layer: int, neurons: SliceInput = None, pos: SliceInput = None
+    cache: "ActivationCache",
+    layer: int,
+    neurons: SliceInput = None,
+    pos: SliceInput = None,
+    onto: Float[Tensor, "d_model *output"] | None = None,
 ) -> Float[Tensor, "*batch_and_pos neuron d_model"]:
     """What each neuron of ``layer`` adds to the stream: its activation times its row of W_out, b_out not included.
 
-    Large: d_mlp x d_model numbers for every position. To read one direction, multiply W_out by it first.
+    Large: d_mlp x d_model numbers for every position. ``onto``: only their products with these directions, one
+    [d_model] or several [d_model, output], in place of the last axis; W_out is multiplied by them first.
     """
     post = Slice(neurons).apply(Slice(pos).apply(cache["post", layer], -2), -1)
     W_out = Slice(neurons).apply(cache.model.blocks[layer].mlp.W_out)
     if Slice(neurons).mode == "int":
         post, W_out = post[..., None], W_out[None]
-    return _after(cache, layer, "ln2_post", post[..., None] * W_out, pos)
+    if onto is None:
+        return _after(cache, layer, "ln2_post", post[..., None] * W_out, pos)
+    read = W_out @ _before(cache, layer, "ln2_post", onto.to(W_out))
+    return _over_scale(cache, layer, "ln2_post", post[..., None] * read if onto.ndim == 2 else post * read, pos)
+
+
+def _before(cache: "ActivationCache", layer: int, name: str, onto: Tensor) -> Tensor:
+    """Directions [d_model, *output] of the stream as directions of what enters the norm before it, but for its scale.
+
+    Centring a direction centres what it reads.
+    """
+    norm = getattr(cache.model.blocks[layer], name)
+    if not isinstance(norm, Norm):
+        return onto
+    onto = onto * (norm.w[:, None] if onto.ndim == 2 else norm.w)
+    return onto - onto.mean(0) if norm.centred else onto
+
+
+def _over_scale(cache: "ActivationCache", layer: int, name: str, x: Tensor, pos: SliceInput) -> Tensor:
+    """``x`` [..., pos, part, *output] over the scale that the norm had at each position."""
+    if not isinstance(getattr(cache.model.blocks[layer], name), Norm):
+        return x
+    scale = Slice(pos).apply(cache[f"blocks.{layer}.{name}.hook_scale"], -2)  # [..., pos, 1]
+    return (x / scale.reshape(*scale.shape, *[1] * (x.ndim - scale.ndim))).to(x.dtype)
 
 
 def _after(cache: "ActivationCache", layer: int, name: str, x: Tensor, pos: SliceInput) -> Tensor:
@@ -156,14 +184,24 @@ def by_head(cache: "ActivationCache", layer: int | None = None, pos: SliceInput 
 
 
 def by_neuron(
-    cache: "ActivationCache", layer: int | None = None, neurons: SliceInput = None, pos: SliceInput = None
+    cache: "ActivationCache",
+    layer: int | None = None,
+    neurons: SliceInput = None,
+    pos: SliceInput = None,
+    onto: Float[Tensor, "d_model *output"] | None = None,
 ) -> Stack:
     """What each neuron before ``layer`` adds to the stream: "L0N0", "L0N1", …; see :func:`neuron_writes`."""
     layer = reader(cache, layer)
-    rows = [neuron_writes(cache, one, neurons, pos).movedim(-2, 0) for one in range(layer)]
+    part = -1 if onto is not None and onto.ndim == 1 else -2
+    rows = [neuron_writes(cache, one, neurons, pos, onto).movedim(part, 0) for one in range(layer)]
     chosen = Slice(neurons).indices(cache.model.cfg.d_mlp)
     labels = [f"L{one}N{neuron}" for one in range(layer) for neuron in chosen]
-    return Stack(torch.cat(rows) if rows else _none(cache, pos), labels)
+    return Stack(torch.cat(rows) if rows else projected(_none(cache, pos), onto), labels)
+
+
+def projected(values: Float[Tensor, "*rest d_model"], onto: Float[Tensor, "d_model *output"] | None) -> Tensor:
+    """``values`` as products with the directions ``onto``, in place of the last axis; themselves where that is None."""
+    return values if onto is None else values @ onto.to(values)
 
 
 def biases(
@@ -194,15 +232,20 @@ def whole(
     mlp_input: bool = False,
     expand_neurons: bool = True,
     pos: SliceInput = None,
+    onto: Float[Tensor, "d_model *output"] | None = None,
 ) -> Stack:
-    """Heads, neurons (or MLP layers), embedding and biases: components that sum to the stream that ``layer`` reads."""
+    """Heads, neurons (or MLP layers), embedding and biases: components that sum to the stream that ``layer`` reads.
+
+    ``onto``: their products with these directions; then the neurons are never held in full.
+    """
     layer, attn_only = reader(cache, layer), cache.model.cfg.attn_only
     parts = [by_head(cache, layer + (mlp_input and not cache.model.cfg.parallel), pos)]
-    if not attn_only:
-        parts.append(
-            by_neuron(cache, layer, pos=pos) if expand_neurons else by_layer(cache, layer, kinds=("mlp",), pos=pos)
-        )
-    parts.append(by_layer(cache, layer, kinds=("embed",), pos=pos))
-    bias = biases(cache, layer, mlp_input, incl_mlp=expand_neurons, pos=pos)
-    parts.append(Stack(bias[None], ["bias"]))
-    return Stack(torch.cat([part.values for part in parts]), [label for part in parts for label in part.labels])
+    if not attn_only and not expand_neurons:
+        parts.append(by_layer(cache, layer, kinds=("mlp",), pos=pos))
+    neurons = not attn_only and expand_neurons
+    ends = [by_layer(cache, layer, kinds=("embed",), pos=pos)]
+    ends.append(Stack(biases(cache, layer, mlp_input, incl_mlp=expand_neurons, pos=pos)[None], ["bias"]))
+    every = [part._replace(values=projected(part.values, onto)) for part in (*parts, *ends)]
+    if neurons:
+        every.insert(1, by_neuron(cache, layer, pos=pos, onto=onto))
+    return Stack(torch.cat([part.values for part in every]), [label for part in every for label in part.labels])

@@ -1,6 +1,6 @@
 """Writing text: one token at a time, each read once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lens.attention import KeyValues
 from lens.model import Transformer
+from lens.tokens import TokenBatch
 
 
 class Sampling(NamedTuple):
@@ -51,20 +52,41 @@ def next_token_probs(logits: Float[Tensor, "batch d_vocab"], sampling: Sampling)
     return probs / probs.sum(-1, keepdim=True)
 
 
+def padded_left(tokens: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"] | None = None) -> TokenBatch:
+    """The same rows with all pads on the left, the real tokens in their order; without a mask all are real.
+
+    ValueError for a row that is nothing but pads.
+    """
+    if mask is None:
+        return TokenBatch(tokens, torch.ones_like(tokens, dtype=torch.bool))
+    mask = mask.to(tokens.device).bool()
+    if mask.shape != tokens.shape:
+        raise ValueError(f"attention_mask has shape {list(mask.shape)}; wanted that of the ids, {list(tokens.shape)}.")
+    if not mask.any(-1).all():
+        row = int((~mask.any(-1)).nonzero()[0, 0])
+        raise ValueError(f"Row {row} of attention_mask has no real token: there is nothing to continue.")
+    order = mask.int().argsort(dim=-1, stable=True)
+    return TokenBatch(tokens.gather(-1, order), mask.gather(-1, order))
+
+
 @torch.no_grad()
 def generate_tokens(
     model: Transformer,
-    tokens: Int[Tensor, "batch pos"],
-    mask: Bool[Tensor, "batch pos"],
+    prompts: TokenBatch,
     max_new_tokens: int,
     sampling: Sampling,
-    stop_id: int | None = None,
+    stop_ids: Sequence[int] = (),
     on_token: Callable[[Int[Tensor, " batch"]], None] | None = None,
+    use_past_kv_cache: bool = True,
 ) -> Int[Tensor, "batch longer"]:
-    """``tokens``, padded on the left, continued until every row has written ``stop_id`` or ``max_new_tokens``.
+    """``prompts``, padded on the left, continued until every row wrote one of ``stop_ids``, or ``max_new_tokens``.
 
-    ``on_token`` sees the new ids of each step, and may raise to stop. A row that has stopped repeats ``stop_id``.
+    ``on_token`` sees the new ids of each step, and may raise to stop. A row that has stopped repeats its last id.
+    ``use_past_kv_cache``: each token is read once, so that a hook sees only the new position. Without it all tokens are
+    read again for every new one: the same unless a hook treats positions differently, as one at ``[:, -1]`` does, which
+    then edits only the last position of each reading and leaves the ones before it as they are.
     """
+    tokens, mask = prompts
     sampling.check()
     if max_new_tokens < 1 or tokens.shape[1] + max_new_tokens > model.cfg.n_ctx:
         raise ValueError(
@@ -72,14 +94,14 @@ def generate_tokens(
             f"and together at most {model.cfg.n_ctx}, which this model can read."
         )
     random = torch.Generator().manual_seed(sampling.seed) if sampling.seed is not None else None
-    past, new = KeyValues(), tokens
+    past, new, ends = KeyValues() if use_past_kv_cache else None, tokens, torch.tensor(stop_ids, dtype=torch.long)
     stopped = torch.zeros(len(tokens), dtype=torch.bool)
     for _ in range(max_new_tokens):
-        logits = model(new, attention_mask=mask, past=past, logit_positions=-1)[:, -1]
+        unread = new if use_past_kv_cache else tokens
+        logits = model(unread, attention_mask=mask, past=past, logit_positions=-1)[:, -1]
         drawn = torch.multinomial(next_token_probs(logits.cpu(), sampling), 1, generator=random)[:, 0]
-        if stop_id is not None:
-            drawn = drawn.masked_fill(stopped, stop_id)
-            stopped |= drawn == stop_id
+        drawn = torch.where(stopped, tokens[:, -1].cpu(), drawn)
+        stopped |= torch.isin(drawn, ends)
         new = drawn[:, None].to(tokens.device)
         tokens = torch.cat([tokens, new], dim=1)
         mask = torch.cat([mask, torch.ones_like(new, dtype=torch.bool)], dim=1)
@@ -88,3 +110,9 @@ def generate_tokens(
         if stopped.all():
             break
     return tokens
+
+
+def until_end(row: Sequence[int], stop_ids: Sequence[int]) -> list[int]:
+    """What a row wrote, up to its first end token: what follows in a batch only fills the row up."""
+    end = next((i + 1 for i, token in enumerate(row) if token in stop_ids), len(row))
+    return list(row[:end])

@@ -10,9 +10,9 @@ from torch import Tensor
 from lens.cache import ActivationCache
 from lens.circuits import CircuitViews
 from lens.config import Config
-from lens.generate import Sampling, generate_tokens
+from lens.generate import Sampling, generate_tokens, padded_left, until_end
 from lens.model import Transformer
-from lens.tokens import NO_BOS, BosPolicy, TextVerbs
+from lens.tokens import NO_BOS, BosPolicy, TextVerbs, TokenBatch
 from lens.weights import WeightViews
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def next_token_loss(
     if tokens.shape[1] < 2:
         raise ValueError("A loss needs at least two tokens: one to read and one to predict.")
     logprobs = logits[:, :-1].float().log_softmax(-1)
-    loss = -logprobs.gather(-1, tokens[:, 1:, None].to(logits.device))[..., 0]
+    targets = tokens[:, 1:] if mask is None else tokens[:, 1:].masked_fill(~mask[:, 1:].to(tokens.device), 0)
+    loss = -logprobs.gather(-1, targets[..., None].to(logits.device))[..., 0]
     if mask is not None:
         loss = loss.masked_fill(~(mask[:, :-1] & mask[:, 1:]).to(loss.device), torch.nan)
     return loss if per_token else loss.nanmean()
@@ -55,6 +56,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
     ``bos`` which token stands before a text and why. ``tokenizer`` is None for a model that came without one.
     ``token_counts`` [d_vocab] is how often each id occurs in the training text, None where that is not known.
     ``checkpoint`` says which point of its training this is, ``checkpoints`` of which list, if one was asked for.
+    ``end_ids``: tokens with which a text ends, as the model's files say, beside that of its tokenizer.
     """
 
     def __init__(self, cfg: Config, tokenizer: Any = None, bos: BosPolicy = NO_BOS, name: str = "my-model"):
@@ -65,6 +67,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         self.token_counts: Tensor | None = None
         self.checkpoint: Checkpoint | None = None
         self.checkpoints: Checkpoints | None = None
+        self.end_ids: tuple[int, ...] = ()
 
     @classmethod
     def from_pretrained(
@@ -92,7 +95,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         loaded = read(name, **which, device=device, dtype=dtype, device_map=device_map, progress=progress)
         model = cls.from_state(loaded.cfg, loaded.state, tokenizer=loaded.tokenizer, bos=loaded.bos, name=loaded.name)
         model.revision, model.note = loaded.revision, loaded.note
-        model.token_counts = loaded.token_counts
+        model.token_counts, model.end_ids = loaded.token_counts, loaded.end_ids
         model.checkpoint, model.checkpoints = loaded.checkpoint, loaded.checkpoints
         return model.eval()
 
@@ -147,7 +150,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
     def _input(self, input: str | Sequence[str] | Tensor, prepend_bos: bool | None, mask: Tensor | None):
         if isinstance(input, Tensor):
             tokens = input.to(self.device)
-            return (tokens[None] if tokens.ndim == 1 else tokens), mask
+            return (tokens[None] if tokens.ndim == 1 else tokens), None if mask is None else mask.bool().to(self.device)
         batch = self.tokenize(input, prepend_bos)
         return batch.tokens, None if batch.mask.all() else batch.mask
 
@@ -178,23 +181,44 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         seed: int | None = None,
         stop_at_eos: bool = True,
         prepend_bos: bool | None = None,
+        attention_mask: Bool[Tensor, "batch pos"] | None = None,
+        use_past_kv_cache: bool = True,
         on_token: Callable[[Int[Tensor, " batch"]], None] | None = None,
     ) -> str | list[str] | Int[Tensor, "batch pos"]:
         """The input and what the model writes after it, in the form of the input (text, texts or ids).
 
-        ``on_token`` receives the new ids [batch] of each step and may raise to stop. The rest is :class:`Sampling`.
+        ``attention_mask``: True at the real tokens of ids, which may be padded on either side; what comes back is
+        padded on the left. ``stop_at_eos``: a row ends at any of the model's end tokens. A hook sees one new position
+        at a time unless ``use_past_kv_cache`` is False: one at ``[:, -1]`` writes another text with than without; see
+        :func:`~lens.generate.generate_tokens`. ``on_token`` receives the new ids [batch] of each step and may raise to
+        stop. The rest is :class:`Sampling`.
         """
-        if isinstance(input, Tensor):
-            tokens = input if input.ndim == 2 else input[None]
-            mask = torch.ones_like(tokens, dtype=torch.bool)
-        else:
-            tokens, mask = self.tokenize(input, prepend_bos, padding_side="left")
-        stop_id = self.tokenizer.eos_token_id if stop_at_eos and self.tokenizer is not None else None
+        prompts = self._prompts(input, prepend_bos, attention_mask)
+        ends = self.stop_ids if stop_at_eos else ()
         sampling = Sampling(temperature, top_k, top_p, seed)
-        out = generate_tokens(self, tokens, mask, max_new_tokens, sampling, stop_id, on_token)
+        out = generate_tokens(self, prompts, max_new_tokens, sampling, ends, on_token, use_past_kv_cache)
+        return out if isinstance(input, Tensor) else self._written(input, prompts, out, ends)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Every token with which a text of this model ends."""
+        own = None if self.tokenizer is None else self.tokenizer.eos_token_id
+        return tuple(dict.fromkeys([*self.end_ids, *([] if own is None else [own])]))
+
+    def _prompts(self, input: str | Sequence[str] | Tensor, prepend_bos: bool | None, mask: Tensor | None):
         if isinstance(input, Tensor):
-            return out
-        n_prompt = tokens.shape[1]
-        texts = [input] if isinstance(input, str) else input
-        written = [text + self.to_string(row[n_prompt:]) for text, row in zip(texts, out, strict=True)]
-        return written[0] if isinstance(input, str) else written
+            tokens = input.to(self.device)
+            return padded_left(tokens if tokens.ndim == 2 else tokens[None], mask)
+        if mask is not None:
+            raise ValueError("generate: attention_mask is about ids; texts bring their own mask. Leave it out.")
+        return self.tokenize(input, prepend_bos, padding_side="left")
+
+    def _written(
+        self, input: str | Sequence[str], prompts: TokenBatch, out: Tensor, ends: Sequence[int]
+    ) -> str | list[str]:
+        """The texts, each with its continuation."""
+        texts, (tokens, mask), made = [input] if isinstance(input, str) else input, prompts, []
+        for text, prompt, real, row in zip(texts, tokens, mask, out, strict=True):
+            new = until_end(row[len(prompt) :].tolist(), ends)
+            made.append(text + self.continuation(prompt[real].tolist(), new))
+        return made[0] if isinstance(input, str) else made

@@ -112,6 +112,8 @@ class Transformer(Hooked):
         """
         layers = self.layers_between(start_at_layer, stop_at_layer)
         places = self.places(tokens, attention_mask, past)
+        if attention_mask is not None and start_at_layer is None:  # a pad is never read: it may be no id of W_E
+            tokens = tokens.masked_fill(~attention_mask.bool()[:, -tokens.shape[1] :], 0)
         resid = tokens if start_at_layer is not None else self.embed_tokens(tokens, places)
         for layer in layers:
             resid = self.blocks[layer](resid, places, past)

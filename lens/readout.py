@@ -44,6 +44,25 @@ def scaled_components(
     return (centred / scale).to(values.dtype)
 
 
+def centred_directions(
+    cache: "ActivationCache", onto: Float[Tensor, "d_model *output"], layer: int | None = None, mlp_input: bool = False
+) -> Float[Tensor, "d_model *output"]:
+    """Directions whose products with raw parts are, over :func:`scale_of_reader`, those with parts as a reader sees.
+
+    Centring the direction centres what it reads.
+    """
+    _, norm = norm_before(cache, reader(cache, layer), mlp_input)
+    return onto - onto.mean(0) if isinstance(norm, Norm) and norm.centred else onto
+
+
+def scale_of_reader(
+    cache: "ActivationCache", layer: int | None = None, mlp_input: bool = False, pos: SliceInput = None
+) -> Float[Tensor, "*batch_and_pos 1"]:
+    """What the norm before ``layer`` divided the stream by at each position; one where there is no norm."""
+    name, norm = norm_before(cache, reader(cache, layer), mlp_input)
+    return Slice(pos).apply(cache[f"{name}.hook_scale"], -2) if isinstance(norm, Norm) else torch.ones(1)
+
+
 def normalised_streams(
     cache: "ActivationCache",
     values: Float[Tensor, "stream *batch_and_pos d_model"],

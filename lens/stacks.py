@@ -27,7 +27,8 @@ class StackVerbs:
     """What notebooks ask of a cache. Needs ``activations``, ``model`` and ``has_batch_dim``.
 
     ``layer``: the layer that reads the stream; None and −1 are the unembedding. ``apply_ln``: as that reader sees it.
-    ``return_labels``: a tuple (components, labels).
+    ``return_labels``: a tuple (components, labels). ``project_output_onto``: in place of the components their products
+    with one direction [d_model] or several [d_model, output], without ever holding all neurons in full.
     """
 
     activations: dict[str, Tensor]
@@ -97,6 +98,21 @@ class StackVerbs:
             return stack
         return stack._replace(values=readout.scaled_components(self, stack.values, layer, mlp_input, pos))
 
+    def _reads(self, onto: Tensor | None, apply_ln: bool, layer: int | None, mlp_input: bool = False) -> Tensor | None:
+        """The directions that the raw components are multiplied by, so that :meth:`_products` has only to divide."""
+        if onto is None or not apply_ln:
+            return onto
+        return readout.centred_directions(self, onto, layer, mlp_input)
+
+    def _products(
+        self, stack: Stack, apply_ln: bool, layer: int | None, mlp_input: bool = False, pos: SliceInput = None
+    ) -> Stack:
+        if not apply_ln:
+            return stack
+        scale = readout.scale_of_reader(self, layer, mlp_input, pos).to(stack.values)
+        several = stack.values.ndim > scale.ndim  # an axis of directions behind the positions
+        return stack._replace(values=stack.values / (scale if several else scale[..., 0]))
+
     def compute_head_results(self) -> None:
         """Keep ``hook_result`` [batch, pos, head, d_model] of every layer in this cache."""
         for layer, block in enumerate(self.model.blocks):
@@ -116,8 +132,8 @@ class StackVerbs:
         stack = self._with_remainder(stack, layer, pos_slice) if incl_remainder else stack
         return _classic(self._seen(stack, apply_ln, layer, pos=pos_slice), return_labels)
 
-    def _with_remainder(self, stack: Stack, layer: int | None, pos: SliceInput) -> Stack:
-        rest = decompose.stream(self, layer, pos=pos) - stack.values.sum(0)
+    def _with_remainder(self, stack: Stack, layer: int | None, pos: SliceInput, onto: Tensor | None = None) -> Stack:
+        rest = decompose.projected(decompose.stream(self, layer, pos=pos), onto) - stack.values.sum(0)
         return Stack(torch.cat([stack.values, rest[None]]), [*stack.labels, "remainder"])
 
     def stack_neuron_results(
@@ -128,15 +144,24 @@ class StackVerbs:
         return_labels: bool = False,
         incl_remainder: bool = False,
         apply_ln: bool = False,
+        project_output_onto: Tensor | None = None,
     ) -> Labelled:
         """:func:`~lens.decompose.by_neuron`; ``incl_remainder`` adds the rest of the stream, "remainder"."""
-        stack = decompose.by_neuron(self, layer, neuron_slice, pos_slice)
-        stack = self._with_remainder(stack, layer, pos_slice) if incl_remainder else stack
-        return _classic(self._seen(stack, apply_ln, layer, pos=pos_slice), return_labels)
+        onto = self._reads(project_output_onto, apply_ln, layer)
+        stack = decompose.by_neuron(self, layer, neuron_slice, pos_slice, onto)
+        stack = self._with_remainder(stack, layer, pos_slice, onto) if incl_remainder else stack
+        seen = self._seen if onto is None else self._products
+        return _classic(seen(stack, apply_ln, layer, pos=pos_slice), return_labels)
 
-    def get_neuron_results(self, layer: int, neuron_slice: SliceInput = None, pos_slice: SliceInput = None) -> Tensor:
+    def get_neuron_results(
+        self,
+        layer: int,
+        neuron_slice: SliceInput = None,
+        pos_slice: SliceInput = None,
+        project_output_onto: Tensor | None = None,
+    ) -> Tensor:
         """:func:`~lens.decompose.neuron_writes`."""
-        return decompose.neuron_writes(self, layer, neuron_slice, pos_slice)
+        return decompose.neuron_writes(self, layer, neuron_slice, pos_slice, project_output_onto)
 
     def stack_activation(
         self, activation_name: str, layer: int | None = -1, sublayer_type: str | None = None
@@ -152,10 +177,13 @@ class StackVerbs:
         apply_ln: bool = False,
         pos_slice: SliceInput = None,
         return_labels: bool = False,
+        project_output_onto: Tensor | None = None,
     ) -> Labelled:
         """:func:`~lens.decompose.whole`: heads, neurons or MLPs, embeddings and "bias"; they sum to the stream."""
-        stack = decompose.whole(self, layer, mlp_input, expand_neurons, pos_slice)
-        return _classic(self._seen(stack, apply_ln, layer, mlp_input, pos_slice), return_labels)
+        onto = self._reads(project_output_onto, apply_ln, layer, mlp_input)
+        stack = decompose.whole(self, layer, mlp_input, expand_neurons, pos_slice, onto)
+        seen = self._seen if onto is None else self._products
+        return _classic(seen(stack, apply_ln, layer, mlp_input, pos_slice), return_labels)
 
     def apply_ln_to_stack(
         self,

@@ -1,15 +1,14 @@
-"""Text and tokens: which ids a text becomes, what stands before them, and how a token is shown."""
+"""Text and tokens: which ids a text becomes, what stands before them, and which text ids become."""
 
-import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
+
+from lens.pieces import Pieces, visible
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerFast
-
-VISIBLE = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"}
 
 
 class BosPolicy(NamedTuple):
@@ -34,48 +33,6 @@ class TokenBatch(NamedTuple):
     def lengths(self) -> "Tensor":
         """Number of real tokens of each row, [batch]."""
         return self.mask.sum(-1)
-
-
-def visible(token: str) -> str:
-    """``token`` as a label: spaces, line ends and tabs have a sign, control characters and broken bytes their code.
-
-    A byte that is known but no character comes as "surrogateescape" makes it; U+FFFD says that it is not known.
-    """
-
-    def sign(char: str) -> str:
-        if char in VISIBLE:
-            return VISIBLE[char]
-        if "\udc80" <= char <= "\udcff":
-            return f"⟨{ord(char) - 0xDC00:02x}⟩"
-        unprintable = char == "\ufffd" or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-        return f"⟨{ord(char):02x}⟩" if unprintable else char
-
-    return "".join(map(sign, token)) or "⟨empty⟩"
-
-
-@cache
-def _byte_of() -> dict[str, int]:
-    """The 256 characters that stand for bytes in a byte-level vocabulary (GPT-2's alphabet)."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    moved = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(moved)}
-
-
-def token_bytes(tokenizer: "PreTrainedTokenizerFast", token_id: int) -> bytes:
-    """The bytes that a token stands for; a token may hold part of a character. A special token gives its name.
-
-    KeyError for an id outside the vocabulary.
-    """
-    piece = tokenizer.convert_ids_to_tokens(token_id)
-    if piece is None:
-        raise KeyError(f"No token has id {token_id}; this tokenizer has {len(tokenizer)} tokens.")
-    if token_id in tokenizer.added_tokens_decoder:
-        return piece.encode()
-    if "ByteLevel" in type(tokenizer.backend_tokenizer.decoder).__name__:
-        return bytes(_byte_of()[char] for char in piece)
-    if len(piece) == 6 and piece.startswith("<0x"):  # byte fallback of SentencePiece vocabularies
-        return bytes([int(piece[3:5], 16)])
-    return piece.replace("▁", " ").encode()
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int, padding_side: str = "right") -> TokenBatch:
@@ -111,19 +68,40 @@ class TextVerbs:
             )
         return self.tokenizer
 
-    def all_ids(self, text: str, prepend_bos: bool | None = None) -> list[int]:
-        """The ids of a whole text, BOS first under ``prepend_bos``; more than ``cfg.n_ctx`` if the text is long."""
+    def encoded(self, text: str, prepend_bos: bool | None = None) -> list[int]:
+        """The ids of a whole text, BOS first under ``prepend_bos``; none for an empty text without BOS."""
         ids = self.needs_tokenizer().encode(text, add_special_tokens=False)
         prepend = self.bos.prepend if prepend_bos is None else prepend_bos
         if prepend and self.bos.id is None:
             raise ValueError(f"{self.name} has no token to prepend: {self.bos.reason}. Use prepend_bos=False.")
-        ids = [self.bos.id, *ids] if prepend else ids
+        return [self.bos.id, *ids] if prepend else ids
+
+    def all_ids(self, text: str, prepend_bos: bool | None = None) -> list[int]:
+        """The ids of a whole text, more than ``cfg.n_ctx`` if the text is long; ValueError if there is none."""
+        ids = self.encoded(text, prepend_bos)
         if not ids:
             raise ValueError("The text is empty: without a token in front there is nothing to read. Type some text.")
+        if max(ids) >= self.cfg.d_vocab:
+            token = self.tokenizer.convert_ids_to_tokens(max(ids))
+            raise ValueError(
+                f"{token!r} has id {max(ids)} in the tokenizer; {self.name} has rows for 0 … {self.cfg.d_vocab - 1}, "
+                "so it cannot read it. Take it out of the text."
+            )
         return ids
 
+    def two_bos(self, ids: Sequence[int]) -> str:
+        """A sentence if a text begins with two BOS, one of them typed, which no model has seen; else nothing."""
+        if self.bos.id is None or list(ids[:2]) != [self.bos.id] * 2:
+            return ""
+        return (
+            f"{self.bos.token} stands twice at the beginning: once in the text and once because BOS is put in front. "
+            "Take it out of the text, or switch BOS off."
+        )
+
     def _ids(self, text: str, prepend_bos: bool | None) -> list[int]:
-        ids = self.all_ids(text, prepend_bos)
+        return self._fitted(self.all_ids(text, prepend_bos))
+
+    def _fitted(self, ids: list[int]) -> list[int]:
         if len(ids) > self.cfg.n_ctx:
             raise ValueError(f"{len(ids)} tokens; {self.name} reads at most {self.cfg.n_ctx}. Shorten the text.")
         return ids
@@ -150,10 +128,13 @@ class TextVerbs:
 
     @property
     def pad_id(self) -> int:
-        """The id written where a shorter text has no token. Its value is never read: the mask says where it stands."""
+        """The id written where a shorter text has no token, one that W_E has a row for: a pad token may have none.
+
+        Its value is never read: the mask says where it stands.
+        """
         tokenizer = self.needs_tokenizer()
         candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, self.bos.id, 0)
-        return next(candidate for candidate in candidates if candidate is not None)
+        return next(one for one in candidates if one is not None and one < self.cfg.d_vocab)
 
     def to_tokens(
         self,
@@ -174,12 +155,26 @@ class TextVerbs:
             return [self.to_string(row) for row in tokens]
         return self.needs_tokenizer().decode(tokens.reshape(-1).tolist(), clean_up_tokenization_spaces=False)
 
+    def continuation(self, prompt: Sequence[int], written: Sequence[int]) -> str:
+        """The text of ``written`` as it follows ``prompt``.
+
+        Both are decoded together and the prompt's text is cut off: a SentencePiece decoder takes the first space of
+        what it is given away, and a character may have begun in the prompt.
+        """
+        before, whole = self.to_string(list(prompt)), self.to_string([*prompt, *written])
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, whole)))
+        return whole[shared:]
+
     def to_str_tokens(
         self, text: "str | Sequence[str] | Tensor", prepend_bos: bool | None = None
     ) -> list[str] | list[list[str]]:
-        """Each token of a text (or of a row of ids) as a string of its own; several texts or rows give lists."""
+        """Each token of a text (or of a row of ids) as a string of its own; several texts or rows give lists.
+
+        A token's string is its own piece (:class:`~lens.pieces.Pieces`), so joined they give the text back, after the
+        space that a SentencePiece tokenizer puts in front. The bytes of a character that is cut are written ⟨e4-bd⟩.
+        """
         if isinstance(text, str):
-            ids = self._ids(text, prepend_bos)
+            ids = self._fitted(self.encoded(text, prepend_bos))
         elif isinstance(text, Sequence) and text and isinstance(text[0], str):
             return [self.to_str_tokens(one, prepend_bos) for one in text]
         else:
@@ -189,16 +184,26 @@ class TextVerbs:
             if tokens.ndim > 1 and tokens.shape[0] > 1:
                 return [self.to_str_tokens(row) for row in tokens]
             ids = tokens.reshape(-1).tolist()
-        return self.needs_tokenizer().batch_decode([[i] for i in ids], clean_up_tokenization_spaces=False)
+        return Pieces(self.needs_tokenizer()).strings(ids)
+
+    def inner_ids(self, text: str) -> list[int]:
+        """The ids of ``text`` as it is cut in the middle of a longer one, with no space but those it has itself.
+
+        A SentencePiece tokenizer puts a space before what it is given, so alone "Mary" and " Mary" would be the same.
+        """
+        tokenizer = self.needs_tokenizer()
+        ids, pieces = tokenizer.encode(text, add_special_tokens=False), Pieces(tokenizer)
+        if not (tokenizer.is_fast and pieces.space) or b"".join(map(pieces.bytes_of, ids)) != f" {text}".encode():
+            return ids
+        return [token.id for token in tokenizer.backend_tokenizer.model.tokenize(text.replace(" ", pieces.space))]
 
     def to_single_token(self, text: str) -> int:
-        """The id of a text that is exactly one token; ValueError, with its tokens, if it is not."""
-        ids = self.needs_tokenizer().encode(text, add_special_tokens=False)
+        """The id of a text that is exactly one token, in the middle of a text; ValueError, with its tokens, if not."""
+        ids = self.inner_ids(text)
         if len(ids) != 1:
-            pieces = " | ".join(map(visible, self.to_str_tokens(text, prepend_bos=False))) if ids else "nothing"
+            pieces = " | ".join(map(visible, self.to_str_tokens(ids))) or "nothing"
             other = text[1:] if text.startswith(" ") else f" {text}"
-            alone = len(self.tokenizer.encode(other, add_special_tokens=False)) == 1
-            hint = f" {other!r} is one token." if alone else ""
+            hint = f" {other!r} is one token." if len(self.inner_ids(other)) == 1 else ""
             raise ValueError(f"{text!r} is {len(ids)} tokens ({pieces}); wanted exactly one.{hint}")
         return ids[0]
 
@@ -215,8 +220,16 @@ class TextVerbs:
         """
         if mode not in ("first", "last"):
             raise ValueError(f"mode={mode!r}; it must be 'first' or 'last'.")
-        wanted = self.to_single_token(single_token) if isinstance(single_token, str) else int(single_token)
         ids = self._ids(text, prepend_bos) if isinstance(text, str) else text.reshape(-1).tolist()
-        if wanted not in ids:
+        meant = self._meant(single_token) if isinstance(single_token, str) else [int(single_token)]
+        wanted = next((token for token in meant if token in ids), None)
+        if wanted is None:
             raise ValueError(f"The token {single_token!r} does not occur in these {len(ids)} tokens.")
         return ids.index(wanted) if mode == "first" else len(ids) - 1 - ids[::-1].index(wanted)
+
+    def _meant(self, text: str) -> list[int]:
+        """The token that ``text`` is inside a text, then the one that it is where a text begins."""
+        begins = self.needs_tokenizer().encode(text, add_special_tokens=False)
+        if len(self.inner_ids(text)) != 1 and len(begins) == 1:
+            return begins
+        return [self.to_single_token(text), *(begins if len(begins) == 1 else [])]

@@ -1,10 +1,10 @@
 """Small reference models for the tests: Hugging Face's own, shaken, and the same weights in Lens."""
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, normalizers
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.models import BPE, Unigram
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace
 from tokenizers.trainers import BpeTrainer
 from transformers import (
     GPT2Config,
@@ -68,6 +68,33 @@ def in_lens(hf: PreTrainedModel, tokenizer=None, bos: BosPolicy = NO_BOS) -> Hoo
 def weights_of(hf: PreTrainedModel) -> dict[str, torch.Tensor]:
     """A copy of their weights, under their names."""
     return {name: tensor.clone() for name, tensor in hf.state_dict().items()}
+
+
+def sentencepiece_tokenizer(kind: str = "bpe", legacy: bool = False) -> PreTrainedTokenizerFast:
+    """A small SentencePiece-like tokenizer, "bpe" or "unigram": ``▁`` for spaces, one put in front, bytes at the end.
+
+    ``legacy``: with a normaliser in place of the pre-tokenizer, as the files of Llama 2 have it.
+    """
+    special, pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))], list("▁MaryJohnwetdi")
+    merges = ["M a", "r y", "Ma ry", "▁ Mary", "J o", "h n", "Jo hn", "▁ John", "a n", "an d", "▁ and", "w e", "we n"]
+    merges += ["wen t", "▁ went"]
+    pieces += [merge.replace(" ", "") for merge in merges]
+    vocab = list(dict.fromkeys([*special, *pieces]))
+    if kind == "bpe":
+        ids = {piece: i for i, piece in enumerate(vocab)}
+        pairs = [tuple(merge.split(" ")) for merge in merges]
+        tokenizer = Tokenizer(BPE(ids, pairs, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    else:
+        scores = [(piece, float(len(piece)) - 10) for piece in vocab]
+        tokenizer = Tokenizer(Unigram(scores, unk_id=0, byte_fallback=True))
+    if legacy:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        tokenizer.pre_tokenizer = Metaspace(prepend_scheme="first", split=False)
+    rules = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = decoders.Sequence(rules)
+    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
 def byte_tokenizer(vocab_size: int = 330) -> PreTrainedTokenizerFast:

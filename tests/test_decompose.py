@@ -1,5 +1,7 @@
 """A residual stream is the sum of its parts, and so is a logit: in every kind of block, whole, sliced and unbatched."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -181,6 +183,23 @@ class TestClassicMethods:
         assert labels == ["L0N5", "L0N1", "L1N5", "L1N1"]
         close(some[2], every[model.cfg.d_mlp + 5][:, 2])
         close(cache.get_neuron_results(1, neuron_slice=5)[..., 0, :], every[model.cfg.d_mlp + 5])
+
+    @pytest.mark.parametrize("apply_ln", [False, True])
+    @pytest.mark.parametrize("n_outputs", [None, 2])
+    @pytest.mark.parametrize("pos", [None, -1])
+    def test_projected_components_are_the_components_times_the_directions(self, run, pos, n_outputs, apply_ln):
+        """One direction or several; neurons of post-norm blocks too, whose norm is a linear map at each position."""
+        model, _, cache = run
+        onto = torch.randn(model.cfg.d_model, *([n_outputs] if n_outputs else []))
+        asked = {"apply_ln": apply_ln, "pos_slice": pos}
+        methods = [cache.get_full_resid_decomposition]
+        if not model.cfg.attn_only:
+            methods.append(partial(cache.stack_neuron_results, 2, neuron_slice=[5, 1], incl_remainder=True))
+            whole = cache.get_neuron_results(1, neuron_slice=5, pos_slice=pos)
+            part = cache.get_neuron_results(1, neuron_slice=5, pos_slice=pos, project_output_onto=onto)
+            close(part, whole @ onto)
+        for method in methods:
+            close(method(**asked, project_output_onto=onto), method(**asked) @ onto)
 
     def test_head_results_are_those_of_the_run(self, run):
         model, _, cache = run

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lens.cache import get_act_name
-from lens.generate import Sampling, next_token_probs
+from lens.generate import Sampling, generate_tokens, next_token_probs, padded_left
 
 TEXT = "John gave a drink to Mary"
 
@@ -180,9 +180,7 @@ class TestGenerate:
             tiny.generate(TEXT, 50, on_token=stop)
         prompt = tiny.to_tokens(TEXT)
         first = tiny.generate(prompt, 1, temperature=0)[0, -1].item()
-        from lens.generate import generate_tokens
-
-        out = generate_tokens(tiny, prompt, torch.ones_like(prompt, dtype=torch.bool), 9, Sampling(0.0), stop_id=first)
+        out = generate_tokens(tiny, padded_left(prompt), 9, Sampling(0.0), stop_ids=(first,))
         assert out.shape[1] == prompt.shape[1] + 1
 
     def test_what_may_be_drawn(self):

@@ -25,6 +25,7 @@ from lens.hooked import HookedTransformer
 from lens.load.checkpoints import Checkpoints
 from lens.load.device import pick_device
 from lens.load.identity import content_of, reader_of
+from lens.pieces import cut_characters, say_cut
 from lens.results import Result, remembered, result_key, results_folder
 from lens.tokens import TokenBatch
 
@@ -49,6 +50,7 @@ class Reading(NamedTuple):
     tokens: Tensor  # [1, pos]
     words: list[str]
     n_all: int  # tokens of the whole text
+    notice: str  # what is odd about how it was read; may be empty
 
 
 class TrainingRun:
@@ -109,13 +111,11 @@ class TrainingRun:
         """The first ``longest`` tokens of a text; ValueError if there is none, or no tokenizer."""
         with self._lock:
             model = self._opened()
-            ids = model.needs_tokenizer().encode(text, add_special_tokens=False)
-            bos = model.bos.id is not None and (model.bos.prepend if prepend_bos is None else prepend_bos)
-            ids = [model.bos.id, *ids] if bos else ids
-            if not ids:
-                raise ValueError("The text is empty: there is nothing to read. Type some text.")
+            ids = model.all_ids(text, prepend_bos if model.bos.id is not None else False)
             kept = torch.tensor(ids[: min(longest, model.cfg.n_ctx)])
-            return Reading(kept[None], model.to_str_tokens(kept), len(ids))
+            odd = (model.two_bos(ids), say_cut(cut_characters(model.tokenizer, kept.tolist())))
+            notice = " ".join(sentence for sentence in odd if sentence)
+            return Reading(kept[None], model.to_str_tokens(kept), len(ids), notice)
 
     def _repeats_key(self, index: int, repeated: RepeatedTokens) -> str:
         return self._key("repeats", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lens.hooked import HookedTransformer
+from lens.pieces import Pieces
 
 
 class Cut(NamedTuple):
-    """A text as the model's own tokenizer cuts it, without BOS. Entry t of ``pieces`` is the string of ``ids[t]``."""
+    """A text as the model's own tokenizer cuts it inside a longer one. Entry t of ``pieces`` is that of ``ids[t]``."""
 
     text: str
     ids: list[int]
@@ -16,8 +17,8 @@ class Cut(NamedTuple):
 
 def cut(model: HookedTransformer, text: str) -> Cut:
     """The tokens of ``text``; none for an empty text."""
-    ids = model.needs_tokenizer().encode(text, add_special_tokens=False)
-    return Cut(text, ids, model.to_str_tokens(ids) if ids else [])
+    ids = model.inner_ids(text)
+    return Cut(text, ids, model.to_str_tokens(ids))
 
 
 def spellings(model: HookedTransformer, text: str) -> list[Cut]:
@@ -30,9 +31,9 @@ def spellings(model: HookedTransformer, text: str) -> list[Cut]:
 
 
 def vocabulary(model: HookedTransformer) -> list[str]:
-    """The string of every id, in order. Bytes that are no character alone show as U+FFFD."""
-    tokenizer = model.needs_tokenizer().backend_tokenizer
-    return tokenizer.decode_batch([[i] for i in range(tokenizer.get_vocab_size())], skip_special_tokens=False)
+    """The string of every id, in order, as :meth:`~lens.tokens.TextVerbs.to_str_tokens` gives them."""
+    tokenizer = model.needs_tokenizer()
+    return Pieces(tokenizer).strings(range(len(tokenizer)))
 
 
 def containing(strings: Sequence[str], text: str, same_case: bool = True) -> list[int]:

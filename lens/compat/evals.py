@@ -119,7 +119,7 @@ def induction_loss(
     block = torch.randint(low, high, (batch_size, subseq_len))
     tokens = torch.cat([block, block], dim=1)
     if prepend:
-        bos = model.bos.id if tokenizer is None else tokenizer.bos_token_id
+        bos = model.bos.id if tokenizer is None or model.bos.id is not None else tokenizer.bos_token_id
         tokens = torch.cat([torch.full((batch_size, 1), bos), tokens], dim=1)
     tokens = tokens.to(device or model.device)
     loss = lm_cross_entropy_loss(model(tokens, return_type="logits"), tokens, per_token=True)

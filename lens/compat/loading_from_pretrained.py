@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,8 @@ from lens.config import Config
 from lens.hooked import HookedTransformer as Plain
 from lens.load.catalogue import entries, resolve
 from lens.load.device import pick_device, pick_dtype
-from lens.load.tokenizer import bos_policy
+from lens.load.entries import Start
+from lens.load.tokenizer import bos_policy, end_ids, kept_policy, read_tokenizer
 
 STEPS = {  # flag of from_pretrained → function of lens.process, in the order in which they are done
     "fold_ln": "fold_layer_norm",
@@ -82,7 +84,7 @@ def plain(model: Plain) -> Plain:
     """The same weights as a model of Lens's own class."""
     cfg = Config(**{field.name: getattr(model.cfg, field.name) for field in fields(Config)})
     made = Plain.from_state(cfg, model.state_dict(), tokenizer=model.tokenizer, bos=model.bos, name=model.name)
-    made.revision, made.note = model.revision, model.note
+    made.revision, made.note, made.end_ids = model.revision, model.note, model.end_ids
     return made.train(model.training)
 
 
@@ -132,7 +134,7 @@ def _read(model_name: str, checkpoint: dict[str, int], given: dict[str, Any]) ->
         return _from_memory(model_name, hf_model, tokenizer, device, dtype)
     raw = Plain.from_pretrained(model_name, revision=given.get("revision"), device=device, dtype=dtype, **checkpoint)
     if tokenizer is not None:
-        raw.tokenizer, raw.bos = tokenizer, bos_policy(None, tokenizer)
+        raw.tokenizer, raw.bos = tokenizer, kept_policy(raw.bos, tokenizer)
     return raw
 
 
@@ -149,13 +151,25 @@ def _from_memory(name: str, hf_model: Any, tokenizer: Any, device: Any, dtype: t
     if tokenizer is None and hf_model.name_or_path:
         tokenizer = tokenizer_of(hf_model.name_or_path)
     known = next((entry for entry in entries() if name.lower() in map(str.lower, entry.names)), None)
-    start = known.start if known and tokenizer and known.start and known.start.token in tokenizer.get_vocab() else None
-    bos = bos_policy(start, tokenizer)
-    return Plain.from_state(cfg, state, tokenizer=tokenizer, bos=bos, name=name).eval()
+    start = known.start if known and tokenizer and known.start and _fits(known.start, tokenizer) else None
+    made = Plain.from_state(cfg, state, tokenizer=tokenizer, bos=bos_policy(start, tokenizer), name=name).eval()
+    generation = hf_model.generation_config  # None for a model that transformers does not write with
+    made.end_ids = end_ids(config.get("eos_token_id"), generation and generation.eos_token_id)
+    return made
+
+
+def _fits(start: Start, tokenizer: Any) -> bool:
+    token = start.token or tokenizer.bos_token
+    return token in tokenizer.get_vocab() or (token is None and not start.prepend)
 
 
 def tokenizer_of(name: str) -> Any:
-    """The tokenizer of a Hub repository or folder. Code that comes with it is not run."""
+    """The tokenizer of a Hub repository or folder, None for a folder without one. Code that comes with it is not run.
+
+    A model that was made in memory, or saved without its tokenizer, reads token ids.
+    """
+    if Path(name).is_dir():
+        return read_tokenizer(Path(name), {})
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(name, trust_remote_code=False)

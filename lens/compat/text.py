@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from lens.generate import Sampling, generate_tokens
+from lens.generate import Sampling, generate_tokens, until_end
 from lens.tokens import TextVerbs, TokenBatch, padded
 
 
@@ -16,11 +15,15 @@ class ClassicText(TextVerbs):
 
     default_padding_side: str
 
-    def all_ids(self, text: str, prepend_bos: bool | None) -> list[int]:
-        return super().all_ids(text, self.cfg.default_prepend_bos if prepend_bos is None else prepend_bos)
+    def encoded(self, text: str, prepend_bos: bool | None = None) -> list[int]:
+        """The ids of a whole text; two BOS at its beginning are said."""
+        ids = super().encoded(text, self.cfg.default_prepend_bos if prepend_bos is None else prepend_bos)
+        if notice := self.two_bos(ids):
+            print(notice)  # noqa: T201
+        return ids
 
-    def _ids(self, text: str, prepend_bos: bool | None) -> list[int]:
-        return self.all_ids(text, prepend_bos)[: self.cfg.n_ctx]
+    def _fitted(self, ids: list[int]) -> list[int]:
+        return ids[: self.cfg.n_ctx]
 
     def tokenize(
         self, texts: str | Sequence[str], prepend_bos: bool | None = None, padding_side: str | None = None
@@ -74,7 +77,7 @@ class ClassicText(TextVerbs):
         input: str | Sequence[str] | Tensor = "",
         max_new_tokens: int = 10,
         stop_at_eos: bool = True,
-        eos_token_id: int | None = None,
+        eos_token_id: int | Sequence[int] | None = None,
         do_sample: bool = True,
         top_k: int | None = None,
         top_p: float | None = None,
@@ -87,35 +90,36 @@ class ClassicText(TextVerbs):
         verbose: bool = True,
         *,
         seed: int | None = None,
+        attention_mask: Tensor | None = None,
     ) -> str | list[str] | Tensor:
         """The input and what the model writes after it. ``return_type``: "input" (same form), "str", "tensor".
 
-        Padding is always on the left here, and each token is read once; ``padding_side``, ``use_past_kv_cache`` and
-        ``verbose`` change nothing.
+        ``attention_mask``: True at the real tokens of ids, which may be padded on either side. What comes back is
+        padded on the left always; ``padding_side`` and ``verbose`` change nothing. With ``use_past_kv_cache`` a hook
+        sees only the new position of each step, so one at ``[:, -1]`` writes another text with than without it; see
+        :func:`lens.generate.generate_tokens`. ``eos_token_id``: None means all end tokens of the model.
         """
         if freq_penalty != 0:
             raise ValueError(f"generate: freq_penalty={freq_penalty}; Lens has no frequency penalty, only 0.")
-        if isinstance(input, Tensor):
-            tokens = (input if input.ndim == 2 else input[None]).to(self.device)
-            mask = torch.ones_like(tokens, dtype=torch.bool)
-        else:
-            tokens, mask = self.tokenize(input, prepend_bos, "left")
-        if eos_token_id is None and self.tokenizer is not None:
-            eos_token_id = self.tokenizer.eos_token_id
+        prompts = self._prompts(input, prepend_bos, attention_mask)
+        given = [eos_token_id] if isinstance(eos_token_id, int) else eos_token_id
+        ends = () if not stop_at_eos else self.stop_ids if given is None else tuple(given)
         sampling = Sampling(temperature if do_sample else 0.0, top_k, top_p, seed)
-        stop = eos_token_id if stop_at_eos else None
-        out = generate_tokens(self, tokens, mask, max_new_tokens, sampling, stop)
-        return self._as_asked(input, out, tokens.shape[1], return_type)
+        out = generate_tokens(self, prompts, max_new_tokens, sampling, ends, use_past_kv_cache=use_past_kv_cache)
+        return self._as_asked(input, prompts, out, ends, return_type)
 
-    def _as_asked(self, input: Any, out: Tensor, n_prompt: int, return_type: str | None) -> str | list[str] | Tensor:
+    def _as_asked(
+        self, input: Any, prompts: TokenBatch, out: Tensor, ends: Sequence[int], return_type: str | None
+    ) -> str | list[str] | Tensor:
         forms = {"input": isinstance(input, Tensor), "tensor": True, "tokens": True, "str": False}
         if return_type not in forms:
             raise ValueError(f"generate: return_type={return_type!r}; it must be one of {', '.join(forms)}.")
         if forms[return_type]:
             return out
         if isinstance(input, Tensor):
-            texts = self.to_string(out)
+            n = prompts.tokens.shape[1]
+            starts = (n - prompts.lengths).tolist()
+            rows = [row[start:n] + until_end(row[n:], ends) for start, row in zip(starts, out.tolist(), strict=True)]
+            texts = [self.to_string(row) for row in rows]
             return texts[0] if input.ndim == 1 or len(texts) == 1 else texts
-        prompts = [input] if isinstance(input, str) else input
-        written = [text + self.to_string(row[n_prompt:]) for text, row in zip(prompts, out, strict=True)]
-        return written[0] if isinstance(input, str) else written
+        return self._written(input, prompts, out, ends)

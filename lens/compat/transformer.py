@@ -20,7 +20,7 @@ from lens.hooked import HookedTransformer as Plain
 from lens.hooked import LogitsAndLoss, next_token_loss
 from lens.hooks import NamesFilter
 from lens.load.device import pick_device, pick_dtype
-from lens.load.tokenizer import bos_policy
+from lens.load.tokenizer import bos_policy, kept_policy, with_bos
 from lens.tokens import BosPolicy
 
 SWITCHES = {  # points that are computed on request → the flag of cfg that asks for them in every cache
@@ -58,6 +58,7 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
         if cfg.counts_vocab:
             cfg = cfg.with_vocab(_vocabulary(tokenizer))
         bos = bos_policy(None, tokenizer) if bos is None else bos
+        tokenizer = with_bos(tokenizer, bos)  # notebooks ask the tokenizer, and are told the model's policy
         if cfg.default_prepend_bos is None:
             cfg.default_prepend_bos = bos.prepend
         Plain.__init__(self, cfg, tokenizer, bos, name or cfg.model_name)
@@ -85,7 +86,7 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
         known = {"model_name": model.name, "device": str(model.device), "dtype": model.dtype}
         cfg = HookedTransformerConfig.of(model.cfg, **(known | settings))
         made = cls.from_state(cfg, own_state(model), tokenizer=model.tokenizer, bos=model.bos, name=model.name)
-        made.revision, made.note = model.revision, model.note
+        made.revision, made.note, made.end_ids = model.revision, model.note, model.end_ids
         return made.train(model.training)
 
     @classmethod
@@ -174,8 +175,9 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
         init_weights_(self)
 
     def set_tokenizer(self, tokenizer: Any, default_padding_side: str = "right") -> None:
-        """Use this tokenizer from now on."""
-        self.tokenizer, self.bos = tokenizer, bos_policy(None, tokenizer)
+        """Use this tokenizer from now on; the token that begins a text stays, if this one has it."""
+        self.bos = kept_policy(self.bos, tokenizer)
+        self.tokenizer = with_bos(tokenizer, self.bos)
         self.default_padding_side = default_padding_side
 
     def set_use_attn_result(self, use_attn_result: bool) -> None:

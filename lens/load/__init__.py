@@ -34,6 +34,7 @@ class Loaded(NamedTuple):
     checkpoint: "Checkpoint | None" = None  # which one this is, and of which list, if one was asked for
     checkpoints: "Checkpoints | None" = None
     token_counts: "torch.Tensor | None" = None  # how often each id occurs in the training text, where that is known
+    end_ids: tuple[int, ...] = ()  # tokens with which a text ends, as the model's files say
 
 
 def read(
@@ -77,4 +78,5 @@ def read(
     from lens.load.folder import read_folder
 
     parts = read_folder(source, where, form, part(progress, 0.8, 1.0), device_map)
-    return Loaded(*parts[:3], entry.alias, source.revision, source.note, parts.bos, one, found, parts.token_counts)
+    about = (entry.alias, source.revision, source.note, parts.bos)
+    return Loaded(*parts[:3], *about, one, found, parts.token_counts, parts.end_ids)

@@ -18,6 +18,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "tokenizer.model",
 )
+GENERATION = "generation_config.json"  # names all end tokens of a model that has several
 TOKEN_COUNTS = "token_counts.json"  # how often each id occurs in the training text; Lens writes it for its own models
 TOKENIZER_ROOTS = ("tokenizer.json", "vocab.json", "tokenizer.model")  # any of them is enough to make a tokenizer
 # In the order of preference: memory-mapped first, pickles last.
@@ -101,7 +102,7 @@ def wanted(names: Collection[str], weights: str | None = None) -> list[str]:
     ``weights``: this file in place of the model's own weights.
     """
     root = weights or weight_root(names)
-    files = [name for name in (CONFIG, *TOKENIZER_FILES, root) if name in names]
+    files = [name for name in (CONFIG, GENERATION, *TOKENIZER_FILES, root) if name in names]
     if root is not None and root.endswith(".index.json"):
         stem, suffix = root.removesuffix(".index.json").rsplit(".", 1)
         files += sorted(name for name in names if re.fullmatch(rf"{stem}-\d+-of-\d+\.{suffix}", name))

@@ -19,7 +19,7 @@ from lens.load.placement import DeviceMap, moved, place
 from lens.load.progress import Progress, part, silent
 from lens.load.sources import Source
 from lens.load.tensors import Tensors
-from lens.load.tokenizer import bos_policy, read_tokenizer, tokenizer_of
+from lens.load.tokenizer import bos_policy, read_end_ids, read_tokenizer, tokenizer_of
 from lens.tokens import BosPolicy
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Parts(NamedTuple):
     tokenizer: "PreTrainedTokenizerBase | None"
     bos: BosPolicy
     token_counts: Tensor | None  # of the training text, if its folder says
+    end_ids: tuple[int, ...]  # tokens with which a text ends
 
 
 def read_folder(
@@ -60,7 +61,8 @@ def read_folder(
         tokenizer = read_tokenizer(source.folder, config)
         bos = bos_policy(start, tokenizer)
     cfg, state = read_weights(source, device, dtype, part(progress, 0.2 if toy else 0.0, 1.0), device_map)
-    return Parts(cfg, state, tokenizer, bos, read_token_counts(source.folder, cfg.d_vocab))
+    counts = read_token_counts(source.folder, cfg.d_vocab)
+    return Parts(cfg, state, tokenizer, bos, counts, read_end_ids(source.folder, config))
 
 
 def read_token_counts(folder: Path, d_vocab: int) -> Tensor | None:

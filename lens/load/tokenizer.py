@@ -1,12 +1,13 @@
 """The tokenizer of a model folder, and the token that Lens puts before a text."""
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lens.load import hub
 from lens.load.catalogue import HUB_ID
 from lens.load.entries import Start
-from lens.load.files import TOKENIZER_ROOTS, read_json
+from lens.load.files import CONFIG, GENERATION, TOKENIZER_ROOTS, read_json
 from lens.load.progress import Progress
 from lens.tokens import NO_BOS, BosPolicy
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from lens.load.sources import Source
 
+SETTINGS = "tokenizer_config.json"
 SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -27,13 +29,39 @@ def read_tokenizer(folder: Path, hf_config: dict[str, Any]) -> "PreTrainedTokeni
     if file.is_file():
         tokenizer = _from_file(file, _settings(folder))
     elif any((folder / name).is_file() for name in TOKENIZER_ROOTS):
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        tokenizer = _class_of(folder).from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     else:
         return None
     _name_special_tokens(tokenizer, hf_config)
     return tokenizer
+
+
+MISTRAL = ("mistral", "mixtral", "ministral")
+
+
+def _class_of(folder: Path) -> type:
+    """The class of transformers that reads the vocabulary of ``folder``.
+
+    For Mistral's models it would choose one of the package mistral-common where that is installed, which has no pieces.
+    """
+    from transformers import AutoTokenizer, LlamaTokenizer
+
+    settings, config = (read_json(folder / name) if (folder / name).is_file() else {} for name in (SETTINGS, CONFIG))
+    unnamed = "tokenizer_class" not in settings and config.get("model_type") in MISTRAL
+    return LlamaTokenizer if unnamed and (folder / "tokenizer.model").is_file() else AutoTokenizer
+
+
+def read_end_ids(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:
+    """The tokens with which a text ends: those of config.json and of generation_config.json together."""
+    generation = read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {}
+    text = config.get("text_config") or {}  # of a model that reads pictures as well
+    return end_ids(config.get("eos_token_id"), text.get("eos_token_id"), generation.get("eos_token_id"))
+
+
+def end_ids(*stated: int | list[int] | None) -> tuple[int, ...]:
+    """Ids in the forms in which files state them, one or a list or nothing, without repeats."""
+    lists = [one if isinstance(one, list) else [one] for one in stated]
+    return tuple(dict.fromkeys(token for ids in lists for token in ids if isinstance(token, int)))
 
 
 def _from_file(file: Path, settings: dict[str, Any]) -> "PreTrainedTokenizerFast":
@@ -49,7 +77,7 @@ def _from_file(file: Path, settings: dict[str, Any]) -> "PreTrainedTokenizerFast
 def _settings(folder: Path) -> dict[str, Any]:
     """Special tokens and chat template, from the files beside tokenizer.json."""
     values: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+    for name in ("special_tokens_map.json", SETTINGS):
         if (folder / name).is_file():
             values |= read_json(folder / name)
     settings = {name: _text(values[name]) for name in SPECIAL if values.get(name)}
@@ -119,6 +147,25 @@ def bos_policy(
     habit = "which it puts before a text itself" if itself else "though it does not put it there by itself"
     reason = f"{tokenizer.bos_token} is the token with which its own tokenizer begins a text, {habit}"
     return BosPolicy(tokenizer.bos_token_id, tokenizer.bos_token, True, reason)
+
+
+def kept_policy(bos: BosPolicy, tokenizer: "PreTrainedTokenizerBase | None") -> BosPolicy:
+    """A model's policy under another tokenizer: the same token, if it has that one, else what the new one begins with.
+
+    ``bos`` may be that of a model without a tokenizer, which has no token to keep.
+    """
+    if tokenizer is None or bos.id is None or bos.token not in tokenizer.get_vocab():
+        return bos_policy(None, tokenizer)
+    return bos._replace(id=tokenizer.convert_tokens_to_ids(bos.token))
+
+
+def with_bos(tokenizer: "PreTrainedTokenizerBase | None", bos: BosPolicy) -> "PreTrainedTokenizerBase | None":
+    """A tokenizer whose own BOS is that of the model's policy; a copy where it was another."""
+    if tokenizer is None or bos.id is None or tokenizer.bos_token_id == bos.id:
+        return tokenizer
+    made = copy.deepcopy(tokenizer)
+    made.bos_token = bos.token
+    return made
 
 
 def _stated(start: Start, tokenizer: "PreTrainedTokenizerBase") -> BosPolicy:

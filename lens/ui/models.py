@@ -124,8 +124,18 @@ def read_prompt(view: ViewState, model: Any, longest: int | None = None) -> Prom
         view.note(f"the prompt has {n_tokens} tokens: showing the first {longest}")
         view.longest = longest
     tokens = model.to_tokens(view["prompt"], prepend_bos(view), longest=longest)
+    _note_odd_tokens(view, model, tokens[0].tolist())
     view.fit_query(tokens.shape[1])
     return Prompt(view["prompt"], tokens, [visible(token) for token in model.to_str_tokens(tokens)])
+
+
+def _note_odd_tokens(view: ViewState, model: Any, ids: list[int]) -> None:
+    """What a reader of the tokens of a prompt has to know: two BOS, and characters that are cut into bytes."""
+    from lens.pieces import cut_characters, say_cut
+
+    for notice in (model.two_bos(ids), say_cut(cut_characters(model.tokenizer, ids))):
+        if notice:
+            view.note(notice.removesuffix("."))
 
 
 def prepend_bos(view: ViewState) -> bool | None:

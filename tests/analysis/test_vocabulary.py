@@ -23,6 +23,8 @@ def test_the_vocabulary_has_every_id(with_tokenizer):
     assert strings[0] == "<bos>"
     for i in (1, 40, 300, len(strings) - 1):
         assert strings[i] == with_tokenizer.to_single_str_token(i)
+    assert not any("\ufffd" in string for string in strings)
+    assert sorted(strings)[-64:] == [f"⟨{byte:02x}⟩" for byte in range(0xC0, 0x100)]
 
 
 def test_containing_finds_text_not_patterns():

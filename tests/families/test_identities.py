@@ -115,10 +115,11 @@ def test_reading_in_pieces_equals_reading_at_once(model, tokens):
 @torch.no_grad()
 def test_generating_after_left_padding_takes_the_top_token_each_time(model, tokens):
     from lens.generate import Sampling, generate_tokens
+    from lens.tokens import TokenBatch
 
     prompts, mask = tokens[:, :8].clone(), torch.ones(2, 8, dtype=torch.bool)
     mask[1, :3] = False
-    written = generate_tokens(model, prompts, mask, 6, Sampling(temperature=0))
+    written = generate_tokens(model, TokenBatch(prompts, mask), 6, Sampling(temperature=0))
     for row, start in ((0, 0), (1, 3)):
         for n in range(8, written.shape[1]):
             assert written[row, n] == model(written[row : row + 1, start:n])[0, -1].argmax()

@@ -247,4 +247,4 @@ class TestRepositories:
         save_file(hf.state_dict(), folder / "ck" / "3.safetensors", metadata={"format": "pt"})
         found = checkpoints("Someone/run", "ck/{step}.safetensors")
         same_state(read(found, checkpoint_index=0).state, hf)
-        assert sorted(fake_hub.served) == ["ck/3.safetensors", "config.json"]
+        assert sorted(fake_hub.served) == ["ck/3.safetensors", "config.json", "generation_config.json"]

@@ -18,6 +18,8 @@ from tests.load.models import same_state, save
 from tests.load.test_catalogue import in_hub_cache
 
 NAME = "Someone/their-model"
+SMALL = ("config.json", "generation_config.json")
+FETCHED = (*SMALL, "model.safetensors")
 
 
 @pytest.fixture
@@ -47,13 +49,13 @@ class TestFetching:
         loaded = read(NAME, progress=stages)
         same_state(loaded.state, remote.hf)
         assert (loaded.name, loaded.revision) == (NAME, remote.commit)
-        assert sorted(fake_hub.served) == ["config.json", "model.safetensors"]
+        assert sorted(fake_hub.served) == sorted(FETCHED)
         assert stages.texts[0] == f"Asking the Hub about {NAME}"
         assert stages.fractions == sorted(stages.fractions)
         assert capfd.readouterr() == ("", "")
         read(NAME)
         read(NAME, revision=remote.commit)
-        assert len(fake_hub.served) == 2
+        assert len(fake_hub.served) == 3
 
     def test_a_revision_is_asked_for_and_kept(self, fake_hub, caches):
         first, last = hf_gpt2(), hf_gpt2(n_layer=2)
@@ -82,7 +84,7 @@ class TestFetching:
         hf = hf_gpt2()
         source = fake_hub.add(NAME, save(hf, caches / "remote", max_shard_size="20KB"))
         same_state(read(NAME).state, hf)
-        assert len(fake_hub.served) == 1 + 1 + len(list(source.glob("*.safetensors")))
+        assert len(fake_hub.served) == 1 + 1 + 1 + len(list(source.glob("*.safetensors")))
 
 
 class Cancelled(BaseException):
@@ -131,7 +133,7 @@ class TestLongDownloads:
 
     def test_the_sum_of_the_files_is_known_before_the_first_byte(self, remote, stages):
         read(NAME, progress=stages)
-        total = sum((remote.source / name).stat().st_size for name in ("config.json", "model.safetensors"))
+        total = sum((remote.source / name).stat().st_size for name in FETCHED)
         assert f"Downloading {NAME}: 0 of {total:,} bytes" in stages.texts
 
     def test_a_cancelled_download_ends_and_the_next_goes_on_from_there(self, remote, fake_hub, caches, stages):
@@ -200,14 +202,14 @@ class TestLongDownloads:
         read(NAME)
 
     def test_what_was_kept_needs_no_room_again(self, remote, fake_hub, caches, monkeypatch):
-        whole = sum((remote.source / name).stat().st_size for name in ("config.json", "model.safetensors"))
+        whole = sum((remote.source / name).stat().st_size for name in FETCHED)
         cancelled(fake_hub)
         kept = settled(caches / "hub-cache" / "models--Someone--their-model" / "blobs")
-        config = (remote.source / "config.json").stat().st_size
-        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=whole - config - kept - 1))
+        small = sum((remote.source / name).stat().st_size for name in SMALL)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=whole - small - kept - 1))
         with pytest.raises(OSError, match="HF_HOME"):
             read(NAME)
-        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=whole - config - kept))
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=whole - small - kept))
         monkeypatch.setattr("huggingface_hub.file_download._check_disk_space", lambda *args: None)
         same_state(read(NAME).state, remote.hf)
 

@@ -12,6 +12,7 @@ from lens import HookedTransformer
 from lens.load import read
 from lens.load.catalogue import wheel_file
 from lens.load.entries import SMOLLM2_INSTRUCT
+from lens.pieces import cut_characters, token_bytes
 
 NAME = SMOLLM2_INSTRUCT.alias
 WEIGHT_BYTES = 4 * SMOLLM2_INSTRUCT.n_params
@@ -123,6 +124,18 @@ def test_every_token_and_many_texts_come_back(model):
         assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
     assert tokenizer.convert_tokens_to_ids(tokenizer.convert_ids_to_tokens(range(49152))) == list(range(49152))
     assert sorted(tokenizer.all_special_ids)[:3] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"), [("你好, 世界", False), ("مرحبا بالعالم", True), ("😀👩‍👩‍👧", False), ("naïve ½ 𓀀", False)]
+)
+def test_characters_cut_into_tokens_are_bytes_and_join_to_the_text(model, text, whole):
+    ids = model.to_tokens(text, prepend_bos=False)[0].tolist()
+    assert b"".join(token_bytes(model.tokenizer, i) for i in ids) == text.encode()
+    assert not any("\ufffd" in string for string in model.to_str_tokens(ids))
+    cut = cut_characters(model.tokenizer, ids)
+    assert bool(cut) != whole
+    assert all(bytes.fromhex(" ".join(one.bytes)).decode() == one.text for one in cut)
 
 
 def test_the_same_file_by_its_path_is_the_same_model(model):

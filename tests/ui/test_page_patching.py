@@ -243,3 +243,12 @@ def test_a_hosted_visitor_gets_fewer_pairs_and_runs(monkeypatch):
     at = opened(**PLANTED, pairs="64")
     assert "Pairs 64 is outside 1 to 16" in fine(at)
     assert bound(at.number_input, "pairs").value == 16
+
+
+def test_two_bos_in_pairs_of_ones_own_are_said(tiny):
+    twice = "In your own pairs, &lt;bos&gt; stands twice at the beginning"
+    pairs = f"{GOOD}\n{OTHER}"
+    for side in ("clean", "corrupted"):
+        pairs = pairs.replace(f'"{side}": "', f'"{side}": "<bos>')
+    assert twice in fine(tiny(own=pairs))
+    assert twice not in fine(tiny())

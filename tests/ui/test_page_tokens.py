@@ -106,6 +106,27 @@ def test_choosing_a_token_and_a_colour_goes_to_the_address(tiny):
     assert "tokens likelier than it" in strip_of(at)
 
 
+def test_characters_that_are_cut_show_as_bytes_and_are_said(tiny):
+    at = tiny(prompt="ab 好 😀 مرحبا")
+    shown = fine(at)
+    assert "fffd" not in shown + strip_of(at)
+    assert "\ufffd" not in shown + strip_of(at)
+    assert (
+        "Characters that the vocabulary does not hold whole are cut into bytes: 好 is ⟨e5⟩ ⟨a5⟩ ⟨bd⟩, tokens" in shown
+    )
+    assert "; and 4 more." in shown
+    assert json.dumps("⟨e5⟩")[1:-1] in strip_of(at)
+    assert "cut into bytes" not in fine(tiny(prompt="plain"))
+
+
+def test_two_bos_are_said(tiny):
+    sentence = "&lt;bos&gt; stands twice at the beginning: once in the text and once because BOS is put in front."
+    assert sentence in fine(tiny(prompt="<bos>The cat"))
+    assert "stands twice" not in fine(tiny(prompt="<bos>The cat", bos="off"))
+    assert "stands twice" not in fine(tiny(prompt="The cat"))
+    assert f"In the second text, {sentence}" in fine(tiny(prompt="The cat", other="<bos>A", part="padding"))
+
+
 def test_the_first_token_has_no_prediction(tiny):
     at = tiny(prompt="The cat sat.", token="0")
     assert "the first token has no prediction" in fine(at)

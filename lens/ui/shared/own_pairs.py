@@ -49,6 +49,8 @@ def read_own(view: ViewState, model: Any) -> tuple[Any, str]:
     if len(prompts) > limits().pairs:
         view.note(f"{len(prompts)} pairs were given: the first {limits().pairs} are used")
     pairs = analyse(to_pairs, model, good, bos)
+    if twice := next(filter(None, map(model.two_bos, (*pairs.clean, *pairs.corrupted))), ""):
+        view.note(f"in your own pairs, {twice.removesuffix('.')}")
     if not all(pairs.wrong):
         if any(pairs.wrong):
             view.note("not every pair has a wrong answer: none is used")

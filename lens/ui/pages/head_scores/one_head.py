@@ -14,7 +14,7 @@ from lens.figures.cells import Marks
 from lens.figures.fitted import small_matrix
 from lens.figures.matrix import View, matrix
 from lens.figures.theme import number as said
-from lens.tokens import token_bytes, visible
+from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.pages.head_scores import PAIR
@@ -82,12 +82,7 @@ def labels(model: Any, tokens: np.ndarray) -> list[str]:
     """What the tokens look like, parts of characters as their bytes; their ids for a model without a tokenizer."""
     if model.tokenizer is None:
         return [str(token) for token in tokens]
-    texts = zip(model.to_str_tokens(tokens.tolist()), tokens.tolist())
-    return [visible(_bytes(model, i) if "\ufffd" in text else text) for text, i in texts]
-
-
-def _bytes(model: Any, token: int) -> str:
-    return token_bytes(model.tokenizer, token).decode("utf-8", "surrogateescape")
+    return list(map(visible, model.to_str_tokens(tokens.tolist())))
 
 
 def stripe(name: str, n: int, bos: int) -> tuple[list[tuple[int, int]], str]:

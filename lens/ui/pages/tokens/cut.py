@@ -8,7 +8,7 @@ import streamlit as st
 
 from lens.analysis.vocabulary import Cut, containing, spellings, vocabulary
 from lens.figures.aligned import Row, aligned
-from lens.tokens import token_bytes, visible
+from lens.pieces import Pieces, token_bytes, visible
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.export import Export, export
@@ -118,7 +118,8 @@ def _search(view: ViewState, model: Any, strings: list[str]) -> pd.DataFrame:
         n_pages = max(1, -(-len(found) // PER_PAGE))
         page = int(number(view, "page", (1, n_pages), f"Page, of {n_pages}", "Shortest tokens first.", width=150))
     frame = pd.DataFrame({"id": found, "token": [visible(strings[i]) for i in found]})
-    frame["bytes"] = [token_bytes(model.tokenizer, i).hex(" ") for i in found]
+    pieces = Pieces(model.tokenizer)
+    frame["bytes"] = [pieces.bytes_of(i).hex(" ") for i in found]
     if found:
         shown = frame.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
         st.dataframe(shown, hide_index=True, height=300, alt=f"Tokens that contain {text}")

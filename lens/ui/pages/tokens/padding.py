@@ -41,6 +41,8 @@ def show_padding(view: ViewState, model: Any) -> None:
     if n_other > longest:
         view.note(f"the second text has {n_other} tokens: showing the first {longest}")
     cut = longest if view.longest or n_other > longest else None
+    if twice := model.two_bos(model.all_ids(view["other"], prepend_bos(view))):
+        view.note(f"in the second text, {twice.removesuffix('.')}")
     batch = model.tokenize([view["prompt"], view["other"]], prepend_bos(view), side, cut)
     html = _rows(model, batch)
     st.html(html)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lens.figures.strip import Scale
-from lens.tokens import token_bytes
+from lens.pieces import Pieces
 
 MARK = "underlined: the model's top guess was right"
 
@@ -41,7 +41,8 @@ def tell(model: Any, labels: Sequence[str], ids: np.ndarray, stats: Any) -> Told
         return np.concatenate([[first], values[0, :-1]]).astype(values.dtype)
 
     rows = [about(values, np.nan) for values in (stats.loss, stats.prob, stats.entropy)]
-    codes = [token_bytes(model.tokenizer, int(i)).hex(" ") for i in ids]
+    pieces = Pieces(model.tokenizer)
+    codes = [pieces.bytes_of(int(i)).hex(" ") for i in ids]
     return Told(labels, ids, codes, rows[0], rows[1], about(stats.rank, -1), rows[2])
 
 

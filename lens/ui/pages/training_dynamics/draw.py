@@ -194,4 +194,6 @@ def _text(view: ViewState, one: Shown, look: Look) -> Text | None:
     read = run.read(view["prompt"], prepend_bos(view), LONGEST)
     if read.n_all > len(read.words):
         view.note(f"the prompt has {read.n_all} tokens: the first {len(read.words)} play")
+    if read.notice:
+        view.note(read.notice.removesuffix("."))
     return Text(read.tokens, [visible(word) for word in read.words], None)
