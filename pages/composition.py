@@ -5,6 +5,7 @@ import streamlit as st
 from lens.ui import parts
 from lens.ui.frame import frame
 from lens.ui.models import open_model
+from lens.ui.pieces import composition as page
 from lens.ui.pieces import composition_words as words
 from lens.ui.pieces import repeats
 from lens.ui.pieces.composition import OPTIONS, controls, read_board, show_matrix
@@ -27,12 +28,13 @@ with frame("Composition", question="Which earlier head feeds it?", options=OPTIO
             show_feeders(view, board, sample.scores)
     parts.notice(words.notice(board.found))
     if board.sender is not None:
-        parts.aside("Beside activations", words.feeders_notice(board.found, board.receiver, sample.scores))
+        agreement = page.feeders_agree(model, board, sample.scores)
+        parts.aside("Beside activations", words.feeders_notice(board.found, board.receiver, sample.scores, agreement))
     if board.found.notes:
         parts.aside("In this model", " ".join(board.found.notes))
     parts.misreading(words.MISREADING)
     parts.aside("Previous-token scores", f"Computed on {sample.scores.source}.")
     parts.provenance(view, model)
     parts.formula(words.FORMULA, words.FORMULA_WHERE)
-    show_more(view, model, board, sample.scores)
-    take_away(view, board, sample.scores, figure)
+    more = show_more(view, model, board, sample.scores)
+    take_away(view, board, sample, figure, more)

@@ -24,5 +24,5 @@ with frame("OV copying", question="What would it copy and match, from weights al
     with right:
         ov_head.show_numbers(found, null, head)
     ov_head.explain(view, model, found, null, head)
-    page.show_more(view, model, found, null, head)
-    ov_head.take_away(view, found, null, figure, head)
+    more = page.show_more(view, model, found, null, head)
+    ov_head.take_away(view, model, page.Shown(found, null, head, more), figure)

@@ -18,7 +18,7 @@ from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.pieces import tokens_cut, tokens_padding, tokens_prompt, tokens_repeat
 from lens.ui.pieces.tokens_options import OPTIONS
-from lens.ui.pieces.tokens_told import colouring, table, tell
+from lens.ui.pieces.tokens_told import colouring, hovers, table, tell
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save
@@ -279,7 +279,8 @@ def hand_made() -> NextToken:
     ranks = np.array([[4, 0, -1]])
     top, prob = np.zeros((1, 3, 1), int), np.zeros((1, 3, 1), np.float32)
     nan = np.nan
-    return NextToken(row(2, 1, nan), row(0.1, 0.4, nan), ranks, row(3, 2, 1), top, prob, ranks >= 0)
+    probs, tied = row(0.1, 0.4, nan), np.where(ranks < 0, -1, 0)
+    return NextToken(row(2, 1, nan), probs, ranks, row(3, 2, 1), top, prob, ranks >= 0, tied)
 
 
 def test_numbers_stand_at_the_token_they_are_about(tiny_llama):
@@ -289,6 +290,11 @@ def test_numbers_stand_at_the_token_they_are_about(tiny_llama):
     np.testing.assert_array_equal(told.entropy, np.array([np.nan, 3, 2], np.float32))
     assert told.guessed.tolist() == [2]
     assert told.worst.tolist() == [1, 2]
+    tie = hand_made()._replace(tied=np.array([[0, 49, -1]]))
+    tied = tell(tiny_llama, ["<bos>", "a", "b"], np.array([0, 5, 6]), tie)
+    assert tied.guessed.tolist() == []  # on top with all others is no guess
+    assert not table(tied)["top guess"].any()
+    assert "rank 0, tied with 49" in hovers(tied)[2]
     frame = table(told)
     assert frame["rank"].isna().tolist() == [True, False, False]
     assert frame["top guess"].tolist() == [False, False, True]
