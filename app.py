@@ -4,7 +4,7 @@ import streamlit as st
 
 from lens.ui.frame import frame
 from lens.ui.models import open_model
-from lens.ui.pieces import home
+from lens.ui.pages.home import start as home
 
 with frame("Home", question="What is this, and where do I begin?") as view:
     home.introduce()
@@ -18,11 +18,11 @@ with frame("Home", question="What is this, and where do I begin?") as view:
     with places[0]:
         model = open_model(view)
         home.status(state, view, model)
-        from lens.ui.pieces.home_chain import explain, show_chain
+        from lens.ui.pages.home.first_links import explain, show_chain
 
         shown = show_chain(view, model, outline, places)
     with below:
         explain(view, model, shown)
-    from lens.ui.pieces.home_links import show_links
+    from lens.ui.pages.home.later_links import show_links
 
     show_links(view, model, shown, outline, later)

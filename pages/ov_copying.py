@@ -1,28 +1,6 @@
 """What would it copy and match, from weights alone?"""
 
-import streamlit as st
+from lens.ui.frame import show_page
+from lens.ui.pages.ov_copying import PAGE
 
-from lens.ui.frame import frame
-from lens.ui.models import open_model
-from lens.ui.pieces import ov_copying as page
-
-with frame("OV copying", question="What would it copy and match, from weights alone?", options=page.OPTIONS) as view:
-    model = open_model(view)
-    page.controls(view, model)
-    left, right = st.columns([1.35, 1], gap="medium")
-    place = left.empty()
-    found = page.read_copying(view, model, place)
-    from lens.ui.pieces import ov_head
-
-    head = page.shown_head(view, found.shown.score)
-    with right:
-        ov_head.show_eigenvalues(view, model, found, head)
-    with left:
-        null = page.read_null(view, found, place, model)
-    with place.container():
-        figure = page.show_grid(view, found, model, null)
-    with right:
-        ov_head.show_numbers(found, null, head)
-    ov_head.explain(view, model, found, null, head)
-    more = page.show_more(view, model, found, null, head)
-    ov_head.take_away(view, model, page.Shown(found, null, head, more), figure)
+show_page(PAGE)

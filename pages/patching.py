@@ -1,38 +1,6 @@
 """Where does the information sit, and where does it move?"""
 
-from functools import partial
+from lens.ui.frame import show_page
+from lens.ui.pages.patching import PAGE
 
-import streamlit as st
-
-from lens.ui import parts
-from lens.ui.frame import frame
-from lens.ui.models import open_model
-from lens.ui.pieces import patching as page
-
-with frame("Patching", question="Where does it sit, and where does it move?", options=page.OPTIONS) as view:
-    model = open_model(view)
-    look = page.read_look(view, model)
-    from lens.ui.pieces import patching_views as views
-    from lens.ui.pieces import patching_words as words
-    from lens.ui.pieces.patching_cell import show_cell
-    from lens.ui.pieces.patching_more import show_more
-    from lens.ui.pieces.patching_read import read_found
-
-    left, right = st.columns([1.6, 1], gap="medium")
-    place = left.empty()
-    with left:
-        found = read_found(view, model, look, partial(views.draw_meanwhile, place, view, model))
-    chosen = views.chosen_cell(view, found)
-    with place.container():
-        figure = views.show_map(view, model, found, chosen)
-    parts.notice(views.say(model, found))
-    if found.numbers.refused:
-        parts.aside("Not shown as asked", f"{found.numbers.refused} The change itself is shown.")
-    parts.misreading(words.MISREADING)
-    parts.aside("Computed", words.sources(found))
-    parts.provenance(view, model)
-    parts.formula(words.FORMULA, words.FORMULA_WHERE)
-    with right:
-        show_cell(view, model, found, chosen)
-    show_more(view, model, found, chosen)
-    views.take_away(view, model, found, figure)
+show_page(PAGE)

@@ -1,34 +1,6 @@
 """When was it born?"""
 
-from functools import partial
+from lens.ui.frame import show_page
+from lens.ui.pages.training_dynamics import PAGE
 
-import streamlit as st
-
-from lens.ui.frame import frame
-from lens.ui.models import source_named, source_of
-from lens.ui.pieces import dynamics as choose
-
-with frame("Training dynamics", question="When was it born?", options=choose.OPTIONS) as view:
-    with st.container(horizontal=True, vertical_alignment="bottom", key="dynamics-controls"):
-        names = choose.choose_runs(view)
-        from lens.ui.runs import longest_block, run_of
-
-        run = run_of(source_of(view))
-        longest = longest_block(run_of(source_named(name)) for name in names)
-        look = choose.controls(view, run.found, longest)
-
-    from lens.ui.pieces import dynamics_show as show
-    from lens.ui.pieces.dynamics_read import read
-
-    show.fit(view, run)
-    left, right = st.columns([1.5, 1], gap="medium")
-    with left:
-        place = st.empty()
-        shown = read(view, names, look, partial(show.show_filling, place, view, look))
-        with place.container():
-            figure = show.show_curves(view, shown, look)
-    with right:
-        show.show_play(view, shown, look)
-    show.explain(view, shown, look)
-    show.show_more(view, shown, look)
-    show.take_away(view, shown, look, figure)
+show_page(PAGE)

@@ -4,8 +4,8 @@ import pytest
 
 from lens.config import Config
 from lens.ui.menu import MENU
-from lens.ui.pieces.model_capabilities import RULES, Subject, capabilities
-from lens.ui.pieces.model_works import hosted_words, n_checkpoints
+from lens.ui.pages.model.capabilities import RULES, Subject, capabilities
+from lens.ui.pages.model.works import hosted_words, n_checkpoints
 from tests.analysis.shaken import GROUPED, SIZES, make_model
 from tests.families.variants import VARIANTS
 from tests.helpers import in_lens

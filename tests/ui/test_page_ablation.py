@@ -13,8 +13,8 @@ from lens.analysis.interventions import Intervention, effect, faithfulness, head
 from lens.analysis.interventions.ablation import Target, ablation, cells_of, single_heads
 from lens.analysis.interventions.tasks import induction
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
-from lens.ui.pieces import ablation as page
-from lens.ui.pieces import ablation_words as words
+from lens.ui.pages.ablation import read as page
+from lens.ui.pages.ablation import words
 from tests.helpers import hf_llama
 from tests.load.models import save
 from tests.ui.conftest import bound, html

@@ -20,12 +20,11 @@ from lens.ui.export import reproduce, to_html, to_json
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, BadValue, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.models import Prompt
-from lens.ui.pieces import attention_export as take
-from lens.ui.pieces import attention_numbers as numbers
-from lens.ui.pieces import attention_words as words
-from lens.ui.pieces.attention import OPTIONS, indices
-from lens.ui.pieces.attention_numbers import Shown
-from lens.ui.pieces.attention_views import figure_of
+from lens.ui.pages.attention import indices, numbers, words
+from lens.ui.pages.attention import tables as take
+from lens.ui.pages.attention.controls import OPTIONS
+from lens.ui.pages.attention.numbers import Shown
+from lens.ui.pages.attention.views import figure_of
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save

@@ -15,10 +15,10 @@ from lens.analysis.head_scores import head_scores
 from lens.analysis.ov_copying import ov_copying
 from lens.analysis.random_tokens import repeated_tokens
 from lens.load.checkpoints import checkpoints
-from lens.ui.pieces import head as page
-from lens.ui.pieces.dynamics import checkpoint_name
-from lens.ui.pieces.head import Finding
-from lens.ui.pieces.head_attends import words
+from lens.ui.pages.head import chain as page
+from lens.ui.pages.head.attends import words
+from lens.ui.pages.head.chain import Finding
+from lens.ui.pages.training_dynamics.controls import checkpoint_name
 from tests.helpers import hf_llama
 from tests.load import toys
 from tests.load.models import save

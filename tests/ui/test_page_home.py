@@ -19,13 +19,13 @@ from lens.figures.theme import number
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.menu import page_of
-from lens.ui.pieces import home
-from lens.ui.pieces.attention import OPTIONS as ATTENTION_OPTIONS
-from lens.ui.pieces.dynamics import OPTIONS as DYNAMICS_OPTIONS
-from lens.ui.pieces.head import OPTIONS as HEAD_OPTIONS
-from lens.ui.pieces.head_scores import OPTIONS as SCORE_OPTIONS
-from lens.ui.pieces.method_options import OPTIONS as METHOD_OPTIONS
-from lens.ui.pieces.tokens_options import OPTIONS as TOKEN_OPTIONS
+from lens.ui.pages.attention.controls import OPTIONS as ATTENTION_OPTIONS
+from lens.ui.pages.head.chain import OPTIONS as HEAD_OPTIONS
+from lens.ui.pages.head_scores.board import OPTIONS as SCORE_OPTIONS
+from lens.ui.pages.home import start as home
+from lens.ui.pages.method.introduction import OPTIONS as METHOD_OPTIONS
+from lens.ui.pages.tokens import OPTIONS as TOKEN_OPTIONS
+from lens.ui.pages.training_dynamics.controls import OPTIONS as DYNAMICS_OPTIONS
 from tests.helpers import hf_llama
 from tests.load.models import save
 from tests.ui.conftest import REAL, bound, html
@@ -211,5 +211,5 @@ def test_a_preset_replaces_everything_that_was_set():
 
 
 def test_what_stands_before_the_numbers_imports_no_torch():
-    code = "import sys, lens.ui.pieces.home, lens.ui.pieces.head_scores; sys.exit('torch' in sys.modules)"
+    code = "import sys, lens.ui.pages.home.start, lens.ui.pages.head_scores.board; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -15,8 +15,8 @@ from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED
 from lens.planted.plants import NAMES, PLANTS, plant
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.pieces import method_words as words
-from lens.ui.pieces.method import plant_query
+from lens.ui.pages.method import words
+from lens.ui.pages.method.card import plant_query
 from tests.ui.conftest import html
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,13 @@ from lens.process import center_unembed, fold_layer_norm
 from lens.ui.export import reproduce
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.pieces import model_config, model_fidelity, model_folding, model_memory, model_names, model_table
-from lens.ui.pieces.model_options import OPTIONS, PARTS
+from lens.ui.pages.model import OPTIONS, PARTS
+from lens.ui.pages.model import config as model_config
+from lens.ui.pages.model import fidelity as model_fidelity
+from lens.ui.pages.model import folding as model_folding
+from lens.ui.pages.model import memory as model_memory
+from lens.ui.pages.model import names as model_names
+from lens.ui.pages.model import table as model_table
 from lens.ui.view import ViewState
 from tests.helpers import hf_gpt2, hf_llama
 from tests.load.models import save

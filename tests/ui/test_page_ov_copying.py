@@ -18,8 +18,10 @@ from lens.analysis.head_vocabulary import copying_accuracy, own_ranks_of
 from lens.analysis.held_out import beginnings
 from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_of, ov_copying, ov_cores
 from lens.analysis.score_results import Samples, head_score
-from lens.ui.pieces import ov_copying as page
-from lens.ui.pieces import ov_data, ov_data_words, ov_words
+from lens.ui.pages.ov_copying import data as ov_data
+from lens.ui.pages.ov_copying import data_words as ov_data_words
+from lens.ui.pages.ov_copying import read as page
+from lens.ui.pages.ov_copying import words as ov_words
 from lens.ui.store import to_numpy
 from tests.helpers import hf_gpt2, hf_llama
 from tests.load import toys

@@ -16,9 +16,12 @@ from lens.ui.calls import result_store
 from lens.ui.export import reproduce
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.pieces import tokens_cut, tokens_padding, tokens_prompt, tokens_repeat
-from lens.ui.pieces.tokens_options import OPTIONS
-from lens.ui.pieces.tokens_told import colouring, hovers, table, tell
+from lens.ui.pages.tokens import OPTIONS
+from lens.ui.pages.tokens import cut as tokens_cut
+from lens.ui.pages.tokens import padding as tokens_padding
+from lens.ui.pages.tokens import prompt as tokens_prompt
+from lens.ui.pages.tokens import repeat as tokens_repeat
+from lens.ui.pages.tokens.per_token import colouring, hovers, table, tell
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save

@@ -19,9 +19,9 @@ from lens.load.runs import training_runs
 from lens.results import results_folder
 from lens.ui import runs
 from lens.ui.calls import result_store
-from lens.ui.pieces.birth import told
-from lens.ui.pieces.dynamics_runs import grouped
-from lens.ui.pieces.dynamics_runs import told as told_runs
+from lens.ui.pages.training_dynamics.runs import grouped
+from lens.ui.pages.training_dynamics.runs import told as told_runs
+from lens.ui.shared.birth import told
 from tests.analysis.runs import STEPS, write_run
 from tests.ui.conftest import html
 
@@ -209,7 +209,7 @@ def test_runs_are_kept_apart_by_seed_and_repeats():
 class TestBirth:
     page = """
 from lens.ui.frame import frame
-from lens.ui.pieces.birth import birth
+from lens.ui.shared.birth import birth
 import streamlit as st
 with frame("Home", question="When was it born?") as view:
     st.write(birth(view, view["model"], (1, 2)).words)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, Sweep
-from lens.ui.pieces import patching_words as words
-from lens.ui.pieces.patching import Look
-from lens.ui.pieces.patching_read import Found
-from lens.ui.pieces.tasks import Chosen
+from lens.ui.pages.patching import words
+from lens.ui.pages.patching.controls import Look
+from lens.ui.pages.patching.read import Found
+from lens.ui.shared.tasks import Chosen
 
 COLUMNS = ["0 a", "1 b ≠", "2 c"]
 

@@ -6,7 +6,7 @@ import torch
 from lens.analysis.head_scores import repeat_kinds
 from lens.analysis.rank_correlation import rank_correlation
 from lens.analysis.score_results import HeadScore, Samples, head_score
-from lens.ui.pieces import scores
+from lens.ui.shared import score_words as scores
 from lens.ui.store import to_numpy
 
 KINDS = {kind.name: kind for kind in repeat_kinds(4, 1)}

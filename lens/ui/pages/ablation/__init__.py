@@ -1,0 +1,37 @@
+"""Does the behaviour need it?"""
+
+from lens.ui.fields import choice, flag, integer, text
+from lens.ui.page import Page
+from lens.ui.shared.task_fields import task_fields
+
+TASKS = ("induction", "repeated", "ioi", "pronouns", "greater_than", "capitals", "own")
+WHAT = {"pins": "Pinned heads", "head": "One head", "layer": "A layer's heads", "mlp": "An MLP"}
+SHORT = {"other": "Resample", "mean": "Mean", "zero": "Zero"}
+KEPT = {"nothing": "Full", "patterns": "Patterns kept"}
+MORE = {
+    "grid": "All single heads",
+    "set": "A set of heads",
+    "tokens": "Loss by token",
+    "answers": "Answers",
+    "table": "All numbers",
+}
+LONGEST_SET = 400  # characters of a typed list of heads
+
+PAGE = Page(
+    name="ablation",
+    section="Intervene",
+    title="Ablation",
+    question="Does the behaviour need it?",
+    icon="content_cut",
+    options=(
+        *task_fields(TASKS, pairs=16),
+        choice("what", "pins", tuple(WHAT)),
+        choice("put", "other", tuple(SHORT)),
+        choice("keep", "nothing", tuple(KEPT)),
+        flag("predict", False),
+        choice("more", "grid", tuple(MORE)),
+        integer("sequence", 0, high=255),
+        integer("token", None, high=4096),
+        text("members", "", LONGEST_SET),
+    ),
+)

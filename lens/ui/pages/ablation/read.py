@@ -1,0 +1,194 @@
+"""The Ablation page: what is removed, on which task, and the runs that answer. Imports no torch at first."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from lens.ui import parts
+from lens.ui.calls import analyse, sweep
+from lens.ui.ending import end_page
+from lens.ui.limits import limits
+from lens.ui.pages.ablation import KEPT, MORE, SHORT, TASKS, WHAT, words
+from lens.ui.shared import repeats, tasks
+from lens.ui.shared import score_words as scores
+from lens.ui.store import to_numpy, to_torch
+from lens.ui.view import ViewState
+from lens.ui.widgets import head_picker, number, segmented, select, tabs, toggle
+
+WHAT_HELP = (
+    "**Pinned heads** are removed together, and each alone. **One head:** the current one. **A layer's heads:** all "
+    "of it. **An MLP:** the whole MLP of a layer. All single heads stand in the grid below."
+)
+KEEP_HELP = (
+    "**Full:** everything after it reacts. **Patterns kept:** all attention patterns stay as they were, so later heads "
+    "read other values but do not look elsewhere."
+)
+PREDICT_HELP = "Hides the result until you have said what you expect. Nothing is computed before."
+
+
+class Asked(NamedTuple):
+    """What is removed, and what it is measured on."""
+
+    task: tasks.Chosen
+    metric: Any  # Metric
+    cells: Any  # Cells
+    frozen: bool
+    why: str  # why these heads, where nobody chose any
+
+    def experiment(self, put: str) -> Any:
+        """All sets, removed in one way."""
+        from lens.analysis.interventions.ablation import ablation
+
+        return ablation(self.task.pairs, self.metric, self.cells, put, self.frozen)
+
+    def heads(self, put: str) -> Any:
+        """Every head removed alone, in one way."""
+        from lens.analysis.interventions.ablation import single_heads
+
+        return single_heads(self.task.pairs, self.metric, put, self.frozen)
+
+
+class Removed(NamedTuple):
+    """One way of removing: the mean change of every set with its interval, and the metric before."""
+
+    value: np.ndarray  # [set]
+    low: np.ndarray | None
+    high: np.ndarray | None
+    n: int
+    note: str
+    base: np.ndarray  # [pair]
+    gap: float  # the control run's metric minus the clean run's
+    share: float | None  # of the gap, by the chosen ones
+
+    def at(self, index: int) -> tuple[float, float | None, float | None]:
+        """The change of one set and the ends of its interval."""
+        ends = [None if end is None else float(end[index]) for end in (self.low, self.high)]
+        return float(self.value[index]), *ends
+
+
+class Found(NamedTuple):
+    """All ways of removing that are computed, resampling first."""
+
+    cells: Any
+    removed: dict[str, Removed]
+    joint: Any  # Joint | None
+    metric: str
+    unit: str
+
+    @property
+    def first_control(self) -> int:
+        """Index of the first control among the sets."""
+        return 1 + len(self.cells.alone)
+
+
+def choose(view: ViewState, model: Any) -> Asked:
+    """The rows of widgets, and what they ask for."""
+    task = tasks.choose_task(view, model, TASKS)
+    if view["what"] == "mlp" and model.cfg.attn_only:
+        view.note(f"{model.name} has attention layers only, so there is no MLP to remove: showing pinned heads")
+        view.set(what=None)
+    offered = tuple(WHAT)[: 3 if model.cfg.attn_only else 4]
+    with st.container(horizontal=True, vertical_alignment="bottom", key="ablation-controls"):
+        what = segmented(view, "what", offered, "Remove", WHAT_HELP, format_func=WHAT.get)
+        target, why = _target(view, model, what)
+        segmented(view, "keep", tuple(KEPT), "Attention", KEEP_HELP, format_func=KEPT.get)
+        metric = tasks.choose_metric(view, task)
+        number(view, "seed", (0, 2**31 - 1), "Seed", "Of the task, the controls and the intervals.", width=100)
+        toggle(view, "predict", "Predict first", PREDICT_HELP)
+    from lens.analysis.interventions.ablation import cells_of
+
+    return Asked(task, metric, cells_of(model.cfg, target, view["seed"]), view["keep"] == "patterns", why)
+
+
+def _target(view: ViewState, model: Any, what: str) -> tuple[Any, str]:
+    from lens.analysis.interventions.ablation import Target
+
+    cfg = model.cfg
+    if what == "head":
+        return Target((head_picker(view, cfg.n_layers, cfg.n_heads),)), ""
+    if what in ("layer", "mlp"):
+        layer = int(number(view, "layer", (0, cfg.n_layers - 1), "Layer", "Zero-based layer.", width=110))
+        if what == "mlp":
+            return Target(mlps=(layer,)), ""
+        return Target(tuple((layer, head) for head in range(cfg.n_heads))), ""
+    if view["pins"]:
+        return Target(tuple(view["pins"])), ""
+    best = scores.strongest(repeats.sample(model, repeats.settings(view, model)).scores["induction"])
+    why = f"No head is pinned, so the strongest induction head, {best[0]}.{best[1]}, is removed. Cells of the grid pin."
+    return Target((best,)), why
+
+
+def compute(view: ViewState, model: Any, asked: Asked, draw: Callable[[Found], Any]) -> Found:
+    """All ways of removing, one after the other; ``draw`` shows what there is after each. A cancel keeps the rest."""
+    from lens.analysis.interventions.ablation import PUTS, joint
+
+    found = Found(asked.cells, {}, None, measure_name(asked), asked.metric.unit)
+    for put in PUTS:
+        result, complete = filled(model, asked.experiment(put))
+        if not complete:
+            break
+        found.removed[put] = removed(result, view["seed"])
+        if put == "other":
+            found = found._replace(joint=joint(result, asked.cells, view["seed"]))
+        draw(found)
+    if not found.removed:
+        end_page()
+    return found
+
+
+def filled(
+    model: Any, experiment: Any, show: Callable[[Any], Any] | None = None, agreed: bool = False
+) -> tuple[Any, bool]:
+    """A sweep as far as it is computed, and whether that is all of it; ``show(sweep)`` while it fills.
+
+    Long work waits for a click, unless the visitor has ``agreed`` to it already.
+    """
+    from lens.analysis.interventions import outline, sweep_group
+    from lens.analysis.interventions.ablation import with_parts
+
+    first = analyse(outline, model, experiment)
+    empty = to_torch(first.empty)
+    if first.n_computed > limits().patched_rows:
+        most = limits().patched_rows
+        parts.not_computed(f"{first.n_computed:,} changed runs are asked for, at most {most:,} here: use fewer pairs.")
+        return empty, False
+    draw = None if show is None else lambda done: show(with_parts(empty, to_torch(list(done.values()))))
+    estimate = 0.0 if agreed else first.seconds
+    done = sweep(sweep_group, range(first.n_groups), model, experiment, show=draw, estimate=estimate)
+    return with_parts(empty, to_torch(list(done.done.values()))), not done.missing
+
+
+def removed(result: Any, seed: int) -> Removed:
+    """The effects of a sweep over sets, with its controls."""
+    from lens.analysis.interventions import effect
+    from lens.analysis.interventions.ablation import share_of_gap
+
+    found = effect(result, seed)
+    base, other = np.asarray(result.base, np.float64), np.asarray(result.other, np.float64)
+    share = share_of_gap(float(found.value[0]), result)
+    value, low, high = to_numpy((found.value, found.low, found.high))
+    return Removed(value, low, high, found.n, found.note, base, float(other.mean() - base.mean()), share)
+
+
+def measure_name(asked: Asked) -> str:
+    """The metric in a sentence."""
+    if asked.task.name == "induction" and asked.metric == asked.task.metric:
+        return "loss of the second copy"
+    return tasks.METRICS[asked.metric.kind].replace("KL", "kl").lower().replace("kl", "KL")
+
+
+def show_more(view: ViewState, model: Any, asked: Asked, found: Found) -> None:
+    """The tabs below; only the open one is computed."""
+    from lens.ui.pages.ablation import tabs as more
+    from lens.ui.pages.ablation.head_set import show_set
+
+    opened, body = tabs(view, "more", MORE)
+    with body:
+        if opened == "table":
+            st.dataframe(words.table(found), hide_index=True, alt="Change by every set and way of removing")
+            return
+        select(view, "put", tuple(SHORT), "Put in place", words.PUT_HELP, format_func=words.PUTS.get, width=230)
+        shown = {"grid": more.show_grid, "set": show_set, "tokens": more.show_tokens, "answers": more.show_answers}
+        shown[opened](view, model, asked)

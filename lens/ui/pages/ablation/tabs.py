@@ -1,0 +1,172 @@
+"""Below the result: every single head, the loss of every token, and the answers before and after."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from lens.figures.theme import number as written
+from lens.ui import parts
+from lens.ui.calls import analyse
+from lens.ui.pages.ablation import words
+from lens.ui.pages.ablation.read import Asked, filled, measure_name
+from lens.ui.shared import tasks
+from lens.ui.view import ViewState
+from lens.ui.widgets import number
+
+WIDTH = 900  # pixels
+TOP = 8  # tokens before and after
+
+
+def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
+    """The change by every head removed alone; fills while it runs."""
+    place = st.empty()
+
+    def draw(result: Any) -> None:
+        place.plotly_chart(_grid(view, model, asked, result)[0], config={"displaylogo": False})
+
+    result, _ = filled(model, asked.heads(view["put"]), show=draw)
+    figure, values, reach, note = _grid(view, model, asked, result)
+    if not np.isfinite(values).any():
+        return
+    gap = float(result.other.mean() - result.base.mean())
+    told = words.grid_words(values, reach, gap, asked.metric.unit)
+    with place.container():
+        parts.head_grid(figure, view, "ablation:grid", f"{figure.layout.title.text}. {told}")
+    parts.notice(told)
+    parts.aside("Chance", f"{note[:1].upper()}{note[1:]}. A click pins a head; pinned heads are removed together.")
+
+
+def _grid(view: ViewState, model: Any, asked: Asked, result: Any) -> tuple[Any, np.ndarray, np.ndarray | None, str]:
+    from lens.analysis.interventions import effect
+    from lens.analysis.interventions.ablation import chance
+    from lens.figures.fitted import small_grid
+    from lens.figures.grid import grid
+    from lens.figures.measure import Measure
+    from lens.ui.store import to_numpy
+
+    found, band = to_numpy((effect(result, view["seed"]), chance(result, view["seed"])))
+    name = f"change of the {measure_name(asked)}"
+    put = words.PUTS[view["put"]].lower()
+    definition = f"Metric without this head minus with it, mean over {found.n} pairs ({put})."
+    null = None if band.reach is None else (-band.reach, band.reach)
+    measure = Measure(
+        "change", definition, found.value, asked.metric.unit, found.low, found.high, None, None, True, null
+    )
+    figure = grid(measure, pinned=view["pins"], title=f"Each head of {model.name} removed alone: {name}")
+    return small_grid(figure, WIDTH), found.value, band.reach, band.note
+
+
+def show_tokens(view: ViewState, model: Any, asked: Asked) -> None:
+    """The loss of every token of one prompt, before and after."""
+    from lens.figures.strip import Scale, token_strip
+    from lens.ui.chips import chips
+
+    pair = _pair(view, asked)
+    change = _change(model, asked, view["put"], pair, None)
+    labels = tasks.labels_of(model, change.tokens.tolist())
+    loss = np.concatenate([np.full((2, 1), np.nan), change.loss], axis=1)
+    more = loss[1] - loss[0]
+    largest = float(np.nanmax(np.abs(more), initial=0)) or 1.0
+    hover = [
+        f"position {at} · loss {written(float(before))} → {written(float(after))} nats"
+        for at, (before, after) in enumerate(loss.T)
+    ]
+    scale = Scale(
+        "change of the loss (nats)", high=largest, signed=True, mark="the metric reads what is predicted here"
+    )
+    read = _read(asked, len(labels))
+    strip = token_strip(labels, more, scale=scale, hover=hover, marked=read)
+    chips(view, "token", strip, view["token"], "ablation:strip")
+    st.caption("Choose a token to see, under Answers, what the model expects after it.")
+    at = int(np.nanargmax(np.abs(more))) if len(labels) > 1 else 0
+    if len(labels) < 2 or not np.nanmax(np.abs(more)) > 0:
+        parts.notice(f"On prompt {pair} no token's loss changes at all.")
+        return
+    parts.notice(
+        f"On prompt {pair} the loss changes most at token {at}, {labels[at]}: from {written(float(loss[0, at]))} to "
+        f"{written(float(loss[1, at]))} nats. The loss of {int((more > 0.1).sum())} of {len(labels) - 1} tokens "
+        f"rises by more than 0.1 nats, of {int((more < -0.1).sum())} it falls as much. One prompt: no interval."
+    )
+
+
+def show_answers(view: ViewState, model: Any, asked: Asked) -> None:
+    """The likeliest next tokens of one prompt before and after, with how their ranks move."""
+    pair = _pair(view, asked)
+    length = len(asked.task.pairs.clean[pair])
+    if view["token"] is not None and view["token"] >= length:
+        view.note(f"token {view['token']} does not exist in this prompt ({length} tokens): showing the last one read")
+        view.set(token=None)
+    at = max(_read(asked, length)) if view["token"] is None else view["token"]
+    change = _change(model, asked, view["put"], pair, at)
+    labels = tasks.labels_of(model, change.top.tolist())
+    right, wrong = _answers(asked, pair, at)
+    rows = pd.DataFrame(
+        {
+            "token": labels,
+            "is": ["right" if one in right else "wrong" if one in wrong else "" for one in change.top.tolist()],
+            "rank before": change.rank[0],
+            "rank after": change.rank[1],
+            "rank moves": change.rank[1] - change.rank[0],
+            "prob before": change.prob[0],
+            "prob after": change.prob[1],
+            "logit change": change.logit[1] - change.logit[0],
+        }
+    )
+    context = "".join(tasks.labels_of(model, change.tokens.tolist())[-12:])
+    st.caption(f"After … {context} (position {at} of prompt {pair}). Ranks are zero-based; 0 is the likeliest.")
+    form = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns[-3:]}
+    st.dataframe(rows, hide_index=True, column_config=form, alt=f"Likeliest tokens at position {at} before and after")
+    parts.notice(_moved(rows))
+
+
+def _moved(rows: pd.DataFrame) -> str:
+    before, after = rows.loc[rows["rank before"].idxmin()], rows.loc[rows["rank after"].idxmin()]
+    text = f"Likeliest before: {before['token']} ({written(before['prob before'])}); after: {after['token']} "
+    text += f"({written(after['prob after'])})."
+    if before["token"] == after["token"]:
+        text = f"The likeliest token stays {before['token']}: {written(before['prob before'])} before, "
+        text += f"{written(after['prob after'])} after."
+    right = rows[rows["is"] == "right"]
+    for _, row in right.iterrows():
+        text += f" The right answer {row['token']} goes from rank {row['rank before']} to {row['rank after']}."
+    return text
+
+
+def _pair(view: ViewState, asked: Asked) -> int:
+    last = len(asked.task.pairs) - 1
+    return int(number(view, "sequence", (0, last), "Prompt", "Which pair of the task, zero-based.", width=110))
+
+
+def _read(asked: Asked, length: int) -> list[int]:
+    """Positions of a prompt where the metric is read."""
+    where, loss = asked.metric.where, asked.metric.kind == "loss"
+    last = length - 1 - int(loss)
+    if where == "all":
+        return list(range(last + 1))
+    return [last] if where == "last" else [at if at >= 0 else length + at for at in where]
+
+
+def _answers(asked: Asked, pair: int, at: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ids of the right and wrong answers at a position: the task's at the end, the prompt's own next token before."""
+    pairs = asked.task.pairs
+    if at + 1 < len(pairs.clean[pair]):
+        return (pairs.clean[pair][at + 1],), ()
+    return tuple(side[pair] if side else () for side in (pairs.answers, pairs.wrong))
+
+
+def _change(model: Any, asked: Asked, put: str, pair: int, at: int | None) -> Any:
+    """What the chosen set does to one prompt, cut after position ``at`` (None: whole)."""
+    from lens.analysis.interventions import Metric, cell_change
+
+    right, wrong = ((), ()) if at is None else _answers(asked, pair, at)
+    pairs = asked.task.pairs if put == "mean" else asked.task.pairs.take([pair])
+    index = pair if put == "mean" else 0
+    stop = None if at is None else at + 1
+    cut = {side: tuple(ids[:stop] for ids in getattr(pairs, side)) for side in ("clean", "corrupted")}
+    n = len(pairs)
+    pairs = replace(pairs, **cut, answers=(right,) * n if right else (), wrong=(wrong,) * n if wrong else ())
+    experiment = replace(asked.experiment(put), pairs=pairs, metric=Metric("kl"))
+    return analyse(cell_change, model, experiment, asked.cells.target.cell, index, 0, TOP)

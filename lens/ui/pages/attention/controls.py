@@ -1,0 +1,159 @@
+"""The choosers of the Attention page: its fields of the address, and the widgets that change them."""
+
+import re
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from lens.figures.grid import selected_cell
+from lens.ui.pages.attention import FIRST, GROUP, LOOKS, MEASURES, OVER
+from lens.ui.parts import metric_help
+from lens.ui.view import ViewState
+from lens.ui.widgets import bind, button, head_picker, segmented
+
+LOOK_HELP = (
+    "**Matrix:** one head, or several laid over each other. **On the text** and **Head maps:** CircuitsVis, several "
+    "heads side by side. **All heads:** a small picture of every head; a click makes it the current one."
+)
+FIRST_HELP = (
+    "The first token (BOS, when there is one) is where most heads rest. Hidden, each row is scaled to sum to 1 again, "
+    "and the page says how much was hidden. Auto hides it only where all heads are shown small."
+)
+OVER_HELP = "One head; several heads of its layer; or the pinned heads of any layers. Several are laid over each other."
+SEVERAL_HELP = "Which heads of the layer. None chosen means all of them."
+START_HELP = "First token of the stretch that is drawn, token by token; or the whole text, thinned to blocks of tokens."
+NONE = "none"
+STEP = 64  # tokens between the starts on offer
+LOCK_HELP = (
+    "The token whose attention is followed: its row is framed, and the text takes the colours of that row. Click a row "
+    "of the matrix or a token of the text, or choose it here."
+)
+
+
+def choose_look(view: ViewState) -> str:
+    """Which view of the attention is open."""
+    return segmented(view, "look", tuple(LOOKS), "View", LOOK_HELP, format_func=LOOKS.get)
+
+
+def choose_head(view: ViewState, model: Any, telling: Any) -> tuple[int, int]:
+    """The current head, a button to pin it, and one that goes to the most telling head; returns (layer, head)."""
+    from lens.analysis.overview import TELLING, most_telling_head
+
+    layer, head = head_picker(view, model.cfg.n_layers, model.cfg.n_heads)
+    name, pinned = f"{layer}.{head}", (layer, head) in view["pins"]
+    label, help = ("Unpin", "Take it out of the pinned heads.") if pinned else ("Pin", "Keep it on every page.")
+    button(f"{label} {name}", help, _toggle_pin, view, layer, head, icon=":material/keep:", key="attention:pin")
+    best = most_telling_head(telling)
+    help = metric_help(TELLING, "nats per query", "0 for a head that never reads the text")
+    words = f"Most telling: {best} · {float(telling[best]):.2f} nats"
+    button(words, help, _go, view, best.layer, best.head, icon=":material/auto_awesome:", key="attention:telling")
+    return layer, head
+
+
+def choose_heads(view: ViewState, field: str, n_heads: int) -> list[tuple[int, int]]:
+    """The heads that are shown together, as (layer, head), the current one first if it is among them.
+
+    ``field`` is ``over`` or ``group``. Never empty.
+    """
+    layer, head = view["layer"], view["head"]
+    over = segmented(view, field, tuple(OVER if field == "over" else GROUP), "Heads", OVER_HELP, format_func=OVER.get)
+    found = [(layer, one) for one in _several(view, n_heads)] if over == "layer" else list(view["pins"])
+    if over != "head" and found:
+        return sorted(found, key=lambda one: one != (layer, head))  # stable: only the current head moves
+    if over == "pins":
+        view.note("no head is pinned, so the current one is shown; its pin button stands beside it")
+    return [(layer, head)]
+
+
+def choose_measure(view: ViewState) -> str:
+    """Which number is drawn."""
+    from lens.analysis.attention import SCORES_NOTE, VALUE_WEIGHTED_NOTE
+
+    help = f"**Log:** {SCORES_NOTE}\n\n**Value-weighted:** {VALUE_WEIGHTED_NOTE}"
+    return segmented(view, "measure", tuple(MEASURES), "Number", help, format_func=MEASURES.get)
+
+
+def choose_first(view: ViewState, small: bool = False) -> bool:
+    """Whether the first token is hidden."""
+    first = segmented(view, "first", tuple(FIRST), "First token", FIRST_HELP, format_func=FIRST.get)
+    return first == "hide" or (first == "auto" and small)
+
+
+def choose_query(view: ViewState, labels: list[str]) -> int | None:
+    """The locked query token, or None."""
+    _position(
+        view, "query", "Locked query", NONE, [f"{place}: {label}" for place, label in enumerate(labels)], LOCK_HELP
+    )
+    return view["query"]
+
+
+def choose_start(view: ViewState, labels: list[str], longest: int, empty: str) -> int | None:
+    """The first token of the stretch that is drawn, where ``longest`` tokens are not all; None is ``empty``."""
+    start, n_tokens = view["start"], len(labels)
+    if n_tokens <= longest:
+        return None
+    if start is not None and start > n_tokens - 2:
+        view.note(f"start {start} leaves nothing to draw of {n_tokens} tokens: showing {empty}")
+        view.set(start=None)
+    places = sorted({*range(0, n_tokens - 1, STEP), view["start"] or 0})
+    _position(view, "start", "From token", empty, [f"{place}: {labels[place]}" for place in places], START_HELP)
+    return view["start"]
+
+
+def _position(view: ViewState, name: str, label: str, none: str, options: list[str], help: str) -> None:
+    """A list of positions, each "3: word", with ``none`` before them. A value always stands in it."""
+    own = view[name]
+    names = [none, *options]
+    chosen = next((one for one in options if own is not None and one.startswith(f"{own}:")), none)
+    seed = bind(view, name, chosen, partial(_set_position, view, name))
+    st.selectbox(label, names, names.index(chosen), help=help, width=170, **seed)
+
+
+def _set_position(view: ViewState, name: str, key: str) -> None:
+    """The choice may still be a word of the prompt before, so only its position counts."""
+    found = re.match(r"(\d+):", st.session_state[key])
+    view.set(**{name: int(found[1]) if found else None})
+
+
+def lock_from_chart(view: ViewState, key: str, offset: int) -> None:
+    """Lock the query of a clicked row; a second click on it unlocks. ``offset`` is the position of the first row."""
+    cell = selected_cell(st.session_state[key])
+    if cell is not None:
+        query = cell[0] + offset
+        view.set(query=None if view["query"] == query else query)
+
+
+def head_from_chart(view: ViewState, key: str) -> None:
+    """Make a clicked head the current one."""
+    cell = selected_cell(st.session_state[key])
+    if cell is not None:
+        _go(view, *cell)
+
+
+def on_click(act: Any, view: ViewState, key: str, *args: Any) -> dict[str, Any]:
+    """Arguments of ``st.plotly_chart`` that make its points call ``act(view, key, *args)``."""
+    return {"key": key, "on_select": partial(act, view, key, *args), "selection_mode": "points"}
+
+
+def _several(view: ViewState, n_heads: int) -> list[int]:
+    known = tuple(one for one in view["several"] if one < n_heads)
+    if known != view["several"]:
+        view.note(f"several names heads that this model does not have ({n_heads} heads a layer): left out")
+        view.set(several=known)
+    seed = bind(view, "several", list(known))
+    st.multiselect(
+        "Which", range(n_heads), list(known), placeholder=f"all {n_heads}", help=SEVERAL_HELP, width=160, **seed
+    )
+    return sorted(view["several"]) or list(range(n_heads))
+
+
+def _toggle_pin(view: ViewState, layer: int, head: int) -> None:
+    if (layer, head) in view["pins"]:
+        view.set(pins=tuple(pin for pin in view["pins"] if pin != (layer, head)))
+    else:
+        view.pin(layer, head)
+
+
+def _go(view: ViewState, layer: int, head: int) -> None:
+    view.set(layer=layer, head=head)

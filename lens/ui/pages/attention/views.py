@@ -1,0 +1,112 @@
+"""The three views of the Attention page: matrix or overlay, CircuitsVis, and the small pictures of all heads."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from lens.figures.cells import MAX_CLICKABLE
+from lens.figures.matrix import ATTENTION, Quantity, View, matrix, overlay
+from lens.figures.strip import Scale, token_strip
+from lens.figures.thumbnails import thumbnails
+from lens.ui import circuits
+from lens.ui.chips import chips
+from lens.ui.pages.attention import numbers
+from lens.ui.pages.attention.controls import head_from_chart, lock_from_chart, on_click
+from lens.ui.pages.attention.numbers import Part, Shown
+from lens.ui.view import ViewState
+
+MOVED = Quantity(
+    "attention × ‖v W_O‖ (residual-stream units)",
+    "Each row is one query: its attention to each earlier token times the length of what that token's value writes.",
+    "residual-stream units",
+)
+HIDDEN = Quantity(
+    "attention, first token hidden",
+    "Each row is one query: how it divides the attention that is not on the first token; rows sum to 1.",
+    "of its attention that is not on the first token",
+)
+
+
+LONG = 120  # tokens of a text that scrolls in a window of its own
+
+
+def strips(view: ViewState, shown: Shown, labels: list[str], measure: str) -> None:
+    """The text, in the colours of the locked query's row; a click on a token locks it. One text per head."""
+    locked = view["query"]
+    if locked is None:
+        chips(
+            view,
+            "query",
+            token_strip(labels, hover=[f"lock query {i}" for i in range(len(labels))]),
+            None,
+            "attention:strip",
+        )
+        return
+    most = max(1, numbers.STRIPS // len(labels))
+    what = "length moved" if measure == "moved" else "attention"
+    for place, name in enumerate(shown.names[:most]):
+        row = np.where(np.arange(len(labels)) <= locked, shown.values[place, locked], np.nan)
+        scale = Scale(f"{name}: {what} from query {locked} '{labels[locked]}'", 0.0, float(np.nanmax(row)) or 1.0)
+        drawn = token_strip(labels, row, scale=scale, selected=[locked])
+        _strip(view, drawn, labels, place)
+    if len(shown.names) > most:
+        st.caption(f"{most} of {len(shown.names)} heads have their strip; the text is long.")
+
+
+def _strip(view: ViewState, drawn: str, labels: list[str], place: int) -> None:
+    window = f'<div class="lens-window">{drawn}</div>' if len(labels) > LONG else drawn
+    chips(view, "query", window, view["query"], f"attention:strip:{place}")
+
+
+def figure_of(model: Any, shown: Shown, part: Part, measure: str, locked: int | None) -> Any:
+    """The matrix of one head, or up to nine heads laid over each other."""
+    quantity = MOVED if measure == "moved" else ATTENTION if shown.hidden is None else HIDDEN
+    clickable = len(part.labels) <= MAX_CLICKABLE
+    how = View(
+        log=measure == "log" and len(shown.heads) == 1,
+        hide_first=shown.hidden is not None and part.start == 0,
+        locked=part.row(locked),
+        clickable=clickable,
+        numbered=False,
+        quantity=quantity,
+    )
+    if len(shown.heads) == 1:
+        return matrix(part.values[0], part.labels, title=f"Head {shown.names[0]} · {model.name}", view=how)
+    values, names = part.values[: numbers.OVERLAID], shown.names[: numbers.OVERLAID]
+    return overlay(values, part.labels, names, title=f"{len(names)} heads · {model.name}", view=how)
+
+
+def draw_matrix(view: ViewState, figure: Any, part: Part, alt: str) -> None:
+    """The figure; where its cells can be clicked, a click locks that row's query."""
+    clicks = {}
+    if len(part.labels) <= MAX_CLICKABLE:
+        clicks = on_click(lock_from_chart, view, "attention:matrix", part.start)
+    st.plotly_chart(figure, width="content", config={"displaylogo": False}, alt=alt, **clicks)
+
+
+def draw_circuits(look: str, shown: Shown, part: Part, labels: Sequence[str]) -> None:
+    """CircuitsVis on the heads: all on one text, or a map for each."""
+    tokens = labels[part.start : part.start + len(part.labels)]
+    draw = circuits.attention_patterns if look == "text" else circuits.attention_heads
+    draw(tokens, part.values, shown.names, key=f"attention:{look}")
+
+
+def draw_all(view: ViewState, figure: Any, alt: str) -> None:
+    """Small pictures of every head; a click makes a head the current one."""
+    clicks = on_click(head_from_chart, view, "attention:all")
+    st.plotly_chart(figure, config={"displaylogo": False}, alt=alt, **clicks)
+
+
+def all_figure(model: Any, seen: Any, current: tuple[int, int], hide: bool) -> Any:
+    """The small pictures, the current head framed."""
+    title = f"All {seen.telling.size} heads · {model.name}"
+    return thumbnails(seen.pictures, title=title, pinned=[current], tile=seen.pictures.shape[-1], hide_first=hide)
+
+
+def small_print(text: str) -> None:
+    """What is hidden or thinned, under the figure."""
+    if text:
+        st.html(f'<div class="lens-line misreading"><b>Shown</b><span>{escape(text)}</span></div>')

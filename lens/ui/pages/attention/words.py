@@ -1,0 +1,220 @@
+"""The sentences of the Attention page, each computed from the numbers it is about."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lens.figures.theme import number
+from lens.ui.pages.attention.numbers import OVERLAID
+
+MISREADING = (
+    "A bright cell says where a head reads, not that what it reads there matters. The value it fetches may be short, "
+    "later layers may ignore what it writes, or another head may write the same; and a head that seems idle on the "
+    "first token may be the one that acts when it is needed. For a claim about importance, ablate or patch."
+)
+FORMULA = (
+    r"A_{q,k} = \operatorname{softmax}_{k \le q}\!\left(\frac{q_q \cdot k_k}{s}\right),"
+    r"\qquad \sum_{k \le q} A_{q,k} = 1"
+)
+FORMULA_WHERE = (
+    "q, k: the head's query and key vectors (turned by their positions in rotary models); s: the divisor of the model, "
+    "usually √d_head. **Log**: ln A, the score minus the logsumexp over the keys the query may see. "
+    "**Value-weighted**: A · ‖v_k W_O‖ (Kobayashi et al. 2020). **First token hidden**: A with column 0 set to 0, each "
+    "row divided by its sum. **Entropy**: −Σ A ln A, mean over queries."
+)
+HABITS_HELP = (
+    "Means over the queries of this text, the first token's own query left out: attention on the first token, on the "
+    "token just before the query (queries from position 2 on, for which it is not the first), on the query itself; and "
+    "the entropy of the attention. n is the number of queries."
+)
+
+HABITS_NULL = "in brackets, what even attention to all visible tokens would give on a text of this length"
+ONE_TOKEN = (
+    "The prompt is one token, which can only look at itself: the pattern of every head is the single number 1. There "
+    "is nothing to see. Type a longer text above."
+)
+
+
+def percent(share: float) -> str:
+    """A share for reading; "not defined" where there is none."""
+    if np.isnan(share):
+        return "not defined"
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return f"{100 * share:.0f}%" if share >= 0.095 or share == 0 else f"{100 * share:.1f}%"
+
+
+def description(name: str, habits: Any, uniform: Any, telling: np.ndarray, n_tokens: int) -> str:
+    """One line about a head on this text (Markdown without foreign text). ``habits``: of this head, four numbers."""
+    layer, head = map(int, name.split("."))
+    own = float(telling[layer, head])
+    rank = 1 + int((telling > own).sum())
+    shares = [
+        f"{what} **{percent(float(mine))}** ({percent(float(even))})"
+        for what, mine, even in zip(("first token", "previous", "itself"), habits, uniform)
+    ]
+    return (
+        f"Head **{name}** looks at {' · '.join(shares)} · entropy **{number(float(habits[3]))} nats** "
+        f"({number(float(uniform[3]))}) · telling **{number(own)} nats**, rank {rank} of {telling.size} · "
+        f"n = {n_tokens - 1}"
+    )
+
+
+def with_why(told: str, layer: int, head: int, telling: np.ndarray, n_tokens: int) -> str:
+    """``told``, and for the most telling head why it is that."""
+    if telling[layer, head] < telling.max():
+        return told
+    return f"{told} {why_telling(f'{layer}.{head}', telling, n_tokens)}"
+
+
+def why_telling(name: str, telling: np.ndarray, n_tokens: int) -> str:
+    """Why this head is the most telling one."""
+    ranked = np.sort(telling, axis=None)[::-1]
+    after = f"the next head has {ranked[1]:.3f}, " if len(ranked) > 1 else ""
+    return (
+        f"Head {name} is the most telling of {telling.size} on this text: {ranked[0]:.3f} nats per query of its "
+        f"attention are explained by no habit that ignores the text ({after}the median "
+        f"{np.median(ranked):.3f}; n = {n_tokens - 1} queries)."
+    )
+
+
+def hidden_words(hidden: np.ndarray | None, name: str, token: str, measure: str) -> str:
+    """What hiding the first token took away from one head: ``hidden`` [query]; "" when it is shown."""
+    if hidden is None:
+        return ""
+    later = hidden[1:]
+    what = "length moved" if measure == "moved" else "attention"
+    words = f"The first token ({token}) is hidden; it had {percent(float(later.mean()))} of the {what} of {name}"
+    words += f" (mean of {len(later)} queries)"
+    if measure == "moved":
+        return words + "."
+    crumbs = int((later > 0.99).sum())
+    words += ", and each row is scaled to sum to 1 again"
+    return words + (f": in {crumbs} rows, over 99% of it, which magnifies crumbs." if crumbs else ".")
+
+
+def one_head(values: np.ndarray, labels: Sequence[str], name: str, hidden: bool, locked: int | None) -> str:
+    """What ``values[query, key]`` of one head show: its strongest pair, where most queries look, the locked query."""
+    rows = values[1:]
+    top = rows.argmax(-1)
+    query = np.arange(1, len(values))
+    looks = rows.max(-1) > 0  # a row of which everything is hidden looks at nothing
+    parts = [("the first token", (top == 0) & looks)]
+    parts.append(("the token before", (top == query - 1) & (top > 0)))
+    parts.append(("themselves", top == query))
+    elsewhere = looks & ~np.any([mask for _, mask in parts], axis=0)
+    parts.append(("another token", elsewhere))
+    counts = [f"{int(mask.sum())} at {what}" for what, mask in parts if mask.any()]
+    first = f"Where {len(rows)} queries look most: {listed(counts)}." if counts else ""
+    inner = values[1:, 1:].copy()
+    inner[:1] *= not hidden  # the only key left to query 1 is itself
+    if not inner.size or inner.max() <= 0:
+        return first
+    q, k = (int(i) + 1 for i in np.unravel_index(inner.argmax(), inner.shape))
+    aside = "" if hidden else " away from the first token"
+    pair = f"The strongest pair{aside} of head {name}: {_at(q, labels)} → {_at(k, labels)}, {number(inner.max())}."
+    return " ".join(part for part in (followed(values, labels, locked), first, pair) if part)
+
+
+def told(shown: Any, labels: Sequence[str], locked: int | None) -> str:
+    """The NOTICE line of one or several heads."""
+    if len(shown.heads) == 1:
+        return one_head(shown.values[0], labels, shown.names[0], shown.hidden is not None, locked)
+    return several_heads(shown.values, shown.names, locked, labels)
+
+
+def caption(look: str, shown: Any, part: Any, labels: Sequence[str], measure: str) -> str:
+    """What is hidden, thinned or drawn otherwise than asked, and what the number means; "" for plain attention."""
+    from lens.analysis.attention import SCORES_NOTE, VALUE_WEIGHTED_NOTE
+
+    parts = [part.words] if part.words else []
+    if shown.hidden is not None:
+        of_all = [hidden_words(row, name, labels[0], measure) for row, name in zip(shown.hidden, shown.names)]
+        parts.append(of_all[0] if len(of_all) == 1 else several_hidden(shown, labels[0]))
+    if measure == "log":
+        alone = look == "matrix" and len(shown.heads) == 1
+        other = "The logarithm is drawn for one head as a matrix; here the colours are attention itself."
+        parts.append(SCORES_NOTE if alone else other)
+    if measure == "moved":
+        parts.append(VALUE_WEIGHTED_NOTE)
+    if measure == "moved" and look != "matrix":
+        parts.append("Here each row is divided by its sum: shares of the length moved.")
+    if look == "matrix" and len(shown.heads) > OVERLAID:
+        parts.append(f"{OVERLAID} of {len(shown.heads)} heads are laid over each other: a hue each is all there are.")
+    return " ".join(parts)
+
+
+def several_hidden(shown: Any, token: str) -> str:
+    """How much of each head's numbers the hidden first token had."""
+    shares = [f"{name} {percent(float(row[1:].mean()))}" for name, row in zip(shown.names, shown.hidden)]
+    queries = shown.hidden.shape[1] - 1
+    return f"The first token ({token}) is hidden; it had of {listed(shares)} (mean of {queries} queries)."
+
+
+def followed(values: np.ndarray, labels: Sequence[str], locked: int | None) -> str:
+    """Where the locked query looks: its three strongest keys."""
+    if locked is None:
+        return ""
+    row = values[locked, : locked + 1]
+    best = [int(key) for key in np.argsort(row)[::-1][:3] if row[key] > 0]
+    keys = [f"{_at(key, labels)} ({number(row[key])})" for key in best]
+    return f"Query {_at(locked, labels)} looks most at {listed(keys)}." if keys else ""
+
+
+def several_heads(values: np.ndarray, names: Sequence[str], locked: int | None, labels: Sequence[str]) -> str:
+    """Which of some heads is the strongest where any of them is strong, and how often they agree."""
+    inner = values[:, 1:, 1:]
+    strong = inner.max(0) >= 0.1 * inner.max() if inner.size and inner.max() > 0 else np.zeros(inner.shape[1:], bool)
+    leads = np.bincount(inner.argmax(0)[strong], minlength=len(names))
+    order = np.argsort(-leads, kind="stable")[:3]
+    heads = [f"{names[i]} ({leads[i]})" for i in order if leads[i]]
+    same = int((inner.argmax(-1) == inner.argmax(-1)[0]).all(0).sum()) if inner.size else 0
+    words = (
+        f"Away from the first token, {int(strong.sum())} pairs have at least a tenth of the largest number; the "
+        f"strongest head there is most often {listed(heads)}. "
+        if strong.any()
+        else ""
+    )
+    if len(names) > 1 and inner.size:
+        words += f"{'Both' if len(names) == 2 else f'All {len(names)}'} agree on the strongest key there in {same} of "
+        words += f"{inner.shape[1]} queries. "
+    return words + (f"Head {names[0]}: {followed(values[0], labels, locked)}" if locked is not None else "")
+
+
+def all_heads(habits: Any, telling: np.ndarray, n_tokens: int) -> str:
+    """What the small pictures of every head have in common."""
+    first, previous, itself = (np.asarray(column) for column in habits[:3])
+    resting, back, self_ = int((first > 0.5).sum()), int((previous > 0.5).sum()), int((itself > 0.5).sum())
+    best = np.unravel_index(telling.argmax(), telling.shape)
+    return (
+        f"Of {telling.size} heads, {resting} give more than half of their attention to the first token, {back} to the "
+        f"previous one and {self_} to the query itself (means of {n_tokens - 1} queries). The most telling head is "
+        f"{best[0]}.{best[1]}, {number(telling.max())} nats; the median head has {number(np.median(telling))}."
+    )
+
+
+def blocks_of_all(seen: Any, n_tokens: int) -> str:
+    """How the small pictures were thinned; "" when they were not."""
+    if seen.block == 1:
+        return ""
+    block = seen.block
+    return (
+        f"{n_tokens} tokens are drawn in blocks of {block}: a cell is the largest of its {block} × {block} pairs, so "
+        "thin stripes stay visible and look thicker than they are."
+    )
+
+
+def listed(parts: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def _at(position: int, labels: Sequence[str]) -> str:
+    return f"{position} '{labels[position]}'"
+
+
+def alt_of_matrix(names: Sequence[str], part: Any, told: str) -> str:
+    """A matrix in words, for those who hear it."""
+    what = f"head {names[0]}" if len(names) == 1 else f"heads {listed(names)}, each cell in the hue of the strongest"
+    return f"Attention of {what}: {len(part.labels)} rows of queries by as many columns of keys. {told}"

@@ -1,0 +1,26 @@
+"""Which heads do what, against chance?"""
+
+from lens.ui.fields import choice, integer, word
+from lens.ui.limits import limits
+from lens.ui.page import Page
+
+ON = {"random": "Random", "text": "Prompt"}
+SHOWN = {"score": "Score", "difference": "− control"}
+PAIR = {"repeat": "The repeat", "control": "Its control"}
+MORE = {"table": "All heads", "scatter": "Two scores", "loss": "What repetition saves"}
+
+PAGE = Page(
+    name="head_scores",
+    section="Score",
+    title="Head scores",
+    question="Which heads do what, against chance?",
+    icon="leaderboard",
+    options=(
+        choice("on", "random", tuple(ON)),
+        choice("shown", "score", tuple(SHOWN)),
+        integer("sequence", 0, high=limits().sequences - 1),
+        choice("pair", "repeat", tuple(PAIR)),
+        choice("more", "table", tuple(MORE)),
+        word("against", "previous"),
+    ),
+)

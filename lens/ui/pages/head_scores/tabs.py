@@ -1,0 +1,161 @@
+"""Below the grid of head scores: the table, two scores against each other, what repetition saves, and the export."""
+
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
+from lens.analysis.rank_correlation import rank_correlation
+from lens.figures.scatter import scatter
+from lens.ui import parts
+from lens.ui.calls import analyse, sweep
+from lens.ui.export import Export, export
+from lens.ui.pages.head_scores import MORE
+from lens.ui.pages.head_scores.board import Board
+from lens.ui.shared import repeats
+from lens.ui.shared import score_words as scores
+from lens.ui.store import to_numpy
+from lens.ui.view import ViewState
+from lens.ui.widgets import select, tabs
+
+TABLE_HEIGHT = 380  # pixels
+UNEMBED = 2  # times the work of the layers alone, roughly, for a small model with a large vocabulary
+
+
+def show_more(view: ViewState, model: Any, board: Board, name: str) -> None:
+    """The tabs below the grid; only the open one is computed."""
+    more, body = tabs(view, "more", MORE)
+    with body:
+        if more == "table":
+            _table(view, board.scores[name])
+        elif more == "scatter":
+            _scatter(view, model, board, name)
+        else:
+            _loss(view, model, board)
+
+
+def take_away(view: ViewState, board: Board, name: str, figure: Any) -> None:
+    """The export panel for the score that is shown."""
+    score = board.scores[name]
+    payload = {
+        "score": score.kind._asdict(),
+        "source": board.scores.source,
+        "n": None if board.sample is None else board.sample.settings.n,
+        "sequences": score.score.n,
+        "seed": board.scores.seed,
+        "threshold": score.threshold,
+        "uniform": score.uniform,
+        "interval": score.score.note,
+        "heads": scores.table(score).to_dict(orient="list"),
+        "tokens": board.tokens,
+        "control": board.control,
+    }
+    text = board.sample is None
+    made = Export(f"head-scores-{name}", figure, scores.table(score), payload, code(board, name), reads_prompt=text)
+    export(view, made)
+
+
+def code(board: Board, name: str) -> str:
+    """The Python that computes the strongest head's score again."""
+    layer, head = scores.strongest(board.scores[name])
+    last = f'print(scores["{name}"].score.mean[{layer}, {head}], scores["{name}"].threshold)'
+    if board.sample is None:
+        return (
+            "import torch\n\nfrom lens.analysis.text_scores import text_scores\n\n"
+            f"tokens = tokens[:, :{board.tokens.shape[1]}]\n"
+            f"scores = text_scores(model, tokens, torch.ones_like(tokens, dtype=torch.bool))\n{last}"
+        )
+    n, seqs, seed, bos = board.sample.settings
+    return (
+        "from lens.analysis.head_scores import head_scores\n"
+        "from lens.analysis.random_tokens import repeated_tokens\n\n"
+        f"repeated = repeated_tokens(model, n={n}, n_seqs={seqs}, seed={seed}, prepend_bos={bos})\n"
+        f"scores = head_scores(model, repeated)\n{last}"
+    )
+
+
+def columns(score: Any) -> dict[str, Any]:
+    """What each column of the table means."""
+    kind, show = score.kind, partial(st.column_config.NumberColumn, format="%.4f")
+    null = f"{kind.null}; uniform attention gives {score.uniform:.4f}" if score.effect is not None else ""
+    interval = "An end of the 95% bootstrap interval of the mean over sequences."
+    return {
+        "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to pin it.", width=70),
+        "layer": st.column_config.NumberColumn(help="Layer, from 0.", width=60),
+        "index": st.column_config.NumberColumn(help="Head within its layer, from 0.", width=60),
+        "score": st.column_config.ProgressColumn(
+            help=parts.metric_help(kind.definition, kind.unit, null), format="%.4f", min_value=0,
+            max_value=max(1.0, float(score.score.mean.max())) if kind.unit == "probability" else None,
+        ) if kind.unit == "probability" else show(help=parts.metric_help(kind.definition, kind.unit, null)),
+        "CI low": show(help=interval),
+        "CI high": show(help=interval),
+        "control": show(help=f"The null: {kind.null}."),
+        "difference": show(help="Score minus control, mean over sequences."),
+        "above threshold": st.column_config.CheckboxColumn(help=scores.threshold_words(score)),
+        "rank": st.column_config.NumberColumn(help="1 is the largest score; equal scores share the better rank."),
+    }  # fmt: skip
+
+
+def pin_row(view: ViewState, key: str, rows: pd.DataFrame) -> None:
+    """Pin the head of the row that was clicked."""
+    chosen = st.session_state[key]["selection"]["rows"]
+    if chosen:
+        row = rows.iloc[chosen[0]]
+        view.pin(int(row["layer"]), int(row["index"]))
+
+
+def _table(view: ViewState, score: Any) -> None:
+    rows = scores.table(score)
+    st.dataframe(
+        rows,
+        hide_index=True,
+        height=TABLE_HEIGHT,
+        column_config=columns(score),
+        key="scores:table",
+        on_select=partial(pin_row, view, "scores:table", rows),
+        selection_mode="single-row",
+        alt=f"All {len(rows)} heads by their {scores.TITLES[score.kind.name].lower()} score, largest first; sortable",
+    )
+
+
+def _scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
+    others = tuple(other for other in scores.TITLES if other in board.scores.scores and other != name)
+    if view["against"] == name:
+        view.set(against=others[0])
+    help = "The score across; the one chosen above the grid is up."
+    against = select(view, "against", others, "Against", help, format_func=scores.TITLES.get, width=260)
+    x, y = (scores.measure(board.scores[which], view["shown"] == "difference") for which in (against, name))
+    title = f"{scores.TITLES[name]} against {scores.TITLES[against].lower()}"
+    figure = scatter(x, y, pinned=view["pins"], title=title)
+    pair = (board.scores[against], board.scores[name])
+    means = (score.score.mean for score in pair)
+    words = scores.both(*pair, analyse(rank_correlation, *means, model.cfg.group_size))
+    parts.head_grid(figure, view, key="scores:scatter", alt=words)
+    parts.notice(words)
+
+
+def _loss(view: ViewState, model: Any, board: Board) -> None:
+    if board.sample is None:
+        parts.not_computed("this is measured on random tokens: choose them under 'Scored on'.")
+        return
+    from lens.ui.pages.tokens.repeat import AT_ONCE, MISREADING, blocks, join_losses, loss_figure, notice
+
+    n, seqs, seed, bos = board.sample.settings
+    same, place = (n, int(bos), seed, board.sample.repeated.set_size), st.empty()
+
+    def draw(done: dict) -> None:
+        place.plotly_chart(loss_figure(to_numpy(summarise_repeats(join_losses(done), *same))))
+
+    cells = blocks(seqs, max(1, AT_ONCE // (4 * n)))
+    estimate = UNEMBED * repeats.seconds(model, board.sample.settings)
+    found = sweep(repeat_losses_of, cells, model, n, seed, bos, show=draw, estimate=estimate)
+    if not found.done:
+        return
+    summary = analyse(summarise_repeats, join_losses(found.done), *same)
+    words = notice(summary, n)
+    with place.container():
+        parts.chart(loss_figure(summary), alt=words, key="scores:loss")
+    parts.notice(words)
+    parts.misreading(MISREADING)

@@ -1,0 +1,20 @@
+"""Do the instruments find a planted circuit and reject a decoy?"""
+
+from lens.planted.plants import NAMES
+from lens.ui.fields import choice, word
+from lens.ui.page import Page
+
+MORE = {"plants": "Planted models", "instruments": "Instruments in words", "numbers": "All numbers"}
+
+PAGE = Page(
+    name="method",
+    section="Trust",
+    title="Method",
+    question="Do the instruments find a planted circuit and reject a decoy?",
+    icon="verified",
+    options=(
+        word("instrument", "induction"),
+        choice("plant", "planted-offset", NAMES),
+        choice("more", "plants", tuple(MORE)),
+    ),
+)

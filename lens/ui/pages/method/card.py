@@ -1,0 +1,180 @@
+"""The Method page: the instruments on planted models, one by one, and what was planted."""
+
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from lens.analysis.selftest import INSTRUMENTS, examine
+from lens.analysis.selftest.instruments import instrument
+from lens.analysis.selftest.result import VERDICTS, Row
+from lens.planted.plants import NAMES, PLANTS, Plant
+from lens.ui import parts
+from lens.ui.calls import sweep
+from lens.ui.ending import end_page
+from lens.ui.export import Export, export
+from lens.ui.limits import limits
+from lens.ui.menu import page_of, present
+from lens.ui.pages.method import MORE, words
+from lens.ui.pages.method.introduction import STYLE
+from lens.ui.view import ViewState
+from lens.ui.widgets import number, select, tabs
+
+TITLES = {one.name: one.title for one in INSTRUMENTS}
+PROMPT = "uncopyrightable uncopyrightable"  # no letter twice within the word: every character repeats once
+LINKS = (("Attention", "grid_on"), ("Head scores", "leaderboard"), ("Tokens", "segment"))
+COLUMNS = 3
+TABLE_HEIGHT = 420  # pixels
+
+
+def controls(view: ViewState) -> tuple[int, int]:
+    """How many random sequences, and their seed."""
+    with st.container(horizontal=True, vertical_alignment="bottom", key="method-controls"):
+        enough = "Random sequences of each length. Intervals need 16; the verdicts must not depend on it."
+        seqs = number(view, "seqs", (1, limits().sequences), "Sequences", enough, width=110)
+        seed = number(view, "seed", (0, 2**31 - 1), "Seed", "Of the random tokens and rotations.", width=110)
+        select(
+            view, "instrument", tuple(TITLES), "Instrument", "The row that is explained below the scorecard.",
+            format_func=TITLES.get, width=240,
+        )  # fmt: skip
+        select(view, "plant", NAMES, "Planted model", "The column that is explained below.", width=210)
+    return int(seqs), int(seed)
+
+
+def read_rows(view: ViewState, seqs: int, seed: int, place: Any) -> list[Row]:
+    """Every instrument on every planted model; the scorecard fills in ``place`` meanwhile."""
+    found = sweep(examine, NAMES, seqs, seed, show=partial(_fill, place))
+    if not found.done:
+        end_page()
+    if found.missing:
+        view.note(f"{len(found.done)} of {len(NAMES)} planted models are examined: showing these")
+    return _in_order(found.done)
+
+
+def show_card(view: ViewState, rows: list[Row], place: Any) -> None:
+    """The scorecard, and what it says."""
+    place.html(words.scorecard(rows, INSTRUMENTS, (view["instrument"], view["plant"])))
+    red = [row for row in rows if not row.ok]
+    if red:
+        st.error(f"{len(red)} readings contradict what was planted: do not trust these instruments.")
+    parts.notice(words.notice(rows, TITLES))
+    parts.aside(
+        "Models",
+        "Six models whose weights Lens computes from a description, the same at every start; the model chosen above is "
+        f"not used here. Random tokens: seed {rows[0].seed}.",
+    )
+
+
+def show_row(view: ViewState, rows: list[Row]) -> None:
+    """The numbers of the chosen instrument on the chosen model, and what it is."""
+    one = instrument(view["instrument"])
+    row = next((row for row in rows if (row.instrument, row.model) == (one.name, view["plant"])), None)
+    st.html(f'<div class="lens-plant"><h3>{one.title} on {view["plant"]}</h3></div>')
+    if row is None:
+        parts.not_computed(f"{view['plant']} has not been examined: the work was cancelled.")
+        return
+    _metrics(row, one)
+    st.markdown(f"**{row.verdict[0].upper()}{row.verdict[1:]}**: {VERDICTS[row.verdict]}. {words.sentence(row)}")
+    parts.aside("Definition", one.definition)
+    parts.aside("Null", one.null)
+    parts.aside("Source", one.source)
+    parts.aside("Fooled by", one.fooled_by)
+    parts.formula(one.formula, one.definition)
+
+
+def _metrics(row: Row, one: Any) -> None:
+    reading = row.reading
+    by_hand = "not known" if row.closed_form is None else words.tidy(row.closed_form)
+    help = parts.metric_help(one.definition, one.unit, one.null, one.source)
+    with st.container(horizontal=True, key="method-facts"):
+        st.metric("Value", words.tidy(reading.value), help=help, width="content")
+        st.metric("By hand", by_hand, help="What the weights imply, worked out on paper.", width="content")
+        st.metric("Without control", words.tidy(reading.naive), help="What would be reported.", width="content")
+        st.metric("Control", words.tidy(reading.control), help=one.null, width="content")
+        st.metric("Chance", words.tidy(reading.threshold), help=one.null, width="content")
+        st.metric("n", f"{reading.n}", help=f"{reading.n} {reading.unit}, seed {row.seed}.", width="content")
+
+
+def show_more(view: ViewState, rows: list[Row]) -> None:
+    """The planted models, the instruments in words, and all numbers."""
+    more, body = tabs(view, "more", MORE)
+    with body:
+        if more == "plants":
+            _plants()
+        elif more == "instruments":
+            st.html(words.instruments_table(INSTRUMENTS))
+        else:
+            alt = f"All {len(rows)} readings with their controls; sortable"
+            table = words.numbers(rows, TITLES)
+            st.dataframe(table, hide_index=True, height=TABLE_HEIGHT, column_config=_columns(), alt=alt)
+
+
+def _columns() -> dict[str, Any]:
+    """What each column of numbers means."""
+    meaning = {
+        "value": "What is left beside the control, in the instrument's unit.",
+        "CI low": "Lower end of the 95% bootstrap interval of the value over sequences; none for weights.",
+        "CI high": "Upper end of it.",
+        "by hand": "What the weights imply, worked out on paper.",
+        "without control": "What a reader without the control would report.",
+        "control": "The same on the control.",
+        "chance": "What the largest candidate reaches by chance.",
+    }
+    return {name: st.column_config.NumberColumn(help=help, format="%.4f") for name, help in meaning.items()}
+
+
+def _plants() -> None:
+    """One card for each planted model, with links that open it on other pages."""
+    for start in range(0, len(PLANTS), COLUMNS):
+        for column, plant in zip(st.columns(COLUMNS, gap="small"), PLANTS[start : start + COLUMNS], strict=True):
+            with column.container(border=True, height="stretch"):
+                st.html(words.plant_card(plant))
+                _links(plant)
+
+
+def _links(plant: Plant) -> None:
+    there = {page.title for page in present()}
+    query = plant_query(plant)
+    with st.container(horizontal=True, gap="small"):
+        for title, icon in LINKS:
+            if title in there:
+                link = {"label": title, "icon": f":material/{icon}:", "query_params": query, "width": "content"}
+                st.page_link(page_of(title).file, **link)
+
+
+def plant_query(plant: Plant) -> dict[str, str]:
+    """The address values that open a planted model at its planted head, on a text that repeats."""
+    layer, head = plant.heads[0]
+    pins = ",".join(f"{layer}.{head}" for layer, head in plant.heads)
+    return {"model": plant.name, "prompt": PROMPT, "layer": str(layer), "head": str(head), "pins": pins}
+
+
+def take_away(view: ViewState, rows: list[Row]) -> None:
+    """The export panel."""
+    payload = {
+        "readings": words.numbers(rows, TITLES).to_dict(orient="records"),
+        "instruments": [
+            {
+                name: getattr(one, name)
+                for name in ("name", "title", "unit", "definition", "null", "source", "fooled_by")
+            }
+            for one in INSTRUMENTS
+        ],
+        "plants": [plant._asdict() for plant in PLANTS],
+    }
+    code = (
+        "from lens.analysis.selftest import run\n"
+        "from lens.analysis.selftest.card import summary, table\n\n"
+        f"rows = run(n_seqs={view['seqs']}, seed={view['seed']})\nprint(table(rows))\nprint(summary(rows))"
+    )
+    figure = f"<style>{STYLE.read_text('utf-8')}</style>{words.scorecard(rows, INSTRUMENTS)}"
+    table = words.numbers(rows, TITLES)
+    export(view, Export("method-scorecard", figure, table, payload, code, reads_prompt=False, opens_model=False))
+
+
+def _fill(place: Any, done: dict[str, tuple[Row, ...]]) -> None:
+    place.html(words.scorecard(_in_order(done), INSTRUMENTS))
+
+
+def _in_order(done: dict[str, tuple[Row, ...]]) -> list[Row]:
+    return [row for name in NAMES if name in done for row in done[name]]

@@ -1,0 +1,137 @@
+"""Copying on data beside the weights: what every head writes on random tokens that repeat, and on natural text."""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from lens.analysis.copying_on_data import copying_on_data
+from lens.analysis.copying_on_text import join_text, text_copying, text_paths_of
+from lens.analysis.copying_verdicts import DIFFER, RULE, by_data, differ
+from lens.analysis.held_out import beginnings
+from lens.analysis.rank_correlation import HOW, rank_correlation
+from lens.analysis.rotation_test import NULL as ROTATIONS
+from lens.figures.measure import Measure
+from lens.figures.scatter import scatter
+from lens.figures.theme import number
+from lens.texts import HELD_OUT_NAME, held_out
+from lens.ui import parts
+from lens.ui.calls import analyse, sweep
+from lens.ui.estimate import forward_seconds
+from lens.ui.pages.ov_copying import ON, words
+from lens.ui.pages.ov_copying import data_words as told
+from lens.ui.pages.ov_copying.read import Copying
+from lens.ui.shared import repeats
+from lens.ui.store import to_torch
+from lens.ui.view import ViewState
+from lens.ui.widgets import segmented
+
+LENGTH, AT_ONCE = 128, 4  # tokens of a document; documents read together, so that Cancel answers
+ON_HELP = (
+    "**Repeats:** random tokens that come twice: does it raise the token that followed the first time? **Text:** the "
+    "beginnings of held-out chapters: does it raise the tokens it attends to, whichever they are?"
+)
+REPEATS = {
+    "target_rank": "Rank of the induction target",
+    "target_logit": "Logit of the induction target",
+    "attended_share": "Share of the attended token",
+}
+TEXT = {"text_share": "Share of the attended tokens", "text_logit": "Logit of the attended tokens"}
+MISREADING = {
+    "repeats": (
+        "A large direct logit on repeats need not come from copying the token that is attended to: the token before it "
+        "may have been moved there by an earlier head. And a head that copies by its weights but looks elsewhere shows "
+        "nothing here."
+    ),
+    "text": (
+        "A small share is no failure to copy: attention to position 0 counts as nothing, so a head that rests there "
+        "most of the time cannot reach a large one. And a head that looks at one and the same token of a text all "
+        "along has no control to differ from: it shows 0 even if it copies."
+    ),
+}
+NO_TEXT = "this model has no tokenizer, so it reads no text. Repeats of random tokens need none"
+
+
+def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> None:
+    """The weights' verdict against what the head writes, on repeats or on text."""
+    on = segmented(view, "on", tuple(ON), "On", ON_HELP, format_func=ON.get)
+    if on == "text" and model.tokenizer is None:
+        parts.not_computed(f"{NO_TEXT}.")
+        return
+    scores = text_scores(view, model) if on == "text" else repeat_scores(view, model)
+    if scores is None:
+        return
+    weights = found.shown.score
+    read = on_data(scores, weights)
+    if on == "text":
+        logit, say, names = scores["text_logit"], told.text_words, TEXT
+    else:
+        logit, say, names = scores["target_logit"], told.repeats_words, REPEATS
+    y = Measure(f"logit on {on} above control", f"Minus its control: {logit.kind.definition}", logit.effect.mean,
+                "logits", signed=True)  # fmt: skip
+    agreement = analyse(rank_correlation, weights, logit.effect.mean, model.cfg.group_size)
+    sentence = say(weights, null, read, head, agreement)
+    left, right = st.columns([1.4, 1], gap="medium")
+    with left:
+        x = words.measure(weights, None, found.circuit)
+        figure = scatter(x, y, pinned=[head, *view["pins"]], title=f"Copying: weights against {ON[on].lower()}")
+        parts.head_grid(figure, view, key=f"ov:data:{on}", alt=sentence)
+    with right:
+        for name, title in names.items():
+            _metric(scores[name], title, head)
+    parts.notice(sentence)
+    note = next(iter(scores.scores.values())).effect.note
+    chance = (
+        f"{scores.source}. Control: {logit.kind.null}. {note[:1].upper()}{note[1:]}. Beside it: {ROTATIONS}. {RULE}"
+    )
+    parts.aside("Against chance", f"{chance} {DIFFER} Rank correlations: {HOW}.")
+    parts.misreading(MISREADING[on])
+
+
+def repeat_scores(view: ViewState, model: Any) -> Any:
+    """Direct paths of all heads on the random tokens that the view names."""
+    sample = repeats.sample(model, repeats.settings(view, model))
+    return analyse(copying_on_data, model, to_torch(sample.repeated), progress=True)
+
+
+def on_data(scores: Any, weights: Any) -> told.OnData:
+    """The logits of all heads with their verdicts; ``weights`` are the copying scores they are held against."""
+    logit = scores["text_logit" if "text_logit" in scores.scores else "target_logit"]
+    unit = "chapters" if "text_logit" in scores.scores else "sequences"
+    side = analyse(by_data, *to_torch((logit.effect, scores.z, scores.written)), unit)
+    return told.OnData(scores, side, analyse(differ, to_torch(weights), to_torch(side)))
+
+
+def text_scores(view: ViewState, model: Any, show: Callable[[Any], None] | None = None) -> Any | None:
+    """Direct paths of all heads on as many held-out chapters as the view has sequences; None if none was read.
+
+    ``show(scores)`` draws those of the documents that are read meanwhile.
+    """
+    chosen = repeats.settings(view, model)
+    n = min(chosen.seqs, len(held_out()))
+    batch = to_torch(analyse(beginnings, model, n, chosen.bos, LENGTH))
+
+    where = f"the first {batch.tokens.shape[1]} of each, evenly chosen (no seed) from {HELD_OUT_NAME}"
+
+    def scored(done: dict) -> Any:
+        return analyse(text_copying, join_text(to_torch(list(done.values()))), where, "chapters")
+
+    found = sweep(
+        text_paths_of,
+        [(start, min(start + AT_ONCE, n)) for start in range(0, n, AT_ONCE)],
+        model,
+        batch.tokens,
+        batch.mask,
+        show=None if show is None else lambda done: show(scored(done)),
+        estimate=forward_seconds(model, int(batch.mask.sum()), unembed=False),
+    ).done
+    return scored(found) if found else None
+
+
+def _metric(score: Any, title: str, head: tuple[int, int]) -> None:
+    control, mean = float(score.null_mean[head]), float(score.score.mean[head])
+    null = f"{number(score.uniform)}; {score.kind.null}: {number(control)}"
+    help = parts.metric_help(score.kind.definition, score.kind.unit, null)
+    ends = "" if score.score.low is None else f" [{number(score.score.low[head])}, {number(score.score.high[head])}]"
+    st.metric(f"{title}, head {head[0]}.{head[1]}", f"{number(mean)}{ends}", help=help)
+    st.caption(f"control {number(control)}, difference {number(float(score.effect.mean[head]))}")

@@ -1,0 +1,157 @@
+"""The OV copying page: which circuit, the grid of all heads, and its null that fills in. Imports no torch at first."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from lens.ui import parts
+from lens.ui.calls import analyse, sweep
+from lens.ui.pages.ov_copying import CIRCUITS, EMBEDDINGS, MORE, NULLS, RADIUS, WEIGHTS, words
+from lens.ui.store import to_torch
+from lens.ui.view import ViewState
+from lens.ui.widgets import number, segmented, tabs
+
+BLOCK, FIRST, ALL = 10, 40, 200  # rotations computed together, before anything else is asked for, and in all
+EIG_SECONDS = 8e-4  # of one [64, 64] matrix with its rotation, measured on one slow core
+GRID_WIDTH = 540  # pixels of the grid's column on the smallest screen
+CIRCUIT_HELP = (
+    "**Full:** from a token's embedding through the head to the logits, W_E W_V W_O W_U. **Residual:** W_V W_O alone, "
+    "from stream to stream."
+)
+EMBEDDING_HELP = (
+    "**Tokens:** what the embedding alone says. **+ first MLP:** the embedding plus what the first MLP makes of it, "
+    "which later layers see; layer 0 still reads the embedding."
+)
+WEIGHTS_HELP = (
+    "**Folded:** the gains of the norms, and LayerNorm's centring, multiplied into what reads the stream. **Raw:** the "
+    "weights of the file. The full circuit has the gains in it either way, so only the residual one changes."
+)
+NULL_HELP = (
+    "What the eigenvalues at the right are shown against. A random rotation **in the head**, between its values and "
+    "its output; or **in the stream**, between the head and the rest of the model (20 draws). **Gaussian:** weights of "
+    "independent normal entries, a reference for teaching that misleads; the page says why."
+)
+
+
+class Copying(NamedTuple):
+    """What the page is about: eigenvalues and scores (numpy), and the small matrices they come from."""
+
+    scores: Any  # OVCopying
+    cores: Any  # OVCores
+    circuit: str
+
+    @property
+    def shown(self) -> Any:
+        """The circuit that is chosen."""
+        return getattr(self.scores, self.circuit)
+
+
+class Shown(NamedTuple):
+    """All that the page says, for its export."""
+
+    found: Copying
+    null: Any  # words.Null; None where it is not computed
+    head: tuple[int, int]
+    more: dict[str, Any]  # "text" (OnData) and "top" (Top), where the table of all heads has them
+
+
+def controls(view: ViewState, model: Any) -> None:
+    """The row of widgets above the grid."""
+    if model.cfg.attn_only and view["embedding"] == "first_mlp":
+        view.note(f"{model.name} has attention layers only, so there is no first MLP to add: showing tokens")
+        view.set(embedding=None)
+    offered = tuple(EMBEDDINGS)[: 1 if model.cfg.attn_only else 2]
+    with st.container(horizontal=True, vertical_alignment="bottom", key="ov-controls"):
+        segmented(view, "circuit", tuple(CIRCUITS), "Circuit", CIRCUIT_HELP, format_func=CIRCUITS.get)
+        segmented(view, "embedding", offered, "Embedding", EMBEDDING_HELP, format_func=EMBEDDINGS.get)
+        segmented(view, "weights", tuple(WEIGHTS), "Weights", WEIGHTS_HELP, format_func=WEIGHTS.get)
+        segmented(view, "null", tuple(NULLS), "Null", NULL_HELP, format_func=NULLS.get)
+        help = "The distance from the middle as it is, or its logarithm over three decades."
+        segmented(view, "radius", tuple(RADIUS), "Radius", help, format_func=RADIUS.get)
+        number(view, "seed", (0, 2**31 - 1), "Seed", "Of the random rotations and of random tokens.", width=100)
+
+
+def read_copying(view: ViewState, model: Any, place: Any) -> Copying:
+    """The scores of all heads; the grid stands in ``place``, and can be clicked, before its null is computed."""
+    from lens.analysis.ov_copying import copying_of, ov_cores
+
+    cores = analyse(ov_cores, model, view["embedding"], view["weights"] == "folded", progress=True)
+    found = Copying(analyse(copying_of, to_torch(cores)), cores, view["circuit"])
+    with place.container():
+        show_grid(view, found, model, None, key="ov:grid:0")
+    return found
+
+
+def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
+    """The null of all heads, from as many rotations as there are; the grid in ``place`` is redrawn meanwhile."""
+    from lens.analysis.copying_verdicts import by_weights
+    from lens.analysis.ov_copying import null_band, null_scores_of
+
+    cores = to_torch(getattr(found.cores, found.circuit))
+
+    def band(done: dict) -> words.Null:
+        drawn = analyse(null_band, to_torch(np.concatenate(list(done.values()))))
+        largest = np.abs(found.shown.eigenvalues[..., 0])
+        return words.Null(drawn, analyse(by_weights, *to_torch((found.shown.score, largest, drawn))))
+
+    def show(done: dict) -> None:
+        some = band(done)
+        with place.container():  # a key of its own each time: one key is drawn once in a run
+            show_grid(view, found, model, some, key=f"ov:grid:{some.band.n}")
+
+    blocks = [(start, start + BLOCK) for start in range(0, ALL, BLOCK)]
+    seconds = ALL * np.prod(cores.shape[:2]) * EIG_SECONDS * (cores.shape[-1] / 64) ** 3
+    with st.container():
+        st.caption(f"Null: {ALL} random rotations of each head between its values and its output, {BLOCK} a part.")
+        first = sweep(null_scores_of, blocks[: FIRST // BLOCK], cores, view["seed"], show=show)
+        if first.missing:
+            return band(first.done) if first.done else None
+        done = sweep(null_scores_of, blocks, cores, view["seed"], show=show, estimate=seconds).done
+    return band(done)
+
+
+def show_grid(view: ViewState, found: Copying, model: Any, null: Any, key: str = "ov:grid") -> Any:
+    """The clickable grid; returns the figure."""
+    figure = _grid(view, found, model, null)
+    told = words.grid_words(found.shown.score, null)
+    parts.head_grid(figure, view, key=key, alt=f"OV copying score of every head of {model.name}. {told}")
+    return figure
+
+
+def _grid(view: ViewState, found: Copying, model: Any, null: Any) -> Any:
+    from lens.figures.fitted import small_grid
+    from lens.figures.grid import grid
+
+    title = f"{CIRCUITS[found.circuit]} OV copying: every head of {model.name}"
+    measure = words.measure(found.shown.score, null, found.circuit)
+    return small_grid(grid(measure, pinned=view["pins"], title=title), GRID_WIDTH)
+
+
+def shown_head(view: ViewState, score: np.ndarray) -> tuple[int, int]:
+    """The current head if it is pinned, else the last one pinned, else the one that copies most."""
+    current = (view["layer"], view["head"])
+    if current in view["pins"]:
+        return current
+    return view["pins"][-1] if view["pins"] else words.strongest(score)
+
+
+def show_more(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> dict[str, Any]:
+    """The tabs below; only the open one is computed. Returns the columns that it adds to the table of all heads."""
+    from lens.ui.pages.ov_copying import data as ov_data
+    from lens.ui.pages.ov_copying import match as ov_match
+    from lens.ui.pages.ov_copying import tabs as ov_more
+    from lens.ui.pages.ov_copying import tokens as ov_tokens
+
+    more, body = tabs(view, "more", MORE)
+    draw = {
+        "tokens": partial(ov_tokens.show_tokens, view, model, head),
+        "scatter": partial(ov_more.show_scatter, view, model, found),
+        "data": partial(ov_data.show_data, view, model, found, null, head),
+        "match": partial(ov_match.show_match, view, model, head),
+        "directions": partial(ov_match.show_directions, view, model, head),
+        "table": partial(ov_more.show_table, view, model, found, null),
+    }
+    with body:
+        return draw[more]() or {}

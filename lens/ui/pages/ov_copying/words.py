@@ -1,0 +1,248 @@
+"""OV copying in words: measures of figures, what to notice, what not to conclude. No Streamlit, no torch."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lens.figures.measure import Measure
+from lens.figures.theme import number
+from lens.ui.shared.agreement_words import correlation
+
+VERDICTS = {1: "copies", 0: "not shown", -1: "opposite"}
+DEFINITIONS = {
+    "full": (
+        "Σλ / Σ|λ| over the eigenvalues of W_E W_V W_O W_U, norms folded in, centred over the vocabulary: +1, "
+        "attending to a token raises that token; −1, it lowers it."
+    ),
+    "residual": (
+        "Σλ / Σ|λ| over the eigenvalues of W_V W_O: +1, a direction of the stream is written back with its own sign; "
+        "−1, with the opposite one."
+    ),
+}
+FORMULA = (
+    r"\text{copying}_h = \frac{\sum_i \lambda_i}{\sum_i |\lambda_i|}, \quad "
+    r"\lambda = \operatorname{eig}\big(W_O M W_V\big), \quad "
+    r"M = W_U \big(I - \tfrac{1}{d_\text{vocab}} \mathbf{1}\mathbf{1}^\top\big) W_E"
+)
+WHERE = (
+    "W_E W_V W_O W_U [d_vocab, d_vocab] has the same non-zero eigenvalues as W_O M W_V [d_head, d_head], so it is "
+    "never formed. The gains of the norms (and LayerNorm's centring) are folded into W_V and W_U in every view; the "
+    "logits are centred over the vocabulary, because a constant added to all of them changes no probability. Null: "
+    "W_V R W_O with R a uniformly random rotation of d_head, which keeps what the head can read and write and loses "
+    "which belongs to which. Source: Elhage et al. 2021."
+)
+MISREADING = (
+    "The score says what the head would write if it attended to a token, not that it ever does, nor that the model "
+    "needs it. It adds up the whole vocabulary: a head that copies names only may score near zero, and a head that "
+    "only ever attends to the token it stands on may score 1."
+)
+TOP = (
+    "Share of random tokens whose own logit is among the {} that the head would raise most by attending to them, over "
+    "the whole vocabulary."
+)
+FOLDING = (
+    "Folded and raw weights give the same full circuit. They differ in the residual one: the norm before a head scales "
+    "each direction of the stream by its gain, and with large gains in few directions the bare W_V W_O counts "
+    "directions that the head hardly reads."
+)
+
+
+def measure(score: np.ndarray, null: Any, circuit: str) -> Measure:
+    """The score as a grid draws it: coloured by its size, the null in the hover label."""
+    band = None if null is None else (null.band.low, null.band.high)
+    return Measure(f"{circuit} copying", DEFINITIONS[circuit], score, "", null=band, signed=True)
+
+
+def strongest(score: np.ndarray) -> tuple[int, int]:
+    """(layer, head) of the largest score."""
+    layer, head = np.unravel_index(int(np.nanargmax(np.nan_to_num(score, nan=-2))), score.shape)
+    return int(layer), int(head)
+
+
+class Null(NamedTuple):
+    """The null of all heads, and what it says of each. Arrays [layer, head]."""
+
+    band: Any  # NullBand
+    side: Any  # Side: sign 1 copies, −1 writes the opposite, 0 neither is shown; idle
+
+    def named(self, head: tuple[int, int]) -> str:
+        """The verdict about one head in a word or two."""
+        return "idle" if self.side.idle[head] else VERDICTS[int(self.side.sign[head])]
+
+
+def grid_words(score: np.ndarray, null: Any) -> str:
+    """What to see in the grid."""
+    best, worst = strongest(score), np.unravel_index(int(np.nanargmin(np.nan_to_num(score, nan=2))), score.shape)
+    n = int(np.isfinite(score).sum())
+    text = f"The head that copies most is {best[0]}.{best[1]} with {number(float(score[best]))}; "
+    text += f"the lowest is {worst[0]}.{worst[1]} with {number(float(score[worst]))}. "
+    idle = score.size - n if null is None else int(null.side.idle.sum())
+    if idle:
+        text += (
+            f"{idle} {'head is' if idle == 1 else 'heads are'} idle: they write nothing, or dust beside the others. "
+        )
+    if null is None:
+        return f"{text}The null is not computed, so none of this is compared with chance."
+    band, sign = null.band, null.side.sign
+    own = int(((score > band.high) | (score < band.low)).sum())
+    return (
+        f"{text}{int((sign > 0).sum())} of {n} heads copy and {int((sign < 0).sum())} write the opposite, beyond what "
+        f"chance gives the farthest of all heads: {number(band.reach)} standard deviations of its own {band.n} random "
+        f"rotations. Outside the central 95% of their own are {own}, where chance alone puts {number(0.05 * n)}."
+    )
+
+
+def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8) -> str:
+    """Which of the strongest induction heads copy, from both scores."""
+    mean, threshold = induction.score.mean, induction.threshold
+    if threshold is None or induction.score.low is None:
+        few = induction.score.note.removeprefix("no interval: ")
+        return f"Which heads are induction heads cannot be said here: {few}."
+    order = [np.unravel_index(i, mean.shape) for i in np.argsort(-mean, axis=None)[:most]]
+    heads = [tuple(map(int, cell)) for cell in order if mean[cell] > threshold]
+    if not heads:
+        return f"No head has an induction score above its threshold {number(threshold)}: none is there that could copy."
+    names = {cell: f"{cell[0]}.{cell[1]} ({number(float(score[cell]))})" for cell in heads}
+    if null is None:
+        return f"Of the strongest induction heads, the copying scores are: {', '.join(names.values())}; no null yet."
+    yes = [names[cell] for cell in heads if null.side.sign[cell] > 0]
+    no = [names[cell] for cell in heads if null.side.sign[cell] <= 0]
+    if len(heads) == 1:
+        verb = "copies" if yes else "is not seen to copy"
+        text = f"The one induction head above its threshold, {names[heads[0]]}, {verb} by its weights"
+        return f"{text}." if yes else f"{text}: {_why_not(null, heads)}"
+    text = f"Of the {len(heads)} strongest induction heads, {len(yes)} copy by their weights"
+    text += f": {', '.join(yes)}" if yes else ""
+    return text + (f". Not {', '.join(no)}: {_why_not(null, heads)}" if no else ".")
+
+
+def _why_not(null: Null, heads: list[tuple[int, int]]) -> str:
+    opposite = [cell for cell in heads if null.side.sign[cell] < 0]
+    if opposite:
+        names = ", ".join(f"{layer}.{head}" for layer, head in opposite)
+        return f"{names} would even write the opposite. What a head writes on data can differ: see 'Copying on data'."
+    return "no more than rotations of all heads would. What a head writes on data can differ: see 'Copying on data'."
+
+
+def head_words(found: Any, null: Any, head: tuple[int, int]) -> str:
+    """One head's eigenvalues in a sentence."""
+    values, score = found.eigenvalues[head], float(found.score[head])
+    name = f"{head[0]}.{head[1]}"
+    if not np.isfinite(score):
+        return f"Head {name} writes nothing: all its eigenvalues are 0, so it has no copying score."
+    half = int(np.searchsorted(np.cumsum(np.abs(values)) / np.abs(values).sum(), 0.5)) + 1
+    text = f"Head {name}: {number(float(found.positive[head]))} of the size of its {len(values)} eigenvalues has a "
+    text += f"positive real part; {half} of them make up half. Copying score {number(score)}"
+    if null is None:
+        return f"{text}, without a null."
+    band = null.band
+    own = where(score, float(band.low[head]), float(band.high[head]))
+    text += f", {own} the central 95% of its own {band.n} random rotations"
+    if null.side.idle[head]:
+        return f"{text}. It is idle: dust beside what other heads write, so that says nothing."
+    ends = float(band.family_low[head]), float(band.family_high[head])
+    return f"{text}; {where(score, *ends)} the band that no head of all leaves in 95% of them ({range_words(*ends)})."
+
+
+def where(value: float, low: float, high: float) -> str:
+    """Where a number lies, as a preposition."""
+    return "above" if value > high else "below" if value < low else "within"
+
+
+def range_words(low: float, high: float) -> str:
+    """Both ends of a range."""
+    return f"{number(low)} to {number(high)}"
+
+
+class Top(NamedTuple):
+    """Of every head, the share of tokens that stand in the top k of their own row; NaN where not computed."""
+
+    share: np.ndarray
+    beyond: np.ndarray  # bool: more often than the best of all these heads would by chance
+    few: str  # why there is no verdict; "" if there is one
+    n: int  # tokens
+    seed: int
+    description: str  # of the set they were drawn from
+
+
+def table(found: Any, null: Any, circuit: str, text: Any = None, top: Top | None = None) -> pd.DataFrame:
+    """One row per head, the largest score of the shown circuit first. ``text``: an ``OnData`` of copying on text."""
+    shown = getattr(found, circuit)
+    layers, heads = (index.ravel() for index in np.indices(shown.score.shape))
+    columns: dict[str, Any] = {
+        "head": [f"{layer}.{head}" for layer, head in zip(layers, heads)],
+        "layer": layers,
+        "index": heads,
+        "full": found.full.score.ravel(),
+        "residual": found.residual.score.ravel(),
+    }
+    if text is not None:
+        columns |= {"on text": text.scores["text_share"].effect.mean.ravel()}
+        columns |= {"text logit": text.scores["text_logit"].effect.mean.ravel()}
+        if not text.side.few:
+            columns |= {"by text": [text.named(head) for head in np.ndindex(shown.score.shape)]}
+            columns |= {"differ": text.differ.ravel()}
+    if top is not None:
+        columns |= {"in top k": top.share.ravel()}
+    columns |= {
+        "positive share": shown.positive.ravel(),
+        "largest |λ|": np.abs(shown.eigenvalues[..., 0]).ravel(),
+    }
+    if null is not None:
+        score = shown.score
+        band = null.band
+        columns |= {"null low": band.low.ravel(), "null high": band.high.ravel()}
+        columns |= {"outside null": ((score > band.high) | (score < band.low)).ravel()}
+        columns |= {"by weights": [null.named(head) for head in np.ndindex(score.shape)]}
+    columns |= {"rank": pd.Series(-shown.score.ravel()).rank(method="min", na_option="bottom").astype(int)}
+    return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
+
+
+def top_words(top: Top, k: int, d_vocab: int) -> str:
+    """Which head puts most tokens in the top k of their own rows."""
+    best, done = strongest(top.share), np.isfinite(top.share)
+    some = int(top.beyond[done].sum())
+    left = "" if done.all() else f" {(~done).sum()} heads are not computed."
+    text = (
+        f"Top-{k} accuracy: head {best[0]}.{best[1]} raises {number(float(top.share[best]))} of {top.n} random tokens "
+        f"(seed {top.seed}) more than all but {k - 1} others when it attends to them, {number(k / d_vocab)} by chance"
+    )
+    if top.few:
+        return f"{text}. No verdict: {top.few}.{left}"
+    return f"{text}; {some} of {done.sum()} heads do so more often than the best of them all would by chance.{left}"
+
+
+def gaussian_words(found: Any, null: Any, low: float, high: float, same: np.ndarray) -> str:
+    """Why Gaussian weights are no null, in the numbers of these heads. ``same``: the layers that have this band."""
+    text = (
+        f"For teaching only: W_V and W_O of independent normal entries score {number(low)} to {number(high)} (central "
+        f"95%), the same for every head, because nothing of a head is in them but its shape. "
+    )
+    if null is None:
+        return f"{text}The null of the heads is not computed, so the two are not compared."
+    score, lows, highs = (values[same] for values in (found.score, null.band.low, null.band.high))
+    width = (highs - lows)[np.isfinite(score)]
+    inside = (score >= lows) & (score <= highs)
+    differ = np.isfinite(score) & (inside != ((score >= low) & (score <= high)))
+    narrower = int((width < high - low).sum())
+    return (
+        f"{text}Rotated at random, heads keep what they can read and write: their own bands are {number(width.min())} "
+        f"to {number(width.max())} wide, the Gaussian one {number(high - low)}. It is too wide for {narrower} of "
+        f"{len(width)} heads and too narrow for the others, those with few strong directions; {differ.sum()} heads "
+        "would get another verdict by it."
+    )
+
+
+def scatter_words(full: np.ndarray, residual: np.ndarray, agreement: Any) -> str:
+    """How well the two circuits agree; ``agreement`` is their ``RankCorrelation``."""
+    both = np.isfinite(full) & np.isfinite(residual)
+    if not both.any():
+        return "No head has a score."
+    gap = np.where(both, full - residual, 0)
+    place = np.unravel_index(int(np.abs(gap).argmax()), gap.shape)
+    return (
+        f"{correlation(agreement, 'full and residual scores')} "
+        f"They differ most for {place[0]}.{place[1]}: full {number(float(full[place]))}, residual "
+        f"{number(float(residual[place]))}. The residual circuit counts directions no embedding or logit uses."
+    )

@@ -1,0 +1,144 @@
+"""The map of the Patching page, and what a click on it does."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from lens.figures.grid import selected_cell
+from lens.figures.measure import HEADS, Axes, Measure
+from lens.figures.patch_map import patch_map
+from lens.ui import parts
+from lens.ui.export import Export, export
+from lens.ui.models import source_of
+from lens.ui.pages.patching import words
+from lens.ui.pages.patching.controls import site_names
+from lens.ui.pages.patching.read import Found
+from lens.ui.shared.tasks import labels_of
+from lens.ui.view import ViewState
+
+KEY = "patching:map"
+
+
+def column_labels(model: Any, found: Found) -> list[str]:
+    """Positions as "10 Mary": the token of the first pair, "…" where pairs differ, "≠" where clean and corrupted do."""
+    if "pos" not in found.sweep.axes:
+        return [str(head) for head in found.sweep.axes["head"]]
+    pairs = found.look.experiment.pairs
+    clean = labels_of(model, max(pairs.clean, key=len))
+    labels = []
+    for pos in found.sweep.axes["pos"]:
+        here = {ids[pos] for ids in pairs.clean if pos < len(ids)}
+        differs = any(a[pos] != b[pos] for a, b in zip(pairs.clean, pairs.corrupted) if pos < len(a))
+        labels.append(f"{pos} {clean[pos].strip()}{'…' * (len(here) > 1)}{' ≠' * differs}")
+    return labels
+
+
+def axes_of(found: Found, columns: list[str]) -> Axes:
+    """Names of rows and columns; heads where both axes are theirs."""
+    rows = list(found.sweep.axes)
+    if rows == ["layer", "head"]:
+        return HEADS
+    if rows == ["head", "pos"]:
+        layer = found.look.experiment.grid.layer
+        return Axes("head", "position", [f"{layer}.{head}" for head in found.sweep.axes["head"]], columns)
+    return Axes("layer", "position", [str(layer) for layer in found.sweep.axes["layer"]], columns)
+
+
+def make_figure(view: ViewState, model: Any, found: Found, chosen: tuple[int, int] | None) -> Any:
+    """The map of all cells."""
+    numbers, columns = found.numbers, column_labels(model, found)
+    stamp = "APPROXIMATION · " if found.approximate else ""
+    measure = Measure(
+        numbers.name, numbers.definition, numbers.value, numbers.unit, numbers.low, numbers.high, signed=True
+    )
+    title = f"{stamp}{site_names(found.look.site)}: {numbers.name}, {found.look.chosen.title.lower()}"
+    reasons = words.reasons(found.sweep.status)
+    return patch_map(measure, axes_of(found, columns), reasons, chosen=chosen, pinned=view["pins"], title=title)
+
+
+def draw_meanwhile(place: Any, view: ViewState, model: Any, found: Found) -> None:
+    """The figure while it fills: looked at, not clicked."""
+    with place.container():
+        parts.chart(make_figure(view, model, found, None), f"The map so far. {say(model, found)}")
+
+
+def show_map(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> Any:
+    """The clickable map; returns the figure."""
+    figure = make_figure(view, model, found, chosen)
+    if found.approximate:
+        st.warning(words.APPROXIMATION, icon=":material/speed:")
+    st.plotly_chart(
+        figure,
+        key=KEY,
+        on_select=partial(_choose_clicked, view, found),
+        selection_mode="points",
+        config={"displaylogo": False},
+        alt=f"{figure.layout.title.text}. {say(model, found)}",
+    )
+    return figure
+
+
+def say(model: Any, found: Found) -> str:
+    """The NOTICE line."""
+    return words.notice(found, column_labels(model, found))
+
+
+def chosen_cell(view: ViewState, found: Found) -> tuple[int, int]:
+    """The cell of the address if this map has it, else the one with the largest effect."""
+    value = found.numbers.value
+    for row, column in view["cell"]:
+        if row < value.shape[0] and column < value.shape[1]:
+            return row, column
+        view.note(f"this map has no cell {row}.{column}: showing the largest")
+        view.set(cell=None)
+    best = int(np.argmax(np.abs(np.nan_to_num(value))))
+    return tuple(int(x) for x in np.unravel_index(best, value.shape))
+
+
+def _choose_clicked(view: ViewState, found: Found) -> None:
+    cell = selected_cell(st.session_state[KEY])
+    if cell is None:
+        return
+    view.set(cell=(cell,))
+    head = head_of(found, cell)
+    if head is not None:
+        view.pin(*head)
+
+
+def head_of(found: Found, cell: tuple[int, int]) -> tuple[int, int] | None:
+    """The (layer, head) of a cell; None for the stream, and for keys and values that several heads share."""
+    axes, site = found.sweep.axes, found.look.site
+    if "head" not in axes or site in ("k", "v"):
+        return None
+    if "layer" in axes:
+        return axes["layer"][cell[0]], axes["head"][cell[1]]
+    return found.look.experiment.grid.layer, axes["head"][cell[0]]
+
+
+def table(model: Any, found: Found) -> pd.DataFrame:
+    """One row per cell: where it is, what it does, its interval, and why it was not computed if it was not."""
+    numbers, columns = found.numbers, column_labels(model, found)
+    (row_name, rows), (column_name, _) = found.sweep.axes.items()
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    why = words.reasons(found.sweep.status)
+    frame = {row_name: grid[0].ravel(), column_name: grid[1].ravel(), numbers.name: numbers.value.ravel()}
+    if numbers.low is not None:
+        frame |= {"low": numbers.low.ravel(), "high": numbers.high.ravel()}
+    how = "approximation" if found.approximate else "computed"
+    frame["how"] = [one or how for row in why for one in row]
+    return pd.DataFrame(frame)
+
+
+def take_away(view: ViewState, model: Any, found: Found, figure: Any) -> None:
+    """CSV, JSON, the figure, and Python that needs only the package."""
+    from lens.analysis.interventions import to_python
+
+    experiment, numbers = found.look.experiment, found.numbers
+    payload = numbers._asdict() | {"axes": found.sweep.axes, "values": found.sweep.values, "base": found.sweep.base}
+    payload |= {"other": found.sweep.other, "status": found.sweep.status, "approximate": found.approximate}
+    payload["notice"] = say(model, found)
+    code = to_python(source_of(view), experiment, revision=view["revision"] or None)
+    export(view, Export("patching", figure, lambda: table(model, found), payload, code, opens_model=False))

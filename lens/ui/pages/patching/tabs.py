@@ -1,0 +1,116 @@
+"""Below the map: exact against approximate values, and every pair by itself."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from lens.figures.measure import Measure
+from lens.figures.scatter import scatter
+from lens.figures.theme import NEUTRAL
+from lens.figures.theme import number as said
+from lens.ui import parts
+from lens.ui.pages.patching import MORE, words
+from lens.ui.pages.patching.map import axes_of, column_labels
+from lens.ui.pages.patching.paths import show_paths
+from lens.ui.pages.patching.read import Found, approximation
+from lens.ui.shared.tasks import pair_table
+from lens.ui.store import to_torch
+from lens.ui.view import ViewState
+from lens.ui.widgets import tabs
+
+APPROXIMATE_MISREADING = (
+    "A high correlation is no proof for a single cell: it comes from the many cells near zero. Saturated softmax and "
+    "norms bend the metric, so the largest effects are the ones that are furthest off."
+)
+
+
+def show_more(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> None:
+    """The row of tabs; only the open one is computed."""
+    which, place = tabs(view, "more", MORE)
+    with place:
+        if which == "approximation":
+            _show_agreement(model, found)
+        elif which == "path":
+            show_paths(view, model, found, chosen)
+        else:
+            _show_prompts(model, found, chosen)
+
+
+def _show_agreement(model: Any, found: Found) -> None:
+    from lens.analysis.interventions import agreement
+
+    if found.approximate or not found.complete:
+        parts.not_computed("the exact sweep is not finished, so there is nothing to hold the approximation against.")
+        return
+    rough = approximation(model, found.look)
+    if rough is None:
+        parts.not_computed("a rank has no gradient. Choose another metric, such as the logit difference.")
+        return
+    both = agreement(to_torch(found.sweep), to_torch(rough.sweep))
+    shape, columns = found.sweep.values.shape[:2], column_labels(model, found)
+    unit = found.look.experiment.metric.unit
+    exact, rough_values = (one.numpy().reshape(shape) for one in (both.exact, both.approximate))
+    x = Measure("exact change", "one run for each cell.", exact, unit, signed=True)
+    y = Measure("approximate change", "attribution patching.", rough_values, unit, signed=True)
+    title = "APPROXIMATION against exact values, one point per cell"
+    figure = scatter(x, y, axes=axes_of(found, columns), n_labels=5, title=title)
+    ends = [float(np.nanmin([exact, rough_values])), float(np.nanmax([exact, rough_values]))]
+    line = {"type": "line", "x0": ends[0], "x1": ends[1], "y0": ends[0], "y1": ends[1]}
+    figure.add_shape(**line, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
+    text = agreement_notice(found, both, columns)
+    parts.chart(figure, f"{title}. {text}")
+    parts.notice(text)
+    parts.misreading(APPROXIMATE_MISREADING)
+    worst = [tuple(int(i) for i in np.unravel_index(index, shape)) for index in both.worst]
+    frame = {
+        "cell": [words.cell_name(found, one, columns) for one in worst],
+        f"exact ({unit})": [float(exact[one]) for one in worst],
+        f"approximate ({unit})": [float(rough_values[one]) for one in worst],
+    }
+    st.markdown("The cells that disagree most")
+    st.dataframe(pd.DataFrame(frame), hide_index=True, alt="The cells at which the approximation is furthest off")
+
+
+def agreement_notice(found: Found, both: Any, columns: list[str]) -> str:
+    """Correlation, and the worst cell in numbers."""
+    unit = found.look.experiment.metric.unit
+    if np.isnan(both.correlation):
+        return "No correlation: one of the two is the same in all cells."
+    index = both.worst[0]
+    place = tuple(int(i) for i in np.unravel_index(index, found.sweep.values.shape[:2]))
+    off = float(both.approximate[index] - both.exact[index])
+    known = int(both.exact.isfinite().sum())
+    return (
+        f"r = {both.correlation:.3f} over {known} cells. Furthest off: {words.cell_name(found, place, columns)}, "
+        f"exactly {said(float(both.exact[index]))} and approximately {said(float(both.approximate[index]))} {unit}, "
+        f"a difference of {said(off)}."
+    )
+
+
+def _show_prompts(model: Any, found: Found, chosen: tuple[int, int]) -> None:
+    columns = column_labels(model, found)
+    name, frame = words.cell_name(found, chosen, columns), prompt_table(model, found, chosen)
+    st.dataframe(frame, hide_index=True, alt=f"Every pair by itself, with {name} replaced")
+    share = frame["share"].to_numpy(float)
+    good = share[np.isfinite(share)]
+    if not len(good):
+        parts.notice("No pair has a gap between its two runs.")
+        return
+    parts.notice(
+        f"With {name} replaced, the share of single pairs runs from {said(float(good.min()))} to "
+        f"{said(float(good.max()))}, its median is {said(float(np.median(good)))} (n = {len(good)}). A pair with a "
+        "small gap has a wild share: the map therefore divides sums."
+    )
+
+
+def prompt_table(model: Any, found: Found, chosen: tuple[int, int]) -> pd.DataFrame:
+    """One row per pair: prompts, metric before, after and in the other run, and the share for this pair alone."""
+    sweep = found.sweep
+    base, other, after = (np.asarray(one, float) for one in (sweep.base, sweep.other, sweep.values[chosen]))
+    gap = other - base
+    frame = pair_table(model, found.look.chosen)
+    frame["before"], frame["after"], frame["other run"] = base, after, other
+    frame["share"] = np.where(np.abs(gap) > 1e-6, (after - base) / np.where(gap == 0, 1, gap), np.nan)
+    return frame

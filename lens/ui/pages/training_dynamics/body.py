@@ -1,0 +1,35 @@
+"""When was it born?"""
+
+from functools import partial
+
+import streamlit as st
+
+from lens.ui.models import source_named, source_of
+from lens.ui.pages.training_dynamics import controls as choose
+from lens.ui.pages.training_dynamics import draw as show
+from lens.ui.pages.training_dynamics.read import read
+from lens.ui.runs import longest_block, run_of
+from lens.ui.view import ViewState
+
+
+def draw(view: ViewState) -> None:
+    """The page, from top to bottom."""
+    with st.container(horizontal=True, vertical_alignment="bottom", key="dynamics-controls"):
+        names = choose.choose_runs(view)
+
+        run = run_of(source_of(view))
+        longest = longest_block(run_of(source_named(name)) for name in names)
+        look = choose.controls(view, run.found, longest)
+
+    show.fit(view, run)
+    left, right = st.columns([1.5, 1], gap="medium")
+    with left:
+        place = st.empty()
+        shown = read(view, names, look, partial(show.show_filling, place, view, look))
+        with place.container():
+            figure = show.show_curves(view, shown, look)
+    with right:
+        show.show_play(view, shown, look)
+    show.explain(view, shown, look)
+    show.show_more(view, shown, look)
+    show.take_away(view, shown, look, figure)

@@ -1,0 +1,197 @@
+"""The Training dynamics page, drawn: curves that open a checkpoint, the head that plays, tables and export."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from lens.figures.cells import Marks
+from lens.figures.playing import Course, playing
+from lens.figures.training import clicked
+from lens.tokens import visible
+from lens.ui import parts, runs
+from lens.ui.badge import note_model
+from lens.ui.export import Export, export
+from lens.ui.models import prepend_bos, source_named
+from lens.ui.pages.training_dynamics import PLAYS, words
+from lens.ui.pages.training_dynamics.controls import Look, checkpoint_name, more
+from lens.ui.pages.training_dynamics.curves import (
+    at,
+    curve_of,
+    figure_of,
+    heads_of,
+    phase_of,
+    schedule_figure,
+    shared_axis,
+    title_of,
+)
+from lens.ui.pages.training_dynamics.read import LONGEST, Shown, patterns
+from lens.ui.pages.training_dynamics.runs import show_runs
+from lens.ui.view import ViewState
+from lens.ui.widgets import segmented
+
+PLAY_HELP = (
+    "What the head reads while its training plays: the first of the repeated random sequences, on which an induction "
+    "head shows as a stripe, or the prompt above."
+)
+CHART = "dynamics:curves"
+
+
+class Opened(NamedTuple):
+    """What the status line says about the models of a run."""
+
+    name: str
+    revision: str
+    device: str
+    dtype: str
+
+
+class Text(NamedTuple):
+    """What the head reads while it plays."""
+
+    tokens: Any  # [1, pos]
+    labels: list[str]
+    marks: Marks | None
+
+
+def fit(view: ViewState, run: Any) -> None:
+    """Layer, head and pins kept inside the view's model; the status line names it and the open checkpoint."""
+    shape, places = run.shape(), run.found.places
+    opened = checkpoint_name(run.found, places.index(view["revision"])) if view["revision"] else ""
+    note_model(Opened(shape.name, opened, shape.device, shape.dtype))
+    view.fit(shape.n_layers, shape.n_heads)
+
+
+def show_filling(place: Any, view: ViewState, look: Look, shown: list[Shown]) -> None:
+    """The curves of the checkpoints that are done so far."""
+    place.plotly_chart(figure_of(view, shown, look), config={"displaylogo": False})
+
+
+def show_curves(view: ViewState, shown: list[Shown], look: Look) -> Any:
+    """The curves; a click on a point opens its checkpoint on all pages. Returns the figure."""
+    figure = figure_of(view, shown, look)
+    said = words.notice(shown, [phase_of(view, one) for one in shown])
+    st.plotly_chart(
+        figure,
+        key=CHART,
+        on_select=partial(_open, view, shown),
+        selection_mode="points",
+        config={"displaylogo": False},
+        alt=words.alt(shown, said),
+    )
+    return figure
+
+
+def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
+    """The pinned head of the view's model, checkpoint by checkpoint."""
+    one = main_run(view, shown)
+    head = heads_of(view, one)[-1]
+    segmented(view, "play", tuple(PLAYS), "Head reads", PLAY_HELP, format_func=PLAYS.get)
+    text = _text(view, one, look)
+    if text is None:
+        return
+    found = patterns(view, one, text.tokens, head)
+    curve, x = curve_of(one, head, look), shared_axis([one])
+    labels = [f"{index}: {checkpoint_name(one.found, index)}" for index in one.indices]
+    score = curve.effect.mean.numpy()
+    course = Course(at(one, x, one.indices), score, labels, x.title, "score − control", look.log, look.born)
+    start = one.indices.index(i) if (i := _open_index(view, one)) in one.indices else len(labels) - 1
+    import numpy as np
+
+    figure = playing(
+        np.stack([found[index] for index in one.indices]),
+        text.labels,
+        course,
+        title=f"Head {head} of {title_of(one)}",
+        at=start,
+        marks=text.marks,
+    )
+    said = words.birth_words(one, head, look)
+    parts.chart(figure, alt=words.frames_alt(one, head, said), key="dynamics:play")
+    st.caption(f"{said} The first key is hidden. One colour scale for all checkpoints.")
+
+
+def explain(view: ViewState, shown: list[Shown], look: Look) -> None:
+    """What to notice, how it was measured, what not to conclude, which models, the formula and the rules."""
+    parts.notice(words.notice(shown, [phase_of(view, one) for one in shown]))
+    parts.aside("Measured", words.measured(shown, look))
+    parts.misreading(words.MISREADING)
+    for one in shown:
+        parts.aside("Model", f"{one.shape.name}. {one.shape.note} {one.shape.bos}".replace("  ", " "))
+    parts.formula(words.FORMULA, words.definitions())
+
+
+def show_more(view: ViewState, shown: list[Shown], look: Look) -> None:
+    """When the checkpoints were saved, all numbers, or the runs that were not chosen."""
+    which, body = more(view)
+    with body:
+        if which == "schedule":
+            ends = "; ".join(
+                f"{title_of(one)}: {len(one.found)} checkpoints, {checkpoint_name(one.found, 0)} to "
+                f"{checkpoint_name(one.found, len(one.found) - 1)}"
+                for one in shown
+            )
+            parts.chart(
+                schedule_figure(shown, look.log), alt=f"When the checkpoints were saved. {ends}", key="schedule"
+            )
+            st.caption(f"{ends}. On a logarithmic axis a checkpoint at 0 has no place.")
+        elif which == "runs":
+            show_runs(shown, look.log)
+        else:
+            rows = words.table(shown, look, [heads_of(view, one)[-1] for one in shown])
+            st.dataframe(rows, hide_index=True, height=380, alt=f"{len(rows)} checkpoints with all their numbers")
+
+
+def take_away(view: ViewState, shown: list[Shown], look: Look, figure: Any) -> None:
+    """The export panel."""
+    heads = [heads_of(view, one)[-1] for one in shown]
+    phases = [phase_of(view, one) for one in shown]
+    main = main_run(view, shown)
+    code = words.code(main, look, source_named(main.name))
+    made = partial(words.table, shown, look, heads)
+    taken = Export("training-dynamics", figure, made, words.payload(shown, phases, look), code, opens_model=False)
+    export(view, taken)
+
+
+def main_run(view: ViewState, shown: list[Shown]) -> Shown:
+    """The view's model among those shown; after an early cancel, the first that has a checkpoint."""
+    return next((one for one in shown if one.name == view["model"]), shown[0])
+
+
+def _open(view: ViewState, shown: list[Shown]) -> None:
+    point = clicked(st.session_state[CHART])
+    if point is None:
+        return
+    number, index, layer, head = point
+    one = next(one for one in shown if one.run == number)
+    if one.name != view["model"]:
+        beside = {*view["beside"], view["model"]} - {one.name}
+        view.set(model=one.name, layer=None, head=None, query=None, beside=tuple(sorted(beside)))
+    view.set(revision=one.found.at(index).place)
+    if layer >= 0:
+        view.pin(layer, head)
+
+
+def _open_index(view: ViewState, one: Shown) -> int:
+    """Index of the checkpoint that is open, the last one where it is the final weights."""
+    places = one.found.places
+    return places.index(view["revision"]) if view["revision"] in places else len(places) - 1
+
+
+def _text(view: ViewState, one: Shown, look: Look) -> Text | None:
+    run = runs.run_of(source_named(one.name))
+    inputs = run.inputs(look.setting)
+    if view["play"] == "repeat":
+        n, queries = inputs.repeated.n, inputs.repeated.queries
+        marks = Marks([(q, q - n + 1) for q in queries], "the token after its first occurrence")
+        return Text(inputs.repeated.tokens[:1], [visible(one) for one in inputs.words], marks)
+    if inputs.texts is None:
+        parts.not_computed(f"{title_of(one)} has no tokenizer, so it cannot read a prompt.")
+        return None
+    if not view["prompt"].strip():
+        st.info("The prompt is empty. Type a text above.", icon=":material/edit:")
+        return None
+    read = run.read(view["prompt"], prepend_bos(view), LONGEST)
+    if read.n_all > len(read.words):
+        view.note(f"the prompt has {read.n_all} tokens: the first {len(read.words)} play")
+    return Text(read.tokens, [visible(word) for word in read.words], None)

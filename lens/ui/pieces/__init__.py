@@ -1,1 +1,0 @@
-"""What a single page needs beside its script."""

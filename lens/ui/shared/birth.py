@@ -1,0 +1,66 @@
+"""When one head was born, for the pages that tell the chain of a head: a sentence, or why there is none."""
+
+from typing import Any, NamedTuple
+
+from lens.ui import runs
+from lens.ui.calls import sweep
+from lens.ui.fields import LOCAL
+from lens.ui.models import prepend_bos, source_named
+from lens.ui.pages.training_dynamics.controls import checkpoint_name
+from lens.ui.store import to_torch
+from lens.ui.view import ViewState
+
+
+class Born(NamedTuple):
+    """The last link of the chain. Exactly one of ``interval`` and ``reason`` is empty."""
+
+    interval: str  # "between 2.5M tokens and 3.9M tokens"
+    reason: str  # "not computed because …", or "never: …" where it was looked for and not found
+    words: str  # one sentence with the numbers; the reason where there are none
+    result: Any  # lens.analysis.dynamics.HeadCurve; None where nothing was computed
+
+
+def birth(view: ViewState, name: str, head: tuple[int, int]) -> Born:
+    """When ``head`` of the model called ``name`` became an induction head, under the view's n, sequences and seed.
+
+    Reads every checkpoint's head scores, about a second for a shipped model the first time, from disk after that.
+    """
+    why = runs.why_none(name)
+    if why:
+        return _none(f"not computed because {why}")
+    from lens.analysis.checkpoint import Setting
+    from lens.analysis.dynamics import head_curve
+    from lens.analysis.names import Head
+    from lens.analysis.phase_change import BORN_AT
+    from lens.load.identity import content_of
+
+    source = source_named(name)
+    run = runs.run_of(source)
+    setting = Setting(view["n"], view["seqs"], view["seed"], bos=prepend_bos(view))
+    indices = runs.chosen(run)
+    cells = [runs.Cell(source, index, content_of(run.found, index)) for index in indices]
+    found = sweep(runs.score_checkpoint, cells, setting)
+    if found.missing:
+        return _none(f"not computed because {len(found.missing)} of {len(cells)} checkpoints are not read")
+    repeats = {cell.index: to_torch(scores) for cell, scores in found.done.items()}
+    curve = head_curve(repeats, Head(*head), BORN_AT, setting.seed)
+    return told(name.removeprefix(LOCAL), head, curve, [checkpoint_name(run.found, index) for index in indices])
+
+
+def told(name: str, head: tuple[int, int], curve: Any, names: list[str]) -> Born:
+    """A ``HeadCurve`` in words; ``names`` say what its checkpoints are called."""
+    born, title = curve.birth, f"Head {head[0]}.{head[1]} of {name}"
+    if born.first_above is None:
+        reason = f"never: {born.reason}"
+        return Born("", reason, f"{title} was not born as an induction head in its training: {born.reason}.", curve)
+    if born.last_below is None:
+        interval = f"at or before {names[0]}"
+    else:
+        interval = f"between {names[born.last_below]} and {names[born.first_above]}"
+    again = "" if born.below_again is None else f", below again at {names[born.below_again]}"
+    rule = f"prefix-matching score minus control first above {born.threshold:g}, a threshold fixed beforehand"
+    return Born(interval, "", f"{title} was born {interval} ({rule}{again}).", curve)
+
+
+def _none(reason: str) -> Born:
+    return Born("", reason, f"{reason[:1].upper()}{reason[1:]}.", None)

@@ -1,0 +1,233 @@
+"""Head scores in words: names, figures' measures, what to notice, what not to conclude. No Streamlit, no torch."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lens.figures.measure import Measure
+from lens.figures.theme import number
+from lens.ui.shared.agreement_words import correlation
+
+TITLES = {
+    "induction": "Induction",
+    "duplicate": "Duplicate token",
+    "previous": "Previous token",
+    "first": "First token (BOS)",
+    "entropy": "Entropy",
+    "entropy_normalised": "Entropy, share of its maximum",
+}
+HABITS = {
+    "induction": "look at the token after an earlier occurrence",
+    "duplicate": "look at an earlier occurrence of the same token",
+    "previous": "look at the token before",
+}
+MISREADINGS = {
+    "induction": (
+        "The score says where a head looks, not what it does there: a head can look at the right token and copy "
+        "nothing, and a model can repeat text without its strongest head. Hatched does not mean useless: the head may "
+        "do something that random tokens do not ask for."
+    ),
+    "duplicate": (
+        "Looking at the earlier copy of a token is one step away from induction, which looks at the token after it. A "
+        "head that scores on both splits its attention; neither score says that anything is copied."
+    ),
+    "previous": (
+        "Nearly every head attends a little more to near tokens than to far ones. That is why the null is not zero but "
+        "the attention to the tokens 2 to 5 back, and why a score of .1 is nothing."
+    ),
+    "first": (
+        "Much attention to the first token is usually a way to do nothing: the value there is close to zero, so the "
+        "head writes almost nothing. It does not mean that the head reads the beginning of the text."
+    ),
+    "text": (
+        "In a real text the marked tokens may be attended to for what they are, not because something was repeated: "
+        "whole layers can look at the same comma. A head that scores here and not on random tokens does not do this."
+    ),
+    "entropy": (
+        "A low entropy is not importance: a head that always looks at the first token has the lowest of all. Compare "
+        "entropies only at one length: ln(q+1), their maximum, grows with the position."
+    ),
+}
+FORMULAS = {
+    "induction": r"S_h = \frac{1}{n} \sum_{q \in \text{2nd copy}} A_h[q,\, q - n + 1]",
+    "duplicate": r"S_h = \frac{1}{n} \sum_{q \in \text{2nd copy}} A_h[q,\, q - n]",
+    "previous": r"S_h = \operatorname{mean}_{q \ge 2}\, A_h[q,\, q - 1]",
+    "first": r"S_h = \operatorname{mean}_{q \ge 1}\, A_h[q,\, 0]",
+    "entropy": r"S_h = \operatorname{mean}_{q \ge 1} \Big( -\sum_k A_h[q,k] \ln A_h[q,k] \Big)",
+    "entropy_normalised": r"S_h = \operatorname{mean}_{q \ge 1} \frac{-\sum_k A_h[q,k] \ln A_h[q,k]}{\ln (q+1)}",
+}
+TEXT_FORMULAS = {
+    "induction": r"S_h = \operatorname{mean}_q \sum_{k:\, x_{k-1} = x_q} A_h[q,\, k], \qquad 1 \le k < q",
+    "duplicate": r"S_h = \operatorname{mean}_q \sum_{k:\, x_k = x_q} A_h[q,\, k], \qquad 1 \le k < q",
+}
+
+
+class Facts(NamedTuple):
+    """One head's numbers in one score; None where there are none."""
+
+    value: float
+    low: float | None
+    high: float | None
+    control: float | None
+    difference: float | None
+    above: bool | None  # whether it exceeds the threshold
+    rank: int  # 1 is the largest
+    total: int
+
+
+def measure(score: Any, difference: bool = False) -> Measure:
+    """A ``HeadScore`` as a figure draws it: with its control, or minus its control where there is one."""
+    difference = difference and score.effect is not None
+    name = TITLES[score.kind.name].lower()
+    found = score.effect if difference else score.score
+    minus = f" This minus {score.kind.null}." if difference else ""
+    return Measure(
+        f"{name} − control" if difference else name,
+        score.kind.definition + minus,
+        found.mean,
+        score.kind.unit,
+        found.low,
+        found.high,
+        None if difference else score.null_mean,
+        score.threshold,
+        signed=difference,
+    )
+
+
+def facts(score: Any, layer: int, head: int) -> Facts:
+    """The numbers of head ``layer``.``head``."""
+
+    def at(array: Any) -> float | None:
+        return None if array is None else float(array[layer, head])
+
+    ranks = measure(score).ranks()
+    value = at(score.score.mean)
+    return Facts(
+        value,
+        at(score.score.low),
+        at(score.score.high),
+        at(score.null_mean),
+        None if score.effect is None else at(score.effect.mean),
+        None if score.threshold is None else value > score.threshold,
+        int(ranks[layer, head]),
+        ranks.size,
+    )
+
+
+def strongest(score: Any) -> tuple[int, int]:
+    """(layer, head) of the largest score."""
+    layer, head = np.unravel_index(int(np.argmax(score.score.mean)), np.shape(score.score.mean))
+    return int(layer), int(head)
+
+
+def n_above(score: Any) -> int:
+    """How many heads exceed the threshold; 0 when there is none to exceed."""
+    return 0 if score.threshold is None else int((score.score.mean > score.threshold).sum())
+
+
+def interval(found: Facts) -> str:
+    """The confidence interval in words, with a leading space; "" where there is none."""
+    return "" if found.low is None else f" [{number(found.low)}, {number(found.high)}]"
+
+
+def notice(score: Any, on_text: bool = False) -> str:
+    """What to see in the grid of a score, computed on random sequences or ``on_text``, a single text."""
+    layer, head = strongest(score)
+    best = facts(score, layer, head)
+    n_heads, top = best.total, f"{layer}.{head} with {number(best.value)}{interval(best)}"
+    unit = "" if score.kind.unit == "probability" else f" {score.kind.unit}"
+    if score.threshold is None:
+        low = np.unravel_index(int(np.argmin(score.score.mean)), np.shape(score.score.mean))
+        return (
+            f"Largest: head {top}{unit}; smallest: {low[0]}.{low[1]} with {number(float(score.score.mean[low]))}; half "
+            f"of the {n_heads} heads are above {number(float(np.median(score.score.mean)))}. A head that looks at all "
+            f"keys alike has {number(score.uniform)}. This score is a description, not a test: it has no threshold."
+        )
+    found, habit = n_above(score), HABITS[score.kind.name]
+    if on_text:
+        return (
+            f"On this one text, {found} of {n_heads} heads {habit} more than any head looks at other tokens on average "
+            f"({number(score.threshold)}); the strongest is {top}. {score.n_queries} queries of one text are no test: "
+            "a token that draws attention for another reason looks the same. Random tokens decide."
+        )
+    chance = f"the null threshold {number(score.threshold)}"
+    if not found:
+        return (
+            f"None of the {n_heads} heads exceeds {chance}: none can be said to {habit} here. The largest is {top}, "
+            f"its control {number(best.control)}."
+        )
+    sure = (
+        "" if score.score.low is None else f"; {int((score.score.low > score.threshold).sum())} with the whole interval"
+    )
+    return (
+        f"{found} of {n_heads} heads {habit} more than chance allows (above {chance}{sure}). The strongest is {top}; "
+        f"its control {number(best.control)}, a head that looks at all keys alike {number(score.uniform)}."
+    )
+
+
+def notice_difference(score: Any) -> str:
+    """What to see in the grid of score minus control."""
+    effect = score.effect.mean
+    if score.threshold is None:
+        place = np.unravel_index(int(np.argmax(np.abs(effect))), np.shape(effect))
+        return (
+            f"The repeat changes head {place[0]}.{place[1]} most: {number(float(effect[place]))} {score.kind.unit}. "
+            f"Half of the {effect.size} heads change by less than {number(float(np.median(np.abs(effect))))}. "
+            "This is a description, not a test: it has no threshold."
+        )
+    place = np.unravel_index(int(np.argmax(effect)), np.shape(effect))
+    more, less = int((effect > score.threshold).sum()), int((effect < -score.threshold).sum())
+    return (
+        f"{more} of {effect.size} heads exceed their own control by more than {number(score.threshold)}, {less} stay "
+        f"below it by as much. The largest difference is {number(float(effect[place]))}, head {place[0]}.{place[1]}."
+    )
+
+
+def threshold_words(score: Any) -> str:
+    """How the threshold was made, how many samples there were, and what the intervals are."""
+    note = f"{score.score.note}." if score.score.low is None else f"Intervals: {score.score.note}."
+    means = f"{score.n_queries:,} queries averaged. {note[:1].upper()}{note[1:]}"
+    if score.threshold is None:
+        null = "" if score.effect is None else f" Control: {score.kind.null}."
+        return means + null
+    samples = len(score.null_per_sequence)
+    how = f"the 95th percentile over {samples} samples of the largest null of any head"
+    if samples == 1:
+        return f"{means} Null: {score.kind.null}. Threshold {number(score.threshold)}: the largest null of any head."
+    return (
+        f"{means} Null: {score.kind.null}. Threshold {number(score.threshold)}: {how}, so that the best of all "
+        f"{np.size(score.score.mean)} heads stays below it in 95% of cases where there is nothing to find."
+    )
+
+
+def table(score: Any) -> pd.DataFrame:
+    """One row per head, the largest score first."""
+    shown = measure(score)
+    layers, heads = (index.ravel() for index in np.indices(shown.values.shape))
+    columns: dict[str, Any] = {
+        "head": [f"{layer}.{head}" for layer, head in zip(layers, heads)],
+        "layer": layers,
+        "index": heads,
+        "score": np.ravel(shown.values),
+    }
+    if shown.low is not None:
+        columns |= {"CI low": np.ravel(shown.low), "CI high": np.ravel(shown.high)}
+    if score.effect is not None:
+        columns |= {"control": np.ravel(score.null_mean), "difference": np.ravel(score.effect.mean)}
+    if score.threshold is not None:
+        columns |= {"above threshold": np.ravel(shown.values) > score.threshold}
+    columns |= {"rank": shown.ranks().ravel()}
+    return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
+
+
+def both(x: Any, y: Any, agreement: Any) -> str:
+    """What the scatter of two scores shows: how many heads exceed both thresholds, and their ``RankCorrelation``."""
+    values = [np.ravel(score.score.mean).astype(float) for score in (x, y)]
+    names = [TITLES[score.kind.name].lower() for score in (x, y)]
+    text = correlation(agreement, f"{names[1]} and {names[0]} scores")
+    if x.threshold is None or y.threshold is None:
+        return text
+    above = [value > score.threshold for value, score in zip(values, (x, y))]
+    shared = int((above[0] & above[1]).sum())
+    return f"{text} Above the threshold: {names[1]} {above[1].sum()}, {names[0]} {above[0].sum()}, both {shared}."
