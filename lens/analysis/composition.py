@@ -1,17 +1,20 @@
 """Which earlier head feeds which later one, from the weights alone: scores of all pairs against two baselines."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy.stats import pearson3
 from torch import Tensor
 
 from lens.analysis.circuit_weights import CUT
 from lens.analysis.head_weights import Weights, head_weights, rotated, why_not_bilinear
 from lens.analysis.names import Head, check_heads
 from lens.analysis.streaming import Progress, silent
+from lens.analysis.verdicts import ALPHA
 from lens.composition import few_rows, scores_of_rows, unit
 from lens.config import Config
 from lens.factored import FactoredMatrix
@@ -34,11 +37,21 @@ class Composition:
     scores: Float[Tensor, "sender_layer sender_head layer head"]  # 0…1
     null: float  # root mean square of the score when a random rotation stands between sender and receiver, exact
     null_sd: Float[Tensor, "sender_layer sender_head layer head"]  # of the squared score under that rotation, exact
+    p: Float[Tensor, "sender_layer sender_head layer head"]  # how often such a rotation gives as much or more
     z: Float[Tensor, "sender_layer sender_head layer head"]  # among the heads of the sender's layer, to this receiver
     offset: int | None  # tokens between query and key; None where no rotation is involved
     weights: Weights
     notes: tuple[str, ...]  # what the scores leave out in this model
     definition: str
+
+    def beyond(self, receiver: tuple[int, int] | None = None) -> Bool[Tensor, "sender_layer sender_head *receiver"]:
+        """Which pairs, or which senders to ``receiver``, pass more than the strongest of them all would by chance.
+
+        By chance: a random rotation between sender and receiver. At most one model in twenty has any such pair where
+        nothing feeds (Bonferroni over the pairs that were asked for).
+        """
+        p = self.p if receiver is None else self.p[:, :, receiver[0], receiver[1]]
+        return p * (p == p).sum() <= ALPHA  # NaN is no pair
 
 
 @torch.no_grad()
@@ -58,10 +71,11 @@ def composition(
     layer = torch.arange(cfg.n_layers, device=writes.device).repeat_interleave(cfg.n_heads)
     earlier = layer[:, None] < layer
     scores = scores_of_rows(writes, reads, earlier, lambda f: progress(f, f"{mode}-composition"))
-    uneven = [_trace_of_square(rows) - 1 / cfg.d_model for rows in (writes, reads)]
-    spread = 2 * uneven[0][:, None] * uneven[1] / ((cfg.d_model - 1) * (cfg.d_model + 2))
+    powers = [_power_traces(rows) for rows in (writes, reads)]
+    spread = _variance(*(square for square, _ in powers), cfg.d_model)
+    p = _tail(scores, *powers, _width(cfg, weights))
     shape = (cfg.n_layers, cfg.n_heads) * 2
-    scores, null_sd = (x.masked_fill(~earlier, torch.nan).reshape(shape) for x in (scores, spread.clamp(min=0).sqrt()))
+    scores, null_sd, p = (x.masked_fill(~earlier, torch.nan).reshape(shape) for x in (scores, spread.sqrt(), p))
     turns = cfg.positions == "rotary" and mode != "V"
     names = {"Q": ("QK", "QK"), "K": ("QKᵀ", "QK"), "V": ("OV", "OV")}[mode]
     return Composition(
@@ -69,6 +83,7 @@ def composition(
         scores,
         cfg.d_model**-0.5,
         null_sd,
+        p,
         among_layer(scores),
         offset if turns else None,
         weights,
@@ -175,6 +190,38 @@ def _rows(cfg: Config, side: Callable[[int], FactoredMatrix]) -> Float[Tensor, "
     return rows.flatten(0, 1)
 
 
-def _trace_of_square(rows: Float[Tensor, "n few d"]) -> Float[Tensor, " n"]:
-    """tr (PᵀP)², which is ‖P Pᵀ‖²: 1/rank for a flat spectrum, 1 for a single direction."""
-    return torch.linalg.matrix_norm(rows @ rows.mT).square()
+def _power_traces(rows: Float[Tensor, "n few d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """tr (PᵀP)² and tr (PᵀP)³: 1/rank and 1/rank² for a flat spectrum, 1 for a single direction."""
+    gram = rows @ rows.mT
+    square = gram @ gram
+    return square.diagonal(dim1=-2, dim2=-1).sum(-1), (square * gram).sum((-2, -1))
+
+
+def _variance(
+    writes: Float[Tensor, " sender"], reads: Float[Tensor, " receiver"], width: int
+) -> Float[Tensor, "sender receiver"]:
+    """Of C² under a Haar rotation of ``width`` dimensions, exact; from tr (PᵀP)² of both sides."""
+    uneven = [(side - 1 / width).clamp(min=0) for side in (writes, reads)]
+    return 2 * uneven[0][:, None] * uneven[1] / ((width - 1) * (width + 2))
+
+
+def _width(cfg: Config, weights: Weights) -> int:
+    """Dimensions in which sender and receiver meet: without the mean of the stream, one less."""
+    return cfg.d_model - (weights == "folded" and cfg.norm == "LN" and cfg.pre_norm)
+
+
+def _tail(
+    scores: Float[Tensor, "sender receiver"], writes: tuple[Tensor, Tensor], reads: tuple[Tensor, Tensor], width: int
+) -> Float[Tensor, "sender receiver"]:
+    """How often a random rotation gives a score as large, from mean, variance and skewness of C² (Pearson III).
+
+    Mean and variance are exact. The skewness is that of Σ aᵢ bⱼ gᵢⱼ² with independent normal g, what entries of a
+    rotation become in many dimensions. Source: Hall 1983, Buckley and Eagleson 1988, sums of weighted χ².
+    """
+    spread = _variance(writes[0], reads[0], width).sqrt().cpu().double()
+    shape = (writes[0][:, None] * reads[0]).cpu().double(), (writes[1][:, None] * reads[1]).cpu().double()
+    skewness = math.sqrt(8) * shape[1] / shape[0].pow(1.5)
+    moves = spread > torch.finfo(scores.dtype).eps  # else every rotation gives the same, or there is nothing to turn
+    square, spread = scores.square().cpu().double(), spread.where(moves, 1.0)
+    tail = torch.from_numpy(pearson3.sf(square, skewness.where(moves, 0.0), loc=1 / width, scale=spread))
+    return tail.where(moves, 1.0).to(scores)

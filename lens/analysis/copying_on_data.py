@@ -4,28 +4,43 @@ The weights say what a head would write for any token; this says what it does wr
 disagree: a head can raise its target by a path that eigenvalues do not show, or copy well and never look.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis.direct_paths import PATH, DirectPaths
+from lens.analysis.large_products import midrank
 from lens.analysis.random_tokens import RepeatedTokens
+from lens.analysis.rotation_test import rotation_z
 from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
 from lens.analysis.streaming import Progress, silent, stream
 from lens.model import Transformer
 
 CONTROL = "the same queries and tokens on the paired control, where other tokens follow the first copy"
 TARGET = "the induction target, the token after the earlier occurrence of the query's"
+QUERIES = "mean over the second copy but its last token, whose target would stand in the second copy itself"
 
 
 class Direct(NamedTuple):
-    """The direct path of every head on each sequence, means over the queries of the second copy."""
+    """The direct path of every head on each sequence, means over the queries of the second copy but the last."""
 
     target_logit: Float[Tensor, "sequence layer head"]
     target_rank: Float[Tensor, "sequence layer head"]
     attended_share: Float[Tensor, "sequence layer head"]
+    written: Float[Tensor, "sequence layer head"]  # mean square of all logits of the candidates
+    core: Float[Tensor, "layer head d_head d_head"]  # its trace is the sum of the target logits, repeats − controls
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyingScores(HeadScores):
+    """What heads write on data, with what a verdict about it needs beside its interval."""
+
+    z: Float[Tensor, "layer head"]  # of the logit's effect (every query weighs the same), under rotations of the head
+    written: Float[Tensor, "layer head"]  # logits: root mean square of what it writes on the candidates by itself
 
 
 def kinds(n_tokens: int) -> list[Kind]:
@@ -35,15 +50,15 @@ def kinds(n_tokens: int) -> list[Kind]:
         Kind(
             "target_logit",
             "logits",
-            f"{PATH}, minus its mean over the vocabulary: logit of {TARGET}; mean over the second copy.",
+            f"{PATH}, minus its mean over the vocabulary: logit of {TARGET}; {QUERIES}.",
             CONTROL,
             False,
         ),
         Kind(
             "target_rank",
             "rank",
-            f"{PATH}: how many of {among} it raises more than {TARGET}; mean over the second copy. 0 is best, "
-            f"{(n_tokens - 1) / 2:g} is chance.",
+            f"{PATH}: how many of {among} it raises more than {TARGET}, half of those that it raises as "
+            f"much; {QUERIES}. 0 is best, {(n_tokens - 1) / 2:g} is chance.",
             CONTROL,
             False,
         ),
@@ -51,14 +66,14 @@ def kinds(n_tokens: int) -> list[Kind]:
             "attended_share",
             "share",
             f"{PATH}, minus its mean over the vocabulary: of all that it raises among {among}, the share of the one it "
-            f"attends to most; mean over the second copy but its last token. 1/{n_tokens} is chance.",
+            f"attends to most; {QUERIES}. 1/{n_tokens} is chance.",
             CONTROL,
             False,
         ),
     ]
 
 
-def copying_on_data(model: Transformer, repeated: RepeatedTokens, progress: Progress = silent) -> HeadScores:
+def copying_on_data(model: Transformer, repeated: RepeatedTokens, progress: Progress = silent) -> CopyingScores:
     """What every head writes to the logits by itself on repeats, with the control of each sequence.
 
     ``repeated``: from :func:`lens.analysis.random_tokens.repeated_tokens`; 16 sequences or more give intervals. Biases
@@ -70,10 +85,11 @@ def copying_on_data(model: Transformer, repeated: RepeatedTokens, progress: Prog
     uniform = {"target_logit": 0.0, "target_rank": (n_tokens - 1) / 2, "attended_share": 1 / n_tokens}
     for kind in kinds(n_tokens):
         values = getattr(both, kind.name)
-        samples = Samples(values[:n_seqs], values[n_seqs:], uniform[kind.name], n_seqs * repeated.n)
+        samples = Samples(values[:n_seqs], values[n_seqs:], uniform[kind.name], n_seqs * (repeated.n - 1))
         scores[kind.name] = head_score(kind, samples, "sequences", repeated.seed)
     source = f"{n_seqs} sequences of {repeated.n} random tokens, twice; {repeated.description}; seed {repeated.seed}"
-    return HeadScores(scores, {}, source, repeated.seed)
+    more = {"z": rotation_z(both.core), "written": both.written[:n_seqs].mean(0).sqrt()}
+    return CopyingScores(scores=scores, missing={}, source=source, seed=repeated.seed, **more)
 
 
 @torch.no_grad()
@@ -82,7 +98,8 @@ def direct_paths(model: Transformer, repeated: RepeatedTokens, progress: Progres
     paths = _Paths(model, repeated)
     tokens = torch.cat([repeated.tokens, repeated.control])
     stream(model, tokens, paths.visits(), progress=progress)
-    return Direct((paths.raised / paths.scale).mean(2).cpu(), paths.rank.cpu(), paths.share.cpu())
+    logit, written = (paths.raised / paths.scale).mean(2), (paths.square / paths.scale.square()).mean(2)
+    return Direct(*(found.cpu() for found in (logit, paths.rank, paths.share, written, paths.core)))
 
 
 class _Paths(DirectPaths):
@@ -91,13 +108,15 @@ class _Paths(DirectPaths):
     def __init__(self, model: Transformer, repeated: RepeatedTokens) -> None:
         bos, n, cfg = repeated.bos, repeated.n, model.cfg
         # The same candidates in a sequence and in its control: the tokens of the first copy.
-        super().__init__(model, repeated.tokens[:, : bos + n].repeat(2, 1), slice(bos + n, bos + 2 * n))
-        after = torch.arange(bos + 1, bos + n + 1, device=model.device)
-        self.target = torch.where(after < bos + n, after, bos)  # after the last token comes the first again
-        shape = (len(self.candidates), cfg.n_layers, n, cfg.n_heads)
-        self.raised = torch.empty(shape, device=model.device)  # times the scale
+        super().__init__(model, repeated.tokens[:, : bos + n].repeat(2, 1), slice(bos + n, bos + 2 * n - 1))
+        self.target = torch.arange(bos + 1, bos + n, device=model.device)  # a place among the candidates
+        shape = (len(self.candidates), cfg.n_layers, n - 1, cfg.n_heads)
+        self.raised, self.square = (torch.empty(shape, device=model.device) for _ in range(2))  # times the scale
+        self.sign = torch.ones(len(self.candidates), device=model.device)
+        self.sign[len(repeated.tokens) :] = -1  # the controls
+        self.core = torch.zeros(cfg.n_layers, cfg.n_heads, cfg.d_head, cfg.d_head, device=model.device)
         self.rank, self.share = (torch.empty(*shape[:2], shape[3], device=model.device) for _ in range(2))
-        self.attended: Int[Tensor, "batch query head"] = after
+        self.attended: Int[Tensor, "batch query head"] = self.target
 
     def see_pattern(self, layer: int, rows: slice, pattern: Float[Tensor, "batch head query key"]) -> None:
         """Where each query looks, among the first copy."""
@@ -105,13 +124,18 @@ class _Paths(DirectPaths):
 
     def see_z(self, layer: int, rows: slice, z: Float[Tensor, "batch pos head d_head"]) -> None:
         """What every head writes, along the candidates' directions."""
-        logits = self.logits(layer, rows, z)
+        along = self.along(layer, rows)
+        logits = self.logits(z, along)
         target = self.target[None, :, None, None].expand(*logits.shape[:3], 1)
         own = logits.gather(-1, target)
         self.raised[rows, layer] = own[..., 0]
-        self.rank[rows, layer] = (logits > own).sum(-1).float().mean(1)
+        self.square[rows, layer] = logits.square().mean(-1)
+        self.core[layer] += einsum(
+            self.sign[rows], z[:, self.queries].float(), along[..., self.target],
+            "batch, batch query head d_in, batch head d_out query -> head d_in d_out",
+        )  # fmt: skip
+        self.rank[rows, layer] = midrank(logits, own).mean(1)
         positive = logits.clamp(min=0)
         at = positive.gather(-1, self.attended[..., None])[..., 0]
-        # 0 where nothing is raised. The last query is left out: its target stands in the second copy.
-        share = at / positive.sum(-1).clamp(min=torch.finfo(at.dtype).tiny)
-        self.share[rows, layer] = share[:, :-1].mean(1)
+        share = at / positive.sum(-1).clamp(min=torch.finfo(at.dtype).tiny)  # 0 where nothing is raised
+        self.share[rows, layer] = share.mean(1)

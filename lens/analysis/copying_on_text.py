@@ -11,8 +11,10 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lens.analysis.copying_on_data import CopyingScores
 from lens.analysis.direct_paths import PATH, DirectPaths
-from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
+from lens.analysis.rotation_test import rotation_z
+from lens.analysis.score_results import Kind, Samples, head_score
 from lens.analysis.streaming import Progress, silent, stream
 from lens.model import Transformer
 
@@ -47,12 +49,14 @@ class TextPaths(NamedTuple):
     share_null: Float[Tensor, "document layer head"]
     n_queries: Int[Tensor, " document"]
     n_different: Int[Tensor, " document"]  # tokens, position 0 left out
+    written: Float[Tensor, "document layer head"]  # mean square of all logits on the document's tokens
+    core: Float[Tensor, "part layer head d_head d_head"]  # trace: sum over its documents of logit − control
 
 
 def copying_on_text(
     model: Transformer, tokens: Int[Tensor, "document pos"], mask: Bool[Tensor, "document pos"],
     progress: Progress = silent,
-) -> HeadScores:  # fmt: skip
+) -> CopyingScores:  # fmt: skip
     """What every head writes on the tokens it attends to, beside its control; 16 documents or more give intervals.
 
     ``tokens`` and ``mask``: separate documents, padded on the right, as from
@@ -85,19 +89,21 @@ def text_paths(
     logit, share = (
         torch.stack([own, others]).cpu() for own, others in (paths.logit(), (paths.share, paths.share_null))
     )
-    return TextPaths(*logit, *share, paths.counted.sum(1).cpu(), paths.n_different.cpu())
+    counts = paths.counted.sum(1).cpu(), paths.n_different.cpu()
+    return TextPaths(*logit, *share, *counts, paths.written().cpu(), paths.core[None].cpu())
 
 
-def text_copying(paths: TextPaths, where: str = "") -> HeadScores:
-    """The statistics of both numbers over documents; ``where`` says in words which they are."""
+def text_copying(paths: TextPaths, where: str = "", unit: str = "documents") -> CopyingScores:
+    """The statistics of both numbers over documents, called ``unit``; ``where`` says in words which they are."""
     n_queries, chance = int(paths.n_queries.sum()), float((1 / paths.n_different).mean())
     samples = {
         "text_logit": Samples(paths.logit, paths.logit_null, 0.0, n_queries),
         "text_share": Samples(paths.share, paths.share_null, chance, n_queries),
     }
-    scores = {kind.name: head_score(kind, samples[kind.name], "documents") for kind in KINDS}
-    source = f"{len(paths.logit)} documents, {n_queries + len(paths.logit)} tokens"
-    return HeadScores(scores, {}, f"{source}: {where}" if where else source, None)
+    scores = {kind.name: head_score(kind, samples[kind.name], unit) for kind in KINDS}
+    source = f"{len(paths.logit)} {unit}, {n_queries + len(paths.logit)} tokens"
+    more = {"z": rotation_z(paths.core.sum(0)), "written": paths.written.mean(0).sqrt()}
+    return CopyingScores(scores=scores, missing={}, source=f"{source}: {where}" if where else source, seed=None, **more)
 
 
 def join_text(found: list[TextPaths]) -> TextPaths:
@@ -116,7 +122,10 @@ class _Paths(DirectPaths):
         self.different = _different(self.candidates[:, 1:], self.counted)
         self.n_different = self.different.sum(1)
         shape = (len(tokens), model.cfg.n_layers, self.counted.shape[1], model.cfg.n_heads)
-        self.raised, self.raised_null = (torch.zeros(shape, device=model.device) for _ in range(2))  # times the scale
+        # Times the scale.
+        self.raised, self.raised_null, self.square = (torch.zeros(shape, device=model.device) for _ in range(3))
+        cfg = model.cfg
+        self.core = torch.zeros(cfg.n_layers, cfg.n_heads, cfg.d_head, cfg.d_head, device=model.device)
         self.share, self.share_null = (torch.empty(*shape[:2], shape[3], device=model.device) for _ in range(2))
         self.attention: Float[Tensor, "batch head query key"] = self.raised
 
@@ -125,20 +134,37 @@ class _Paths(DirectPaths):
         n = self.counted.sum(1)[:, None, None]
         return (self.raised / self.scale).sum(2) / n, (self.raised_null / self.scale).sum(2) / n
 
+    def written(self) -> Float[Tensor, "document layer head"]:
+        """Mean square of what is written on the document's tokens, once the forward pass is over."""
+        return (self.square / self.scale.square()).sum(2) / self.counted.sum(1)[:, None, None]
+
     def see_pattern(self, layer: int, rows: slice, pattern: Float[Tensor, "batch head query key"]) -> None:
         """Attention of real queries; position 0 is left out on both sides."""
         self.attention = pattern[:, :, 1:, 1:].float() * self.counted[rows, None, :, None]
 
     def see_z(self, layer: int, rows: slice, z: Float[Tensor, "batch pos head d_head"]) -> None:
         """What every head writes, on the tokens of its document."""
-        logits = self.logits(layer, rows, z)[..., 1:] * self.counted[rows, :, None, None]
+        along = self.along(layer, rows)[..., 1:]
+        logits = self.logits(z, along) * self.counted[rows, :, None, None]
+        n = self.counted[rows].sum(1)[:, None]
+        self.square[rows, layer] = (logits.square() * self.counted[rows, None, None]).sum(-1) / n[..., None]
+        self.core[layer] += self._core(rows, z, along)
         self.raised[rows, layer], self.raised_null[rows, layer] = self._paired(rows, logits)
         positive = logits.clamp(min=0)
         whole = einsum(positive, self.different[rows].float(), "b query head key, b key -> b query head")
         shares = positive / whole.clamp(min=torch.finfo(whole.dtype).tiny)[..., None]  # 0 where nothing is raised
-        n = self.counted[rows].sum(1)[:, None]
         own, others = self._paired(rows, shares)
         self.share[rows, layer], self.share_null[rows, layer] = own.sum(1) / n, others.sum(1) / n
+
+    def _core(
+        self, rows: slice, z: Float[Tensor, "batch pos head d_head"], along: Float[Tensor, "batch head d_head key"]
+    ) -> Float[Tensor, "head d_head d_head"]:
+        """Values times what they would have to write, so that its trace is the sum of logit − control, times scales."""
+        n = self.counted[rows].sum(1)[:, None, None, None]
+        others = (self.attention.sum(2, keepdim=True) - self.attention) / (n - 1)
+        weights = (self.attention - others) * self.counted[rows, None, :, None] * self.counted[rows, None, None] / n
+        wanted = einsum(weights, along, "b head query key, b head d_out key -> b query head d_out")
+        return einsum(z[:, self.queries].float(), wanted, "b query head d_in, b query head d_out -> head d_in d_out")
 
     def _paired(
         self, rows: slice, values: Float[Tensor, "batch query head key"]

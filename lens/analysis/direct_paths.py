@@ -46,15 +46,18 @@ class DirectPaths:
         """What every head writes."""
         raise NotImplementedError
 
-    def logits(
-        self, layer: int, rows: slice, z: Float[Tensor, "batch pos head d_head"]
-    ) -> Float[Tensor, "batch query head token"]:
-        """What every head adds to the logits of the candidates, minus its mean over the vocabulary; times the scale."""
+    def along(self, layer: int, rows: slice) -> Float[Tensor, "batch head d_head token"]:
+        """How far each entry of a head's values moves the logits of the candidates; times the scale."""
         # W_O meets the few candidates first: a head's write is never formed in the stream's width.
-        along = einsum(
+        return einsum(
             output_weights(self.model, layer), self.reads[rows],
             "head d_head d_model, batch token d_model -> batch head d_head token",
         )  # fmt: skip
+
+    def logits(
+        self, z: Float[Tensor, "batch pos head d_head"], along: Float[Tensor, "batch head d_head token"]
+    ) -> Float[Tensor, "batch query head token"]:
+        """What every head adds to the logits of the candidates, minus its mean over the vocabulary; times the scale."""
         return einsum(
             z[:, self.queries].float(), along,
             "batch query head d_head, batch head d_head token -> batch query head token",

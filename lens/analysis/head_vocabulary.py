@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
+from scipy.stats import binomtest
 from torch import Tensor
 
 from lens.analysis.circuit_weights import (
@@ -17,14 +18,15 @@ from lens.analysis.circuit_weights import (
     vocabulary_rows,
     write_through,
 )
-from lens.analysis.large_products import Ends, diagonal, ends, own_ranks
+from lens.analysis.large_products import Ends, diagonal, ends, midrank, own_ranks
 from lens.analysis.random_tokens import sampling_set
-from lens.analysis.stats import Estimate, estimate
+from lens.analysis.stats import LEVEL, MIN_SAMPLES
 from lens.analysis.streaming import Progress, part, silent
 from lens.factored import FactoredMatrix
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
 
+TOP_SHARE = 0.1  # of the vocabulary: the largest k of a top k
 UNIT = "logits × scale"  # a row is divided by the scales of two norms, which only a text gives
 ENTRY = (
     "Entry (X, Y) of W_E W_V W_O W_U, norms folded in and the mean over Y taken out: how far attending to X moves the "
@@ -37,15 +39,15 @@ class Written(NamedTuple):
 
     ends: Ends
     own: float  # the token's own entry
-    own_rank: int  # tokens raised more than the token itself; 0: it is raised most
+    own_rank: float  # tokens raised more than the token itself, and half of those raised as much; 0: it is raised most
 
 
 class Copied(NamedTuple):
     """The tokens whose own logit the head would raise and lower most, and how well each does in its own row."""
 
     ends: Ends  # of the diagonal
-    high_rank: Int[Tensor, " k"]  # tokens that it would raise more than the token itself
-    low_rank: Int[Tensor, " k"]
+    high_rank: Float[Tensor, " k"]  # tokens it would raise more than the token itself, and half of those as much
+    low_rank: Float[Tensor, " k"]
     positive: float  # share of the vocabulary whose own entry is positive
     trace: float  # sum of the diagonal, which is the sum of the eigenvalues
 
@@ -54,7 +56,7 @@ class OwnRanks(NamedTuple):
     """Where tokens stand in their own rows, over tokens drawn from the vocabulary without replacement."""
 
     ids: Int[Tensor, " token"]
-    rank: Int[Tensor, "head token"]  # 0: the head would raise the token itself most
+    rank: Float[Tensor, "head token"]  # 0: the head would raise the token itself most; equal ones share their place
     d_vocab: int
     seed: int
     description: str  # of the set the tokens were drawn from
@@ -108,7 +110,7 @@ def written_for(
     row = source_rows(model, torch.tensor([token]), stream_embedding(layer, embedding))
     V = value_weights(model, layer)[index // model.cfg.group_size]
     logits = logits_of(model, row @ V @ output_weights(model, layer)[index])[0]
-    return Written(ends(logits, k), float(logits[token]), int((logits > logits[token]).sum()))
+    return Written(ends(logits, k), float(logits[token]), float(midrank(logits, logits[token, None])))
 
 
 @torch.no_grad()
@@ -138,13 +140,44 @@ def own_ranks_of(
         reads = rows @ V[head // model.cfg.group_size]
         matrix = FactoredMatrix(reads, logits_of(model, writes[head]))
         values = matrix.AB
-        found.append((values > values.gather(1, ids[:, None].to(values.device))).sum(1).cpu())
+        found.append(midrank(values, values.gather(1, ids[:, None].to(values.device))).cpu())
     return OwnRanks(ids, torch.stack(found), model.cfg.d_vocab, seed, sampling.description)
 
 
-def copying_accuracy(ranks: OwnRanks, k: int) -> Estimate:
-    """Share of tokens that a head would raise more than all but ``k − 1`` others, with its interval; chance k/d_vocab.
+class Accuracy(NamedTuple):
+    """Of every head, the share of drawn tokens that stand in the top k of their own row, beside chance."""
 
-    ``mean`` is [head]; the tokens are the samples.
+    share: Float[Tensor, " head"]
+    low: Float[Tensor, " head"] | None  # exact binomial interval, 95%; None below 16 tokens
+    high: Float[Tensor, " head"] | None
+    p: Float[Tensor, " head"]  # how often k/d_vocab gives as many or more
+    chance: float
+    k: int
+    n: int  # tokens
+
+
+def most_top(d_vocab: int) -> int:
+    """The largest k that still says something: a tenth of the vocabulary."""
+    return max(1, int(d_vocab * TOP_SHARE))
+
+
+def copying_accuracy(ranks: OwnRanks, k: int) -> Accuracy:
+    """Share of tokens that a head would raise more than all but ``k − 1`` others; by chance k/d_vocab.
+
+    A token that ties with others is in only if their mean place is, so a head that writes nothing has 0. ValueError for
+    a ``k`` beyond a tenth of the vocabulary, where chance alone looks like copying. Source: Clopper and Pearson 1934.
     """
-    return estimate((ranks.rank < k).float().T, "tokens", ranks.seed)
+    if not 1 <= k <= most_top(ranks.d_vocab):
+        raise ValueError(
+            f"copying_accuracy: k={k}; of a vocabulary of {ranks.d_vocab} at most a tenth says something: "
+            f"1 … {most_top(ranks.d_vocab)}."
+        )
+    n, chance = ranks.rank.shape[1], k / ranks.d_vocab
+    counts = (ranks.rank <= k - 1).sum(1).tolist()
+    tests = [binomtest(count, n, chance, "greater") for count in counts]
+    low = high = None
+    if n >= MIN_SAMPLES:
+        ends = [binomtest(count, n).proportion_ci(LEVEL) for count in counts]
+        low, high = (torch.tensor([getattr(one, end) for one in ends]) for end in ("low", "high"))
+    p = torch.tensor([test.pvalue for test in tests])
+    return Accuracy(torch.tensor(counts) / n, low, high, p, chance, k, n)

@@ -47,21 +47,29 @@ def diagonal(matrix: FactoredMatrix) -> Float[Tensor, " n"]:
     return torch.einsum("nk,kn->n", matrix.A, matrix.B)
 
 
-def own_ranks(matrix: FactoredMatrix, rows: Int[Tensor, " row"], progress: Progress = silent) -> Int[Tensor, " row"]:
-    """How many entries of each of these rows are larger than the one on the diagonal; 0: it is the largest."""
+def midrank(values: Float[Tensor, "*row n"], own: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row"]:
+    """How many of ``values`` are larger than ``own``, one of them, and half of the others equal to it; 0: the largest.
+
+    Equal values share their mean place, so that a row of equal values gives (n − 1)/2, what chance gives.
+    """
+    larger, equal = (values > own).sum(-1), (values == own).sum(-1)
+    return larger + (equal - 1).clamp(min=0) / 2
+
+
+def own_ranks(matrix: FactoredMatrix, rows: Int[Tensor, " row"], progress: Progress = silent) -> Float[Tensor, " row"]:
+    """The :func:`midrank` of the entry on the diagonal in each of these rows; 0: it is the largest."""
     return ranks(matrix, rows, rows, progress)
 
 
 def ranks(
     matrix: FactoredMatrix, rows: Int[Tensor, " row"], columns: Int[Tensor, " row"], progress: Progress = silent
-) -> Int[Tensor, " row"]:
-    """How many entries of ``rows[i]`` are larger than the one in ``columns[i]``."""
-    found, step = torch.empty_like(rows), max(1, ENTRIES // matrix.rdim)
+) -> Float[Tensor, " row"]:
+    """The :func:`midrank` of the entry in ``columns[i]`` among those of ``rows[i]``; 0: it is the largest."""
+    found, step = torch.empty(len(rows), device=rows.device), max(1, ENTRIES // matrix.rdim)
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         values = matrix.A[rows[part]] @ matrix.B
-        own = values.gather(1, columns[part, None])
-        found[part] = (values > own).sum(1)
+        found[part] = midrank(values, values.gather(1, columns[part, None]))
         progress(min(1.0, (start + step) / len(rows)), f"rows {min(start + step, len(rows)):,} of {len(rows):,}")
     return found
 

@@ -33,6 +33,7 @@ class NextToken(NamedTuple):
     top: Int[Tensor, "batch pos k"]  # ids of the k likeliest next tokens
     top_prob: Float[Tensor, "batch pos k"]
     scored: Bool[Tensor, "batch pos"]  # where a real token follows a real token
+    tied: Int[Tensor, "batch pos"]  # other tokens that score exactly as high as the actual next one; −1 without one
 
 
 class LossSummary(NamedTuple):
@@ -40,7 +41,7 @@ class LossSummary(NamedTuple):
 
     mean_loss: float  # nats per predicted token
     perplexity: float  # exp of it
-    accuracy: float  # share of tokens with rank 0
+    accuracy: float  # share of tokens on top; one that ties with m others there counts as 1/(m + 1)
     n: int  # predicted tokens
 
 
@@ -81,7 +82,7 @@ def next_token_stats(
     scored = real & real.roll(-1, 1)
     scored[:, -1] = False
     target = torch.where(scored, tokens.roll(-1, 1), -1)
-    out = _blank(tokens, top_k)
+    out, tied = _blank(tokens, top_k), torch.full_like(tokens, -1)
     parts = list(batches(*tokens.shape, model.cfg.n_heads))
     for done, rows in enumerate(parts):
 
@@ -96,10 +97,11 @@ def next_token_stats(
             # One position per row: the unembedding does not care where a position stands.
             logits = model(resid[row[at], pos[at], None], start_at_layer=model.cfg.n_layers)[:, 0].float()
             where = (row[at] + rows.start, pos[at])
+            tied[where] = _tied(logits, target[where])
             for field, values in zip(out, _read(logits, target[where], top_k), strict=True):
                 field[where] = values
     progress(1.0, "done")
-    return NextToken(*(field.cpu() for field in out), scored.cpu())
+    return NextToken(*(field.cpu() for field in out), scored.cpu(), tied.cpu())
 
 
 def final_stream(
@@ -125,8 +127,8 @@ def summarise(stats: NextToken) -> LossSummary:
     if n == 0:
         raise ValueError("summarise: no token is predicted; a text needs at least two tokens (BOS counts as one).")
     mean_loss = stats.loss[stats.scored].double().mean()
-    accuracy = (stats.rank[stats.scored] == 0).double().mean()
-    return LossSummary(float(mean_loss), float(mean_loss.exp()), float(accuracy), n)
+    on_top = (stats.rank[stats.scored] == 0).double() / (1 + stats.tied[stats.scored])
+    return LossSummary(float(mean_loss), float(mean_loss.exp()), float(on_top.mean()), n)
 
 
 def _blank(tokens: Tensor, top_k: int) -> tuple[Tensor, ...]:
@@ -141,6 +143,12 @@ def chunks(n: int, d_vocab: int, max_bytes: int = BYTES) -> Iterator[slice]:
     """Slices of ``n`` positions whose logits together stay within ``max_bytes``."""
     size = max(1, max_bytes // (4 * d_vocab))
     return (slice(start, start + size) for start in range(0, n, size))
+
+
+def _tied(logits: Float[Tensor, "chunk d_vocab"], target: Int[Tensor, " chunk"]) -> Int[Tensor, " chunk"]:
+    """How many other tokens have the target's logit; −1 without a target."""
+    aim = logits.gather(1, target.clamp(min=0)[:, None])
+    return torch.where(target >= 0, (logits == aim).sum(-1) - 1, -1)
 
 
 def _read(logits: Float[Tensor, "chunk d_vocab"], target: Int[Tensor, " chunk"], top_k: int) -> tuple[Tensor, ...]:

@@ -4,6 +4,7 @@ The full circuit of a head, W_E W_V W_O W_U, is a matrix of the whole vocabulary
 non-zero eigenvalues as the small W_O M W_V with M = W_U (I − 11ᵀ/d_vocab) W_E, one [d_model, d_model] for all heads.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from lens.analysis.circuit_weights import (
     vocabulary_rows,
 )
 from lens.analysis.streaming import Progress, part, silent
+from lens.analysis.verdicts import ALPHA
 from lens.model import Transformer
 
 DRAWS = 200  # random rotations per head
@@ -216,16 +218,35 @@ def haar(batch: tuple[int, ...], size: int, generator: torch.Generator) -> Float
 
 
 class NullBand(NamedTuple):
-    """What chance gives each head, and the best of all heads."""
+    """What chance gives each head by itself, and all heads together. Heads that write nothing are NaN."""
 
     low: Float[Tensor, "layer head"]  # 2.5th percentile of the draws
     high: Float[Tensor, "layer head"]  # 97.5th percentile
-    largest: float  # 95th percentile over draws of the largest |score| of any head
+    family_low: Float[Tensor, "layer head"]  # no head at all falls below its own in 95% of draws, nor rises
+    family_high: Float[Tensor, "layer head"]  # above this one
+    reach: float  # how many standard deviations of its draws that is, the same for every head
     n: int  # draws
 
 
 def null_band(scores: Float[Tensor, "draw layer head"]) -> NullBand:
-    """The central 95% of the draws of each head. Heads that write nothing are NaN and do not count for ``largest``."""
-    low, high = scores.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0).float()
-    best = scores.abs().nan_to_num(0).flatten(1).amax(1).double().quantile(0.95)
-    return NullBand(low, high, float(best), len(scores))
+    """The central 95% of the draws of each head, and the band that no head of all leaves in 95% of draws.
+
+    Heads differ in how far rotations move their score, so each is counted in standard deviations of its own draws
+    before the largest is taken; unstandardised, the head with the widest null would set the bar for all.
+    """
+    exact = scores.double()
+    low, high = exact.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0).float()
+    centre, spread = exact.mean(0), exact.std(0)
+    largest = ((exact - centre) / spread).abs().nan_to_num(0).flatten(1).amax(1)
+    reach = _allowed(largest)
+    ends = ((centre + side * reach * spread).float() for side in (-1, 1))
+    return NullBand(low, high, *ends, reach, len(scores))
+
+
+def _allowed(largest: Float[Tensor, " draw"], level: float = ALPHA) -> float:
+    """What one more draw exceeds in at most ``level`` of cases: an order statistic, on the safe side.
+
+    Infinity where there are too few draws for that, fewer than 1/level − 1.
+    """
+    place = math.ceil((1 - level) * (len(largest) + 1))  # counted from 1
+    return float(largest.sort().values[place - 1]) if place <= len(largest) else math.inf

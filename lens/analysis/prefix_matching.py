@@ -9,6 +9,7 @@ from torch import Tensor
 from lens.analysis.composition import check_composes
 from lens.analysis.head_weights import HeadWeights, Weights, head_weights, rotated
 from lens.analysis.streaming import Progress, silent
+from lens.analysis.verdicts import normal_reach
 from lens.model import Transformer
 
 ROWS = 4096  # of the embedding held at once
@@ -17,7 +18,10 @@ DEFINITION = (
     "by what earlier heads e write there, weighted with their previous-token scores: S = Σₑ prev(e) · W_E W_QK W_OVᵀ "
     "W_Eᵀ, its mean diagonal entry minus its mean entry, in standard deviations of an entry."
 )
-NULL = "0: the mean over all ways to permute the tokens, exactly"
+NULL = (
+    "0, for a random rotation between what earlier heads write and what this head reads; z counts the standard "
+    "deviations that gives, exactly. (Permuting the tokens is no null: most models of random weights exceed it.)"
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class PrefixMatching:
 
     score: Float[Tensor, "layer head"]  # standard deviations of an entry; within ±√d_head
     z: Float[Tensor, "layer head"]  # the trace over its standard deviation under a random rotation before the head
+    reach: float  # of |z|, what the farthest of all heads reaches in at most 5% of models without such a circuit
     null_sd: float  # of the score when the tokens are permuted at random, exact
     offset: int | None  # tokens between query and key; None without rotary positions
     weights: Weights
@@ -67,6 +72,7 @@ def prefix_matching(
     return PrefixMatching(
         score.float(),
         z.float(),
+        normal_reach(int(z.isfinite().sum())),
         (cfg.d_vocab - 1) ** -0.5,
         offset if cfg.positions == "rotary" else None,
         weights,

@@ -15,6 +15,7 @@ from torch import Tensor
 from lens.analysis.circuit_weights import Embedding, check_embedding, check_head, stream_embedding, vocabulary_rows
 from lens.analysis.head_weights import turned, why_not_bilinear
 from lens.analysis.large_products import Entries, top_entries
+from lens.analysis.rotation_test import rotation_z
 from lens.analysis.streaming import Progress, part, silent
 from lens.components import Norm
 from lens.factored import FactoredMatrix
@@ -41,6 +42,7 @@ class QKCircuits(NamedTuple):
     """The full QK circuit of every head in a few numbers."""
 
     same_token: Float[Tensor, "layer head"]  # standard deviations, see SAME_TOKEN
+    same_z: Float[Tensor, "layer head"]  # of it, in standard deviations under random rotations between query and key
     eigenvalues: Complex[Tensor, "layer head d_head"]  # largest first; in scores, times d_vocab
     score: Float[Tensor, "layer head"]  # see EIGENVALUES
 
@@ -62,15 +64,16 @@ def qk_circuits(
         which: embedding_moments(model, which, part(progress, place / len(wanted), 1 / len(wanted)))
         for place, which in enumerate(wanted)
     }
-    same, eigenvalues = [], []
+    same, z, eigenvalues = [], [], []
     for layer in range(model.cfg.n_layers):
         found = _of_layer(model, layer, moments[stream_embedding(layer, embedding)], distance)
         same.append(found[0])
-        eigenvalues.append(found[1])
+        z.append(found[1])
+        eigenvalues.append(found[2])
     values = torch.stack(eigenvalues)
     order = values.abs().argsort(-1, descending=True)
     score = values.real.sum(-1) / values.abs().sum(-1)
-    return QKCircuits(torch.stack(same), values.gather(-1, order), score)
+    return QKCircuits(torch.stack(same), torch.stack(z), values.gather(-1, order), score)
 
 
 def check_bilinear(model: Transformer) -> None:
@@ -116,7 +119,7 @@ def gained(model: Transformer, layer: int, rows: Float[Tensor, "*n d_model"]) ->
 
 def _of_layer(
     model: Transformer, layer: int, moments: Moments, distance: int
-) -> tuple[Float[Tensor, " head"], Complex[Tensor, "head d_head"]]:
+) -> tuple[Float[Tensor, " head"], Float[Tensor, " head"], Complex[Tensor, "head d_head"]]:
     attn, norm, group = model.blocks[layer].attn, model.blocks[layer].ln1, model.cfg.group_size
     covariance = moments.covariance
     if isinstance(norm, Norm):
@@ -135,7 +138,7 @@ def _of_layer(
     query_square = W_Q.mT @ covariance @ W_Q + q_mean[:, :, None] * q_mean[:, None]
     row_variance = (query_square * key_cov).sum((-2, -1))
     same = core.diagonal(dim1=-2, dim2=-1).sum(-1) / row_variance.sqrt()
-    return same, torch.linalg.eigvals(core / attn.scale) * model.cfg.d_vocab
+    return same, rotation_z(core), torch.linalg.eigvals(core / attn.scale) * model.cfg.d_vocab
 
 
 def _apart(

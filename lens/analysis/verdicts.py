@@ -8,11 +8,13 @@ often a rule claims something about models of random weights is measured by test
 from typing import Literal, NamedTuple
 
 import torch
+from scipy.stats import norm
 from torch import Tensor
 
 from lens.analysis.stats import MIN_SAMPLES, Estimate
 
 State = Literal["found", "none", "unknown"]
+ALPHA = 0.05  # how often a verdict may be given where there is nothing, for all heads that are asked together
 ROUNDINGS = 64  # roundings of the number format that two computations of the same number may differ by
 
 
@@ -63,3 +65,11 @@ def differs_from_zero(estimate: Estimate, rounding: float = 0.0, unit: str = "se
     if low <= 0 <= high:
         return Verdict("none", f"the interval of {numbers} includes 0")
     return Verdict("found", f"the interval of {numbers} excludes 0")
+
+
+def normal_reach(family: int, level: float = ALPHA) -> float:
+    """What the largest size of ``family`` standard normal numbers exceeds in at most ``level`` of cases (Bonferroni).
+
+    However the numbers hang together: heads that share values, or read what others wrote, are covered.
+    """
+    return float(norm.isf(level / 2 / max(1, family)))

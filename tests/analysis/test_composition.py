@@ -1,13 +1,23 @@
 """Composition of all pairs, against dense products head by head, hand-made heads, and random rotations."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
 from lens import Config, HookedTransformer
-from lens.analysis.composition import among_layer, composition, virtual_weights
+from lens.analysis.composition import (
+    _power_traces,
+    _read_rows,
+    _tail,
+    _write_rows,
+    among_layer,
+    composition,
+    virtual_weights,
+)
 from lens.analysis.head_weights import head_weights, rotated
+from lens.analysis.ov_copying import haar
 from lens.process import center_writing_weights, fold_layer_norm
 from tests.analysis.shaken import GROUPED, make_model
 
@@ -248,3 +258,33 @@ def test_progress_is_heard_and_may_stop_it():
 
     with pytest.raises(KeyboardInterrupt):
         composition(make_model(), "K", progress=stop)
+
+
+@torch.no_grad()
+def test_p_is_how_often_a_rotation_gives_as_much():
+    """Against drawn rotations of the stream between two heads, far in the tail where the best of many is judged."""
+    model = make_model(**GROUPED)
+    write, read = (head_weights(model, layer, "raw").OV.AB for layer in (0, 1))
+    R = haar((20_000,), model.cfg.d_model, torch.Generator().manual_seed(0))
+    write, read = (side / torch.linalg.matrix_norm(side, keepdim=True) for side in (write, read))
+    drawn = torch.linalg.matrix_norm(write[0] @ R @ read[1])
+    for quantile in (0.5, 0.95, 0.995):
+        p = tail_of(model, torch.full((12, 12), float(drawn.quantile(quantile))))[0, 5]  # 0.0 → 1.1
+        assert 0.9 < float(p) / (1 - quantile) < 1.6  # few dimensions: on the safe side
+
+
+def tail_of(model, scores):
+    """``p`` of all pairs if each scored ``scores``."""
+    writes, reads = _write_rows(model, "raw"), _read_rows(model, "V", 0, "raw")
+    return _tail(scores, _power_traces(writes), _power_traces(reads), model.cfg.d_model)
+
+
+def test_the_best_of_many_pairs_must_be_rarer():
+    found = composition(make_model(), "K")
+    p = torch.full_like(found.p, 0.2).where(found.p.isfinite(), torch.nan)
+    p[0, 1, 2, 3] = 0.004  # rare among the 8 heads before 2.3, not among 48 pairs
+    found = dataclasses.replace(found, p=p)
+    assert not found.beyond().any()
+    assert found.beyond((2, 3)).nonzero().tolist() == [[0, 1]]
+    p[0, 1, 2, 3] = 0.001
+    assert found.beyond().nonzero().tolist() == [[0, 1, 2, 3]]

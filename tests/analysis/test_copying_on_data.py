@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lens.analysis.copying_on_data import copying_on_data, direct_paths
+from lens.analysis.ov_copying import haar
 from lens.analysis.random_tokens import repeated_tokens
 from lens.components import Norm
 from tests.analysis.shaken import GROUPED, make_model
@@ -48,19 +49,21 @@ def test_against_a_forward_pass_with_everything_kept(model, bos):
             logits = slow_logits(model, cache, layer, head)
             for row in range(3):
                 candidates = repeated.tokens[row, :first]
-                seen, ranks, shares = [], [], []
-                for q in repeated.queries:
+                seen, ranks, shares, written = [], [], [], []
+                for q in repeated.queries[:-1]:
                     target = repeated.tokens[row, q - n + 1]  # in the control too: the same token
                     here = logits[row, q, candidates]
                     seen.append(logits[row, q, target])
                     ranks.append((here > logits[row, q, target] + 1e-6).sum())
+                    written.append(here.square().mean())
                     at = cache["pattern", layer][row, head, q, :first].argmax()
                     positive = here.clamp(min=0)
                     shares.append(positive[at] / positive.sum() if positive.any() else 0.0)
                 place = (which * 3 + row, layer, head)
-                assert found.target_logit[place] == pytest.approx(float(sum(seen) / n), abs=1e-4)
-                assert found.target_rank[place] == pytest.approx(float(sum(ranks) / n), abs=1e-4)
-                assert found.attended_share[place] == pytest.approx(float(sum(shares[:-1]) / (n - 1)), abs=1e-4)
+                assert found.target_logit[place] == pytest.approx(float(sum(seen) / (n - 1)), abs=1e-4)
+                assert found.target_rank[place] == pytest.approx(float(sum(ranks) / (n - 1)), abs=1e-4)
+                assert found.attended_share[place] == pytest.approx(float(sum(shares) / (n - 1)), abs=1e-4)
+                assert found.written[place] == pytest.approx(float(sum(written) / (n - 1)), abs=1e-4)
 
 
 def test_the_control_is_paired_and_intervals_need_sequences(model):
@@ -72,7 +75,7 @@ def test_the_control_is_paired_and_intervals_need_sequences(model):
     torch.testing.assert_close(rank.effect.mean, rank.score.mean - rank.null_mean)
     assert scores["attended_share"].uniform == pytest.approx(1 / 6)
     assert (scores["attended_share"].score.mean <= 1).all()
-    assert rank.n_queries == 16 * 5
+    assert rank.n_queries == 16 * 4
     assert copying_on_data(model, repeated_tokens(model, 5, 2))["target_logit"].score.low is None
 
 
@@ -97,7 +100,29 @@ def test_a_head_that_copies_what_it_attends_to_raises_its_target():
     assert scores["attended_share"].score.mean[0, 0] == pytest.approx(1, abs=1e-5)
     assert scores["target_logit"].score.mean[0, 0] == pytest.approx(1 - 1 / size, abs=1e-4)
     assert scores["target_rank"].score.mean[0, 1] == n
+    assert scores["target_rank"].score.mean[0, 3] == n / 2  # it writes nothing: all five tie
     assert scores["attended_share"].score.mean[0, 3] == 0
+    # It looks there on the control as well, so nothing is gained by the repetition.
+    assert scores["target_logit"].effect.mean[0].abs().max() < 1e-6
+    assert scores.z[0, 2:].isnan().all()
+    assert scores.written[0, 2:].tolist() == [0, 0]
+
+
+@torch.no_grad()
+def test_z_is_what_rotating_a_head_gives():
+    """The core's trace is the effect, and a head with W_O rotated has the trace of the rotated core."""
+    model = make_model(norm=None, d_mlp=0, n_layers=1, positions="rotary")
+    repeated = repeated_tokens(model, 6, 16)
+    n = 16 * 5
+    found = direct_paths(model, repeated)
+    effect = copying_on_data(model, repeated)["target_logit"].effect.mean
+    trace = found.core.diagonal(dim1=-2, dim2=-1).sum(-1)
+    torch.testing.assert_close(trace / n, effect, atol=1e-5, rtol=1e-4)
+    R = haar((4,), model.cfg.d_head, torch.Generator().manual_seed(3))
+    model.blocks[0].attn.W_O.copy_(R @ model.blocks[0].attn.W_O)
+    turned = copying_on_data(model, repeated)["target_logit"].effect.mean
+    want = torch.einsum("hij,hij->h", found.core[0], R) / n  # tr(Rᵀ core)
+    torch.testing.assert_close(turned[0], want, atol=1e-5, rtol=1e-4)
 
 
 def test_the_weights_and_the_data_disagree_about_a_head_of_smollm2(smollm2):

@@ -5,6 +5,7 @@ import torch
 
 from lens.analysis.copying_on_text import copying_on_text, join_text, text_copying, text_paths, text_paths_of
 from lens.analysis.held_out import beginnings
+from lens.analysis.ov_copying import haar
 from tests.analysis.shaken import GROUPED, make_model
 from tests.analysis.test_copying_on_data import slow_logits
 
@@ -68,6 +69,8 @@ def test_parts_are_the_whole_and_intervals_need_documents():
     parts = text_copying(join_text([text_paths_of((a, a + 8), model, tokens, mask) for a in (0, 8)]))
     for name, score in whole.scores.items():
         torch.testing.assert_close(parts[name].score.mean, score.score.mean)
+        torch.testing.assert_close(parts.z, whole.z)
+        torch.testing.assert_close(parts.written, whole.written)
         torch.testing.assert_close(score.effect.mean, score.score.mean - score.null_mean)
         assert score.effect.low is not None
         assert score.threshold is None
@@ -102,6 +105,19 @@ def test_only_what_is_attended_to_and_written_together_counts():
     assert float(share[1]) == pytest.approx(0 - float(scores["text_share"].null_mean[0, 1]), abs=1e-6)
     assert float(share[2]) == pytest.approx(0, abs=1e-6)
     assert float(scores["text_share"].score.mean[0, 2]) > 0.1 > abs(float(logit[2]))
+
+
+@torch.no_grad()
+def test_z_is_what_rotating_a_head_gives():
+    model, (tokens, mask) = make_model(norm=None, d_mlp=0, n_layers=1, positions="rotary"), documents()
+    found = text_paths(model, tokens, mask)
+    trace = found.core.sum(0).diagonal(dim1=-2, dim2=-1).sum(-1)
+    torch.testing.assert_close(trace, (found.logit - found.logit_null).sum(0), atol=1e-5, rtol=1e-4)
+    R = haar((4,), model.cfg.d_head, torch.Generator().manual_seed(3))
+    model.blocks[0].attn.W_O.copy_(R @ model.blocks[0].attn.W_O)
+    turned = text_paths(model, tokens, mask)
+    want = torch.einsum("phij,hij->h", found.core[:, 0], R)
+    torch.testing.assert_close((turned.logit - turned.logit_null).sum(0)[0], want, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,20 @@
 """One head's full OV circuit token by token, against the matrix formed in full."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
 from lens.analysis import head_vocabulary
-from lens.analysis.head_vocabulary import copied_tokens, copying_accuracy, full_ov, own_ranks_of, written_for
+from lens.analysis.head_vocabulary import (
+    OwnRanks,
+    copied_tokens,
+    copying_accuracy,
+    full_ov,
+    most_top,
+    own_ranks_of,
+    written_for,
+)
 from lens.analysis.ov_copying import ov_copying
 from tests.analysis import dense
 from tests.analysis.shaken import GROUPED, make_model
@@ -66,10 +76,11 @@ def test_ranks_of_drawn_tokens(any_model, monkeypatch):
         want = dense.full_ov(any_model, 1, head)
         assert found.rank[head].tolist() == [int((want[t] > want[t, t]).sum()) for t in found.ids]
     assert torch.equal(own_ranks_of(1, any_model, n_tokens=20, seed=4, heads=(2,)).rank[0], found.rank[2])
-    accuracy = copying_accuracy(found, 30)
-    torch.testing.assert_close(accuracy.mean, (found.rank < 30).float().mean(1))
-    assert accuracy.n == 20
-    assert (accuracy.low <= accuracy.mean).all()
+    accuracy = copying_accuracy(found, 9)
+    torch.testing.assert_close(accuracy.share, (found.rank < 9).float().mean(1))
+    assert (accuracy.n, accuracy.chance) == (20, 9 / 97)
+    assert (accuracy.low <= accuracy.share).all()
+    assert (accuracy.high >= accuracy.share).all()
     assert len(own_ranks_of(0, any_model, n_tokens=10_000).ids) == 96
 
 
@@ -82,3 +93,38 @@ def test_the_vocabulary_is_read_in_parts(any_model, monkeypatch):
     assert steps == sorted(steps)
     assert steps[-1] == pytest.approx(1)
     assert head_vocabulary.UNIT
+
+
+def test_a_head_that_writes_nothing_puts_no_token_in_the_top(any_model):
+    model = deepcopy(any_model)
+    with torch.no_grad():
+        model.blocks[1].attn.W_O[2] = 0
+    ranks = own_ranks_of(1, model, n_tokens=20)
+    assert (ranks.rank[2] == 48).all()  # of 97 tokens that tie
+    accuracy = copying_accuracy(ranks, 9)
+    assert float(accuracy.share[2]) == 0
+    assert float(accuracy.p[2]) == 1
+    found = copied_tokens(model, (1, 2))
+    assert (found.high_rank == 48).all()
+    assert written_for(model, (1, 2), 17).own_rank == 48
+
+
+def test_a_top_k_is_at_most_a_tenth_of_the_vocabulary(any_model):
+    ranks = own_ranks_of(1, any_model, n_tokens=20)
+    assert most_top(97) == 9
+    assert most_top(64) == 6
+    assert most_top(5) == 1
+    with pytest.raises(ValueError, match="k=10; of a vocabulary of 97 at most a tenth says something: 1 … 9"):
+        copying_accuracy(ranks, 10)
+
+
+def test_shares_have_exact_intervals_and_a_test_against_chance():
+    rank = torch.full((2, 64), 500.0)
+    rank[0] = 0
+    accuracy = copying_accuracy(OwnRanks(torch.arange(64), rank, 1000, 0, "all"), 10)
+    assert accuracy.share.tolist() == [1, 0]
+    assert float(accuracy.low[0]) == pytest.approx(0.025 ** (1 / 64), abs=1e-6)  # Clopper and Pearson
+    assert float(accuracy.high[1]) == pytest.approx(1 - 0.025 ** (1 / 64), abs=1e-6)
+    assert float(accuracy.p[0]) < 1e-30
+    few = copying_accuracy(OwnRanks(torch.arange(15), rank[:, :15], 1000, 0, "all"), 10)
+    assert few.low is None

@@ -5,7 +5,7 @@ import torch
 
 from lens import FactoredMatrix
 from lens.analysis import large_products
-from lens.analysis.large_products import diagonal, ends, own_ranks, ranks, top_entries
+from lens.analysis.large_products import diagonal, ends, midrank, own_ranks, ranks, top_entries
 
 
 @pytest.fixture(params=[1, 7, 10_000], ids=["a row at once", "seven entries", "all"])
@@ -49,9 +49,17 @@ def test_ranks_within_rows(matrix, chunks):
     dense, rows = matrix.AB, torch.tensor([3, 0, 22, 3])
     columns = torch.tensor([1, 1, 5, 20])
     want = torch.tensor([(dense[r] > dense[r, c]).sum() for r, c in zip(rows, columns, strict=True)])
-    assert torch.equal(ranks(matrix, rows, columns), want)
+    assert torch.equal(ranks(matrix, rows, columns), want.float())
     own = torch.tensor([(dense[r] > dense[r, r]).sum() for r in rows])
-    assert torch.equal(own_ranks(matrix, rows), own)
+    assert torch.equal(own_ranks(matrix, rows), own.float())
+
+
+def test_equal_entries_share_their_mean_place():
+    values = torch.tensor([[5.0, 3, 3, 1], [2, 2, 2, 2]])
+    assert midrank(values, values[:, 1:2]).tolist() == [1.5, 1.5]
+    assert midrank(values, values[:, :1]).tolist() == [0, 1.5]
+    nothing = FactoredMatrix(torch.zeros(64, 2), torch.randn(2, 64))  # a head without output: no token is raised
+    assert (own_ranks(nothing, torch.arange(5)) == 63 / 2).all()
 
 
 def test_both_ends_of_a_row():

@@ -54,6 +54,17 @@ def test_ties_count_only_what_is_strictly_larger():
         model.unembed.b_U.copy_(torch.tensor([2.0] * 3 + [1.0] * 94))
     found = next_token_stats(model, torch.tensor([[1, 2, 50, 60]]))
     assert found.rank[0].tolist() == [0, 3, 3, -1]
+    assert found.tied[0].tolist() == [2, 93, 93, -1]
+    assert summarise(found).accuracy == pytest.approx(1 / 3 / 3)  # one of three is on top, with two others
+
+
+def test_equal_logits_are_no_right_guess():
+    model = make_model()
+    with torch.no_grad():
+        model.unembed.W_U.zero_()
+        model.unembed.b_U.zero_()
+    found = summarise(next_token_stats(model, torch.tensor([[1, 2, 50, 60]])))
+    assert found.accuracy == pytest.approx(1 / model.cfg.d_vocab)
 
 
 def test_batches_change_nothing(model, tokens, monkeypatch):

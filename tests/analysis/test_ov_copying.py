@@ -1,5 +1,7 @@
 """OV copying from small matrices, against eigenvalues of the whole vocabulary's matrix, head by head."""
 
+import math
+
 import pytest
 import torch
 
@@ -127,7 +129,20 @@ def test_draws_come_in_blocks_that_do_not_depend_on_each_other(grouped):
     assert band.n == 200
     assert (band.low < 0).all()
     assert (band.high > 0).all()
-    assert band.largest > float(band.high.median())
+    assert (band.family_low < band.low).all()
+    assert (band.family_high > band.high).all()
+    assert null_band(null_scores_of((0, 18), cores)).reach == math.inf  # too few draws for one in twenty
+
+
+def test_all_heads_are_counted_in_their_own_standard_deviations():
+    """Two heads, one of whose null is ten times as wide: unstandardised, the narrow one could never be found."""
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(4000, 1, 2, generator=generator) * torch.tensor([0.02, 0.2]) + torch.tensor([0.1, 0.0])
+    band = null_band(draws)
+    assert band.reach == pytest.approx(2.236, abs=0.1)  # of the largest of two normal numbers: 95% stay below it
+    torch.testing.assert_close(band.family_high[0], torch.tensor([0.1 + 0.02 * 2.236, 0.2 * 2.236]), atol=0.03, rtol=0)
+    left = ((draws > band.family_high) | (draws < band.family_low)).any(-1)
+    assert float(left.float().mean()) == pytest.approx(0.05, abs=0.002)
 
 
 def test_heads_that_write_nothing_stay_out_of_the_null(grouped):
@@ -136,7 +151,8 @@ def test_heads_that_write_nothing_stay_out_of_the_null(grouped):
     band = null_band(null_scores_of((0, 20), cores))
     assert band.low[0, 0].isnan()
     assert band.low[0, 1].isfinite()
-    assert band.largest > 0
+    assert band.reach > 0
+    assert band.family_high[0, 0].isnan()
 
 
 @torch.no_grad()

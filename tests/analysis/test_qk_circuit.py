@@ -116,6 +116,8 @@ def test_a_head_that_matches_equal_tokens_prefers_them():
     attn.W_Q[1], attn.W_K[1] = torch.eye(64), -torch.eye(64)
     attn.b_Q.zero_()
     found = qk_circuits(model)
+    assert (found.same_z.sign() == found.same_token.sign()).all()
+    assert (found.same_z.abs() <= model.cfg.d_head + 1e-3).all()  # as far as a core can be from its rotations
     # One entry of 64 in each row is 1: its distance from the mean in standard deviations is √63.
     assert float(found.same_token[0, 0]) == pytest.approx(63**0.5, rel=1e-3)
     assert float(found.same_token[0, 1]) == pytest.approx(-(63**0.5), rel=1e-3)

@@ -100,7 +100,15 @@ def test_prefix_matching_is_beside_the_activation_score(page, folders):
     want = prefix_matching(model, scores["previous"].score.mean, 3).score
     best = want.nan_to_num(-9).flatten().argmax().item()
     assert f"From weights the strongest is {best // 4}.{best % 4}" in shown
-    assert "Rank correlation over 8 heads" in shown
+    assert "and induction scores order the heads alike is not said: 8 heads; a verdict needs at least 16" in shown
+    assert "that the farthest of 8 heads reaches by chance" in shown
+    assert "Permuted" not in shown
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(at.code[0].value, {})
+    score, z, reach = map(float, out.getvalue().splitlines()[-1].split())
+    found = prefix_matching(model, scores["previous"].score.mean, 3)
+    assert (score, z) == pytest.approx((want.flatten()[best].item(), found.z.flatten()[best].item()), abs=1e-4)
+    assert reach == pytest.approx(found.reach)
 
 
 @pytest.mark.parametrize("more", ["graph", "virtual", "prefix", "table"])

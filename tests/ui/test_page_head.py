@@ -14,9 +14,11 @@ from lens.analysis.composition import composition
 from lens.analysis.head_scores import head_scores
 from lens.analysis.ov_copying import ov_copying
 from lens.analysis.random_tokens import repeated_tokens
+from lens.load.checkpoints import checkpoints
 from lens.ui.pages.head import chain as page
 from lens.ui.pages.head.attends import words
 from lens.ui.pages.head.chain import Finding
+from lens.ui.pages.training_dynamics.controls import checkpoint_name
 from tests.helpers import hf_llama
 from tests.load import toys
 from tests.load.models import save
@@ -48,18 +50,23 @@ def tiny(tiny_folder):
 
 
 def test_the_numbers_are_those_of_the_analyses(tiny, model):
-    at = tiny(layer="2", head="1", n="8", seqs="16")
+    at = tiny(layer="2", head="1", n="8", seqs="16", seed="3")
     shown = fine(at)
-    scores = head_scores(model, repeated_tokens(model, 8, 16, 0, model.bos.prepend))
+    scores = head_scores(model, repeated_tokens(model, 8, 16, 3, model.bos.prepend))
     table, feeding = (frame.value for frame in at.dataframe)
     assert table["value"][0] == pytest.approx(float(scores["induction"].score.mean[2, 1]), abs=1e-5)
     assert len(table) == 6
     copying = float(ov_copying(model).full.score[2, 1])
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(at.code[0].value, {})
-    lines = out.getvalue().splitlines()
-    assert float(lines[0]) == pytest.approx(float(table["value"][0]), abs=1e-5)
-    assert float(lines[1]) == pytest.approx(copying, abs=1e-5)
+    lines = dict(line.rsplit(maxsplit=1) for line in out.getvalue().splitlines() if "composition" not in line)
+    assert float(lines["induction"]) == pytest.approx(float(table["value"][0]), abs=1e-5)
+    assert float(lines["copying"]) == pytest.approx(copying, abs=1e-5)
+    said = " ".join(element.value for element in at.markdown)
+    change = re.search(r"goes from [\d.]+ to [\d.]+ nats: ([+−][\d.e−+]+)", said)
+    assert float(lines["change of loss"]) == pytest.approx(float(change[1].replace("−", "-")), rel=0.06)
+    gained = re.search(r"at rank ([\d.]+) of 9 \(control ([\d.]+)\)", said)
+    assert float(lines["ranks gained"]) == pytest.approx(float(gained[2]) - float(gained[1]), abs=0.02)
     told = next(element.value for element in at.markdown if "Copying score" in element.value)
     assert f"{abs(copying):.2g}"[:3] in told
     for mode, offset in (("Q", 7), ("K", 7), ("V", 0)):
@@ -71,6 +78,9 @@ def test_the_numbers_are_those_of_the_analyses(tiny, model):
     best = feeding[feeding["by"] == "K"].iloc[0]
     assert "stands δ = 7 tokens before its query" in shown
     assert f"By K, head {best['feeder']} feeds it most" in shown
+    fed = next(line for line in out.getvalue().splitlines() if line.startswith("K-composition")).split()
+    assert float(fed[1]) == pytest.approx(best["composition"], abs=1e-5)
+    assert (fed[2] == "True") is ("chance, more than the best of 8 earlier heads" in shown)
     assert shown.count("Not computed because") == 1
     assert "Not shown: when it was born." in shown
 
@@ -163,3 +173,8 @@ def test_the_last_link_says_when_the_head_of_a_shipped_model_was_born():
         r"was born between 1\.84M? (tokens )?and 2\.05M tokens", " ".join(element.value for element in at.markdown)
     )
     assert "Not shown" not in shown
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(at.code[0].value, {})
+    below, above = map(int, out.getvalue().splitlines()[-1].removeprefix("born ").split())
+    run = checkpoints("lens-2l")
+    assert [checkpoint_name(run, place) for place in (below, above)] == ["1.84M tokens", "2.05M tokens"]

@@ -10,14 +10,14 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
+from lens.analysis.copying_on_data import CopyingScores
 from lens.analysis.copying_on_text import copying_on_text
+from lens.analysis.copying_verdicts import Side, by_weights
 from lens.analysis.head_scores import repeat_kinds
 from lens.analysis.head_vocabulary import copying_accuracy, own_ranks_of
 from lens.analysis.held_out import beginnings
 from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_of, ov_copying, ov_cores
 from lens.analysis.score_results import Samples, head_score
-from lens.analysis.stats import Estimate
-from lens.ui.pages.ov_copying import CIRCUITS, MORE
 from lens.ui.pages.ov_copying import data as ov_data
 from lens.ui.pages.ov_copying import data_words as ov_data_words
 from lens.ui.pages.ov_copying import read as page
@@ -65,7 +65,7 @@ def printed(code: str) -> str:
 
 
 def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
-    at = tiny(more="table", embedding="first_mlp", seed="5")
+    at = tiny(more="table", embedding="first_mlp", seed="5", topk="7")
     shown = fine(at)
     model = HookedTransformer.from_pretrained(str(tiny_folder))
     want = ov_copying(model, "first_mlp")
@@ -82,11 +82,17 @@ def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
     assert f"The head that copies most is {best} with" in shown
     assert f"{band.n} rotations for each of 12 heads, seed 5" in shown
     assert "2 query heads share each W_V" in shown
-    assert float(printed(at.code[0].value)) == pytest.approx(float(rows["full"].max()), abs=1e-4)
+    lines = printed(at.code[0].value).splitlines()
+    top = rows[rows["rank"] == 1].iloc[0]
+    assert float(lines[0]) == pytest.approx(top["full"], abs=1e-4)
+    null = [float(end) for end in lines[1].split()]  # of the chosen seed
+    assert null == pytest.approx([top["null low"], top["null high"]], abs=1e-4)
+    assert float(lines[2]) == pytest.approx(top["in top k"], abs=1e-6)
+    assert float(lines[3]) == pytest.approx(top["on text"], abs=1e-5)
 
 
-@pytest.mark.parametrize("more", list(MORE))
-@pytest.mark.parametrize("circuit", list(CIRCUITS))
+@pytest.mark.parametrize("more", list(page.MORE))
+@pytest.mark.parametrize("circuit", list(page.CIRCUITS))
 def test_every_tab_of_both_circuits(tiny, more, circuit):
     at = tiny(more=more, circuit=circuit, weights="raw", radius="log", pins="1.2", layer="1", head="2", attended="e")
     shown = fine(at)
@@ -95,7 +101,7 @@ def test_every_tab_of_both_circuits(tiny, more, circuit):
 
 
 def test_the_table_has_text_and_top_k_beside_the_score(tiny, tiny_folder):
-    at = tiny(more="table", topk="30", seed="2")
+    at = tiny(more="table", topk="20", seed="2")
     shown = fine(at)
     model = HookedTransformer.from_pretrained(str(tiny_folder))
     batch = beginnings(model, 3, True, ov_data.LENGTH)
@@ -104,10 +110,11 @@ def test_the_table_has_text_and_top_k_beside_the_score(tiny, tiny_folder):
     np.testing.assert_allclose(rows["on text"], effect.ravel(), atol=1e-5)
     for layer in range(3):
         ranks = own_ranks_of(layer, model, n_tokens=64, seed=2)
-        accuracy = copying_accuracy(ranks, 30).mean
+        accuracy = copying_accuracy(ranks, 20).share
         np.testing.assert_allclose(rows["in top k"][rows["layer"] == layer], accuracy, atol=1e-6)
-    assert "Top-30 accuracy: head" in shown
-    assert f"the two disagree about {rows['disagree'].sum()}." in shown
+    assert "Top-20 accuracy: head" in shown
+    assert "No verdict on text: 3 chapters; a verdict needs at least 16." in shown
+    assert "differ" not in rows
     bound(at.number_input, "topk").set_value(1).run()
     assert "Top-1 accuracy: head" in fine(at)
     assert at.query_params["topk"] == "1"
@@ -117,9 +124,9 @@ def test_text_beside_the_weights_of_the_pinned_head(tiny):
     at = tiny(more="data", on="text", pins="1.2", layer="1", head="2")
     shown = fine(at)
     assert "On text, 1.2 puts" in shown
-    assert "agree about it: by its weights it" in shown
-    assert "by its sign alone: too few documents for an interval" in shown
-    assert "3 documents" in shown
+    assert "No verdict on text: 3 chapters; a verdict needs at least 16." in shown
+    assert "differ about it" not in shown
+    assert "3 chapters, " in shown
     assert [metric.label for metric in at.metric][:1] == ["Share of the attended tokens, head 1.2"]
 
 
@@ -186,15 +193,18 @@ def test_an_attention_only_model_has_no_first_mlp(tmp_path, tokenizer):
     assert "so there is no first MLP to add" in fine(at)
 
 
-def null(score: np.ndarray) -> NullBand:
-    """A null of ±0.1 for every head."""
-    return NullBand(np.full(score.shape, -0.1), np.full(score.shape, 0.1), 0.3, 200)
+def null(score: np.ndarray, own: float = 0.1, family: float = 0.3) -> ov_words.Null:
+    """The same null for every head: its own central 95%, and the band of all heads."""
+    ends = (torch.full(score.shape, end) for end in (-own, own, -family, family))
+    band = NullBand(*ends, 3.0, 200)
+    score = torch.from_numpy(score)
+    return ov_words.Null(to_numpy(band), to_numpy(by_weights(score, score.abs().nan_to_num(0), band)))
 
 
-def induction(score: list, threshold: float):
-    """Induction scores on one sequence, whose control gives the threshold."""
-    values = torch.tensor([score])
-    samples = Samples(values, torch.full_like(values, threshold), 0.1, 1)
+def induction(score: list, threshold: float, n: int = 16):
+    """Induction scores, the same on ``n`` sequences, whose control gives the threshold."""
+    values = torch.tensor([score]).repeat(n, 1, 1)
+    samples = Samples(values, torch.full_like(values, threshold), 0.1, n)
     return to_numpy(head_score(repeat_kinds(5, 1)[0], samples, "sequences"))
 
 
@@ -203,9 +213,12 @@ def test_words_count_what_they_name():
     told = ov_words.grid_words(score, null(score))
     assert "copies most is 0.0 with 0.50" in told
     assert "lowest is 1.0 with −0.40" in told
-    assert "1 heads write nothing" in told
-    assert "1 of 3 heads copy" in told
-    assert "1 write the opposite" in told
+    assert "1 head is idle" in told
+    assert "1 of 3 heads copy and 1 write the opposite" in told
+    assert "Outside the central 95% of their own are 2, where chance alone puts 0.15." in told
+    weak = ov_words.grid_words(score / 2, null(score / 2))  # outside their own null, inside that of all heads
+    assert "0 of 3 heads copy and 0 write the opposite" in weak
+    assert "of their own are 2" in weak
     assert "not computed" in ov_words.grid_words(score, None)
 
 
@@ -216,29 +229,54 @@ def test_the_induction_heads_that_copy_are_named():
     assert "Of the 3 strongest induction heads, 1 copy by their weights: 0.0 (0.50). Not 0.1 (0.05), 1.0" in told
     assert "1.0 would even write the opposite" in told
     assert "none is there that could copy" in ov_words.induction_words(score, None, induction(found, 1.0))
+    few = ov_words.induction_words(score, null(score), induction(found, 0.1, n=8))
+    assert "Which heads are induction heads cannot be said here: 8 sequences" in few
+
+
+def on_data(sign: list, idle: list, few: str = "", score: np.ndarray | None = None) -> ov_data_words.OnData:
+    side = Side(np.array(sign), np.array(idle), few)
+    differ = np.zeros_like(side.idle) if score is None else (side.sign != 0) & (score * side.sign < 0.1)
+    return ov_data_words.OnData(CopyingScores(scores={}, missing={}, source="", seed=0, z=0, written=0), side, differ)
 
 
 def test_verdicts_of_weights_and_text_are_compared_head_by_head():
     score = np.array([[0.5, 0.05], [-0.4, np.nan]])
-    ours = ov_data_words.by_weights(score, null(score))
-    assert ours.tolist() == [[1, 0], [-1, 0]]
-    mean = np.array([[0.2, 0.2], [-0.2, 0.01]])
-    effect = Estimate(mean, mean - 0.1, mean + 0.1, 16, "")
-    theirs = ov_data_words.by_data(effect)
-    assert theirs.tolist() == [[1, 1], [-1, 0]]
-    assert ov_data_words.by_data(effect._replace(low=None, high=None)).tolist() == [[1, 1], [-1, 1]]
-    assert ov_data_words.disagree(ours, theirs).tolist() == [[False, True], [False, False]]
-    told = ov_data_words.disagreements(score, null(score), effect)
-    assert told == "Of 4 heads, 1 copy by their weights and 2 on text, 1 by both: the two disagree about 1."
-    assert "not compared" in ov_data_words.disagreements(score, None, effect)
+    on = on_data([[1, 1], [0, 0]], [[False, False], [False, True]], score=score)
+    told = ov_data_words.disagreements(null(score), on)
+    assert told.startswith("Of 4 heads, 1 copy by their weights and 2 on text, 1 by both; 1 are idle.")
+    assert told.endswith("About 1, text shows what the weights do not say.")
+    assert "not compared" in ov_data_words.disagreements(None, on)
+    few = on_data([[0, 0], [0, 0]], [[False] * 2] * 2, "3 chapters; a verdict needs at least 16")
+    assert ov_data_words.disagreements(null(score), few) == (
+        "No verdict on text: 3 chapters; a verdict needs at least 16."
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ((0, 0), "It raises what it attends to more than rotations of all heads would; by its weights it copies."),
+        ((0, 1), "Weights and data differ about it: it raises what it attends to more than"),
+        ((1, 0), "It is not seen to raise or to lower what it attends to more than its control"),
+        ((1, 1), "It is idle here: what it writes changes no prediction."),
+    ],
+)
+def test_each_head_is_told_what_its_evidence_carries(head, told):
+    score = np.array([[0.5, 0.05], [0.4, np.nan]])
+    on = on_data([[1, 1], [0, 0]], [[False, False], [False, True]], score=score)
+    said = ov_data_words.verdict(score, null(score), on, head, "what it attends to")
+    assert said.startswith(told)
+    assert ("by its weights it copies, which is no contradiction: it may not look there" in said) is (head == (1, 0))
+    few = on._replace(side=on.side._replace(few="3 sequences"))
+    assert ov_data_words.verdict(score, null(score), few, head, "what it attends to") == ""
 
 
 def test_the_gaussian_band_is_compared_with_the_bands_of_the_heads():
     score = np.array([[0.5, 0.08], [0.15, np.nan]])
     found = Circuit(np.zeros((2, 2, 3)), score, score)
-    bands = null(score)._replace(
-        low=np.array([[-0.1, -0.1], [-0.2, np.nan]]), high=np.array([[0.1, 0.1], [0.2, np.nan]])
-    )
+    own = {"low": np.array([[-0.1, -0.1], [-0.2, np.nan]]), "high": np.array([[0.1, 0.1], [0.2, np.nan]])}
+    bands = null(score)
+    bands = bands._replace(band=bands.band._replace(**own))
     told = ov_words.gaussian_words(found, bands, -0.15, 0.14, np.array([True, True]))
     assert "score −0.15 to 0.14" in told
     assert "bands are 0.20 to 0.40 wide, the Gaussian one 0.29. It is too wide for 2 of 3 heads" in told

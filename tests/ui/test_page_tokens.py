@@ -21,7 +21,7 @@ from lens.ui.pages.tokens import cut as tokens_cut
 from lens.ui.pages.tokens import padding as tokens_padding
 from lens.ui.pages.tokens import prompt as tokens_prompt
 from lens.ui.pages.tokens import repeat as tokens_repeat
-from lens.ui.pages.tokens.per_token import colouring, table, tell
+from lens.ui.pages.tokens.per_token import colouring, hovers, table, tell
 from lens.ui.view import ViewState
 from tests.helpers import hf_llama
 from tests.load.models import save
@@ -303,7 +303,8 @@ def hand_made() -> NextToken:
     ranks = np.array([[4, 0, -1]])
     top, prob = np.zeros((1, 3, 1), int), np.zeros((1, 3, 1), np.float32)
     nan = np.nan
-    return NextToken(row(2, 1, nan), row(0.1, 0.4, nan), ranks, row(3, 2, 1), top, prob, ranks >= 0)
+    probs, tied = row(0.1, 0.4, nan), np.where(ranks < 0, -1, 0)
+    return NextToken(row(2, 1, nan), probs, ranks, row(3, 2, 1), top, prob, ranks >= 0, tied)
 
 
 def test_numbers_stand_at_the_token_they_are_about(tiny_llama):
@@ -313,6 +314,11 @@ def test_numbers_stand_at_the_token_they_are_about(tiny_llama):
     np.testing.assert_array_equal(told.entropy, np.array([np.nan, 3, 2], np.float32))
     assert told.guessed.tolist() == [2]
     assert told.worst.tolist() == [1, 2]
+    tie = hand_made()._replace(tied=np.array([[0, 49, -1]]))
+    tied = tell(tiny_llama, ["<bos>", "a", "b"], np.array([0, 5, 6]), tie)
+    assert tied.guessed.tolist() == []  # on top with all others is no guess
+    assert not table(tied)["top guess"].any()
+    assert "rank 0, tied with 49" in hovers(tied)[2]
     frame = table(told)
     assert frame["rank"].isna().tolist() == [True, False, False]
     assert frame["top guess"].tolist() == [False, False, True]

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from lens.analysis.head_scores import repeat_kinds
+from lens.analysis.rank_correlation import rank_correlation
 from lens.analysis.score_results import HeadScore, Samples, head_score
 from lens.ui.shared import score_words as scores
 from lens.ui.store import to_numpy
@@ -73,10 +74,13 @@ def test_the_measure_of_the_difference_is_signed_and_has_no_second_control():
 def test_two_scores_are_compared_by_rank():
     x = made("previous", [[0.1, 0.2, 0.9, 0.95]], null=0.5)
     y = made("induction", [[0.01, 0.02, 0.05, 0.9]], null=0.1)
-    text = scores.both(x, y)
-    assert "Rank correlation of induction with previous token over 4 heads: 1.00." in text
+    means = [score.score.mean for score in (x, y)]
+    text = scores.both(x, y, rank_correlation(*means))
+    assert "Whether induction and previous token scores order the heads alike is not said: 4 heads; a verdict" in text
     assert "induction 1, previous token 2, both 1" in text
-    assert "no correlation" in scores.both(x, made("induction", [[0.3] * 4]))
+    flat = made("induction", [[0.3] * 4])
+    told = scores.both(x, flat, rank_correlation(means[0], flat.score.mean))
+    assert "not said: one of the two is the same for all heads" in told
 
 
 def test_every_sentence_says_how_the_threshold_was_made():

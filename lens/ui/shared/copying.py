@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lens.analysis.copying_verdicts import LEAST_SCORE
 from lens.analysis.ov_copying import DRAWS, circuit_of, copying_of, null_eigenvalues, ov_cores
 from lens.figures.theme import number
 from lens.ui.calls import analyse
@@ -26,6 +27,21 @@ class Copied(NamedTuple):
     def verdict(self) -> str:
         """Where the score lies: above, below or within its null."""
         return "above" if self.score > self.high else "below" if self.score < self.low else "within"
+
+    @property
+    def sign(self) -> int:
+        """1 it copies, −1 it writes the opposite: outside its null, and by enough; 0 neither is shown.
+
+        For this one head, which was asked for: by chance at most one in twenty.
+        """
+        if abs(self.score) < LEAST_SCORE:
+            return 0
+        return {"above": 1, "below": -1, "within": 0}[self.verdict]
+
+    @property
+    def copies(self) -> bool:
+        """Whether its eigenvalues say that it copies."""
+        return self.sign > 0
 
     @property
     def chance(self) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lens.figures.measure import Measure
 from lens.figures.theme import number
+from lens.ui.shared.agreement_words import correlation
 
 TITLES = {
     "induction": "Induction",
@@ -220,18 +221,11 @@ def table(score: Any) -> pd.DataFrame:
     return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
 
 
-def both(x: Any, y: Any) -> str:
-    """What the scatter of two scores shows: their rank correlation, and how many heads exceed both thresholds."""
+def both(x: Any, y: Any, agreement: Any) -> str:
+    """What the scatter of two scores shows: how many heads exceed both thresholds, and their ``RankCorrelation``."""
     values = [np.ravel(score.score.mean).astype(float) for score in (x, y)]
-    ranks = [pd.Series(value).rank() for value in values]
     names = [TITLES[score.kind.name].lower() for score in (x, y)]
-    flat = any(np.ptp(value) == 0 for value in values)
-    text = (
-        "One of the scores is the same for all heads: no correlation."
-        if flat
-        else f"Rank correlation of {names[1]} with {names[0]} over {len(values[0])} heads: "
-        f"{number(float(ranks[0].corr(ranks[1])))}."
-    )
+    text = correlation(agreement, f"{names[1]} and {names[0]} scores")
     if x.threshold is None or y.threshold is None:
         return text
     above = [value > score.threshold for value, score in zip(values, (x, y))]

@@ -107,6 +107,14 @@ def shown_sender(view: ViewState, found: Any, receiver: tuple[int, int]) -> tupl
     return words.feeders(found, receiver)[0]
 
 
+def feeders_agree(model: Any, board: Board, scores: Any) -> Any:
+    """Whether what the earlier heads pass to the receiver and their previous-token scores order them alike."""
+    from lens.analysis.rank_correlation import rank_correlation
+
+    passed = board.found.scores[:, :, board.receiver[0], board.receiver[1]]
+    return analyse(rank_correlation, passed, scores["previous"].score.mean, model.cfg.group_size)
+
+
 def measure(view: ViewState, found: Any) -> Pairs:
     """The number that is drawn for every pair, with the others for its hover label."""
     name = f"{found.mode}-composition"

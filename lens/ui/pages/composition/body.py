@@ -4,6 +4,7 @@ import streamlit as st
 
 from lens.ui import parts
 from lens.ui.models import open_model
+from lens.ui.pages.composition import board as page
 from lens.ui.pages.composition import words
 from lens.ui.pages.composition.board import controls, read_board, show_matrix
 from lens.ui.pages.composition.tabs import show_feeders, show_more, take_away
@@ -29,12 +30,13 @@ def draw(view: ViewState) -> None:
             show_feeders(view, board, sample.scores)
     parts.notice(words.notice(board.found))
     if board.sender is not None:
-        parts.aside("Beside activations", words.feeders_notice(board.found, board.receiver, sample.scores))
+        agreement = page.feeders_agree(model, board, sample.scores)
+        parts.aside("Beside activations", words.feeders_notice(board.found, board.receiver, sample.scores, agreement))
     if board.found.notes:
         parts.aside("In this model", " ".join(board.found.notes))
     parts.misreading(words.MISREADING)
     parts.aside("Previous-token scores", f"Computed on {sample.scores.source}.")
     parts.provenance(view, model)
     parts.formula(words.FORMULA, words.FORMULA_WHERE)
-    show_more(view, model, board, sample.scores)
-    take_away(view, board, sample.scores, figure)
+    more = show_more(view, model, board, sample.scores)
+    take_away(view, board, sample, figure, more)

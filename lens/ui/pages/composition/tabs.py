@@ -10,6 +10,7 @@ import streamlit as st
 from lens.analysis.head_weights import why_not_bilinear
 from lens.analysis.names import Head
 from lens.analysis.prefix_matching import NULL, prefix_matching
+from lens.analysis.rank_correlation import rank_correlation
 from lens.analysis.virtual_tokens import ENDS, virtual_tokens
 from lens.figures.layered import Edge, layered_graph
 from lens.figures.measure import Measure
@@ -27,6 +28,7 @@ from lens.ui.view import ViewState
 from lens.ui.widgets import bind, number, tabs
 
 HEIGHT = 400  # pixels of a table
+P_HELP = "How often a random rotation between the two heads gives as much or more, for this one pair."
 LISTED = 500  # pairs in the table; the export has all
 
 
@@ -88,6 +90,7 @@ def _columns(board: Board, previous: Any | None) -> dict[str, Any]:
         "score": bar(help=help, max_value=float(np.nanmax(found.scores)), width=102),
         "− null": show(help=f"The score minus {null}.", width=62),
         "z": show(help=words.definition(found, "z"), width=56),
+        "p": st.column_config.NumberColumn(format="%.2g", help=P_HELP, width=62),
         "null sd of score²": show(
             help="Standard deviation of the squared score under random rotations.", format="%.5f", width=120
         ),
@@ -100,19 +103,21 @@ def _columns(board: Board, previous: Any | None) -> dict[str, Any]:
 
 
 def show_more(view: ViewState, model: Any, board: Board, scores: Any) -> Any | None:
-    """The tabs; only the open one is computed. Returns its figure, if it has one."""
+    """The tabs; only the open one is computed. Returns the ``PrefixMatching`` of that tab, else None."""
     more, body = tabs(view, "more", MORE)
     with body:
         if more == "graph":
-            return _graph(view, model, board)
-        if more == "virtual":
-            return _virtual(model, board)
-        if more == "prefix":
+            _graph(view, model, board)
+        elif more == "virtual":
+            _virtual(model, board)
+        elif more == "prefix":
             return _prefix(view, model, board, scores)
-        return _table(view, board)
+        else:
+            _table(view, board)
+    return None
 
 
-def _graph(view: ViewState, model: Any, board: Board) -> Any:
+def _graph(view: ViewState, model: Any, board: Board) -> None:
     help = "How many of the strongest pairs of the whole model are drawn."
     count = int(number(view, "edges", (1, 200), "Edges", help, width=110))
     pairs = measure(view, board.found)
@@ -125,7 +130,6 @@ def _graph(view: ViewState, model: Any, board: Board) -> Any:
     figure = layered_graph(edges, shape, name=pairs.name, pinned=board.receiver, title=title, definition=definition)
     parts.head_grid(figure, view, key="composition:graph", alt=f"{title}. {told}")
     parts.notice(told)
-    return figure
 
 
 def _virtual(model: Any, board: Board) -> None:
@@ -169,7 +173,8 @@ def _prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any | Non
         return None
     previous = to_torch(scores["previous"].score.mean)
     found = analyse(prefix_matching, model, previous, board.offset, board.asked.weights, progress=True)
-    told = words.prefix_notice(found, scores)
+    agreement = analyse(rank_correlation, found.score, scores["induction"].score.mean, model.cfg.group_size)
+    told = words.prefix_notice(found, scores, agreement)
     turn = "" if found.offset is None else f" δ = {found.offset}{' (rotation ignored)' if found.offset == 0 else ''}."
     name = "prefix matching from weights"
     y = Measure(name, f"{found.definition} Chance: {NULL}.{turn}", found.score, "sd of an entry", signed=True)
@@ -179,7 +184,7 @@ def _prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any | Non
     parts.head_grid(figure, view, key="composition:prefix", alt=f"{title}. {told}")
     parts.notice(told)
     parts.misreading(words.PREFIX_MISREADING)
-    return figure
+    return found
 
 
 def _table(view: ViewState, board: Board) -> None:
@@ -206,9 +211,9 @@ def _pair_chosen(view: ViewState, rows: pd.DataFrame) -> None:
         choose_pair(view, sender, receiver)
 
 
-def take_away(view: ViewState, board: Board, scores: Any, figure: Any) -> None:
-    """The export panel."""
-    found = board.found
+def take_away(view: ViewState, board: Board, sample: Any, figure: Any, prefix: Any) -> None:
+    """The export panel; ``prefix``: the ``PrefixMatching`` of its tab, where that is open."""
+    found, scores = board.found, sample.scores
     payload = {
         "mode": found.mode,
         "definition": found.definition,
@@ -218,14 +223,32 @@ def take_away(view: ViewState, board: Board, scores: Any, figure: Any) -> None:
         "notes": list(found.notes),
         "chosen": {"sender": board.sender, "receiver": board.receiver},
         "scores": found.scores,
+        "p": found.p,
         "z": found.z,
         "previous_token": scores["previous"].score.mean,
         "previous_token_source": scores.source,
     }
-    made = Export(
-        f"composition-{found.mode}", figure, partial(words.pair_table, found), payload, code(board), reads_prompt=False
+    if prefix is not None:
+        payload["prefix_matching"] = {"score": prefix.score, "z": prefix.z, "reach": prefix.reach}
+        payload["prefix_matching"] |= {"definition": prefix.definition, "null": NULL}
+    python = code(board) if prefix is None else f"{code(board)}\n\n{prefix_code(board, sample, prefix)}"
+    table = partial(words.pair_table, found)
+    export(view, Export(f"composition-{found.mode}", figure, table, payload, python, reads_prompt=False))
+
+
+def prefix_code(board: Board, sample: Any, prefix: Any) -> str:
+    """The Python that computes prefix matching again, with the head that has the largest score."""
+    n, seqs, seed, bos = sample.settings
+    layer, head = np.unravel_index(int(np.nanargmax(prefix.score)), prefix.score.shape)
+    return (
+        "from lens.analysis.head_scores import head_scores\n"
+        "from lens.analysis.prefix_matching import prefix_matching\n"
+        "from lens.analysis.random_tokens import repeated_tokens\n\n"
+        f"repeated = repeated_tokens(model, n={n}, n_seqs={seqs}, seed={seed}, prepend_bos={bos})\n"
+        'previous = head_scores(model, repeated)["previous"].score.mean\n'
+        f'prefix = prefix_matching(model, previous, offset={board.offset}, weights="{board.asked.weights}")\n'
+        f"print(float(prefix.score[{layer}, {head}]), float(prefix.z[{layer}, {head}]), prefix.reach)"
     )
-    export(view, made)
 
 
 def code(board: Board) -> str:

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 
 from lens.figures.theme import number
+from lens.ui.shared.agreement_words import correlation
 
 MODES = {"Q": "Q, queries", "K": "K, keys", "V": "V, values"}
 ROLE = {"Q": "what it looks for", "K": "what it is found by", "V": "what it moves on"}
-FAR = 5  # null standard deviations
+PREFIX_COMPARED = "prefix matching from weights and induction scores"
+COMPARED = "the score and the feeders' own previous-token scores"
 MISREADING = (
     "A high score says that something could pass, not that anything does: no text was read. The sender must attend to "
     "something, the receiver must look there, and MLPs in between may undo it. Most pairs of a trained model exceed "
@@ -68,16 +70,27 @@ def strongest(found: Any) -> tuple[int, int, int, int]:
 def notice(found: Any) -> str:
     """What to see in the matrix."""
     pairs = found.scores[~np.isnan(found.scores)]
-    far = found.scores**2 - found.null**2 > FAR * found.null_sd
     s1, s2, r1, r2 = strongest(found)
-    best, z = float(found.scores[s1, s2, r1, r2]), float(found.z[s1, s2, r1, r2])
-    layer = "" if np.isnan(z) else f", z {number(z)} among the heads of layer {s1}"
+    best = float(found.scores[s1, s2, r1, r2])
+    beyond = found.beyond()
+    chance = (
+        f"{int(beyond.sum()):,} pass more than the strongest of all pairs would by random rotations"
+        if beyond.any()
+        else "none passes more than the strongest of all pairs would by random rotations: nothing is seen to feed"
+    )
     return (
         f"{found.mode}-composition over {pairs.size:,} pairs: the strongest is {s1}.{s2} → {r1}.{r2} with "
-        f"{number(best)}, {number(best / found.null)} times the random rotation's {number(found.null)}{layer}. Half of "
-        f"the pairs are above {number(float(np.median(pairs)))}; {100 * far.sum() / pairs.size:.0f}% exceed the "
-        f"rotation by more than {FAR} of its standard deviations."
+        f"{number(best)}, where a random rotation gives {number(found.null)}{among(found, (s1, s2, r1, r2))}. Half of "
+        f"the pairs are above {number(float(np.median(pairs)))}; {chance}."
     )
+
+
+def among(found: Any, pair: tuple[int, int, int, int]) -> str:
+    """The second baseline of a pair, with the most that so few heads can give; "" where there is none."""
+    z, heads = float(found.z[pair]), found.scores.shape[1]
+    if np.isnan(z):
+        return ""
+    return f", z {number(z)} among the {heads} heads of layer {pair[0]} (at most {number((heads - 1) / heads**0.5)})"
 
 
 def feeders(found: Any, receiver: tuple[int, int]) -> list[tuple[int, int]]:
@@ -99,27 +112,27 @@ def feeder_table(found: Any, receiver: tuple[int, int], previous: Any | None) ->
     }
     if previous is not None:
         columns["previous token"] = previous.score.mean[layers, heads]
-    return pd.DataFrame(columns | {"− null": found.scores[here] - found.null, "z": found.z[here]})
+    return pd.DataFrame(columns | {"− null": found.scores[here] - found.null, "p": found.p[here], "z": found.z[here]})
 
 
-def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's, over the entries where both are known; NaN where one of them is constant."""
-    known = np.isfinite(x) & np.isfinite(y)
-    return float(pd.Series(x[known]).rank().corr(pd.Series(y[known]).rank()))
+def feeders_notice(found: Any, receiver: tuple[int, int], scores: Any, agreement: Any) -> str:
+    """Weights and activations together: do the strongest feeders look at the token before?
 
-
-def feeders_notice(found: Any, receiver: tuple[int, int], scores: Any) -> str:
-    """Weights and activations together: do the strongest feeders look at the token before?"""
+    ``agreement``: the ``RankCorrelation`` of what the earlier heads pass and their previous-token scores.
+    """
     previous = scores["previous"]
     values, rows = previous.score.mean, feeders(found, receiver)
     passed = np.array([found.scores[(*row, *receiver)] for row in rows], float)
     looks = np.array([values[row] for row in rows], float)
-    agree, best = rank_correlation(passed, looks), int(np.argmax(looks))
-    chance = "" if previous.threshold is None else f", {'above' if looks[0] > previous.threshold else 'within'} chance"
+    best = int(np.argmax(looks))
+    chance = ""
+    if previous.threshold is not None and previous.score.low is not None:
+        chance = f", {'above' if looks[0] > previous.threshold else 'within'} chance"
+    more = "more" if found.beyond(receiver)[rows[0]] else "no more"
     text = (
         f"Head {_name(receiver)} (induction {number(_induction(scores, receiver))}) gets {ROLE[found.mode]} "
-        f"most from {_name(rows[0])}, {number(passed[0])}, which looks at the token before with "
-        f"{number(looks[0])}{chance}"
+        f"most from {_name(rows[0])}, {number(passed[0])}, {more} than the best of its {len(rows)} earlier heads would "
+        f"by chance; that head looks at the token before with {number(looks[0])}{chance}"
     )
     if best == 0:
         text += f": the most of its {len(rows)} earlier heads."
@@ -128,7 +141,7 @@ def feeders_notice(found: Any, receiver: tuple[int, int], scores: Any) -> str:
             f". The earlier head that does so most, {_name(rows[best])} with {number(looks[best])}, is feeder "
             f"{best + 1} of {len(rows)} with {number(passed[best])}."
         )
-    return text if np.isnan(agree) else f"{text} Rank correlation of the two over these heads: {number(agree)}."
+    return f"{text} {correlation(agreement, COMPARED)}"
 
 
 def _name(head: tuple[int, int]) -> str:
@@ -162,8 +175,8 @@ def edges_notice(found: list, receiver: tuple[int, int]) -> str:
     )
 
 
-def prefix_notice(found: Any, scores: Any) -> str:
-    """How the weights' order of heads agrees with that of the activations."""
+def prefix_notice(found: Any, scores: Any, agreement: Any) -> str:
+    """How the weights' order of heads agrees with that of the activations; ``agreement``: their ``RankCorrelation``."""
     induction = scores["induction"].score.mean
     known = np.isfinite(found.score)
     if not known.any():
@@ -172,12 +185,14 @@ def prefix_notice(found: Any, scores: Any) -> str:
     at_best = float(induction[best])
     top = np.unravel_index(int(np.argmax(np.where(known, induction, -1))), induction.shape)
     rank = 1 + int((found.score[known] > found.score[top]).sum())
-    correlation = rank_correlation(found.score.ravel().astype(float), induction.ravel().astype(float))
-    agree = "" if np.isnan(correlation) else f"Rank correlation over {known.sum()} heads: {number(correlation)}. "
+    z, n = float(found.z[best]), int(np.isfinite(found.z).sum())
+    beyond = "beyond" if z > found.reach else "within"
     return (
-        f"{agree}From weights the strongest is {best[0]}.{best[1]} with {number(float(found.score[best]))} (its "
+        f"From weights the strongest is {best[0]}.{best[1]} with {number(float(found.score[best]))} (its "
         f"induction score {number(at_best)}); the strongest induction head {top[0]}.{top[1]} has "
-        f"{number(float(found.score[top]))}, rank {rank}. Permuted tokens give 0 ± {number(found.null_sd)}."
+        f"{number(float(found.score[top]))}, rank {rank}. Against random rotations of what earlier heads write, "
+        f"{best[0]}.{best[1]} stands {number(z)} standard deviations off, {beyond} the {number(found.reach)} that the "
+        f"farthest of {n} heads reaches by chance. {correlation(agreement, PREFIX_COMPARED)}"
     )
 
 
@@ -192,6 +207,7 @@ def pair_table(found: Any, values: np.ndarray | None = None, count: int | None =
             "receiver": [f"{r[0]}.{r[1]}" for _, r, _ in rows],
             "score": found.scores[places],
             "− null": found.scores[places] - found.null,
+            "p": found.p[places],
             "z": found.z[places],
             "null sd of score²": found.null_sd[places],
         }

@@ -161,25 +161,14 @@ def take_away(view: ViewState, model: Any, head: tuple[int, int], data: Data, fo
     """The formulas of the links, and the export panel."""
     from lens.figures.grid import grid
     from lens.ui.export import Export, export
+    from lens.ui.pages.head import export as head_export
     from lens.ui.pages.head import scored as head_scored
     from lens.ui.pages.ov_copying import words as ov_words
 
     formulas = rf"{scores.FORMULAS['induction']} \\[1em] {ov_words.FORMULA}"
     parts.formula(formulas, f"h is head {head[0]}.{head[1]}. {ov_words.WHERE}")
     sample = data.sample
-    n, seqs, seed, bos = sample.settings
-    code = (
-        "from lens.analysis.head_scores import head_scores\n"
-        "from lens.analysis.ov_copying import ov_copying\n"
-        "from lens.analysis.random_tokens import repeated_tokens\n\n"
-        f"layer, head = {head[0]}, {head[1]}\n"
-        f"repeated = repeated_tokens(model, n={n}, n_seqs={seqs}, seed={seed}, prepend_bos={bos})\n"
-        'print(float(head_scores(model, repeated)["induction"].score.mean[layer, head]))\n'
-        "print(float(ov_copying(model).full.score[layer, head]))"
-    )
-    if head[0] > 0:  # what no head feeds has no composition
-        code = f"from lens.analysis.composition import composition\n{code}\n"
-        code += "print(composition(model, 'V').scores[:layer, :, layer, head])"
+    code = head_export.python(view, model, head, data, found)
     links_found = {name: {"words": one.words, "numbers": one.row} for name, one in found.items()}
     payload = {"head": head, "links": links_found, "source": sample.scores.source, "seed": sample.scores.seed}
     title = f"Induction: head {head[0]}.{head[1]} among all"

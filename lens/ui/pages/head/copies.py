@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from lens.analysis.copying_on_data import copying_on_data
+from lens.analysis.copying_verdicts import DIFFER, RULE, Side, by_data, differ
 from lens.analysis.ov_copying import DRAWS
 from lens.figures.eigenvalues import eigenvalues
 from lens.figures.fitted import narrow
@@ -13,7 +15,9 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.pages.head.chain import Data, Finding
 from lens.ui.pages.ov_copying import words as ov_words
-from lens.ui.shared.copying import copied
+from lens.ui.pages.ov_copying.data_words import OnData, more_than_control, verdict
+from lens.ui.pages.ov_copying.words import Null
+from lens.ui.shared.copying import Copied, copied
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 
@@ -34,29 +38,33 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
     )
     parts.chart(narrow(figure, WIDTH), f"{title}. {note}", key="head:eigenvalues")
     st.markdown(found.told, help=parts.metric_help(ov_words.DEFINITIONS["full"], "−1 … 1", found.chance))
-    gain = _on_data(view, model, head, data, found.score, found.high)
-    state = "found" if found.verdict == "above" else "none"
+    gain = _on_data(model, head, data, found)
+    state = "found" if found.copies else "none"
     null = [found.low, found.high]
     row = {"copying score": found.score, "copying rank": found.rank, "null": null, "ranks gained on repeats": gain}
     return Finding(f"{number(found.score)}, {found.verdict} its null", state, row)
 
 
-def _on_data(view: ViewState, model: Any, head: tuple[int, int], data: Data, weights: float, high: float) -> float:
+def _on_data(model: Any, head: tuple[int, int], data: Data, found: Copied) -> float:
     """The direct path on repeats beside the weights; returns by how many ranks the target rises."""
     scores = analyse(copying_on_data, model, to_torch(data.sample.repeated), progress=True)
     rank, logit = scores["target_rank"], scores["target_logit"]
     value, control = float(rank.score.mean[head]), float(rank.null_mean[head])
-    effect = rank.effect
     among = round(2 * rank.uniform) + 1
-    ends = "" if effect.low is None else f" [{number(-float(effect.high[head]))}, {number(-float(effect.low[head]))}]"
     text = (
-        f"On repeats it puts the induction target at rank {number(value)} of {among} (control {number(control)}): "
-        f"{number(control - value)} ranks gained{ends}, direct logit {number(float(logit.score.mean[head]))}."
+        f"On repeats it puts the induction target at rank {number(value)} of {among} (control {number(control)}), "
+        f"direct logit {number(float(logit.score.mean[head]))}, {more_than_control(logit.effect, head)}."
     )
-    gains = effect.high is not None and float(effect.high[head]) < 0
-    if gains and control - value > 1 and weights <= high:
-        text += " Weights and data disagree: its eigenvalues do not say that it copies, yet it raises its target."
-    elif weights > high and control - value < 1:
-        text += " Weights and data disagree: it would copy what it looks at, yet it hardly raises the target here."
-    st.markdown(text, help=parts.metric_help(rank.kind.definition, rank.kind.unit, rank.kind.null))
+    side = analyse(by_data, *to_torch((logit.effect, scores.z, scores.written)), "sequences", family=1)
+    weights = np.full(side.sign.shape, found.score, np.float32)
+    read = OnData(scores, side, analyse(differ, to_torch(weights), to_torch(side)))
+    told = verdict(weights, null_of(found, side.sign.shape), read, head, "the induction target")
+    text += f" {told or f'No verdict: {side.few}.'}"
+    st.markdown(text, help=parts.metric_help(f"{logit.kind.definition} {RULE} {DIFFER}", "logits", logit.kind.null))
     return control - value
+
+
+def null_of(found: Copied, shape: tuple[int, int]) -> Null:
+    """The verdict of this one head, in the form of all heads."""
+    sign = np.full(shape, found.sign)
+    return Null(None, Side(sign, np.zeros(shape, bool), ""))

@@ -45,20 +45,25 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
     if "K" not in found:
         st.caption(f"Q and K: not computed because {why_not_bilinear(model.cfg)}.")
     best = rows.loc[rows["composition"].idxmax()] if "K" not in found else rows[rows["by"] == "K"].iloc[0]
-    times = f"{best['× chance']:.1f}"
+    times, pairs = f"{best['× chance']:.1f}", found[best["by"]]
+    feeder = tuple(map(int, best["feeder"].split(".")))
+    beyond, n = bool(pairs.beyond(head)[feeder]), int(np.isfinite(pairs.p[:, :, head[0], head[1]]).sum())
     told = (
-        f"By {best['by']}, head {best['feeder']} feeds it most: {number(best['composition'])}, {times} times chance; "
+        f"By {best['by']}, head {best['feeder']} feeds it most: {number(best['composition'])}, {times} times chance, "
+        f"{'more' if beyond else 'no more'} than the best of {n} earlier heads would by random rotations; "
         f"that head's own previous-token score is {number(best['previous token'])}. "
-        f"{_previous_words(rows, previous.threshold)} {_turn_words(found)}"
+        f"{_previous_words(rows, None if previous.score.low is None else previous.threshold)} {_turn_words(found)}"
     )
     st.html(f'<p class="lens-told">{told}</p>')
-    row = {"feeders": rows.to_dict("records")}
-    return Finding(f"most by {best['feeder']} ({best['by']}, {times} × chance)", "", row)
+    row = {"feeders": rows.to_dict("records"), "by": best["by"], "beyond chance": beyond}
+    if not beyond:
+        return Finding(f"by no head beyond chance ({best['by']})", "none", row)
+    return Finding(f"most by {best['feeder']} ({best['by']}, {times} × chance)", "found", row)
 
 
-def _previous_words(rows: pd.DataFrame, threshold: float) -> str:
+def _previous_words(rows: pd.DataFrame, threshold: float | None) -> str:
     """Which of the feeders by K attend to the token before: what an induction head's keys need."""
-    if "K" not in set(rows["by"]):
+    if "K" not in set(rows["by"]) or threshold is None:
         return ""
     keys = rows[(rows["by"] == "K") & (rows["previous token"] > threshold)]
     named = ", ".join(f"{row['feeder']} ({number(row['previous token'])})" for row in keys.to_dict("records"))

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
+from lens.analysis.rank_correlation import rank_correlation
 from lens.figures.scatter import scatter
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
@@ -30,7 +31,7 @@ def show_more(view: ViewState, model: Any, board: Board, name: str) -> None:
         if more == "table":
             _table(view, board.scores[name])
         elif more == "scatter":
-            _scatter(view, board, name)
+            _scatter(view, model, board, name)
         else:
             _loss(view, model, board)
 
@@ -119,7 +120,7 @@ def _table(view: ViewState, score: Any) -> None:
     )
 
 
-def _scatter(view: ViewState, board: Board, name: str) -> None:
+def _scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
     others = tuple(other for other in scores.TITLES if other in board.scores.scores and other != name)
     if view["against"] == name:
         view.set(against=others[0])
@@ -128,7 +129,9 @@ def _scatter(view: ViewState, board: Board, name: str) -> None:
     x, y = (scores.measure(board.scores[which], view["shown"] == "difference") for which in (against, name))
     title = f"{scores.TITLES[name]} against {scores.TITLES[against].lower()}"
     figure = scatter(x, y, pinned=view["pins"], title=title)
-    words = scores.both(board.scores[against], board.scores[name])
+    pair = (board.scores[against], board.scores[name])
+    means = (score.score.mean for score in pair)
+    words = scores.both(*pair, analyse(rank_correlation, *means, model.cfg.group_size))
     parts.head_grid(figure, view, key="scores:scatter", alt=words)
     parts.notice(words)
 

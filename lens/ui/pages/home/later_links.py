@@ -47,15 +47,14 @@ def copies(view: ViewState, model: Any, shown: Shown) -> home.Found:
     if found is None:
         st.markdown("It writes nothing: all eigenvalues of its OV circuit are 0.")
         return home.Found("writes nothing", "none")
-    st.markdown(f"{found.told} {_COPIES[found.verdict]}")
-    above = found.verdict == "above"
-    return home.Found(f"{number(found.score)}, {found.verdict} its null", "found" if above else "none")
+    st.markdown(f"{found.told} {_COPIES[found.sign]}")
+    return home.Found(f"{number(found.score)}, {found.verdict} its null", "found" if found.copies else "none")
 
 
 _COPIES = {
-    "above": "By its weights, it raises the token it looks at.",
-    "within": "By its weights, it cannot be said to copy.",
-    "below": "By its weights, it lowers the token it looks at.",
+    1: "By its weights, it raises the token it looks at.",
+    0: "By its weights, it cannot be said to copy.",
+    -1: "By its weights, it lowers the token it looks at.",
 }
 
 

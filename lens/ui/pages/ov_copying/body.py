@@ -26,5 +26,5 @@ def draw(view: ViewState) -> None:
     with right:
         ov_head.show_numbers(found, null, head)
     ov_head.explain(view, model, found, null, head)
-    page.show_more(view, model, found, null, head)
-    ov_head.take_away(view, found, null, figure, head)
+    more = page.show_more(view, model, found, null, head)
+    ov_head.take_away(view, model, page.Shown(found, null, head, more), figure)

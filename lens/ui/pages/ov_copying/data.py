@@ -7,7 +7,10 @@ import streamlit as st
 
 from lens.analysis.copying_on_data import copying_on_data
 from lens.analysis.copying_on_text import join_text, text_copying, text_paths_of
+from lens.analysis.copying_verdicts import DIFFER, RULE, by_data, differ
 from lens.analysis.held_out import beginnings
+from lens.analysis.rank_correlation import HOW, rank_correlation
+from lens.analysis.rotation_test import NULL as ROTATIONS
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
 from lens.figures.theme import number
@@ -59,19 +62,15 @@ def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: tupl
     if scores is None:
         return
     weights = found.shown.score
+    read = on_data(scores, weights)
     if on == "text":
-        share = scores["text_share"]
-        y = Measure("share on text above control", told.TEXT, share.effect.mean, signed=True)
-        sentence, names, null_words = told.text_words(weights, null, scores, head), TEXT, share.kind.null
+        logit, say, names = scores["text_logit"], told.text_words, TEXT
     else:
-        rank = scores["target_rank"]
-        y = Measure(
-            "ranks gained on repeats",
-            f"Control minus repeat of: {rank.kind.definition}",
-            -rank.effect.mean,  # against the control
-            signed=True,
-        )
-        sentence, names, null_words = told.repeats_words(weights, scores, head), REPEATS, rank.kind.null
+        logit, say, names = scores["target_logit"], told.repeats_words, REPEATS
+    y = Measure(f"logit on {on} above control", f"Minus its control: {logit.kind.definition}", logit.effect.mean,
+                "logits", signed=True)  # fmt: skip
+    agreement = analyse(rank_correlation, weights, logit.effect.mean, model.cfg.group_size)
+    sentence = say(weights, null, read, head, agreement)
     left, right = st.columns([1.4, 1], gap="medium")
     with left:
         x = words.measure(weights, None, found.circuit)
@@ -82,7 +81,10 @@ def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: tupl
             _metric(scores[name], title, head)
     parts.notice(sentence)
     note = next(iter(scores.scores.values())).effect.note
-    parts.aside("Against chance", f"{scores.source}. Control: {null_words}. {note[:1].upper()}{note[1:]}.")
+    chance = (
+        f"{scores.source}. Control: {logit.kind.null}. {note[:1].upper()}{note[1:]}. Beside it: {ROTATIONS}. {RULE}"
+    )
+    parts.aside("Against chance", f"{chance} {DIFFER} Rank correlations: {HOW}.")
     parts.misreading(MISREADING[on])
 
 
@@ -92,8 +94,16 @@ def repeat_scores(view: ViewState, model: Any) -> Any:
     return analyse(copying_on_data, model, to_torch(sample.repeated), progress=True)
 
 
+def on_data(scores: Any, weights: Any) -> told.OnData:
+    """The logits of all heads with their verdicts; ``weights`` are the copying scores they are held against."""
+    logit = scores["text_logit" if "text_logit" in scores.scores else "target_logit"]
+    unit = "chapters" if "text_logit" in scores.scores else "sequences"
+    side = analyse(by_data, *to_torch((logit.effect, scores.z, scores.written)), unit)
+    return told.OnData(scores, side, analyse(differ, to_torch(weights), to_torch(side)))
+
+
 def text_scores(view: ViewState, model: Any, show: Callable[[Any], None] | None = None) -> Any | None:
-    """Direct paths of all heads on as many held-out documents as the view has sequences; None if none was read.
+    """Direct paths of all heads on as many held-out chapters as the view has sequences; None if none was read.
 
     ``show(scores)`` draws those of the documents that are read meanwhile.
     """
@@ -104,7 +114,7 @@ def text_scores(view: ViewState, model: Any, show: Callable[[Any], None] | None 
     where = f"the first {batch.tokens.shape[1]} of each, evenly chosen (no seed) from {HELD_OUT_NAME}"
 
     def scored(done: dict) -> Any:
-        return analyse(text_copying, join_text(to_torch(list(done.values()))), where)
+        return analyse(text_copying, join_text(to_torch(list(done.values()))), where, "chapters")
 
     found = sweep(
         text_paths_of,

@@ -1,112 +1,141 @@
 """Copying by weights against copying on data, in words. No Streamlit, no torch."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from lens.figures.theme import number
+from lens.ui.shared.agreement_words import correlation
 
-VERDICTS = {1: "copies", 0: "does neither", -1: "writes the opposite"}
+DOES = {1: "raises", 0: "not shown", -1: "lowers"}
+WRITES = {1: "copies", 0: "is not seen to copy", -1: "writes the opposite"}
 TEXT = (
     "Of all that the head raises among the different tokens of a text by its direct path, the share on those it "
     "attends to, minus the same for tokens that it attends to at other queries."
 )
-DISAGREE = (
-    "Weights and text disagree: one says that the head copies and the other does not. By weights: above the head's own "
-    "random rotations. On text: the 95% interval over documents lies above 0."
+TEXT_LOGIT = (
+    "How far the head's direct path moves the logit of the tokens it attends to, minus the same for tokens that it "
+    "attends to at other queries. Logits."
 )
+ALONE = "raised as much on the control, where nothing repeats: it copies what it looks at, and looks there anyway"
 
 
-def by_weights(score: np.ndarray, null: Any) -> np.ndarray:
-    """1 above the null of a head, −1 below it, 0 within (and for a head that writes nothing)."""
-    return (score > null.high).astype(int) - (score < null.low).astype(int)
+class OnData(NamedTuple):
+    """What every head writes on data, and what that can carry."""
+
+    scores: Any  # CopyingScores
+    side: Any  # Side of the logit: sign, idle, few
+    differ: np.ndarray  # bool: data show what the weights do not say
+
+    def named(self, head: tuple[int, int]) -> str:
+        """The verdict about one head in a word or two."""
+        return "idle" if self.side.idle[head] else DOES[int(self.side.sign[head])]
 
 
-def by_data(effect: Any) -> np.ndarray:
-    """1 where the whole interval lies above 0, −1 below, else 0; the sign alone where there is no interval."""
-    if effect.low is None:
-        return np.sign(effect.mean).astype(int)
-    return (effect.low > 0).astype(int) - (effect.high < 0).astype(int)
-
-
-def disagree(weights: np.ndarray, data: np.ndarray) -> np.ndarray:
-    """Where one of two verdicts says that a head copies and the other does not."""
-    return (weights > 0) != (data > 0)
-
-
-def repeats_words(weights: np.ndarray, scores: Any, head: tuple[int, int]) -> str:
-    """Where weights and repeats agree, and where they do not."""
-    rank, logit = scores["target_rank"], scores["target_logit"]
-    gain = -rank.effect.mean
-    best = tuple(map(int, np.unravel_index(int(gain.argmax()), gain.shape)))
+def repeats_words(weights: np.ndarray, null: Any, on: OnData, head: tuple[int, int], agreement: Any) -> str:
+    """What the head that raises its target most, and the one that is shown, do on repeats, beside their weights."""
+    rank, logit = on.scores["target_rank"], on.scores["target_logit"]
     among = f"among {round(2 * rank.uniform) + 1} tokens"
 
     def told(cell: tuple[int, int]) -> str:
-        """One head's numbers."""
-        name, logits = f"{cell[0]}.{cell[1]}", number(float(logit.score.mean[cell]))
+        """One head's numbers, and what they carry."""
         where = f"rank {number(float(rank.score.mean[cell]))} {among}"
         control, weight = number(float(rank.null_mean[cell])), number(float(weights[cell]))
+        direct = f"{number(float(logit.score.mean[cell]))}, {more_than_control(logit.effect, cell)}"
         return (
-            f"{name} puts the induction target at {where} (control {control}), direct logit {logits}, copying score by "
-            f"weights {weight}"
+            f"{name(cell)} puts the induction target at {where} (control {control}), direct logit {direct}; copying "
+            f"score by weights {weight}. {verdict(weights, null, on, cell, 'the induction target')}"
         )
 
-    text = f"On repeats, {told(best)}. "
-    if weights[best] < 0.1:
-        text += "Weights and data disagree about it: its eigenvalues do not say that it copies. "
+    best = strongest(logit.effect.mean)
+    text = f"On repeats, {told(best)} "
     if head != best:
-        text += f"Head {told(head)}. "
-        if weights[head] > 0.3 and gain[head] < 1:
-            text += "It would copy, but on these tokens it does not look at the target. "
-    return f"{text}{correlation(weights, gain)}"
+        text += f"Head {told(head)} "
+    return f"{text}{on.side.few and f'No verdict: {on.side.few}. '}{correlation(agreement, COMPARED['repeats'])}"
 
 
-def text_words(weights: np.ndarray, null: Any, scores: Any, head: tuple[int, int]) -> str:
+def text_words(weights: np.ndarray, null: Any, on: OnData, head: tuple[int, int], agreement: Any) -> str:
     """What the head that is shown does on text, whether its weights say so, and how often the two differ."""
-    effect = scores["text_share"].effect
-    best = tuple(map(int, np.unravel_index(int(effect.mean.argmax()), effect.mean.shape)))
-    text = f"On text, {_told(scores, weights, head)}. {_agreement(weights, null, effect, head)}"
+    best = strongest(on.scores["text_logit"].effect.mean)
+    text = f"On text, {_told(on, weights, head)}. {verdict(weights, null, on, head, WHAT_TEXT)} "
     if head != best:
-        text += f"Farthest above its control, {_told(scores, weights, best)}. "
-    return f"{text}{disagreements(weights, null, effect)} {correlation(weights, effect.mean)}"
+        text += (
+            f"Farthest above its control, {_told(on, weights, best)}. {verdict(weights, null, on, best, WHAT_TEXT)} "
+        )
+    return f"{text}{disagreements(null, on)} {correlation(agreement, COMPARED['text'])}"
 
 
-def _told(scores: Any, weights: np.ndarray, cell: tuple[int, int]) -> str:
-    share, logit = scores["text_share"], scores["text_logit"]
+WHAT_TEXT = "what it attends to"
+COMPARED = {
+    "repeats": "copying scores by weights and logits gained on repeats",
+    "text": "copying scores by weights and logits gained on text",
+}
+
+
+def strongest(effect: np.ndarray) -> tuple[int, int]:
+    """(layer, head) of the largest effect."""
+    layer, head = np.unravel_index(int(effect.argmax()), effect.shape)
+    return int(layer), int(head)
+
+
+def name(head: tuple[int, int]) -> str:
+    """layer.head"""
+    return f"{head[0]}.{head[1]}"
+
+
+def _told(on: OnData, weights: np.ndarray, cell: tuple[int, int]) -> str:
+    share, logit = on.scores["text_share"], on.scores["text_logit"]
     mean, control = (number(float(values[cell])) for values in (share.score.mean, share.null_mean))
-    more = number(float(logit.effect.mean[cell]))
     return (
-        f"{cell[0]}.{cell[1]} puts {mean} of what it raises on the tokens it attends to (control {control}; their "
-        f"logit {more} against the control), copying score by weights {number(float(weights[cell]))}"
+        f"{name(cell)} puts {mean} of what it raises on the tokens it attends to (control {control}; their logit "
+        f"{more_than_control(logit.effect, cell)}), copying score by weights {number(float(weights[cell]))}"
     )
 
 
-def _agreement(weights: np.ndarray, null: Any, effect: Any, head: tuple[int, int]) -> str:
-    if null is None:
+def more_than_control(effect: Any, cell: tuple[int, int]) -> str:
+    """The effect of one head with its interval."""
+    ends = "" if effect.low is None else f" [{number(float(effect.low[cell]))}, {number(float(effect.high[cell]))}]"
+    return f"{number(float(effect.mean[cell]))}{ends} more than its control"
+
+
+def verdict(weights: np.ndarray, null: Any, on: OnData, head: tuple[int, int], what: str) -> str:
+    """Whether weights and data differ about one head, in a sentence; "" where too few samples were read.
+
+    ``what`` the head is seen to raise, or not. A head that copies by its weights and shows nothing here is no
+    contradiction: it may not look there, or look there anyway.
+    """
+    if on.side.few:
         return ""
-    ours, theirs = int(by_weights(weights, null)[head]), int(by_data(effect)[head])
-    state = "disagree" if disagree(ours, theirs) else "agree"
-    sentence = f"Weights and text {state} about it: by its weights it {VERDICTS[ours]}, on text it {VERDICTS[theirs]}"
-    return f"{sentence}{' (by its sign alone: too few documents for an interval)' if effect.low is None else ''}. "
+    if on.side.idle[head]:
+        return "It is idle here: what it writes changes no prediction."
+    sign, weight = int(on.side.sign[head]), number(float(weights[head]))
+    if sign and on.differ[head]:
+        return (
+            f"Weights and data differ about it: it {DOES[sign]} {what} more than rotations of all heads would, which "
+            f"its copying score, {weight}, does not say."
+        )
+    by_weights = None if null is None else int(null.side.sign[head])
+    said = "" if by_weights is None else f"; by its weights it {WRITES[by_weights]}"
+    if sign:
+        return f"It {DOES[sign]} {what} more than rotations of all heads would{said}."
+    told = f"It is not seen to raise or to lower {what} more than its control and than rotations of all heads{said}"
+    if by_weights and "target_logit" in on.scores.scores:
+        logit = on.scores["target_logit"]
+        both = min(float(values[head]) * by_weights for values in (logit.score.mean, logit.null_mean))
+        if both > abs(float(logit.effect.mean[head])):
+            return f"{told}. The target is {ALONE if by_weights > 0 else ALONE.replace('raised', 'lowered')}."
+    return f"{told}{', which is no contradiction: it may not look there' if by_weights else ''}."
 
 
-def disagreements(weights: np.ndarray, null: Any, effect: Any) -> str:
+def disagreements(null: Any, on: OnData) -> str:
     """How many heads copy by their weights, on text, and both."""
+    if on.side.few:
+        return f"No verdict on text: {on.side.few}."
     if null is None:
         return "The null of the weights is not computed, so the two are not compared."
-    ours, theirs = by_weights(weights, null), by_data(effect)
-    either = disagree(ours, theirs)
+    ours, theirs, idle = null.side.sign, on.side.sign, on.side.idle | null.side.idle
     return (
         f"Of {ours.size} heads, {(ours > 0).sum()} copy by their weights and {(theirs > 0).sum()} on text, "
-        f"{((ours > 0) & (theirs > 0)).sum()} by both: the two disagree about {either.sum()}."
+        f"{((ours > 0) & (theirs > 0)).sum()} by both; {idle.sum()} are idle. About {on.differ.sum()}, text shows what "
+        "the weights do not say."
     )
-
-
-def correlation(weights: np.ndarray, data: np.ndarray) -> str:
-    """How well the ranks of two scores of all heads agree."""
-    finite = np.isfinite(weights)
-    if finite.sum() < 3:
-        return "Too few heads for a correlation."
-    r = float(pd.Series(weights[finite]).rank().corr(pd.Series(data[finite]).rank()))
-    return f"Over all heads the rank correlation of the two is {number(r)}."

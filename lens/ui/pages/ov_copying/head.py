@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from lens.analysis.circuit_weights import ov_caveats, stream_embedding
+from lens.analysis.copying_verdicts import RULE
 from lens.analysis.ov_copying import (
     copying_score,
     gaussian_eigenvalues,
@@ -18,7 +19,9 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.export import Export, export
 from lens.ui.pages.ov_copying import words
-from lens.ui.pages.ov_copying.read import CIRCUITS, NULLS, Copying
+from lens.ui.pages.ov_copying.data import LENGTH
+from lens.ui.pages.ov_copying.read import CIRCUITS, NULLS, Copying, Shown
+from lens.ui.pages.ov_copying.tabs import largest_k
 from lens.ui.shared import repeats
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
@@ -81,9 +84,11 @@ def explain(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[
     parts.notice(words.induction_words(found.shown.score, null, sample.scores["induction"]))
     parts.misreading(words.MISREADING)
     if null is not None:
-        note = f"{null.n} rotations for each of {found.shown.score.size} heads, seed {view['seed']}. Colour is the "
-        note += "size of the score, not its significance: each head's band stands in its hover label and in the table."
-        parts.aside("Against chance", note)
+        note = (
+            f"{null.band.n} rotations for each of {found.shown.score.size} heads, seed {view['seed']}. Colour is the "
+        )
+        note += "size of the score, not its significance: each head's band stands in its hover label and in the table. "
+        parts.aside("Against chance", f"{note}{RULE}")
     show_gaussian(view, model, found, null, head)
     for sentence in ov_caveats(model.cfg):
         parts.aside("This model", sentence)
@@ -92,9 +97,9 @@ def explain(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[
     parts.formula(words.FORMULA, words.WHERE)
 
 
-def take_away(view: ViewState, found: Copying, null: Any, figure: Any, head: tuple[int, int]) -> None:
-    """The export panel."""
-    folded = view["weights"] == "folded"
+def take_away(view: ViewState, model: Any, shown: Shown, figure: Any) -> None:
+    """The export panel: the table with all columns that are computed, and the Python that gives its numbers."""
+    found, null, head = shown.found, shown.null, shown.head
     payload = {
         "definition": words.DEFINITIONS[found.circuit],
         "circuit": found.circuit,
@@ -102,13 +107,49 @@ def take_away(view: ViewState, found: Copying, null: Any, figure: Any, head: tup
         "positive": found.shown.positive,
         "head": head,
         "eigenvalues": [[value.real, value.imag] for value in found.shown.eigenvalues[head].tolist()],
-        "null": None if null is None else null._asdict(),
+        "null": None if null is None else null.band._asdict(),
+        "verdict": None if null is None else {"sign": null.side.sign, "idle": null.side.idle, "rule": RULE},
         "rotation": NULLS["head"],
+        "seed": view["seed"],
     }
-    code = (
-        "from lens.analysis.ov_copying import ov_copying\n\n"
-        f"copying = ov_copying(model, {view['embedding']!r}, folded={folded})\n"
-        f"print(float(copying.{found.circuit}.score[{head[0]}, {head[1]}]))"
+    if "top" in shown.more:
+        payload["top k"] = {"k": min(view["topk"], largest_k(model)), **shown.more["top"]._asdict()}
+    if "text" in shown.more:
+        text = shown.more["text"]
+        payload["text"] = {"source": text.scores.source, "sign": text.side.sign, "differ": text.differ}
+    table = words.table(found.scores, null, found.circuit, **shown.more)
+    made = Export(f"ov-copying-{found.circuit}", figure, table, payload, code(view, model, shown), reads_prompt=False)
+    export(view, made)
+
+
+def code(view: ViewState, model: Any, shown: Shown) -> str:
+    """The Python that computes the score of the head and its null again, and the columns that the table has."""
+    (layer, head), circuit = shown.head, shown.found.circuit
+    folded = view["weights"] == "folded"
+    text = (
+        "from lens.analysis.ov_copying import copying_of, null_band, null_scores_of, ov_cores\n\n"
+        f"layer, head = {layer}, {head}\n"
+        f"cores = ov_cores(model, {view['embedding']!r}, folded={folded})\n"
+        f"print(float(copying_of(cores).{circuit}.score[layer, head]))\n"
     )
-    table = words.table(found.scores, null, found.circuit)
-    export(view, Export(f"ov-copying-{found.circuit}", figure, table, payload, code, reads_prompt=False))
+    if shown.null is not None:
+        text += (
+            f"band = null_band(null_scores_of((0, {shown.null.band.n}), cores.{circuit}, seed={view['seed']}))\n"
+            "print(float(band.low[layer, head]), float(band.high[layer, head]))\n"
+        )
+    if "top" in shown.more:
+        text += (
+            "\nfrom lens.analysis.head_vocabulary import copying_accuracy, own_ranks_of\n\n"
+            f"ranks = own_ranks_of(layer, model, {view['embedding']!r}, {shown.more['top'].n}, {view['seed']})\n"
+            f"print(float(copying_accuracy(ranks, {min(view['topk'], largest_k(model))}).share[head]))\n"
+        )
+    if "text" in shown.more:
+        effect = shown.more["text"].scores["text_share"].effect
+        text += (
+            "\nfrom lens.analysis.copying_on_text import copying_on_text\n"
+            "from lens.analysis.held_out import beginnings\n\n"
+            f"batch = beginnings(model, {effect.n}, {repeats.settings(view, model).bos}, {LENGTH})\n"
+            "on_text = copying_on_text(model, batch.tokens, batch.mask)\n"
+            'print(float(on_text["text_share"].effect.mean[layer, head]))\n'
+        )
+    return text

@@ -11,12 +11,14 @@ from lens.analysis.previous_from_weights import DEFINITION as PREVIOUS
 from lens.analysis.previous_from_weights import NULL as PREVIOUS_NULL
 from lens.analysis.previous_from_weights import previous_from_weights
 from lens.analysis.qk_circuit import EIGENVALUES, SAME_TOKEN, qk_circuits, top_pairs
+from lens.analysis.rotation_test import beyond_rotations
 from lens.analysis.svd_view import directions
 from lens.figures.measure import Measure
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.pages.head_scores.one_head import labels
+from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, offer, remembered
 from lens.ui.widgets import number, segmented
@@ -50,11 +52,15 @@ def show_match(view: ViewState, model: Any, head: tuple[int, int]) -> None:
     same = analyse(qk_circuits, model, view["embedding"], distance, progress=True)
     before = analyse(previous_from_weights, model, seed=view["seed"], progress=True)
     with st.container(horizontal=True):
-        _metric("Same token", same.same_token, head, "standard deviations", SAME_TOKEN, "0")
+        spread = abs(float(same.same_token[head]) / z) if (z := float(same.same_z[head])) else 0.0
+        rotations = f"0 ± {said(spread)} for a random rotation between its queries and its keys"
+        _metric("Same token", same.same_token, head, "standard deviations", SAME_TOKEN, rotations)
         _metric("QK eigenvalue score", same.score, head, "−1 … 1", EIGENVALUES, "about 0")
         null = f"{said(float(before.null[head]))} ({PREVIOUS_NULL})"
         _metric("Previous token", before.score, head, "probability", PREVIOUS, null)
-    parts.notice(_match_words(same, before, head, LEFT_OUT[model.cfg.positions] if distance == 0 else ""))
+    left_out = LEFT_OUT[model.cfg.positions] if distance == 0 else ""
+    beyond = analyse(beyond_rotations, to_torch(same.same_z))
+    parts.notice(_match_words(same, beyond, before, head, left_out))
     _pairs(view, model, head, distance)
 
 
@@ -64,10 +70,13 @@ def _metric(title: str, values: np.ndarray, head: tuple[int, int], unit: str, de
     st.metric(f"{title}, {head[0]}.{head[1]}", f"{said(float(values[head]))} · {rank} of {values.size}", help=help)
 
 
-def _match_words(same: Any, before: Any, head: tuple[int, int], left_out: str) -> str:
+def _match_words(same: Any, sign: np.ndarray, before: Any, head: tuple[int, int], left_out: str) -> str:
+    """``sign``: 1 where the same-token score is beyond what rotations of all heads give."""
     best = [np.unravel_index(int(values.argmax()), values.shape) for values in (same.same_token, before.score)]
     text = f"By weights, {best[0][0]}.{best[0][1]} matches equal tokens most "
-    text += f"({said(float(same.same_token[best[0]]))} standard deviations), and {best[1][0]}.{best[1][1]} the token "
+    chance = "more" if sign[best[0]] > 0 else "no more"
+    text += f"({said(float(same.same_token[best[0]]))} standard deviations, {chance} than the best of all heads would "
+    text += f"by random rotations between queries and keys), and {best[1][0]}.{best[1][1]} the token "
     text += f"before ({said(float(before.score[best[1]]))}; its null {said(float(before.null[best[1]]))}). "
     text += f"Head {head[0]}.{head[1]}: {said(float(same.same_token[head]))} and {said(float(before.score[head]))}."
     tail = f"{left_out} left out of the first; " if left_out else ""

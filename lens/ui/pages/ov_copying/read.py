@@ -48,6 +48,15 @@ class Copying(NamedTuple):
         return getattr(self.scores, self.circuit)
 
 
+class Shown(NamedTuple):
+    """All that the page says, for its export."""
+
+    found: Copying
+    null: Any  # words.Null; None where it is not computed
+    head: tuple[int, int]
+    more: dict[str, Any]  # "text" (OnData) and "top" (Top), where the table of all heads has them
+
+
 def controls(view: ViewState, model: Any) -> None:
     """The row of widgets above the grid."""
     if model.cfg.attn_only and view["embedding"] == "first_mlp":
@@ -77,17 +86,20 @@ def read_copying(view: ViewState, model: Any, place: Any) -> Copying:
 
 def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
     """The null of all heads, from as many rotations as there are; the grid in ``place`` is redrawn meanwhile."""
+    from lens.analysis.copying_verdicts import by_weights
     from lens.analysis.ov_copying import null_band, null_scores_of
 
     cores = to_torch(getattr(found.cores, found.circuit))
 
-    def band(done: dict) -> Any:
-        return analyse(null_band, to_torch(np.concatenate(list(done.values()))))
+    def band(done: dict) -> words.Null:
+        drawn = analyse(null_band, to_torch(np.concatenate(list(done.values()))))
+        largest = np.abs(found.shown.eigenvalues[..., 0])
+        return words.Null(drawn, analyse(by_weights, *to_torch((found.shown.score, largest, drawn))))
 
     def show(done: dict) -> None:
         some = band(done)
         with place.container():  # a key of its own each time: one key is drawn once in a run
-            show_grid(view, found, model, some, key=f"ov:grid:{some.n}")
+            show_grid(view, found, model, some, key=f"ov:grid:{some.band.n}")
 
     blocks = [(start, start + BLOCK) for start in range(0, ALL, BLOCK)]
     seconds = ALL * np.prod(cores.shape[:2]) * EIG_SECONDS * (cores.shape[-1] / 64) ** 3
@@ -125,8 +137,8 @@ def shown_head(view: ViewState, score: np.ndarray) -> tuple[int, int]:
     return view["pins"][-1] if view["pins"] else words.strongest(score)
 
 
-def show_more(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> None:
-    """The tabs below; only the open one is computed."""
+def show_more(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> dict[str, Any]:
+    """The tabs below; only the open one is computed. Returns the columns that it adds to the table of all heads."""
     from lens.ui.pages.ov_copying import data as ov_data
     from lens.ui.pages.ov_copying import match as ov_match
     from lens.ui.pages.ov_copying import tabs as ov_more
@@ -135,11 +147,11 @@ def show_more(view: ViewState, model: Any, found: Copying, null: Any, head: tupl
     more, body = tabs(view, "more", MORE)
     draw = {
         "tokens": partial(ov_tokens.show_tokens, view, model, head),
-        "scatter": partial(ov_more.show_scatter, view, found, null),
+        "scatter": partial(ov_more.show_scatter, view, model, found),
         "data": partial(ov_data.show_data, view, model, found, null, head),
         "match": partial(ov_match.show_match, view, model, head),
         "directions": partial(ov_match.show_directions, view, model, head),
         "table": partial(ov_more.show_table, view, model, found, null),
     }
     with body:
-        draw[more]()
+        return draw[more]() or {}

@@ -7,17 +7,21 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.head_vocabulary import own_ranks_of
+from lens.analysis.copying_verdicts import DIFFER, RULE
+from lens.analysis.head_vocabulary import copying_accuracy, most_top, own_ranks_of
+from lens.analysis.rank_correlation import HOW, rank_correlation
+from lens.analysis.verdicts import ALPHA, too_few
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
 from lens.ui import parts
-from lens.ui.calls import sweep
+from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import operation_seconds
 from lens.ui.pages.head_scores.tabs import pin_row
 from lens.ui.pages.ov_copying import data as ov_data
 from lens.ui.pages.ov_copying import data_words as told
 from lens.ui.pages.ov_copying import words
 from lens.ui.pages.ov_copying.read import Copying
+from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import number
 
@@ -26,24 +30,34 @@ RANKED = 64  # tokens whose ranks are computed for every head
 TOP = 1000  # the largest k
 TOP_HELP = (
     "For the last column: is the logit of the token itself among the k that the head would raise most by attending to "
-    "it? Over the whole vocabulary, for tokens drawn at random."
+    "it? Over the whole vocabulary, for tokens drawn at random. At most a tenth of the vocabulary, since chance alone "
+    "reaches k/d_vocab."
 )
 
 
-def show_scatter(view: ViewState, found: Copying, null: Any) -> None:
+def show_scatter(view: ViewState, model: Any, found: Copying) -> None:
     """The two circuits of every head against each other."""
     full, residual = found.scores.full.score, found.scores.residual.score
     x = Measure("residual copying", words.DEFINITIONS["residual"], residual, signed=True)
     y = Measure("full copying", words.DEFINITIONS["full"], full, signed=True)
-    sentence = words.scatter_words(full, residual)
+    sentence = words.scatter_words(full, residual, analyse(rank_correlation, full, residual, model.cfg.group_size))
     figure = scatter(x, y, pinned=view["pins"], title="Full against residual OV copying")
     parts.head_grid(figure, view, key="ov:scatter", alt=sentence)
     parts.notice(sentence)
+    parts.aside("Rank correlations", f"Tested {HOW}.")
 
 
-def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> None:
-    """All heads, with what they do on text and in their own rows beside the score; a click on a row pins its head."""
-    k = int(number(view, "topk", (1, min(TOP, model.cfg.d_vocab)), "Top k", TOP_HELP, width=130))
+def largest_k(model: Any) -> int:
+    """The largest k of the last column."""
+    return min(TOP, most_top(model.cfg.d_vocab))
+
+
+def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> dict[str, Any]:
+    """All heads, with what they do on text and in their own rows beside the score; a click on a row pins its head.
+
+    Returns what it has beside the scores: "text" and "top", where they were computed.
+    """
+    k = int(number(view, "topk", (1, largest_k(model)), "Top k", TOP_HELP, width=130))
     place, extra = st.empty(), {}
 
     def draw(**more: Any) -> pd.DataFrame:
@@ -56,7 +70,9 @@ def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> None:
     show()
     scores = None
     if model.tokenizer is not None:
-        scores = ov_data.text_scores(view, model, lambda scores: show(text=scores))
+        weights = found.shown.score
+        scores = ov_data.text_scores(view, model, lambda scores: show(text=ov_data.on_data(scores, weights)))
+        scores = None if scores is None else ov_data.on_data(scores, weights)
         show(text=scores)
     top = top_shares(view, model, k, lambda shares: show(top=shares))
     rows = draw(text=scores, top=top)
@@ -75,10 +91,11 @@ def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> None:
         reason = ov_data.NO_TEXT if model.tokenizer is None else "no document has been read"
         parts.not_computed(f"{reason}: the column on text is missing.")
     else:
-        parts.notice(told.disagreements(found.shown.score, null, scores["text_share"].effect))
-        parts.aside("On text", f"{scores.source}. {told.DISAGREE}")
+        parts.notice(told.disagreements(null, scores))
+        parts.aside("On text", f"{scores.scores.source}. {RULE} {DIFFER}")
     if top is not None:
         parts.notice(words.top_words(top, k, model.cfg.d_vocab))
+    return extra
 
 
 def top_shares(view: ViewState, model: Any, k: int, show: Any) -> words.Top | None:
@@ -86,11 +103,12 @@ def top_shares(view: ViewState, model: Any, k: int, show: Any) -> words.Top | No
     cfg = model.cfg
 
     def shares(done: dict) -> words.Top:
-        mean = np.full((cfg.n_layers, cfg.n_heads), np.nan, np.float32)
+        mean, p = (np.full((cfg.n_layers, cfg.n_heads), np.nan, np.float32) for _ in range(2))
         for layer, ranks in done.items():
-            mean[layer] = (ranks.rank < k).mean(1)
-        one = next(iter(done.values()))
-        return words.Top(mean, len(one.ids), one.seed, one.description)
+            accuracy = analyse(copying_accuracy, to_torch(ranks), k)
+            mean[layer], p[layer] = accuracy.share, accuracy.p
+        one, few = next(iter(done.values())), too_few(accuracy.n, "tokens")
+        return words.Top(mean, p * np.isfinite(p).sum() <= ALPHA, few, len(one.ids), one.seed, one.description)
 
     each = 2 * cfg.d_vocab * cfg.d_head * (cfg.d_model + RANKED)
     done = sweep(
@@ -117,8 +135,11 @@ def _columns(k: int) -> dict[str, Any]:
         "null low": show(help="2.5th percentile of the head's own random rotations."),
         "null high": show(help="97.5th percentile."),
         "outside null": st.column_config.CheckboxColumn(help="Outside these two: expected of 5% of heads by chance."),
+        "by weights": st.column_config.TextColumn(help=RULE, width=80),
         "on text": st.column_config.NumberColumn(format="%.4f", help=told.TEXT),
-        "disagree": st.column_config.CheckboxColumn(help=told.DISAGREE),
+        "text logit": st.column_config.NumberColumn(format="%.4f", help=told.TEXT_LOGIT),
+        "by text": st.column_config.TextColumn(help=RULE, width=80),
+        "differ": st.column_config.CheckboxColumn(help=DIFFER),
         "in top k": show(label=f"in top {k}", help=words.TOP.format(k)),
         "rank": st.column_config.NumberColumn(help="1 is the largest score of the chosen circuit."),
     }

@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.head_vocabulary import ENTRY, UNIT, copied_tokens, copying_accuracy, own_ranks_of, written_for
+from lens.analysis.head_vocabulary import (
+    ENTRY,
+    UNIT,
+    copied_tokens,
+    copying_accuracy,
+    most_top,
+    own_ranks_of,
+    written_for,
+)
 from lens.analysis.vocabulary import cut, spellings
 from lens.figures.theme import number as said
 from lens.tokens import visible
@@ -42,10 +50,10 @@ def _list(model: Any, ids: np.ndarray, values: np.ndarray, ranks: np.ndarray | N
     frame = pd.DataFrame({"token": labels(model, ids), "entry": values})
     if ranks is not None:
         frame["rank"] = ranks
-    help = "Tokens whose logit it raises more than this one's own; 0: none."
+    help = "Tokens whose logit it raises more than this one's own, and half of those as much; 0: none."
     config = {
         "entry": st.column_config.NumberColumn(format="%.2f", help=f"{ENTRY} Unit: {UNIT}."),
-        "rank": st.column_config.NumberColumn(help=help),
+        "rank": st.column_config.NumberColumn(help=help, format="%g"),
     }
     st.dataframe(frame, hide_index=True, height="content", column_config=config, alt=alt)
 
@@ -53,18 +61,22 @@ def _list(model: Any, ids: np.ndarray, values: np.ndarray, ranks: np.ndarray | N
 def _diagonal_words(view: ViewState, model: Any, head: tuple[int, int], found: Any) -> str:
     """The whole diagonal in a sentence, with the ranks of tokens that were drawn at random."""
     ranks = analyse(own_ranks_of, head[0], model, view["embedding"], DRAWN, view["seed"], heads=(head[1],))
-    shares = []
+    shares, most = [], most_top(ranks.d_vocab)
     for k in AMONG:
+        if k > most:
+            continue
         share = analyse(copying_accuracy, to_torch(ranks), k)
-        mean = float(share.mean[0])
         ends = "" if share.low is None else f" [{said(float(share.low[0]))}, {said(float(share.high[0]))}]"
-        value = f"{said(mean)}{ends}" if mean else "none"  # resampled zeros are no interval
-        shares.append(f"top {k}: {value} (chance {said(k / ranks.d_vocab)})")
-    middle = int(np.median(ranks.rank[0]))
+        shares.append(f"top {k}: {said(float(share.share[0]))}{ends} (chance {said(share.chance)})")
+    if most < max(AMONG):
+        shares.append(f"a larger k than {most}, a tenth of these {ranks.d_vocab:,} tokens, would say nothing")
+    middle = float(np.median(ranks.rank[0]))
+    if np.ptp(ranks.rank[0]) == 0 and middle == (ranks.d_vocab - 1) / 2:
+        return "It raises all tokens alike, whichever it attends to: every rank is a tie."
     return (
         f"{found.positive:.0%} of the vocabulary would raise its own logit. Of {len(ranks.ids)} tokens drawn at random "
         f"(seed {ranks.seed}), the share that stands in the top k of its own row is, {'; '.join(shares)}. The median "
-        f"rank is {middle:,} of {ranks.d_vocab:,}; a head that ignores the token has {ranks.d_vocab // 2:,}."
+        f"rank is {middle:,.0f} of {ranks.d_vocab:,}; a head that ignores the token has {ranks.d_vocab // 2:,}."
     )
 
 
@@ -86,7 +98,9 @@ def _row(view: ViewState, model: Any, head: tuple[int, int]) -> str:
     value = st.column_config.NumberColumn(format="%.2f", help=f"{ENTRY} Unit: {UNIT}.")
     alt = f"What head {head[0]}.{head[1]} writes if it attends to {label}"
     st.dataframe(frame, hide_index=True, height="content", column_config={"by": value, "by ": value}, alt=alt)
-    others = "no token more than itself" if row.own_rank == 0 else f"{row.own_rank:,} tokens more than itself"
+    if row.ends.high_value[0] == row.ends.low_value[0]:
+        return f"If it attends to {label} it raises all tokens alike."
+    others = "no token more than itself" if row.own_rank == 0 else f"{row.own_rank:,.0f} tokens more than itself"
     return f"If it attends to {label} it raises {labels(model, row.ends.high[:1])[0]} most, and {others}."
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 
 from lens.figures.measure import Measure
 from lens.figures.theme import number
-from lens.ui.pages.ov_copying import data_words as data
+from lens.ui.shared.agreement_words import correlation
 
+VERDICTS = {1: "copies", 0: "not shown", -1: "opposite"}
 DEFINITIONS = {
     "full": (
         "Σλ / Σ|λ| over the eigenvalues of W_E W_V W_O W_U, norms folded in, centred over the vocabulary: +1, "
@@ -49,7 +50,7 @@ FOLDING = (
 
 def measure(score: np.ndarray, null: Any, circuit: str) -> Measure:
     """The score as a grid draws it: coloured by its size, the null in the hover label."""
-    band = None if null is None else (null.low, null.high)
+    band = None if null is None else (null.band.low, null.band.high)
     return Measure(f"{circuit} copying", DEFINITIONS[circuit], score, "", null=band, signed=True)
 
 
@@ -59,9 +60,15 @@ def strongest(score: np.ndarray) -> tuple[int, int]:
     return int(layer), int(head)
 
 
-def beyond(score: np.ndarray, null: Any) -> tuple[int, int]:
-    """How many heads copy, and how many write the opposite, more than 97.5% of their own random rotations."""
-    return int((score > null.high).sum()), int((score < null.low).sum())
+class Null(NamedTuple):
+    """The null of all heads, and what it says of each. Arrays [layer, head]."""
+
+    band: Any  # NullBand
+    side: Any  # Side: sign 1 copies, −1 writes the opposite, 0 neither is shown; idle
+
+    def named(self, head: tuple[int, int]) -> str:
+        """The verdict about one head in a word or two."""
+        return "idle" if self.side.idle[head] else VERDICTS[int(self.side.sign[head])]
 
 
 def grid_words(score: np.ndarray, null: Any) -> str:
@@ -70,21 +77,28 @@ def grid_words(score: np.ndarray, null: Any) -> str:
     n = int(np.isfinite(score).sum())
     text = f"The head that copies most is {best[0]}.{best[1]} with {number(float(score[best]))}; "
     text += f"the lowest is {worst[0]}.{worst[1]} with {number(float(score[worst]))}. "
-    if n < score.size:
-        text += f"{score.size - n} heads write nothing and have no score. "
+    idle = score.size - n if null is None else int(null.side.idle.sum())
+    if idle:
+        text += (
+            f"{idle} {'head is' if idle == 1 else 'heads are'} idle: they write nothing, or dust beside the others. "
+        )
     if null is None:
         return f"{text}The null is not computed, so none of this is compared with chance."
-    copy, opposite = beyond(score, null)
+    band, sign = null.band, null.side.sign
+    own = int(((score > band.high) | (score < band.low)).sum())
     return (
-        f"{text}{copy} of {n} heads copy more than their own subspaces would by chance, {opposite} write the opposite "
-        f"(outside the central 95% of {null.n} random rotations each); the best of all heads reaches "
-        f"±{number(null.largest)} by chance."
+        f"{text}{int((sign > 0).sum())} of {n} heads copy and {int((sign < 0).sum())} write the opposite, beyond what "
+        f"chance gives the farthest of all heads: {number(band.reach)} standard deviations of its own {band.n} random "
+        f"rotations. Outside the central 95% of their own are {own}, where chance alone puts {number(0.05 * n)}."
     )
 
 
 def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8) -> str:
     """Which of the strongest induction heads copy, from both scores."""
     mean, threshold = induction.score.mean, induction.threshold
+    if threshold is None or induction.score.low is None:
+        few = induction.score.note.removeprefix("no interval: ")
+        return f"Which heads are induction heads cannot be said here: {few}."
     order = [np.unravel_index(i, mean.shape) for i in np.argsort(-mean, axis=None)[:most]]
     heads = [tuple(map(int, cell)) for cell in order if mean[cell] > threshold]
     if not heads:
@@ -92,23 +106,23 @@ def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8)
     names = {cell: f"{cell[0]}.{cell[1]} ({number(float(score[cell]))})" for cell in heads}
     if null is None:
         return f"Of the strongest induction heads, the copying scores are: {', '.join(names.values())}; no null yet."
-    yes = [names[cell] for cell in heads if score[cell] > null.high[cell]]
-    no = [names[cell] for cell in heads if not score[cell] > null.high[cell]]
+    yes = [names[cell] for cell in heads if null.side.sign[cell] > 0]
+    no = [names[cell] for cell in heads if null.side.sign[cell] <= 0]
     if len(heads) == 1:
-        verb = "copies" if yes else "does not copy"
+        verb = "copies" if yes else "is not seen to copy"
         text = f"The one induction head above its threshold, {names[heads[0]]}, {verb} by its weights"
-        return f"{text}." if yes else f"{text}: {_why_not(score, null, heads)}"
+        return f"{text}." if yes else f"{text}: {_why_not(null, heads)}"
     text = f"Of the {len(heads)} strongest induction heads, {len(yes)} copy by their weights"
     text += f": {', '.join(yes)}" if yes else ""
-    return text + (f". Not {', '.join(no)}: {_why_not(score, null, heads)}" if no else ".")
+    return text + (f". Not {', '.join(no)}: {_why_not(null, heads)}" if no else ".")
 
 
-def _why_not(score: np.ndarray, null: Any, heads: list[tuple[int, int]]) -> str:
-    opposite = [cell for cell in heads if score[cell] < null.low[cell]]
+def _why_not(null: Null, heads: list[tuple[int, int]]) -> str:
+    opposite = [cell for cell in heads if null.side.sign[cell] < 0]
     if opposite:
         names = ", ".join(f"{layer}.{head}" for layer, head in opposite)
         return f"{names} would even write the opposite. What a head writes on data can differ: see 'Copying on data'."
-    return "no more than a random rotation would. What a head writes on data can differ: see 'Copying on data'."
+    return "no more than rotations of all heads would. What a head writes on data can differ: see 'Copying on data'."
 
 
 def head_words(found: Any, null: Any, head: tuple[int, int]) -> str:
@@ -122,22 +136,38 @@ def head_words(found: Any, null: Any, head: tuple[int, int]) -> str:
     text += f"positive real part; {half} of them make up half. Copying score {number(score)}"
     if null is None:
         return f"{text}, without a null."
-    low, high = float(null.low[head]), float(null.high[head])
-    verdict = "above" if score > high else "below" if score < low else "within"
-    return f"{text}, {verdict} its null ({number(low)} to {number(high)}, {null.n} rotations)."
+    band = null.band
+    own = where(score, float(band.low[head]), float(band.high[head]))
+    text += f", {own} the central 95% of its own {band.n} random rotations"
+    if null.side.idle[head]:
+        return f"{text}. It is idle: dust beside what other heads write, so that says nothing."
+    ends = float(band.family_low[head]), float(band.family_high[head])
+    return f"{text}; {where(score, *ends)} the band that no head of all leaves in 95% of them ({range_words(*ends)})."
+
+
+def where(value: float, low: float, high: float) -> str:
+    """Where a number lies, as a preposition."""
+    return "above" if value > high else "below" if value < low else "within"
+
+
+def range_words(low: float, high: float) -> str:
+    """Both ends of a range."""
+    return f"{number(low)} to {number(high)}"
 
 
 class Top(NamedTuple):
     """Of every head, the share of tokens that stand in the top k of their own row; NaN where not computed."""
 
     share: np.ndarray
+    beyond: np.ndarray  # bool: more often than the best of all these heads would by chance
+    few: str  # why there is no verdict; "" if there is one
     n: int  # tokens
     seed: int
     description: str  # of the set they were drawn from
 
 
 def table(found: Any, null: Any, circuit: str, text: Any = None, top: Top | None = None) -> pd.DataFrame:
-    """One row per head, the largest score of the shown circuit first. ``text``: HeadScores of copying on text."""
+    """One row per head, the largest score of the shown circuit first. ``text``: an ``OnData`` of copying on text."""
     shown = getattr(found, circuit)
     layers, heads = (index.ravel() for index in np.indices(shown.score.shape))
     columns: dict[str, Any] = {
@@ -148,11 +178,11 @@ def table(found: Any, null: Any, circuit: str, text: Any = None, top: Top | None
         "residual": found.residual.score.ravel(),
     }
     if text is not None:
-        effect = text["text_share"].effect
-        columns |= {"on text": effect.mean.ravel()}
-        if null is not None:
-            differ = data.disagree(data.by_weights(shown.score, null), data.by_data(effect))
-            columns |= {"disagree": differ.ravel()}
+        columns |= {"on text": text.scores["text_share"].effect.mean.ravel()}
+        columns |= {"text logit": text.scores["text_logit"].effect.mean.ravel()}
+        if not text.side.few:
+            columns |= {"by text": [text.named(head) for head in np.ndindex(shown.score.shape)]}
+            columns |= {"differ": text.differ.ravel()}
     if top is not None:
         columns |= {"in top k": top.share.ravel()}
     columns |= {
@@ -161,8 +191,10 @@ def table(found: Any, null: Any, circuit: str, text: Any = None, top: Top | None
     }
     if null is not None:
         score = shown.score
-        columns |= {"null low": null.low.ravel(), "null high": null.high.ravel()}
-        columns |= {"outside null": ((score > null.high) | (score < null.low)).ravel()}
+        band = null.band
+        columns |= {"null low": band.low.ravel(), "null high": band.high.ravel()}
+        columns |= {"outside null": ((score > band.high) | (score < band.low)).ravel()}
+        columns |= {"by weights": [null.named(head) for head in np.ndindex(score.shape)]}
     columns |= {"rank": pd.Series(-shown.score.ravel()).rank(method="min", na_option="bottom").astype(int)}
     return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
 
@@ -170,13 +202,15 @@ def table(found: Any, null: Any, circuit: str, text: Any = None, top: Top | None
 def top_words(top: Top, k: int, d_vocab: int) -> str:
     """Which head puts most tokens in the top k of their own rows."""
     best, done = strongest(top.share), np.isfinite(top.share)
-    some = int((top.share[done] > 0.5).sum())
+    some = int(top.beyond[done].sum())
     left = "" if done.all() else f" {(~done).sum()} heads are not computed."
-    return (
+    text = (
         f"Top-{k} accuracy: head {best[0]}.{best[1]} raises {number(float(top.share[best]))} of {top.n} random tokens "
-        f"(seed {top.seed}) more than all but {k - 1} others when it attends to them, {number(k / d_vocab)} by chance; "
-        f"{some} of {done.sum()} heads do so for more than half of them.{left}"
+        f"(seed {top.seed}) more than all but {k - 1} others when it attends to them, {number(k / d_vocab)} by chance"
     )
+    if top.few:
+        return f"{text}. No verdict: {top.few}.{left}"
+    return f"{text}; {some} of {done.sum()} heads do so more often than the best of them all would by chance.{left}"
 
 
 def gaussian_words(found: Any, null: Any, low: float, high: float, same: np.ndarray) -> str:
@@ -187,7 +221,7 @@ def gaussian_words(found: Any, null: Any, low: float, high: float, same: np.ndar
     )
     if null is None:
         return f"{text}The null of the heads is not computed, so the two are not compared."
-    score, lows, highs = (values[same] for values in (found.score, null.low, null.high))
+    score, lows, highs = (values[same] for values in (found.score, null.band.low, null.band.high))
     width = (highs - lows)[np.isfinite(score)]
     inside = (score >= lows) & (score <= highs)
     differ = np.isfinite(score) & (inside != ((score >= low) & (score <= high)))
@@ -200,17 +234,15 @@ def gaussian_words(found: Any, null: Any, low: float, high: float, same: np.ndar
     )
 
 
-def scatter_words(full: np.ndarray, residual: np.ndarray) -> str:
-    """How well the two circuits agree."""
+def scatter_words(full: np.ndarray, residual: np.ndarray, agreement: Any) -> str:
+    """How well the two circuits agree; ``agreement`` is their ``RankCorrelation``."""
     both = np.isfinite(full) & np.isfinite(residual)
-    x, y = residual[both].astype(float), full[both].astype(float)
-    if both.sum() < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return "Too few different scores for a correlation."
-    pearson, rank = (float(np.corrcoef(*pair)[0, 1]) for pair in ((x, y), (pd.Series(x).rank(), pd.Series(y).rank())))
+    if not both.any():
+        return "No head has a score."
     gap = np.where(both, full - residual, 0)
     place = np.unravel_index(int(np.abs(gap).argmax()), gap.shape)
     return (
-        f"Over {both.sum()} heads, full and residual scores correlate with {number(pearson)} (ranks: {number(rank)}). "
+        f"{correlation(agreement, 'full and residual scores')} "
         f"They differ most for {place[0]}.{place[1]}: full {number(float(full[place]))}, residual "
         f"{number(float(residual[place]))}. The residual circuit counts directions no embedding or logit uses."
     )

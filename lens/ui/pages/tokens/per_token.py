@@ -22,11 +22,12 @@ class Told(NamedTuple):
     prob: np.ndarray
     rank: np.ndarray
     entropy: np.ndarray  # nats
+    tied: np.ndarray  # other tokens that scored exactly as high
 
     @property
     def guessed(self) -> np.ndarray:
-        """Positions of the tokens that were the top guess."""
-        return np.flatnonzero(self.rank == 0)
+        """Positions of the tokens that were the top guess, and no other with them."""
+        return np.flatnonzero((self.rank == 0) & (self.tied == 0))
 
     @property
     def worst(self) -> np.ndarray:
@@ -43,7 +44,7 @@ def tell(model: Any, labels: Sequence[str], ids: np.ndarray, stats: Any) -> Told
     rows = [about(values, np.nan) for values in (stats.loss, stats.prob, stats.entropy)]
     pieces = Pieces(model.tokenizer)
     codes = [pieces.bytes_of(int(i)).hex(" ") for i in ids]
-    return Told(labels, ids, codes, rows[0], rows[1], about(stats.rank, -1), rows[2])
+    return Told(labels, ids, codes, rows[0], rows[1], about(stats.rank, -1), rows[2], about(stats.tied, -1))
 
 
 def table(told: Told) -> pd.DataFrame:
@@ -58,7 +59,7 @@ def table(told: Told) -> pd.DataFrame:
         "probability": told.prob,
         "rank": pd.array(np.where(predicted, told.rank, 0), dtype="Int64"),
         "entropy (nats)": told.entropy,
-        "top guess": told.rank == 0,
+        "top guess": (told.rank == 0) & (told.tied == 0),
     }
     frame = pd.DataFrame(columns)
     frame.loc[~predicted, "rank"] = pd.NA
@@ -70,6 +71,7 @@ def hovers(told: Told) -> list[str]:
     texts = []
     for t, (number, code) in enumerate(zip(told.ids, told.bytes)):
         scored = f"loss {told.loss[t]:.2f} nats · probability {told.prob[t]:.2g} · rank {told.rank[t]:,}"
+        scored += f", tied with {told.tied[t]:,}" if told.tied[t] > 0 else ""
         texts.append(f"position {t} · id {number} · bytes {code} · {scored if t else 'not predicted'}")
     return texts
 

@@ -1,0 +1,85 @@
+"""The Python of the page of one head: the number of every link that was computed, in the order of the chain."""
+
+from typing import TYPE_CHECKING, Any
+
+from lens.ui import runs
+from lens.ui.models import prepend_bos, source_of
+from lens.ui.view import ViewState
+
+if TYPE_CHECKING:
+    from lens.ui.pages.head.chain import Data, Finding
+
+
+def python(view: ViewState, model: Any, head: tuple[int, int], data: "Data", found: dict[str, "Finding"]) -> str:
+    """What continues after the lines that open the model. Each link prints one line."""
+    n, seqs, seed, bos = data.sample.settings
+    text = (
+        "from lens.analysis.head_scores import head_scores\n"
+        "from lens.analysis.ov_copying import ov_copying\n"
+        "from lens.analysis.random_tokens import repeated_tokens\n\n"
+        f"layer, head = {head[0]}, {head[1]}\n"
+        f"repeated = repeated_tokens(model, n={n}, n_seqs={seqs}, seed={seed}, prepend_bos={bos})\n"
+        'print("induction", float(head_scores(model, repeated)["induction"].score.mean[layer, head]))\n'
+        'print("copying", float(ov_copying(model).full.score[layer, head]))\n'
+    )
+    rows = {name: finding.row or {} for name, finding in found.items()}
+    if "ranks gained on repeats" in rows.get("copies", {}):
+        text += ON_REPEATS
+    if "by" in rows.get("is fed", {}):
+        text += feeder(model, n, rows["is fed"])
+    if "change of loss" in rows.get("matters", {}):
+        text += MATTERS.format(seed=view["seed"])
+    if found.get("was born") is not None and found["was born"].row:
+        text += born(view)
+    return text
+
+
+ON_REPEATS = """
+from lens.analysis.copying_on_data import copying_on_data
+
+on_data = copying_on_data(model, repeated)
+print("logit on repeats", float(on_data["target_logit"].effect.mean[layer, head]))
+print("ranks gained", -float(on_data["target_rank"].effect.mean[layer, head]))
+"""
+MATTERS = """
+from lens.analysis.interventions import effect, run_sweep
+from lens.analysis.interventions.ablation import Target, ablation, cells_of
+from lens.analysis.interventions.tasks import induction_on
+
+task, cells = induction_on(repeated), cells_of(model.cfg, Target(((layer, head),)), {seed})
+removed = effect(run_sweep(model, ablation(task.pairs, task.metric, cells)), {seed})  # resample ablation
+print("change of loss", float(removed.value[0]))
+"""
+
+
+def feeder(model: Any, n: int, row: dict[str, Any]) -> str:
+    """The composition that the page names first."""
+    mode = row["by"]
+    best = next(one for one in row["feeders"] if one["by"] == mode)
+    layer, head = best["feeder"].split(".")
+    turns = model.cfg.positions == "rotary" and mode != "V"
+    offset = min(n - 1, model.cfg.n_ctx - 1) if turns else 0
+    return (
+        "\nfrom lens.analysis.composition import composition\n\n"
+        f'fed = composition(model, "{mode}", offset={offset})\n'
+        f'print("{mode}-composition", float(fed.scores[{layer}, {head}, layer, head]), '
+        f"bool(fed.beyond((layer, head))[{layer}, {head}]))\n"
+    )
+
+
+def born(view: ViewState) -> str:
+    """The checkpoints between which its score crossed the line."""
+    source = source_of(view)
+    indices = runs.chosen(runs.run_of(source))
+    setting = f"n={view['n']}, seqs={view['seqs']}, seed={view['seed']}, bos={prepend_bos(view)}"
+    return (
+        "\nfrom lens.analysis.checkpoint import Setting\n"
+        "from lens.analysis.dynamics import head_curve\n"
+        "from lens.analysis.names import Head\n"
+        "from lens.analysis.training_run import TrainingRun\n"
+        "from lens.load.checkpoints import checkpoints\n\n"
+        f"run, setting = TrainingRun(checkpoints({source!r})), Setting({setting})\n"
+        f"repeats = {{index: run.repeats(index, setting) for index in {indices}}}\n"
+        f"birth = head_curve(repeats, Head(layer, head), seed={view['seed']}).birth\n"
+        'print("born", birth.last_below, birth.first_above)  # places among these checkpoints\n'
+    )
