@@ -14,7 +14,7 @@ from lens.cache import get_act_name
 from lens.compat.datasets import keep_single_column, tokenize_and_concatenate
 from lens.compat.initial import fans as calc_fan_in_and_fan_out
 from lens.compat.loading_from_pretrained import tokenizer_of
-from lens.components import ACT_FN
+from lens.components import ACT_FN, at_least_float32
 from lens.composition import composition_scores as _all_pairs
 from lens.factored import FactoredMatrix
 from lens.generate import Sampling, next_token_probs
@@ -129,7 +129,7 @@ def lm_cross_entropy_loss(
     per_token: bool = False,
 ) -> Float[Tensor, ""] | Float[Tensor, "batch pos_minus_1"]:
     """Surprise at the next token, nats: the mean, or ``per_token`` one for each prediction (0 at padding)."""
-    logprobs = logits[..., :-1, :].log_softmax(-1)
+    logprobs = at_least_float32(logits[..., :-1, :]).log_softmax(-1)
     loss = -logprobs.gather(-1, tokens[..., 1:, None])[..., 0]
     if attention_mask is None:
         return loss if per_token else loss.mean()
