@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.attention import KeyValues
+from lens.finite import require_finite
 from lens.model import Transformer
 
 
@@ -76,6 +77,7 @@ def generate_tokens(
     stopped = torch.zeros(len(tokens), dtype=torch.bool)
     for _ in range(max_new_tokens):
         logits = model(new, attention_mask=mask, past=past, logit_positions=-1)[:, -1]
+        require_finite(model, tokens, logits, mask)
         drawn = torch.multinomial(next_token_probs(logits.cpu(), sampling), 1, generator=random)[:, 0]
         if stop_id is not None:
             drawn = drawn.masked_fill(stopped, stop_id)

@@ -75,6 +75,8 @@ class Block(nn.Module):
 class Transformer(Hooked):
     """Tokens in, logits out; or any stretch of the layers in between."""
 
+    name = "This model"  # in sentences; a model with a tokenizer has one of its own
+
     def __init__(self, cfg: Config):
         super().__init__()
         self.cfg = cfg

@@ -22,7 +22,7 @@ from lens.ui.calls import result_store
 from lens.ui.pieces.birth import told
 from lens.ui.pieces.dynamics_runs import grouped
 from lens.ui.pieces.dynamics_runs import told as told_runs
-from tests.analysis.runs import STEPS, write_run
+from tests.analysis.runs import STEPS, spoil, write_run
 from tests.ui.conftest import html
 
 ROOT = Path(__file__).parents[2]
