@@ -177,7 +177,7 @@ def test_a_checkpoint_that_is_not_finite_loses_its_own_point(tmp_path, tokenizer
     assert want.lost == ()
     for step in STEPS[:4]:
         spoil(broken, step)
-    with pytest.raises(NotFinite, match="No checkpoint of .* can be measured"):
+    with pytest.raises(NotFinite, match=r"No checkpoint of .* can be measured"):
         dynamics(TrainingRun(checkpoints(str(broken))), SETTING, PLACES)
 
 
