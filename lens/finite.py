@@ -51,6 +51,18 @@ def require_finite(
         raise not_finite(model, tokens, mask, what)
 
 
+def require_finite_weights(model: Transformer, values: Tensor, what: str) -> None:
+    """NotFinite, with the first weight that is not, unless all ``values`` are finite. They come from weights alone."""
+    if not values.isfinite().all():
+        broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+        where = (
+            f"{broken[0]} is the first of {len(broken)} weights that hold NaN or infinity"
+            if broken
+            else ("the weights are finite, and their products are beyond the number format")
+        )
+        raise NotFinite(f"{model.name} has no {what}: {where}.")
+
+
 def not_finite(
     model: Transformer, tokens: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"] | None, what: str
 ) -> NotFinite:

@@ -5,10 +5,14 @@ import copy
 import pytest
 import torch
 
+from lens.analysis.composition import composition
 from lens.analysis.head_scores import head_scores
+from lens.analysis.head_vocabulary import copied_tokens
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, run_sweep
 from lens.analysis.logit_lens import logit_lens
 from lens.analysis.loss import next_token_stats, text_stats
+from lens.analysis.ov_copying import ov_copying
+from lens.analysis.qk_circuit import qk_circuits, top_pairs
 from lens.analysis.random_tokens import repeated_tokens
 from lens.compat import utils
 from lens.compat.transformer import HookedTransformer as Classic
@@ -144,3 +148,21 @@ def test_an_answer_is_not_rated_by_nan():
     model = broken(in_lens(hf_gpt2(vocab_size=len(tokenizer)), tokenizer), "blocks.1.mlp.W_in", NAN)
     with pytest.raises(NotFinite, match="in layer 1"):
         utils.test_prompt("The cat sat on", "the", model, print_details=False)
+
+
+READS_WEIGHTS = {
+    "composition": lambda model: composition(model, "V"),
+    "copying": ov_copying,
+    "copied tokens": lambda model: copied_tokens(model, (1, 0)),
+    "matching": qk_circuits,
+    "pairs": lambda model: top_pairs(model, (1, 0), 3),
+}
+
+
+@pytest.mark.parametrize("what", READS_WEIGHTS)
+def test_scores_of_weights_name_the_weight(what):
+    model = in_lens(hf_gpt2())
+    READS_WEIGHTS[what](model)
+    name = "blocks.1.attn.W_Q" if what in ("matching", "pairs") else "blocks.1.attn.W_V"
+    with pytest.raises(NotFinite, match=f"{name} is the first of 1 weights"):
+        READS_WEIGHTS[what](broken(model, name, NAN))
