@@ -69,7 +69,7 @@ class Attention(nn.Module):
             self.k_norm = Norm(cfg.norm, cfg.norm_eps, cfg.n_kv_heads, cfg.d_head, n_axes=n_axes)
         if cfg.positions == "rotary":
             self.hook_rot_q, self.hook_rot_k = HookPoint(), HookPoint()
-        self.hook_attn_scores = HookPoint()  # [batch, head, query, key], -inf where a query may not look
+        self.hook_attn_scores = HookPoint()  # [batch, head, query, key], float32, -inf where a query may not look
         self.hook_pattern = HookPoint()  # [batch, head, query, key]
         self.hook_z = HookPoint()  # [batch, pos, head, d_head]
         self.hook_result = HookPoint(on_request=True)  # [batch, pos, head, d_model]
@@ -112,8 +112,12 @@ class Attention(nn.Module):
         allowed: Bool[Tensor, "batch 1 query key"],
         bias: Float[Tensor, "batch head query key"] | None = None,
     ) -> Tensor:
-        """Pattern [batch, head, query, key]; the softmax is taken in float32 whatever the weights are."""
-        n_query, group = q.shape[1], self.cfg.group_size
+        """Pattern [batch, head, query, key]; scores and softmax are taken in float32 whatever the weights are.
+
+        A product of queries and keys need not fit into float16 (65504), and a cap or a bias would then save nothing.
+        """
+        n_query, group, dtype = q.shape[1], self.cfg.group_size, q.dtype
+        q, k = at_least_float32(q), at_least_float32(k)
         q = rearrange(q, "batch query (kv_head group) d_head -> batch kv_head (group query) d_head", group=group)
         scores = q @ rearrange(k, "batch key kv_head d_head -> batch kv_head d_head key") / self.scale
         scores = rearrange(scores, "batch kv_head (group query) key -> batch (kv_head group) query key", query=n_query)
@@ -121,7 +125,7 @@ class Attention(nn.Module):
         if bias is not None:
             scores = scores + bias
         scores = self.hook_attn_scores(scores.masked_fill(~allowed, -torch.inf))
-        return at_least_float32(scores).softmax(-1).to(q.dtype)
+        return at_least_float32(scores).softmax(-1).to(dtype)  # a hook may have put scores of the weights' format here
 
     def mix(self, pattern: Tensor, v: Tensor) -> Float[Tensor, "batch query head d_head"]:
         """Average of the values under the pattern."""

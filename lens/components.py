@@ -1,5 +1,7 @@
 """The parts of a transformer block other than attention: embedding, norm, MLP, unembedding. Each has hook points."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -8,13 +10,18 @@ from torch import Tensor, nn
 from lens.config import Config
 from lens.hooks import HookPoint
 
-ACT_FN = {
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "relu": F.relu,
-    "solu": lambda x: x * x.softmax(-1),  # Elhage et al. 2022, "Softmax linear units"
-}
+
+def gelu_new(x: Tensor) -> Tensor:
+    """GELU, its normal distribution function approximated by a tanh."""
+    return F.gelu(x, approximate="tanh")
+
+
+def solu(x: Float[Tensor, "*axes d_mlp"]) -> Float[Tensor, "*axes d_mlp"]:
+    """``x * softmax(x)``. Source: Elhage et al. 2022, "Softmax linear units"."""
+    return x * x.softmax(-1)
+
+
+ACT_FN = {"gelu_new": gelu_new, "gelu": F.gelu, "silu": F.silu, "relu": F.relu, "solu": solu}  # each can be pickled
 
 
 def weight(cfg: Config, *shape: int) -> nn.Parameter:
@@ -32,7 +39,7 @@ def bias(*shape: int) -> nn.Parameter:
 
 def at_least_float32(x: Tensor) -> Tensor:
     """``x`` in the format in which norms and softmax are taken: float32, or float64 if it is that already."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 class Norm(nn.Module):
@@ -87,7 +94,13 @@ class Embed(nn.Module):
 
 
 class Unembed(nn.Module):
-    """Logits of every token of the vocabulary."""
+    """Logits of every token of the vocabulary.
+
+    ``embed`` is the embedding whose matrix this is, turned, in a tuple, since it is no part of this module; empty where
+    W_U is a parameter of its own.
+    """
+
+    embed: tuple[nn.Module, ...] = ()
 
     def __init__(self, cfg: Config):
         super().__init__()
@@ -95,7 +108,7 @@ class Unembed(nn.Module):
         self.W_U, self.b_U = weight(cfg, cfg.d_model, cfg.d_vocab), bias(cfg.d_vocab)
 
     @property
-    def stored(self) -> nn.Parameter:
+    def stored(self) -> Tensor:
         """The matrix in memory; a processed model shares it with the raw one (:mod:`lens.folded`)."""
         return self.W_U
 
@@ -105,6 +118,45 @@ class Unembed(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_vocab"]:
         return softcapped(F.linear(x, self.W_U.T, self.b_U), self.softcap)
+
+
+def same_values(new: Tensor, own: Tensor) -> bool:
+    """Whether ``new``, in the format of ``own``, is the same matrix; the shape decides where one has no values yet."""
+    if new.shape != own.shape or new.is_meta or own.is_meta:
+        return new.shape == own.shape
+    same_memory = new.data_ptr() == own.data_ptr() and new.stride() == own.stride() and new.dtype == own.dtype
+    return same_memory or torch.equal(new.to(own), own)
+
+
+class TiedUnembed(Unembed):
+    """The unembedding of a model whose W_U is W_E turned: one parameter, which the embedding holds.
+
+    An optimiser moves it once, and a copy of the model has one matrix as well. A state dict still has both names;
+    loading one whose W_U is another matrix raises RuntimeError.
+    """
+
+    def __init__(self, cfg: Config, embed: Embed):
+        nn.Module.__init__(self)
+        self.softcap, self.b_U, self.embed = cfg.final_softcap, bias(cfg.d_vocab), (embed,)
+
+    @property
+    def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
+        """The embedding, turned: a view."""
+        return self.embed[0].stored.T
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        destination[f"{prefix}W_U"] = self.W_U if keep_vars else self.W_U.detach()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        W_U, errors = state_dict.get(f"{prefix}W_U"), args[-1]
+        rest = {name: tensor for name, tensor in state_dict.items() if name != f"{prefix}W_U"}
+        super()._load_from_state_dict(rest, prefix, *args)
+        if W_U is not None and not same_values(W_U, self.W_U):
+            errors.append(
+                f"{prefix}W_U is not W_E turned, and this model has one matrix for both. Make it with "
+                "dataclasses.replace(cfg, tied=False), which gives W_U memory of its own."
+            )
 
 
 def softcapped(x: Tensor, cap: float | None) -> Tensor:

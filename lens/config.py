@@ -68,6 +68,7 @@ class Config:
     alibi_scale: float = 1.0  # all slopes are multiplied by this
     alibi_bf16: bool = False  # slope * position was rounded to bfloat16 in training, so it must be here
 
+    absent: tuple[str, ...] = ()  # biases of 0, gains of 1, never trained: "attn.b_Q" of every layer, "unembed.b_U"
     processed: tuple[str, ...] = ()  # the functions of lens.process that the weights went through
 
     def __post_init__(self) -> None:

@@ -47,8 +47,11 @@ class FoldedUnembed(nn.Module):
         self, unembed: "Unembed | FoldedUnembed", b_U: Tensor, gain: Tensor, shift: Tensor | None, centred: bool
     ):
         super().__init__()
-        self.raw_W_U, self.softcap = unembed.stored, unembed.softcap
-        self.b_U, self.centred = nn.Parameter(b_U), centred
+        self.embed, self.softcap = unembed.embed, unembed.softcap
+        if not self.embed:
+            self.raw_W_U = unembed.stored
+        learned = unembed.b_U.requires_grad or bool(b_U.any())  # one that the architecture lacks may begin here
+        self.b_U, self.centred = nn.Parameter(b_U, requires_grad=learned), centred
         self.register_buffer("gain", gain)
         self.register_buffer("shift", shift)
 
@@ -67,7 +70,7 @@ class FoldedUnembed(nn.Module):
 
     def centred_over_vocabulary(self) -> Self:
         """With the mean of every row of W_U, and that of b_U, taken away."""
-        shift = centre(self.gain * self.raw_W_U.mean(-1), self.centred)
+        shift = centre(self.gain * self.stored.mean(-1), self.centred)
         return type(self)(self, self.b_U - self.b_U.mean(), self.gain, shift, self.centred)
 
     @property
@@ -76,18 +79,18 @@ class FoldedUnembed(nn.Module):
         return self.directions(slice(None)).T
 
     @property
-    def stored(self) -> nn.Parameter:
-        """The matrix in memory."""
-        return self.raw_W_U
+    def stored(self) -> Tensor:
+        """The matrix in memory: a parameter, or that of the embedding, turned, where the raw model is tied."""
+        return self.embed[0].stored.T if self.embed else self.raw_W_U
 
     def directions(self, tokens: Int[Tensor, "*tokens"] | slice) -> Float[Tensor, "*tokens d_model"]:
         """The columns of W_U of some tokens."""
-        rows = centre(self.raw_W_U.T[tokens] * self.gain, self.centred)
+        rows = centre(self.stored.T[tokens] * self.gain, self.centred)
         return rows if self.shift is None else rows - self.shift
 
     def read(self, x: Float[Tensor, "*batch d_model"], bias: Tensor | None = None) -> Float[Tensor, "*batch d_vocab"]:
         """``x @ W_U + bias``."""
-        out = F.linear(centre(x, self.centred) * self.gain, self.raw_W_U.T, bias)
+        out = F.linear(centre(x, self.centred) * self.gain, self.stored.T, bias)
         return out if self.shift is None else out.sub_((x @ self.shift)[..., None])  # in place: logits are large
 
     def forward(self, x: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos d_vocab"]:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.attention import KeyValues
+from lens.finite import require_finite
 from lens.model import Transformer
 from lens.tokens import TokenBatch
 
@@ -99,6 +100,7 @@ def generate_tokens(
     for _ in range(max_new_tokens):
         unread = new if use_past_kv_cache else tokens
         logits = model(unread, attention_mask=mask, past=past, logit_positions=-1)[:, -1]
+        require_finite(model, tokens, logits, mask)
         drawn = torch.multinomial(next_token_probs(logits.cpu(), sampling), 1, generator=random)[:, 0]
         drawn = torch.where(stopped, tokens[:, -1].cpu(), drawn)
         stopped |= torch.isin(drawn, ends)

@@ -10,6 +10,7 @@ from torch import Tensor
 from lens.cache import ActivationCache
 from lens.circuits import CircuitViews
 from lens.config import Config
+from lens.finite import require_finite
 from lens.generate import Sampling, generate_tokens, padded_left, until_end
 from lens.model import Transformer
 from lens.tokens import NO_BOS, BosPolicy, TextVerbs, TokenBatch
@@ -37,16 +38,18 @@ def next_token_loss(
 ) -> Float[Tensor, ""] | Float[Tensor, "batch pos_minus_1"]:
     """Mean surprise at the next token, in nats; ``per_token``, entry p is −log P(token p+1 | tokens up to p).
 
-    Predictions from or of padding are not counted; per token they are NaN.
+    Predictions from or of padding are not counted; per token they are NaN. Where logits of text are not finite, the
+    loss is not either.
     """
     if tokens.shape[1] < 2:
         raise ValueError("A loss needs at least two tokens: one to read and one to predict.")
     logprobs = logits[:, :-1].float().log_softmax(-1)
     targets = tokens[:, 1:] if mask is None else tokens[:, 1:].masked_fill(~mask[:, 1:].to(tokens.device), 0)
     loss = -logprobs.gather(-1, targets[..., None].to(logits.device))[..., 0]
-    if mask is not None:
-        loss = loss.masked_fill(~(mask[:, :-1] & mask[:, 1:]).to(loss.device), torch.nan)
-    return loss if per_token else loss.nanmean()
+    if mask is None:
+        return loss if per_token else loss.mean()
+    real = (mask[:, :-1] & mask[:, 1:]).to(loss.device)
+    return loss.masked_fill(~real, torch.nan) if per_token else loss[real].mean()
 
 
 class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
@@ -144,8 +147,17 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
             raise ValueError(
                 "A loss needs the tokens and all their logits: leave out start_at_layer and logit_positions."
             )
-        loss = next_token_loss(out, tokens, mask, loss_per_token)
+        loss = self.checked_loss(out, tokens, mask, loss_per_token)
         return loss if return_type == "loss" else LogitsAndLoss(out, loss)
+
+    def checked_loss(
+        self, logits: Tensor, tokens: Tensor, mask: Bool[Tensor, "batch pos"] | None = None, per_token: bool = False
+    ) -> Tensor:
+        """:func:`next_token_loss`; NotFinite, with the layer and position, where it is NaN or infinite."""
+        loss = next_token_loss(logits, tokens, mask, per_token)
+        real = loss[(mask[:, :-1] & mask[:, 1:]).to(loss.device)] if per_token and mask is not None else loss
+        require_finite(self, tokens, real, mask, "losses")
+        return loss
 
     def _input(self, input: str | Sequence[str] | Tensor, prepend_bos: bool | None, mask: Tensor | None):
         if isinstance(input, Tensor):
@@ -155,8 +167,8 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         return batch.tokens, None if batch.mask.all() else batch.mask
 
     def loss_fn(self, logits: Tensor, tokens: Tensor, per_token: bool = False) -> Tensor:
-        """:func:`next_token_loss` without padding."""
-        return next_token_loss(logits, tokens, per_token=per_token)
+        """:meth:`checked_loss` without padding."""
+        return self.checked_loss(logits, tokens, per_token=per_token)
 
     def run_with_cache(self, *args: Any, remove_batch_dim: bool = False, **kwargs: Any) -> tuple[Any, ActivationCache]:
         """The output and the activations; ``names_filter`` (a name, names, a predicate) says which to keep."""

@@ -1,8 +1,8 @@
 """Hook points and scoped hooks, for any ``nn.Module``.
 
-A hook is never stored on the model. It lives in a scope of the current context (a thread, a task), so one model serves
-many people at once: a scope ends with its block, an exception ends it too, and another thread never sees it. Only
-``add_hook`` stays, in its thread, until ``reset_hooks``.
+A hook lives in a scope of the current context (a thread, a task), so one model serves many people at once: a scope
+ends with its block, an exception ends it too, and another thread never sees it. Only ``add_hook`` stays, in its thread,
+until ``reset_hooks`` or as long as its model lives. Hooks do not travel: a copy of a model, or a pickled one, has none.
 """
 
 import threading
@@ -31,7 +31,7 @@ UNTIL_RESET = Stay()
 
 
 class Scope(NamedTuple):
-    """The hooks of one ``with`` block or one ``add_hook``; ``stay`` marks those that only ``reset_hooks`` ends."""
+    """The hooks of one ``with`` block, or of one point's ``add_hook``: ``stay`` says what ends those."""
 
     fwd: Mapping["HookPoint", list[HookFunction]]
     bwd: Mapping["HookPoint", list[HookFunction]]
@@ -42,18 +42,15 @@ _scopes: ContextVar[tuple[Scope, ...]] = ContextVar("lens_scopes", default=())
 
 
 class _OfThread(threading.local):
-    """Hooks that stay, and what hooks noted. Of the thread: a notebook may run each cell in a context of its own."""
+    """Hooks that stay at one point, and what hooks noted there.
+
+    Of the thread: a notebook may run each cell in a context of its own. Held by the point alone, so that they end with
+    it, also where they refer to its model: a table outside the model would keep both alive.
+    """
 
     def __init__(self) -> None:
         self.kept: tuple[Scope, ...] = ()
-        self.notes: dict[HookPoint, dict] = {}
-
-
-_thread = _OfThread()
-
-
-def _active_scopes() -> tuple[Scope, ...]:
-    return _thread.kept + _scopes.get()
+        self.notes: dict = {}
 
 
 class HookPoint(nn.Module):
@@ -66,9 +63,17 @@ class HookPoint(nn.Module):
         super().__init__()
         self.name: str | None = None
         self.on_request = on_request
+        self.of_thread = _OfThread()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "of_thread"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.of_thread = _OfThread()
 
     def forward(self, x: Tensor) -> Tensor:
-        for scope in _active_scopes():
+        for scope in self.of_thread.kept + _scopes.get():  # self.scopes, without the call: points are many
             for hook in scope.fwd.get(self, ()):
                 x = hook(x, self)
             if self in scope.bwd:
@@ -76,14 +81,19 @@ class HookPoint(nn.Module):
         return x
 
     @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """What may hold a hook for this point: the hooks that stay here, then all blocks of the current context."""
+        return self.of_thread.kept + _scopes.get()
+
+    @property
     def active(self) -> bool:
         """Whether a hook of the current context waits at this point."""
-        return any(self in scope.fwd or self in scope.bwd for scope in _active_scopes())
+        return any(self in scope.fwd or self in scope.bwd for scope in self.scopes)
 
     @property
     def ctx(self) -> dict:
         """Scratch space for hooks at this point, seen by this thread only; ``reset_hooks`` clears it."""
-        return _thread.notes.setdefault(self, {})
+        return self.of_thread.notes
 
     def layer(self) -> int:
         """Zero-based layer of a point named ``blocks.{layer}.…``."""
@@ -297,23 +307,20 @@ def keep(
     """Keep one hook active in this thread until :func:`end`, before those of any block; ``first``: before all."""
     if dir not in ("fwd", "bwd"):
         raise ValueError(f"add_hook: dir={dir!r}; it must be 'fwd' or 'bwd'.")
-    fwd = _by_point(points, [spec] if dir == "fwd" else (), _writing)
-    bwd = _by_point(points, [spec] if dir == "bwd" else (), None)
-    scope = Scope(fwd, bwd, stay)
-    _thread.kept = (scope, *_thread.kept) if first else (*_thread.kept, scope)
+    wrap = _writing if dir == "fwd" else None
+    for point, found in _by_point(points, [spec], wrap).items():
+        scope = Scope({point: found}, {}, stay) if dir == "fwd" else Scope({}, {point: found}, stay)
+        kept = point.of_thread.kept
+        point.of_thread.kept = (scope, *kept) if first else (*kept, scope)
 
 
 def end(points: Mapping[str, HookPoint], ends: Callable[[Scope], bool] = lambda scope: True) -> None:
     """End the kept hooks at these points for which ``ends`` says so, in this thread."""
-    mine = set(points.values())
-
-    def ended(scope: Scope) -> bool:
-        return bool(mine.intersection([*scope.fwd, *scope.bwd])) and ends(scope)
-
-    _thread.kept = tuple(scope for scope in _thread.kept if not ended(scope))
+    for point in points.values():
+        point.of_thread.kept = tuple(scope for scope in point.of_thread.kept if not ends(scope))
 
 
 def clear_notes(points: Mapping[str, HookPoint]) -> None:
     """Forget what hooks of this thread wrote into ``ctx`` of these points."""
-    for point in set(points.values()).intersection(_thread.notes):
-        del _thread.notes[point]
+    for point in points.values():
+        point.of_thread.notes = {}

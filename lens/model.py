@@ -1,5 +1,6 @@
 """The forward pass of a decoder-only transformer, readable top to bottom, every activation under the field's name."""
 
+import re
 from collections.abc import Mapping
 from typing import Self
 
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lens.attention import Attention, KeyValues
-from lens.components import MLP, Embed, Norm, Unembed, stream_norm
+from lens.components import MLP, Embed, Norm, TiedUnembed, Unembed, stream_norm
 from lens.config import Config
 from lens.hooks import Hooked, HookPoint
 from lens.positions import Places, PosEmbed, find_places
@@ -74,6 +75,8 @@ class Block(nn.Module):
 class Transformer(Hooked):
     """Tokens in, logits out; or any stretch of the layers in between."""
 
+    name = "This model"  # in sentences; a model with a tokenizer has one of its own
+
     def __init__(self, cfg: Config):
         super().__init__()
         self.cfg = cfg
@@ -83,8 +86,14 @@ class Transformer(Hooked):
         self.blocks = nn.ModuleList(Block(cfg, layer) for layer in range(cfg.n_layers))
         final = cfg.final_norm
         self.ln_final = nn.Identity() if final is None else Norm(final, cfg.norm_eps, cfg.d_model)
-        self.unembed = Unembed(cfg)
+        self.unembed = TiedUnembed(cfg, self.embed) if cfg.tied else Unembed(cfg)
+        self._leave_absent_untrained()
         self.setup()
+
+    def _leave_absent_untrained(self) -> None:
+        if self.cfg.absent:
+            for name, parameter in self.named_parameters():
+                parameter.requires_grad_(within_layer(name) not in self.cfg.absent)
 
     @classmethod
     def from_state(cls, cfg: Config, state: Mapping[str, Tensor], **attributes) -> Self:
@@ -168,9 +177,7 @@ class Transformer(Hooked):
         """Number format of the weights."""
         return self.embed.stored.dtype
 
-    def _apply(self, fn, recurse: bool = True) -> Self:
-        tied = self.unembed.stored.data_ptr() == self.embed.stored.data_ptr() and not self.embed.stored.is_meta
-        super()._apply(fn, recurse)
-        if tied:  # .to(...) moves each parameter alone; the two stay one memory
-            self.unembed.stored.data = self.embed.stored.data.T
-        return self
+
+def within_layer(name: str) -> str:
+    """The name of a parameter inside its layer: ``blocks.3.attn.b_Q`` → ``attn.b_Q``; outside the layers, its own."""
+    return re.sub(r"^blocks\.\d+\.", "", name)

@@ -6,7 +6,7 @@ as it is. A step that would change a probability raises ValueError with the reas
 identities of Elhage et al. 2021.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import TypeVar
@@ -19,7 +19,7 @@ from lens.components import Norm
 from lens.config import Config
 from lens.factored import FactoredMatrix
 from lens.folded import CentredEmbed, FoldedUnembed
-from lens.model import Transformer
+from lens.model import Transformer, within_layer
 
 Model = TypeVar("Model", bound=Transformer)
 READERS = ("W_Q", "W_K", "W_V")
@@ -74,7 +74,8 @@ def fold_layer_norm(model: Model) -> Model:
         if cfg.mlp_norm:
             _fold(changes, model, f"{block}.mlp.ln", f"{block}.mlp", "W_out")
     changes |= _neutral("ln_final", model.ln_final)
-    made = _rebuilt(model, changes, "fold_layer_norm")
+    says = model.ln_final.centred and bool(model.ln_final.b.any())
+    made = _rebuilt(model, changes, "fold_layer_norm", ("unembed.b_U",) if says else ())
     made.unembed = FoldedUnembed.of(made.unembed).after(model.ln_final)
     return made
 
@@ -112,6 +113,8 @@ def center_writing_weights(model: Model) -> Model:
     changes = {name: weight - weight.mean(-1, keepdim=True) for name, weight in changes.items()}
     made = _rebuilt(model, changes, "center_writing_weights")
     made.embed = CentredEmbed(made.embed)
+    if made.unembed.embed:
+        made.unembed.embed = (made.embed,)
     return made
 
 
@@ -170,11 +173,15 @@ def _starts(model: Transformer, step: str) -> bool:
     return step not in model.cfg.processed
 
 
-def _rebuilt(model: Model, changes: Mapping[str, Tensor], step: str) -> Model:
+def _rebuilt(model: Model, changes: Mapping[str, Tensor], step: str, present: Collection[str] = ()) -> Model:
     """A copy of the model's structure with parameters of its own in the same memory, but for ``changes``.
 
-    Of its own, so that moving or swapping the weights of one model leaves the other as it is.
+    Of its own, so that moving or swapping the weights of one model leaves the other as it is. Biases that are no longer
+    0, and those in ``present``, are no longer absent (``cfg.absent``).
     """
+    biases = {name: weight for name, weight in changes.items() if within_layer(name) in model.cfg.absent}
+    filled = {within_layer(name) for name, weight in biases.items() if not name.endswith(".w") and weight.any()}
+    absent = tuple(name for name in model.cfg.absent if name not in filled and name not in present)
     kept = {id(value): value for name, value in vars(model).items() if not name.startswith("_")}
     shared = {id(one): nn.Parameter(one.detach(), one.requires_grad) for one in model.parameters()}
     made = deepcopy(model, kept | shared)
@@ -182,9 +189,9 @@ def _rebuilt(model: Model, changes: Mapping[str, Tensor], step: str) -> Model:
         path, leaf = name.rsplit(".", 1)
         if leaf in READERS:  # the memory order that the forward reads without re-arranging
             weight = weight.mT.contiguous().mT
-        setattr(made.get_submodule(path), leaf, nn.Parameter(weight))
+        setattr(made.get_submodule(path), leaf, nn.Parameter(weight, within_layer(name) not in absent))
     tied = model.cfg.tied and step not in SEEN_CHANGED
-    cfg = replace(model.cfg, processed=(*model.cfg.processed, step), tied=tied)
+    cfg = replace(model.cfg, processed=(*model.cfg.processed, step), tied=tied, absent=absent)
     for module in made.modules():
         if vars(module).get("cfg") is model.cfg:
             module.cfg = cfg

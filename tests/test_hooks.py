@@ -1,7 +1,11 @@
 """Hooks belong to a scope: they end with it, and nobody else sees them. On any module, not only ours."""
 
 import contextvars
+import copy
+import gc
+import pickle
 import threading
+import weakref
 
 import pytest
 import torch
@@ -226,3 +230,53 @@ def test_an_added_hook_lasts_into_another_context_of_the_same_thread(model):
     contextvars.copy_context().run(model.reset_hooks)
     assert model(FIVE) == 780
     assert model.hook_mid.ctx == {}
+
+
+@pytest.mark.parametrize("way", ["ctx", "ctx with the model", "fwd", "bwd", "block", "cache"])
+def test_what_hooks_hold_dies_with_the_model(way):
+    model = TwoSquares()
+    load = nn.Parameter(torch.zeros(1))  # what a closure or a note holds
+
+    def hook(x, hook):
+        hook.ctx["found"] = (load, model) if way == "ctx with the model" else load
+
+    if way in ("fwd", "bwd"):
+        model.add_hook("hook_mid", lambda x, hook: (load, model)[2:] or None, dir=way)
+    elif way == "block":
+        with model.hooks(fwd_hooks=[("hook_mid", hook)]):
+            model(FIVE)
+    elif way == "cache":
+        model.run_with_cache(FIVE)
+    model.run_with_hooks(FIVE.clone().requires_grad_(), fwd_hooks=[("hook_mid", hook)] if way.startswith("ctx") else [])
+    seen = weakref.ref(load), weakref.ref(model), weakref.ref(model.hook_mid)
+    del model, load, hook
+    gc.collect()
+    assert [one() for one in seen] == [None, None, None]
+
+
+def test_what_a_thread_left_ends_with_the_thread(model):
+    seen = []
+
+    def work():
+        load = nn.Parameter(torch.zeros(1))
+        model.hook_mid.ctx["found"] = load
+        model.add_hook("hook_mid", lambda x, hook: load)
+        seen.append(weakref.ref(load))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert seen[0]() is None
+
+
+def test_hooks_do_not_travel_with_a_copy(model):
+    model.add_hook("layer2.hook_square", zero)
+    model.hook_mid.ctx["note"] = 1
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert (model(FIVE), other(FIVE)) == (-4, 780)
+        assert other.hook_mid.ctx == {}
+        assert other.hook_dict["layer2.hook_square"] is other.layer2.hook_square
+        assert other.hook_mid.name == "hook_mid"
+        other.add_hook("hook_out", zero)
+        assert (model(FIVE), other(FIVE)) == (-4, 0)

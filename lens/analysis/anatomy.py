@@ -75,7 +75,7 @@ def parameters(model: HookedTransformer) -> list[Parameter]:
     """Every weight in the order of the model, with its shape and size."""
     owners: dict[int, str] = {}
     rows = []
-    for name, weight in model.named_parameters():
+    for name, weight in model.state_dict().items():
         owner = owners.setdefault(weight.data_ptr(), name)
         size = weight.numel() * weight.element_size() if owner == name else 0
         constant = "" if weight.ndim > 2 or name.split(".")[-1].startswith("W_") else _constant(weight)

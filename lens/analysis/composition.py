@@ -18,6 +18,7 @@ from lens.analysis.verdicts import ALPHA
 from lens.composition import few_rows, scores_of_rows, unit
 from lens.config import Config
 from lens.factored import FactoredMatrix
+from lens.finite import require_finite_weights
 from lens.model import Transformer
 
 Mode = Literal["Q", "K", "V"]
@@ -68,6 +69,8 @@ def composition(
     cfg = model.cfg
     check_composes(cfg, mode)
     writes, reads = _write_rows(model, weights), _read_rows(model, mode, offset, weights)
+    for rows in (writes, reads):
+        require_finite_weights(model, rows, "composition scores")
     layer = torch.arange(cfg.n_layers, device=writes.device).repeat_interleave(cfg.n_heads)
     earlier = layer[:, None] < layer
     scores = scores_of_rows(writes, reads, earlier, lambda f: progress(f, f"{mode}-composition"))

@@ -1,6 +1,6 @@
 """Curves over training: head scores and losses at every checkpoint of one run, on the same tokens throughout."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +12,8 @@ from lens.analysis.names import Head
 from lens.analysis.phase_change import BORN_AT, Birth, Window, birth, phase_window
 from lens.analysis.stats import Estimate, estimate, family_wise_threshold
 from lens.analysis.streaming import Progress, silent
-from lens.analysis.training_run import TrainingRun
+from lens.analysis.training_run import Measured, TrainingRun
+from lens.finite import NotFinite
 
 PREFIX = (
     "Prefix-matching score minus its control: the attention from a token of the second copy of repeated random tokens "
@@ -57,6 +58,7 @@ class Curves(NamedTuple):
     in_context: Estimate | None  # [checkpoint]; None where no text is long enough, too
     n_tokens: int  # predicted on held-out texts
     window: Window
+    lost: tuple[str, ...] = ()  # why a checkpoint that was asked for is not here: a sentence each
 
     @property
     def effect(self) -> Float[Tensor, "checkpoint layer head"]:
@@ -145,14 +147,22 @@ def dynamics(
 ) -> Curves:
     """All curves of a run; results are kept on disk, so a second call reads them.
 
-    ``indices``: of the checkpoints, all by default. ``progress`` may raise to stop; what is done is kept.
+    ``indices``: of the checkpoints, all by default; one that is NaN or infinite is named in ``lost``. ``progress`` may
+    raise to stop; what is done is kept.
     """
     setting, places = setting or Setting(), places or Places()
     labels = run.found.labels
     chosen = range(len(labels)) if indices is None else indices
-    repeats = _each(run.repeats, chosen, setting, progress, "head scores")
-    texts = _each(run.texts, chosen, setting, progress, "held-out texts")
-    return summarise(labels, repeats, {i: text for i, text in texts.items() if text is not None}, places, setting.seed)
+    found: dict[int, Measured] = {}
+    for done, index in enumerate(chosen):
+        progress(done / len(chosen), f"checkpoint {done + 1} of {len(chosen)}")
+        found[index] = run.measure(index, setting)
+    lost = tuple(one.lost for one in found.values() if one.lost)
+    repeats = {index: one.repeats for index, one in found.items() if not one.lost}
+    if not repeats:
+        raise NotFinite(f"No checkpoint of {run.found.entry.alias} can be measured. {lost[0]}")
+    texts = {index: one.texts for index, one in found.items() if one.texts is not None}
+    return summarise(labels, repeats, texts, places, setting.seed)._replace(lost=lost)
 
 
 def coarse_first(n: int) -> list[int]:
@@ -161,14 +171,6 @@ def coarse_first(n: int) -> list[int]:
     First the two ends, then the multiples of the largest power of two, and so on down to the odd numbers.
     """
     return sorted(range(n), key=lambda i: (i not in (0, n - 1), -(i & -i), i))
-
-
-def _each(measure: Callable, indices: Sequence[int], setting: Setting, progress: Progress, what: str) -> dict:
-    found = {}
-    for done, index in enumerate(indices):
-        progress(done / len(indices), f"{what}, checkpoint {done + 1} of {len(indices)}")
-        found[index] = measure(index, setting)
-    return found
 
 
 def _thresholds(control: Float[Tensor, "checkpoint sequence layer head"]) -> Float[Tensor, " checkpoint"]:

@@ -23,6 +23,7 @@ from lens.analysis.random_tokens import sampling_set
 from lens.analysis.stats import LEVEL, MIN_SAMPLES
 from lens.analysis.streaming import Progress, part, silent
 from lens.factored import FactoredMatrix
+from lens.finite import require_finite_weights
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
 
@@ -74,7 +75,10 @@ def full_ov(
     reads = torch.empty(model.cfg.d_vocab, V.shape[-1], device=model.device)
     for ids, rows in vocabulary_rows(model, stream_embedding(layer, embedding), progress):
         reads[ids] = rows @ V
-    return FactoredMatrix(reads, logits_of(model, output_weights(model, layer)[index]))
+    writes = logits_of(model, output_weights(model, layer)[index])
+    for factor in (reads, writes):
+        require_finite_weights(model, factor, "OV circuit over the vocabulary")
+    return FactoredMatrix(reads, writes)
 
 
 def logits_of(model: Transformer, writes: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n d_vocab"]:

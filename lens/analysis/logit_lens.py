@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lens.analysis.loss import BYTES, chunks
 from lens.analysis.streaming import Progress, silent
+from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
 
@@ -60,6 +61,7 @@ def logit_lens(
             out.logprob[layer, at] = own.gather(-1, aim)[:, 0].cpu()
             out.rank[layer, at] = (logits > logits.gather(-1, aim)).sum(-1).cpu()
             out.kl[layer, at] = (final.exp() * (final - own)).sum(-1).cpu()
+    require_finite(model, tokens.to(model.device), torch.stack([out.logprob, out.kl]))
     return LogitLens(*(field.unflatten(1, tokens.shape) for field in out))
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.analysis.streaming import Progress, batches, silent
+from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
 
@@ -97,8 +98,11 @@ def next_token_stats(
             # One position per row: the unembedding does not care where a position stands.
             logits = model(resid[row[at], pos[at], None], start_at_layer=model.cfg.n_layers)[:, 0].float()
             where = (row[at] + rows.start, pos[at])
+            found = _read(logits, target[where], top_k)
+            entropy = found[3]  # not finite where any logit is not
+            require_finite(model, tokens[rows], entropy, None if mask is None else real[rows])
             tied[where] = _tied(logits, target[where])
-            for field, values in zip(out, _read(logits, target[where], top_k), strict=True):
+            for field, values in zip(out, found, strict=True):
                 field[where] = values
     progress(1.0, "done")
     return NextToken(*(field.cpu() for field in out), scored.cpu(), tied.cpu())

@@ -25,6 +25,7 @@ from lens.analysis.circuit_weights import (
 )
 from lens.analysis.streaming import Progress, part, silent
 from lens.analysis.verdicts import ALPHA
+from lens.finite import require_finite_weights
 from lens.model import Transformer
 
 DRAWS = 200  # random rotations per head
@@ -84,7 +85,10 @@ def ov_cores(
         V, O = value_weights(model, layer), output_weights(model, layer)  # noqa: E741 - W_O is called O everywhere
         full.append(_through(O @ middles[stream_embedding(layer, embedding)], V))
         residual.append(_through(O, V) if folded else _through(block.attn.W_O.float(), block.attn.W_V.float()))
-    return OVCores(torch.stack(full), torch.stack(residual))
+    cores = OVCores(torch.stack(full), torch.stack(residual))
+    for circuit in cores:
+        require_finite_weights(model, circuit, "OV circuits")
+    return cores
 
 
 def vocabulary_product(

@@ -19,6 +19,7 @@ from lens.analysis.rotation_test import rotation_z
 from lens.analysis.streaming import Progress, part, silent
 from lens.components import Norm
 from lens.factored import FactoredMatrix
+from lens.finite import require_finite_weights
 from lens.model import Transformer
 
 SAME_TOKEN = (
@@ -138,6 +139,7 @@ def _of_layer(
     query_square = W_Q.mT @ covariance @ W_Q + q_mean[:, :, None] * q_mean[:, None]
     row_variance = (query_square * key_cov).sum((-2, -1))
     same = core.diagonal(dim1=-2, dim2=-1).sum(-1) / row_variance.sqrt()
+    require_finite_weights(model, core, "QK circuits")
     return same, rotation_z(core), torch.linalg.eigvals(core / attn.scale) * model.cfg.d_vocab
 
 
@@ -173,6 +175,8 @@ def full_qk(
         k[ids] = rows @ attn.W_K[kv].float()
     q = _apart(model, layer, q[None], distance, distance)[0] / attn.scale
     k = _apart(model, layer, k[None], 0, distance)[0]
+    for factor in (q, k):
+        require_finite_weights(model, factor, "QK circuit over the vocabulary")
     return FactoredMatrix(q, (k - k.mean(0)).T)
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lens.finite import is_sound, not_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
 
@@ -65,7 +66,8 @@ def stream(
 ) -> None:
     """Call ``visits[name](layer, rows, activation)`` at every named hook point of every batch, in order.
 
-    The last name ends the forward pass. See :func:`stream_patterns`.
+    NotFinite where such an activation is NaN or infinite; it is not visited then. The last name ends the forward pass.
+    See :func:`stream_patterns`.
     """
     if not visits:
         return
@@ -73,8 +75,14 @@ def stream(
     mask = None if mask is None else mask.to(model.device)
     parts = list(batches(len(tokens), tokens.shape[1], model.cfg.n_heads))
     for done, rows in enumerate(parts):
+        faults: list[str] = []
 
-        def _look(activation: Tensor, hook: HookPoint, rows: slice = rows, done: int = done) -> None:
+        def _look(
+            activation: Tensor, hook: HookPoint, rows: slice = rows, done: int = done, faults: list[str] = faults
+        ) -> None:
+            if not is_sound(hook.name, activation):
+                faults.append(hook.name)
+                raise _LastSeen
             visits[hook.name](hook.layer(), rows, activation)
             place = names.index(hook.name) + 1
             stage = (
@@ -87,6 +95,8 @@ def stream(
         part_mask = None if mask is None else mask[rows]
         with hooks(model, [(names, _look)], writes=False), suppress(_LastSeen):
             model(tokens[rows], attention_mask=part_mask, stop_at_layer=model.cfg.n_layers)
+        if faults:
+            raise not_finite(model, tokens[rows], part_mask, "scores")
 
 
 def _layers(model: Transformer, layers: Iterable[int] | None) -> list[int]:

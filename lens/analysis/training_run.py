@@ -21,6 +21,7 @@ from lens.analysis.checkpoint import (
 from lens.analysis.held_out import held_out_digest
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens
+from lens.finite import NotFinite
 from lens.hooked import HookedTransformer
 from lens.load.checkpoints import Checkpoints
 from lens.load.device import pick_device
@@ -51,6 +52,14 @@ class Reading(NamedTuple):
     words: list[str]
     n_all: int  # tokens of the whole text
     notice: str  # what is odd about how it was read; may be empty
+
+
+class Measured(NamedTuple):
+    """What is known of one checkpoint: either both results, or why there are none."""
+
+    repeats: OnRepeats | None
+    texts: OnTexts | None  # None as well where texts are not read
+    lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
 
 
 class TrainingRun:
@@ -86,6 +95,13 @@ class TrainingRun:
         keys = [self._repeats_key(index, inputs.repeated)]
         keys += [] if inputs.texts is None else [self._key("texts", index, inputs.texts.tokens, inputs.texts.mask)]
         return all((results_folder() / key).is_file() for key in keys)
+
+    def measure(self, index: int, setting: Setting, texts: bool = True) -> Measured:
+        """:meth:`repeats` and, if wanted, :meth:`texts`; a checkpoint that is not finite loses its own point only."""
+        try:
+            return Measured(self.repeats(index, setting), self.texts(index, setting) if texts else None)
+        except NotFinite as fault:
+            return Measured(None, None, f"The checkpoint at {self.found.labels[index]:,} {self.found.unit}: {fault}")
 
     def repeats(self, index: int, setting: Setting) -> OnRepeats:
         """:func:`measure_repeats` at one checkpoint."""

@@ -17,7 +17,7 @@ from lens.compat.text import ClassicText
 from lens.config import Config
 from lens.folded import own_state
 from lens.hooked import HookedTransformer as Plain
-from lens.hooked import LogitsAndLoss, next_token_loss
+from lens.hooked import LogitsAndLoss
 from lens.hooks import NamesFilter
 from lens.load.device import pick_device, pick_dtype
 from lens.load.tokenizer import bos_policy, kept_policy, with_bos
@@ -137,7 +137,7 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
         if tokens is None:
             raise ValueError("A loss with start_at_layer needs to know which tokens it is about: give tokens.")
         logits = super().forward(input, "logits", attention_mask=mask, **given)
-        loss = next_token_loss(logits, tokens, mask, loss_per_token)
+        loss = self.checked_loss(logits, tokens, mask, loss_per_token)
         return loss if return_type == "loss" else LogitsAndLoss(logits, loss)
 
     def loss_fn(
@@ -145,7 +145,7 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
     ) -> Tensor:
         """Next-token loss in nats; with a mask, predictions from and of padding are NaN per token."""
         mask = attention_mask.bool() if attention_mask is not None else None
-        return next_token_loss(logits, tokens.to(logits.device), mask, per_token)
+        return self.checked_loss(logits, tokens.to(logits.device), mask, per_token)
 
     def meant(self, names: NamesFilter) -> NamesFilter:
         """None and predicates leave out the costly points whose switch is off; a predicate may mean only those."""

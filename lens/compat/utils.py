@@ -14,9 +14,10 @@ from lens.cache import get_act_name
 from lens.compat.datasets import keep_single_column, tokenize_and_concatenate
 from lens.compat.initial import fans as calc_fan_in_and_fan_out
 from lens.compat.loading_from_pretrained import tokenizer_of
-from lens.components import ACT_FN
+from lens.components import ACT_FN, at_least_float32
 from lens.composition import composition_scores as _all_pairs
 from lens.factored import FactoredMatrix
+from lens.finite import NotFinite, require_finite
 from lens.generate import Sampling, next_token_probs
 from lens.load.device import pick_device
 from lens.slices import Slice, SliceInput
@@ -129,19 +130,33 @@ def lm_cross_entropy_loss(
     per_token: bool = False,
 ) -> Float[Tensor, ""] | Float[Tensor, "batch pos_minus_1"]:
     """Surprise at the next token, nats: the mean, or ``per_token`` one for each prediction (0 at padding)."""
-    logprobs = logits[..., :-1, :].log_softmax(-1)
+    logprobs = at_least_float32(logits[..., :-1, :]).log_softmax(-1)
     loss = -logprobs.gather(-1, tokens[..., 1:, None])[..., 0]
     if attention_mask is None:
+        _refuse_faults("lm_cross_entropy_loss", loss)
         return loss if per_token else loss.mean()
     real = attention_mask[..., :-1].bool() & attention_mask[..., 1:].bool()
-    loss = loss * real
+    loss = loss.masked_fill(~real, 0)
+    _refuse_faults("lm_cross_entropy_loss", loss)
     return loss if per_token else loss.sum() / real.sum()
+
+
+def _refuse_faults(what: str, values: Float[Tensor, "*batch pos"]) -> None:
+    """NotFinite at the first position whose ``values`` are; only a model can say which layer made them so."""
+    bad = ~values.isfinite()
+    if bad.any():
+        first = int(bad.reshape(-1, bad.shape[-1]).any(0).nonzero()[0, 0])
+        raise NotFinite(
+            f"{what}: the logits are NaN or infinite, first at position {first}; nothing is averaged or ranked. "
+            "model(tokens, return_type='loss') says in which layer they become so."
+        )
 
 
 def lm_accuracy(
     logits: Float[Tensor, "batch pos d_vocab"], tokens: Int[Tensor, "batch pos"], per_token: bool = False
 ) -> Float[Tensor, ""] | Bool[Tensor, "batch pos_minus_1"]:
     """Share of next tokens that were the top prediction; ``per_token`` whether each was."""
+    _refuse_faults("lm_accuracy", logits[..., :-1, :].logsumexp(-1))
     right = logits[..., :-1, :].argmax(-1) == tokens[..., 1:]
     return right if per_token else right.float().mean()
 
@@ -163,6 +178,8 @@ def sample_logits(
             raise ValueError("sample_logits: freq_penalty counts the tokens so far; give tokens.")
         counts = F.one_hot(tokens, final_logits.shape[-1]).sum(-2)
         final_logits = final_logits - temperature * freq_penalty * counts
+    if final_logits.isnan().any() or final_logits.isposinf().any():  # −inf forbids a token
+        raise NotFinite("sample_logits: the logits hold NaN or infinity; no token is drawn from them.")
     probs = next_token_probs(final_logits, Sampling(temperature, top_k, top_p))
     return torch.multinomial(probs, 1)[..., 0]
 
@@ -198,7 +215,9 @@ def test_prompt(
     for text in answers:
         answer_tokens = model.to_tokens(text, prepend_bos=False)[:, : 1 if several else None]
         lines.append(f"Tokenized answer: {model.to_str_tokens(text, prepend_bos=False)}")
-        logits = model(torch.cat([prompt_tokens, answer_tokens], 1))[0, prompt_tokens.shape[1] - 1 : -1].float()
+        tokens = torch.cat([prompt_tokens, answer_tokens], 1)
+        logits = model(tokens)[0, prompt_tokens.shape[1] - 1 : -1].float()
+        require_finite(model, tokens, logits)
         for token, at in zip(answer_tokens[0], logits, strict=True):
             row = _rated(model, token, at)
             rows.append({"answer": text, **row})

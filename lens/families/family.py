@@ -1,7 +1,7 @@
 """What an architecture is: a reading of its config and a table of its weights. Nothing here computes."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple, Self
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lens.config import Config
 from lens.families.attributes import Attributes
-from lens.model import Transformer
+from lens.model import Transformer, within_layer
 
 Rows = Mapping[str, tuple[str, str]]
 PACKED = re.compile(r"\w+(?:\|\w+)+")  # several parts along one axis, as in "(head|head|head d_head)"
@@ -65,9 +65,9 @@ class Family:
         attributes = Attributes(self.defaults | hf_config)
         attributes.refuse_quantised()
         cfg = self.read(attributes)
-        self.variants(attributes)
+        rows = [*self.weights, *self.layer_weights, *self.variants(attributes)]
         attributes.refuse_unread()
-        return cfg
+        return replace(cfg, absent=absent(cfg, {name for row in rows for name in re.split(r"[|+]", row)}))
 
     def sources(self, cfg: Config, names: set[str]) -> list[Source]:
         """The whole table for a model of this size, in names that the file has; ValueError for one that it lacks."""
@@ -191,6 +191,13 @@ def with_neutral(cfg: Config, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name not in state:
             added[name] = torch.full(shape, float(last == "w"), dtype=like.dtype, device=like.device)
     return {**state, **added}
+
+
+def absent(cfg: Config, present: Collection[str]) -> tuple[str, ...]:
+    """The biases and gains of this structure that an architecture lacks, whose parameters ``present`` names."""
+    one_layer = replace(cfg, n_layers=1, windows=cfg.windows and cfg.windows[:1])
+    names = (within_layer(name) for name in parameter_shapes(one_layer))
+    return tuple(name for name in names if name not in present and not name.rsplit(".", 1)[-1].startswith("W_"))
 
 
 @cache

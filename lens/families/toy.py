@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lens.config import Config
 from lens.families.attributes import Attributes
-from lens.families.family import in_memory_order, parameter_shapes, with_neutral
+from lens.families.family import absent, in_memory_order, parameter_shapes, with_neutral
+from lens.model import within_layer
 
 NORMS = {None: None, "LN": "LN", "LNPre": "LN", "RMS": "RMS", "RMSPre": "RMS"}  # …Pre: gains were folded away
 # The files say "gelu" for models that were trained with the tanh form.
@@ -72,6 +73,7 @@ def read_toy(config: Mapping[str, Any], tensors: Mapping[str, Tensor], *, old: b
     if wrong:
         raise ValueError(f"{len(wrong)} tensors have no place in this structure, for example {', '.join(wrong[:3])}.")
     exact = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in state.items()}
+    cfg = replace(cfg, absent=absent(cfg, {within_layer(name) for name in state}))
     return ToyModel(cfg, with_neutral(cfg, {name: in_memory_order(name, tensor) for name, tensor in exact.items()}))
 
 

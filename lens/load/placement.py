@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lens.config import Config
 from lens.load.device import pick_device
@@ -73,8 +73,6 @@ def _inferred(cfg: Config, how: str, dtype: torch.dtype, max_memory: Mapping | N
 
     with torch.device("meta"):
         skeleton = Transformer(cfg)
-        if cfg.tied:  # the two are one memory, and accelerate knows no transposed view
-            skeleton.unembed.W_U = nn.Parameter(torch.empty(0))
     whole = {"no_split_module_classes": ["Block"], "dtype": dtype}
     memory = dict(max_memory) if max_memory is not None else None
     if how != "sequential":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lens.components import same_values
 from lens.load.checkpoints import Checkpoint, Checkpoints, checkpoints
 from lens.load.folder import read_weights
 from lens.load.progress import Progress, part, silent
@@ -24,7 +25,9 @@ def swap_weights(model: "Transformer", state: Mapping[str, Tensor]) -> None:
     Nothing is copied where format and device agree: the model then uses the tensors of ``state`` themselves. ValueError
     names what is missing, left over or of another shape; the model is then as it was.
     """
-    own = dict(model.named_parameters(remove_duplicate=False))
+    own = dict(model.named_parameters())
+    if model.unembed.embed:
+        state = without_tied(state)
     wrong = [name for name in sorted(own.keys() | state.keys()) if name not in own or name not in state]
     wrong += [name for name in sorted(own.keys() & state.keys()) if own[name].shape != state[name].shape]
     if wrong:
@@ -32,12 +35,20 @@ def swap_weights(model: "Transformer", state: Mapping[str, Tensor]) -> None:
             f"{len(wrong)} weights do not fit this model, for example {', '.join(wrong[:3])}. "
             "They are of a model of another structure; open that one for itself."
         )
-    tied = model.unembed.W_U.data_ptr() == model.embed.W_E.data_ptr()
     new = {name: state[name].detach().to(own[name].device, own[name].dtype) for name in own}
     for name, parameter in own.items():
         parameter.data, parameter.grad = new[name], None
-    if tied:
-        model.unembed.W_U.data = model.embed.W_E.data.T
+
+
+def without_tied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a tied model by their first names; ValueError if W_U is not W_E turned."""
+    W_E, W_U = state.get("embed.W_E"), state.get("unembed.W_U")
+    if W_E is not None and W_U is not None and not same_values(W_U, W_E.T):
+        raise ValueError(
+            "These weights have a W_U that is not W_E turned, and this model has one matrix for both. "
+            "They are of a model of another structure; open that one for itself."
+        )
+    return {name: tensor for name, tensor in state.items() if name != "unembed.W_U"}
 
 
 def load_checkpoint(

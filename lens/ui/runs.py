@@ -13,13 +13,6 @@ from lens.ui.limits import limits
 from lens.ui.models import PATHS, source_named
 
 
-class Measured(NamedTuple):
-    """One checkpoint: ``OnRepeats`` and ``OnTexts``, the second None where texts are not read."""
-
-    repeats: Any
-    texts: Any
-
-
 class Cell(NamedTuple):
     """One checkpoint of one run, named by the content of its files."""
 
@@ -80,10 +73,9 @@ def chosen(run: Any) -> list[int]:
     return list(range(n)) if n <= most else sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
 
 
-def measure_checkpoint(cell: Cell, setting: Any) -> Measured:
-    """Everything that is measured at one checkpoint, from disk where it was measured before."""
-    run = run_of(cell[0])
-    return Measured(run.repeats(cell[1], setting), run.texts(cell[1], setting))
+def measure_checkpoint(cell: Cell, setting: Any) -> Any:
+    """Everything that is measured at one checkpoint, from disk where it was measured before: ``Measured``."""
+    return run_of(cell[0]).measure(cell[1], setting)
 
 
 def measure_pattern(cell: Cell, tokens: Any, layer: int, head: int) -> Any:
@@ -94,5 +86,5 @@ def measure_pattern(cell: Cell, tokens: Any, layer: int, head: int) -> Any:
 
 
 def score_checkpoint(cell: Cell, setting: Any) -> Any:
-    """The head scores of one checkpoint alone: ``OnRepeats``."""
-    return run_of(cell[0]).repeats(cell[1], setting)
+    """The head scores of one checkpoint alone: ``Measured``, without texts."""
+    return run_of(cell[0]).measure(cell[1], setting, texts=False)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.helpers import hf_gpt2
 from tests.load.models import save
@@ -20,3 +21,11 @@ def write_run(folder: Path, tokenizer, steps=STEPS, **changes) -> Path:
                 parameter.add_(0.05 * number * noise)
         save(model, folder / f"checkpoint-{step}", tokenizer)
     return folder
+
+
+def spoil(folder: Path, step: int, name: str = "transformer.h.1.mlp.c_fc.weight") -> None:
+    """Put a NaN into one weight of a checkpoint on disk."""
+    file = folder / f"checkpoint-{step}" / "model.safetensors"
+    weights = load_file(file)
+    weights[name][0, 0] = torch.nan
+    save_file(weights, file, {"format": "pt"})

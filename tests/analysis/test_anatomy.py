@@ -24,8 +24,8 @@ from tests.helpers import in_lens
 def test_parameters_are_those_of_the_model():
     model = in_lens(VARIANTS["llama-wide-heads-tied"]())
     rows = parameters(model)
-    assert [row.name for row in rows] == [name for name, _ in model.named_parameters()]
-    assert all(tuple(model.get_parameter(row.name).shape) == row.shape for row in rows)
+    assert [row.name for row in rows] == list(model.state_dict())
+    assert all(tuple(model.state_dict()[row.name].shape) == row.shape for row in rows)
     shared = {row.name: row.shared for row in rows if row.shared}
     assert shared == {"unembed.W_U": "embed.W_E"}
     assert sum(row.bytes for row in rows) == 4 * (sum(row.n for row in rows) - model.W_U.numel())

@@ -11,11 +11,12 @@ from lens.analysis.held_out import beginnings
 from lens.analysis.induction_loss import loss_by_position
 from lens.analysis.names import Head
 from lens.analysis.training_run import TrainingRun
+from lens.finite import NotFinite
 from lens.load.checkpoints import checkpoints
 from lens.load.identity import content_of
 from lens.results import results_folder
 from lens.texts import held_out
-from tests.analysis.runs import STEPS, write_run
+from tests.analysis.runs import STEPS, spoil, write_run
 from tests.helpers import hf_gpt2
 
 SETTING = Setting(n=12, seqs=16, seed=3, texts=4)
@@ -160,6 +161,24 @@ def test_one_head_is_a_column_of_all(run):
     close(one.previous.mean, curves.previous[:, 1, 3])
     best = strongest(curves)
     assert curves.effect[-1, best.layer, best.head] == curves.effect[-1].max()
+
+
+def test_a_checkpoint_that_is_not_finite_loses_its_own_point(tmp_path, tokenizer):
+    sound, broken = (write_run(tmp_path / name, tokenizer, steps=STEPS[:4]) for name in ("sound", "broken"))
+    spoil(broken, STEPS[2])
+    want = dynamics(TrainingRun(checkpoints(str(sound))), SETTING, PLACES, indices=[0, 1, 3])
+    found = dynamics(TrainingRun(checkpoints(str(broken))), SETTING, PLACES)
+    assert found.indices == want.indices == [0, 1, 3]
+    close(found.induction, want.induction)
+    close(found.held_out.mean, want.held_out.mean)
+    (said,) = found.lost
+    assert said.startswith(f"The checkpoint at {STEPS[2]} steps: ")
+    assert "NaN in layer 1 (blocks.1.mlp.hook_pre), first at position 0" in said
+    assert want.lost == ()
+    for step in STEPS[:4]:
+        spoil(broken, step)
+    with pytest.raises(NotFinite, match=r"No checkpoint of .* can be measured"):
+        dynamics(TrainingRun(checkpoints(str(broken))), SETTING, PLACES)
 
 
 def test_a_run_without_a_tokenizer_has_scores_and_no_texts(tmp_path):

@@ -117,3 +117,9 @@ def test_attributes_by_name(classic):
     assert utils.get_nested_attr(classic, "blocks.1.attn.W_Q") is classic.blocks[1].attn.W_Q
     utils.set_nested_attr(classic, "blocks.1.remark", 3)
     assert classic.blocks[1].remark == 3
+
+
+def test_a_loss_of_half_logits_is_taken_in_float32():
+    logits = torch.zeros(1, 3, 50000, dtype=torch.float16)
+    tokens = torch.zeros(1, 3, dtype=torch.long)
+    assert utils.lm_cross_entropy_loss(logits, tokens) == torch.tensor(50000.0).log()

@@ -1,6 +1,7 @@
 """Neel Nanda's toy models: their structures against a forward pass written out, and their files as they were saved."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,7 +150,7 @@ class TestFiles:
 
     def test_a_file_of_every_structure_gives_the_model_back(self, model):
         cfg, state = read_toy(config_of(model.name), self.saved(model))
-        assert cfg == model.cfg
+        assert cfg == replace(model.cfg, absent=("unembed.b_U",))  # the one that the file does not hold
         assert state["unembed.b_U"].abs().max() == 0
         for name, tensor in state.items():
             assert name == "unembed.b_U" or torch.equal(tensor, model.state_dict()[name])

@@ -22,7 +22,7 @@ from lens.ui.calls import result_store
 from lens.ui.pages.training_dynamics.runs import grouped
 from lens.ui.pages.training_dynamics.runs import told as told_runs
 from lens.ui.shared.birth import told
-from tests.analysis.runs import STEPS, write_run
+from tests.analysis.runs import STEPS, spoil, write_run
 from tests.ui.conftest import html
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +90,17 @@ def test_the_python_of_the_export_says_the_same(page, folders):
     fine(at)
     curves = dynamics(TrainingRun(checkpoints(folders["local:run"])), SETTING._replace(seed=3), PLACES)
     assert curves.window.reason in printed(at.code[0].value)
+
+
+def test_a_checkpoint_that_is_not_finite_is_left_out_by_name(tmp_path, tokenizer, page, folders, monkeypatch):
+    broken = write_run(tmp_path / "broken", tokenizer, steps=STEPS[:3])
+    spoil(broken, STEPS[1])
+    monkeypatch.setitem(folders, "local:broken", str(broken))
+    at = page(model="local:broken", more="table")
+    shown = fine(at)
+    assert list(at.dataframe[0].value["steps"]) == [STEPS[0], STEPS[2]]
+    assert f"Left out of the curves: The checkpoint at {STEPS[1]} steps:" in shown
+    assert "computes NaN in layer 1 (blocks.1.mlp.hook_pre), first at position 0" in shown
 
 
 def test_two_runs_stand_beside_each_other(page):

@@ -15,6 +15,7 @@ from lens.analysis.interventions.runs import first_stream
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.walk import changes
 from lens.components import at_least_float32
+from lens.finite import require_finite
 from lens.hooks import hooks
 from lens.model import Transformer
 
@@ -70,4 +71,5 @@ def _run(model: Transformer, experiment: Experiment, cell: Cell, pair: int, laye
     resid = first_stream(model, pairs, experiment.intervention.base)[0][pair : pair + 1, :length]
     with hooks(model, specs + final_changes(setup, rows, 1)), hooks(model, look, writes=False):
         logits = model(resid, start_at_layer=0)
+    require_finite(model, pairs.side(experiment.intervention.base, model.device).tokens[[pair], :length], logits)
     return at_least_float32(logits[0]), seen[0]

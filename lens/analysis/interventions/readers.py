@@ -10,6 +10,7 @@ from torch import Tensor
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Ids, Pairs
 from lens.components import at_least_float32, softcapped
+from lens.finite import require_finite
 from lens.model import Transformer
 
 
@@ -73,10 +74,21 @@ class Reader:
     def __call__(
         self, normed: Float[Tensor, "n d_model"], pair: Int[Tensor, " n"], pos: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """The metric at each of ``n`` places, from the normalised final stream there."""
+        """The metric at each of ``n`` places, from the normalised final stream there.
+
+        NotFinite where it, or what is ranked for it, is NaN or infinite.
+        """
+        values = self._values(normed, pair, pos)
+        if self.metric.kind != "function":
+            require_finite(self.model, self.tokens, values, what="values of the metric")
+        return values
+
+    def _values(self, normed: Tensor, pair: Tensor, pos: Tensor) -> Tensor:
         if not self.needs_vocabulary:
             return self._few_logits(normed, pair)
         kind, logits = self.metric.kind, self.model.unembed(normed)
+        if kind in ("rank", "function"):
+            require_finite(self.model, self.tokens, logits)
         if kind == "function":
             return at_least_float32(self.metric.function(logits, pair, pos))
         logits = at_least_float32(logits)

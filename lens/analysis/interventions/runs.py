@@ -12,6 +12,7 @@ from lens.analysis.interventions.pairs import Pairs, noise_of
 from lens.analysis.interventions.sites import find_site, n_layers_of
 from lens.analysis.streaming import batches
 from lens.attention import KeyValues
+from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
 
@@ -51,6 +52,8 @@ def record(
     names, runs = list(dict.fromkeys(names)), []
     for rows in batches(len(resid), resid.shape[1], model.cfg.n_heads):
         runs.append(_record(model, resid[rows], mask[rows], names))
+        read = runs[-1].final[mask[rows]]
+        require_finite(model, pairs.side(side, model.device).tokens[rows], read, mask[rows], f"{side} activations")
         tick()
     if len(runs) == 1:
         return runs[0]

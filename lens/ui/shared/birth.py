@@ -42,9 +42,15 @@ def birth(view: ViewState, name: str, head: tuple[int, int]) -> Born:
     found = sweep(runs.score_checkpoint, cells, setting)
     if found.missing:
         return _none(f"not computed because {len(found.missing)} of {len(cells)} checkpoints are not read")
-    repeats = {cell.index: to_torch(scores) for cell, scores in found.done.items()}
+    lost = [measured.lost for measured in found.done.values() if measured.lost]
+    repeats = {cell.index: to_torch(one.repeats) for cell, one in found.done.items() if not one.lost}
+    if lost:
+        view.note(f"left out of the head's birth: {' '.join(lost)[:-1]}")
+    if not repeats:
+        return _none("not computed because no checkpoint is finite")
     curve = head_curve(repeats, Head(*head), BORN_AT, setting.seed)
-    return told(name.removeprefix(LOCAL), head, curve, [checkpoint_name(run.found, index) for index in indices])
+    names = [checkpoint_name(run.found, index) for index in sorted(repeats)]
+    return told(name.removeprefix(LOCAL), head, curve, names)
 
 
 def told(name: str, head: tuple[int, int], curve: Any, names: list[str]) -> Born:

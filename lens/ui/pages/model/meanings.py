@@ -5,7 +5,7 @@ from typing import Any
 GROUPS = {
     "Sizes": (
         *("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_mlp", "d_vocab", "n_ctx", "tied"),
-        *("embed_scale", "processed"),
+        *("embed_scale", "absent", "processed"),
     ),
     "Attention": (
         *("attn_scale", "scale_by_layer", "qk_norm", "clip_qkv", "windows", "attn_softcap"),
@@ -26,6 +26,7 @@ MEANINGS = {
     "n_ctx": "The most tokens that are read at once",
     "tied": "Whether W_U is W_E turned, in the same memory",
     "embed_scale": "The embedding is multiplied by this",
+    "absent": "Biases and gains that the architecture lacks: 0 and 1 stand for them, and training leaves them alone",
     "processed": "Steps of folding and centring that these weights went through",
     "attn_scale": "Scores q·k are divided by this, usually √d_head",
     "scale_by_layer": "Whether scores of layer l are also divided by l + 1",

@@ -8,6 +8,7 @@ from lens.ui.calls import analyse, sweep
 from lens.ui.ending import end_page
 from lens.ui.models import source_named
 from lens.ui.pages.training_dynamics.controls import Look
+from lens.ui.parts import empty_state
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
 
@@ -46,7 +47,12 @@ def read(view: ViewState, names: list[str], look: Look, draw: Callable[[list[Sho
     found = sweep(
         runs.measure_checkpoint, cells, look.setting, show=show, estimate=_seconds(training, cells, look.setting)
     )
+    lost = [measured.lost for _, measured in sorted(found.done.items()) if measured.lost]
+    for sentence in lost:
+        view.note(f"left out of the curves: {sentence.removesuffix('.')}")
     shown = [one for one in _shown(names, training, found.done, look, live=False) if one is not None]
+    if not shown and lost:
+        empty_state("No checkpoint is finite, so there is no curve to draw; the notes above say where each is not.")
     if not shown:
         end_page()
     return shown
@@ -88,7 +94,8 @@ def _shown(names: list[str], training: list, done: Mapping, look: Look, live: bo
 
     out: list[Shown | None] = []
     for number, (name, run) in enumerate(zip(names, training)):
-        mine = {cell.index: to_torch(measured) for cell, measured in done.items() if cell.source == source_named(name)}
+        source = source_named(name)
+        mine = {cell.index: to_torch(one) for cell, one in done.items() if cell.source == source and not one.lost}
         if not mine:
             out.append(None)
             continue
