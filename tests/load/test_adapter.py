@@ -1,4 +1,4 @@
-"""LoRA adapters as peft writes them: the merged model is peft's, and what is more than plain LoRA is refused by name."""
+"""LoRA adapters as peft writes them: the merged model is peft's, and what is more than plain LoRA is named."""
 
 import json
 import shutil
@@ -144,7 +144,7 @@ def test_what_is_more_than_plain_lora_is_named(tmp_path, changes, named):
 
 
 def test_an_adapter_of_another_model_is_named(tmp_path):
-    base, adapter, _ = folders(tmp_path, "llama", target_modules=LLAMA)
+    _, adapter, _ = folders(tmp_path, "llama", target_modules=LLAMA)
     file = adapter / "adapter_model.safetensors"
     whole = load_file(file)
     first = next(iter(whole))
