@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from lens.load.checkpoints import Checkpoints
@@ -19,6 +20,14 @@ def content_of(found: Checkpoints, index: int) -> str:
     files = weights_of(source.folder).files if source.weights is None else (source.weights,)
     adapter = () if source.adapter is None else (source.adapter / ADAPTER_CONFIG, adapter_weights(source.adapter))
     return _joined([source.folder / CONFIG, *files, *adapter])
+
+
+def identical(contents: Mapping[int, str]) -> tuple[tuple[int, ...], ...]:
+    """Checkpoints that are the same bytes, as groups of indices; ``contents``: index → what :func:`content_of` says."""
+    groups: dict[str, list[int]] = {}
+    for index, content in sorted(contents.items()):
+        groups.setdefault(content, []).append(index)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def reader_of(found: Checkpoints, index: int = 0) -> str:
