@@ -55,7 +55,8 @@ def next_token_loss(
 class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
     """A language model whose every activation can be read and changed.
 
-    ``name`` and ``revision`` say which weights these are, ``note`` what every figure about them must say,
+    ``name`` and ``revision`` say which weights these are, ``note`` what every figure about them must say, ``ignored``
+    what of the config was left out of account,
     ``bos`` which token stands before a text and why. ``tokenizer`` is None for a model that came without one.
     ``token_counts`` [d_vocab] is how often each id occurs in the training text, None where that is not known.
     ``checkpoint`` says which point of its training this is, ``checkpoints`` of which list, if one was asked for.
@@ -67,6 +68,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         self.tokenizer, self.bos, self.name = tokenizer, bos, name
         self.revision: str | None = None
         self.note = ""
+        self.ignored: tuple[str, ...] = ()
         self.token_counts: Tensor | None = None
         self.checkpoint: Checkpoint | None = None
         self.checkpoints: Checkpoints | None = None
@@ -83,23 +85,27 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         device_map: "DeviceMap | None" = None,
+        ignore: Sequence[str] = (),
         progress: Callable[[float, str], None] | None = None,
     ) -> Self:
         """Open a model by alias, Hub id, local folder or GGUF file. Nothing is folded: the weights are the file's.
 
         ``checkpoint_index`` or ``checkpoint_value`` (tokens or steps): the model at that point of its training.
         ``device_map``: "auto" spreads a model over the devices there are (with the package accelerate), or part →
-        device, ``{"": "cuda:0", "blocks.12": "cuda:1"}``. ``progress`` receives a fraction and what is being done.
-        Errors say what is available.
+        device, ``{"": "cuda:0", "blocks.12": "cuda:1"}``. ``ignore``: attributes of its config that Lens does not know;
+        the model is computed as if they were not there, and its note, so every figure, says so. ``progress`` receives
+        a fraction and what is being done. Errors say what is available.
         """
         from lens.load import read
 
         which = {"revision": revision, "checkpoint_index": checkpoint_index, "checkpoint_value": checkpoint_value}
-        loaded = read(name, **which, device=device, dtype=dtype, device_map=device_map, progress=progress)
+        how = {"device": device, "dtype": dtype, "device_map": device_map, "ignore": ignore}
+        loaded = read(name, **which, **how, progress=progress)
         model = cls.from_state(loaded.cfg, loaded.state, tokenizer=loaded.tokenizer, bos=loaded.bos, name=loaded.name)
         model.revision, model.note = loaded.revision, loaded.note
         model.token_counts, model.end_ids = loaded.token_counts, loaded.end_ids
         model.checkpoint, model.checkpoints = loaded.checkpoint, loaded.checkpoints
+        model.ignored = tuple(ignore)
         return model.eval()
 
     def load_checkpoint(

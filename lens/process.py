@@ -30,6 +30,11 @@ def why_inexact(cfg: Config, step: str) -> str | None:
     """Why a step would change the probabilities of such a model, or would do nothing; None if neither."""
     layer_norms = cfg.norm == "LN" and cfg.pre_norm and not cfg.post_norm and not cfg.final_rms
     shortformer = cfg.positions == "shortformer" and cfg.norm is not None
+    values_and_outputs = [
+        (cfg.clip_qkv is not None, "queries, keys and values are cut off"),
+        (cfg.group_size > 1, "query heads share keys and values"),
+        (cfg.d_head > cfg.d_model, "heads are wider than the stream"),
+    ]
     reasons: dict[str, list[tuple[bool, str]]] = {
         "fold_layer_norm": [
             (cfg.norm is None, "the model has no norms"),
@@ -45,10 +50,9 @@ def why_inexact(cfg: Config, step: str) -> str | None:
         "refactor_factored_attn_matrices": [
             (cfg.positions in ("rotary", "shortformer"), "positions act between query and key"),
             (cfg.qk_norm is not None, "queries and keys are normalised"),
-            (cfg.clip_qkv is not None, "queries and keys are cut off"),
-            (cfg.group_size > 1, "query heads share keys and values"),
-            (cfg.d_head > cfg.d_model, "heads are wider than the stream"),
+            *values_and_outputs,
         ],
+        "refactor_values_and_outputs": values_and_outputs,
     }
     return next((reason for holds, reason in reasons[step] if holds), None)
 
@@ -150,7 +154,7 @@ def refactor_factored_attn_matrices(model: Model) -> Model:
     """
     if not _starts(model, "refactor_factored_attn_matrices"):
         return model
-    model = fold_value_biases(model)
+    model = refactor_values_and_outputs(model)
     changes = {}
     for layer, block in enumerate(model.blocks):
         attn, name = block.attn, f"blocks.{layer}.attn"
@@ -160,9 +164,21 @@ def refactor_factored_attn_matrices(model: Model) -> Model:
         root = S.sqrt()[..., None, :]
         for letter, both in (("Q", U * root), ("K", Vh * root)):  # Vh has its vectors in columns
             changes[f"{name}.W_{letter}"], changes[f"{name}.b_{letter}"] = both[:, :-1], both[:, -1]
-        U, S, Vh = FactoredMatrix(attn.W_V, attn.W_O).svd()
-        changes[f"{name}.W_V"], changes[f"{name}.W_O"] = U, S[..., :, None] * Vh.mT
     return _rebuilt(model, changes, "refactor_factored_attn_matrices")
+
+
+@torch.no_grad()
+def refactor_values_and_outputs(model: Model) -> Model:
+    """The OV half of :func:`refactor_factored_attn_matrices`, exact also where positions act between query and key."""
+    if not _starts(model, "refactor_values_and_outputs"):
+        return model
+    model = fold_value_biases(model)
+    changes = {}
+    for layer, block in enumerate(model.blocks):
+        name = f"blocks.{layer}.attn"
+        U, S, Vh = FactoredMatrix(block.attn.W_V, block.attn.W_O).svd()
+        changes[f"{name}.W_V"], changes[f"{name}.W_O"] = U, S[..., :, None] * Vh.mT
+    return _rebuilt(model, changes, "refactor_values_and_outputs")
 
 
 def _starts(model: Transformer, step: str) -> bool:

@@ -14,7 +14,7 @@ from lens.load.catalogue import cached_id, resolve, wheel_file
 from lens.load.converted import converted_copy
 from lens.load.digests import digest
 from lens.load.entries import Entry
-from lens.load.files import CONFIG, read_json
+from lens.load.files import CONFIG, is_adapter, read_json
 from lens.load.hub import cached
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def reference_of(model: HookedTransformer) -> Reference:
         entry = resolve(model.name)
     except (ValueError, FileNotFoundError) as error:
         raise NoReference(f"{model.name} was not opened from files that are still known") from error
+    if model.ignored:
+        raise NoReference(f"transformers would not leave out {', '.join(model.ignored)} of its config")
     if model.checkpoint is not None and model.checkpoints.where == "files":
         raise NoReference("a checkpoint that is a single weight file is no model that transformers opens")
     if entry.hub_id is not None:
@@ -88,6 +90,8 @@ def _from_cache(entry: Entry, revision: str | None) -> Path:
 
 
 def _in_folder(folder: Path, words: str) -> Reference:
+    if is_adapter(folder):
+        raise NoReference("transformers alone does not merge an adapter: that takes the package peft")
     if is_toy(read_json(folder / CONFIG)):
         raise NoReference("transformers does not know this architecture: the toy models have files of their own")
     return Reference(folder, None, words)

@@ -1,6 +1,7 @@
 """One training run: its checkpoints are read into one model in turn, and every result is kept on disk."""
 
 import hashlib
+from collections.abc import Iterable
 from threading import Lock
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from lens.finite import NotFinite
 from lens.hooked import HookedTransformer
 from lens.load.checkpoints import Checkpoints
 from lens.load.device import pick_device
-from lens.load.identity import content_of, reader_of
+from lens.load.identity import content_of, identical, reader_of
 from lens.pieces import cut_characters, say_cut
 from lens.results import Result, remembered, result_key, results_folder
 from lens.tokens import TokenBatch
@@ -79,6 +80,11 @@ class TrainingRun:
         parts = {"reader": reader_of(self.found), "device": str(pick_device(None))}
         result = remembered(result_key("shape", **parts), self._shape)
         return Shape(**result.facts)
+
+    def identical(self, indices: Iterable[int] | None = None) -> tuple[tuple[int, ...], ...]:
+        """Groups of checkpoints, of these or of all, whose files are the same: between them nothing was learned."""
+        chosen = range(len(self.found)) if indices is None else indices
+        return identical({index: content_of(self.found, index) for index in chosen})
 
     def inputs(self, setting: Setting) -> Inputs:
         """The tokens that every checkpoint is measured on."""

@@ -5,10 +5,11 @@ say which. What differs on purpose is in the docstring of :class:`lens.compat.tr
 
 - ``hook_normalized`` is before the learned gain and bias of a norm (as in TransformerLens from 3.9 on; in 2.x it is
   after them in LayerNorm). On folded weights both are the same.
-- ``from_pretrained`` does a processing step only where it is exact, and raises where it is asked for and is not.
+- ``from_pretrained`` does a processing step only where it is exact, and raises where it is asked for and is not; of
+  ``refactor_factored_attn_matrices`` it does the OV half where positions act on QK, and prints that.
 - ``accumulated_resid(apply_ln=True)`` normalises each stream by its own statistics; ``logit_attrs`` includes the
   gain of the final norm.
-- A field of a config that Lens does not compute is refused by its name.
+- A field of a config that Lens does not compute is refused by its name; ``ignore=[name]`` opens the model without it.
 """
 
 import importlib

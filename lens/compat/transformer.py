@@ -86,7 +86,7 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
         known = {"model_name": model.name, "device": str(model.device), "dtype": model.dtype}
         cfg = HookedTransformerConfig.of(model.cfg, **(known | settings))
         made = cls.from_state(cfg, own_state(model), tokenizer=model.tokenizer, bos=model.bos, name=model.name)
-        made.revision, made.note, made.end_ids = model.revision, model.note, model.end_ids
+        made.revision, made.note, made.end_ids, made.ignored = model.revision, model.note, model.end_ids, model.ignored
         return made.train(model.training)
 
     @classmethod
@@ -96,10 +96,12 @@ class HookedTransformer(ClassicText, HookedRootModule, Plain):
         ``from_pretrained(model_name, fold_ln=None, center_writing_weights=None, center_unembed=None,
         refactor_factored_attn_matrices=False, checkpoint_index=None, checkpoint_value=None, hf_model=None, device=None,
         n_devices=1, tokenizer=None, move_to_device=True, fold_value_biases=None, default_prepend_bos=None,
-        default_padding_side="right", dtype=torch.float32, revision=None)``
+        default_padding_side="right", dtype=torch.float32, revision=None, ignore=())``
 
-        A step that is None is done where it changes no probability; True where it would raises ValueError.
-        ``cfg.processing`` says what was done and what not, and why.
+        A step that is None is done where it changes no probability; True where it would raises ValueError. Of
+        ``refactor_factored_attn_matrices`` the OV half is done where only that is exact, and what is left out is
+        printed. ``cfg.processing`` says what was done and what not, and why. ``ignore``: attributes of its config that
+        Lens does not know and shall not mind.
         """
         return loading.from_pretrained(cls, model_name, *args, **flags)
 

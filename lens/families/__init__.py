@@ -1,11 +1,16 @@
 """The architectures that Lens computes. Each is one file of data; this is the register."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+from torch import Tensor
+
+from lens.config import Config
+from lens.families.attributes import ignoring
 from lens.families.bloom import BLOOM
 from lens.families.falcon import FALCON
-from lens.families.family import Family, convert
+from lens.families.family import Family, convert, has_head_of_its_own
 from lens.families.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA3_WITH_VISION
 from lens.families.gpt2 import GPT2
 from lens.families.gpt_neo import GPT_NEO
@@ -28,7 +33,11 @@ ALL = (
 )
 FAMILIES: dict[str, Family] = {family.model_type: family for family in ALL}
 
-__all__ = ["FAMILIES", "Family", "convert", "family_of"]
+UNTIED = (
+    "Its file has an output matrix of its own, though its config says the embedding is used twice: the file counts."
+)
+
+__all__ = ["FAMILIES", "Family", "Structure", "convert", "family_of", "structure_of"]
 
 
 def family_of(hf_config: Mapping[str, Any]) -> Family:
@@ -37,3 +46,24 @@ def family_of(hf_config: Mapping[str, Any]) -> Family:
     if model_type not in FAMILIES:
         raise ValueError(refusal(model_type, sorted(FAMILIES)))
     return FAMILIES[model_type].bound_to(hf_config)
+
+
+class Structure(NamedTuple):
+    """What a config and the tensors beside it make. ``note``: what every figure must say of that; may be empty."""
+
+    family: Family
+    cfg: Config
+    note: str
+
+
+def structure_of(hf_config: Mapping[str, Any], tensors: Mapping[str, Tensor], ignore: Sequence[str] = ()) -> Structure:
+    """Family and config of a model: what its config says, as if it did not say ``ignore``, and what its tensors show.
+
+    A config that says the output matrix is the embedding is not believed where the file has another one.
+    """
+    shorter, note = ignoring(hf_config, ignore)
+    family = family_of(shorter)
+    cfg = family.config(shorter)
+    if cfg.tied and has_head_of_its_own(family, tensors):
+        cfg, note = replace(cfg, tied=False), " ".join(filter(None, (note, UNTIED)))
+    return Structure(family, cfg, note)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import prod
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -16,6 +17,8 @@ from lens.model import Transformer, within_layer
 
 Rows = Mapping[str, tuple[str, str]]
 PACKED = re.compile(r"\w+(?:\|\w+)+")  # several parts along one axis, as in "(head|head|head d_head)"
+ROWS = 4096  # of two vocabulary matrices that are compared at a time
+HEAD = r"(.*\.)?(lm_head|embed_out)\.weight"
 
 
 class Source(NamedTuple):
@@ -41,7 +44,7 @@ class Family:
 
     ``variants`` returns further rows of a layer, which depend on the config file. ``prefixes`` may or may not stand
     before a name; ``unused`` are patterns of names that hold no weight. ``gain_offset`` is what their gains lack to
-    ours.
+    ours. ``x_at_W``: the matrices of the layers lie as ``x @ W`` wants them, [in, out]; elsewhere they are [out, in].
     """
 
     model_type: str
@@ -52,6 +55,7 @@ class Family:
     prefixes: tuple[str, ...]
     variants: Callable[[Attributes], Rows] = lambda hf: {}
     gain_offset: float = 0.0
+    x_at_W: bool = False
     unused: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,19 +75,35 @@ class Family:
 
     def sources(self, cfg: Config, names: set[str]) -> list[Source]:
         """The whole table for a model of this size, in names that the file has; ValueError for one that it lacks."""
-        rows = [("", ours, *row) for ours, row in self.weights.items() if not (cfg.tied and ours == "unembed.W_U")]
-        for layer in range(cfg.n_layers):
-            before = self.layer.format(layer)
-            for ours, (theirs, pattern) in self.layer_weights.items():
-                rows.append((f"blocks.{layer}.", ours, f"{before}.{theirs}", pattern))
         return [
             Source(
                 tuple(block + one if one != "_" else "" for one in re.split(r"[|+]", ours)),
                 tuple(self.find(one, names) for one in self.stacked(theirs, cfg)),
                 pattern,
             )
-            for block, ours, theirs, pattern in rows
+            for block, ours, theirs, pattern in self._rows(cfg)
         ]
+
+    def _rows(self, cfg: Config) -> list[tuple[str, str, str, str]]:
+        """The block of ours and the name in it, theirs, and the pattern, of every row."""
+        rows = [("", ours, *row) for ours, row in self.weights.items() if not (cfg.tied and ours == "unembed.W_U")]
+        for layer in range(cfg.n_layers):
+            before = self.layer.format(layer)
+            for ours, (theirs, pattern) in self.layer_weights.items():
+                rows.append((f"blocks.{layer}.", ours, f"{before}.{theirs}", pattern))
+        return rows
+
+    def shapes(self, cfg: Config) -> dict[str, tuple[int, ...]]:
+        """Every tensor that a file of a model of this size holds, by its first name, with its shape."""
+        return {
+            name: _shape(pattern, cfg)
+            for _, _, theirs, pattern in self._rows(cfg)
+            for name in self.stacked(theirs.split(" or ")[0], cfg)
+        }
+
+    def heads(self, names: Collection[str]) -> list[str]:
+        """The names under which a file holds an output matrix; without one, the model's is the embedding."""
+        return [name for name in names if re.fullmatch(HEAD, name)]
 
     def stacked(self, theirs: str, cfg: Config) -> list[str]:
         """One name, or one for each entry of the axis in braces."""
@@ -105,6 +125,24 @@ class Family:
 def as_it_is(name: str, tensor: Tensor) -> Tensor:
     """A parameter that stays where it was read."""
     return tensor
+
+
+def has_head_of_its_own(family: Family, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a file holds an output matrix that is not the embedding, whatever its config says of them."""
+    heads = family.heads(tensors)
+    if not heads:
+        return False
+    embed = tensors[family.find(family.weights["embed.W_E"][0], set(tensors))]
+    return not all(_same_numbers(tensors[name], embed) for name in heads)
+
+
+def _same_numbers(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    if one.data_ptr() == other.data_ptr():
+        return True
+    rows = zip(one.split(ROWS), other.split(ROWS), strict=True)  # a few rows at a time: the comparison needs memory
+    return all(torch.equal(a, b) or torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in rows)
 
 
 def convert(
@@ -136,7 +174,7 @@ def convert(
 
 
 def _refuse_left_over(family: Family, cfg: Config, left: set[str]) -> None:
-    head = (r"(.*\.)?(lm_head|embed_out)\.weight",) if cfg.tied else ()  # a second copy of the embedding
+    head = (HEAD,) if cfg.tied else ()  # a second copy of the embedding, which ``has_head_of_its_own`` compared
     unused = (*family.unused, r".*rotary_emb\.inv_freq", *head)
     left = sorted(name for name in left if not any(re.fullmatch(pattern, name) for pattern in unused))
     if left:
@@ -157,6 +195,17 @@ def _parts(tensor: Tensor, theirs: str, pattern: str, cfg: Config) -> Iterator[T
     whole = _fit(rearrange, tensor, theirs, f"{left} -> {apart}", cfg.axes | {"part": sum(sizes)})
     for size, piece in zip(sizes, whole.split(sizes, dim=apart.split().index("part")), strict=True):
         yield _fit(rearrange, piece, theirs, f"{apart} -> {right}", cfg.axes | {"part": size})
+
+
+def _shape(pattern: str, cfg: Config) -> tuple[int, ...]:
+    """Shape of a tensor in the file: the left side of its pattern, in numbers."""
+
+    def size(words: str) -> int:
+        parts = ([cfg.axes.get(one) or int(one) for one in word.split("|")] for word in words.split())
+        return prod(map(sum, parts))
+
+    left = pattern.split(" -> ")[0]
+    return tuple(size(group or word) for group, word in re.findall(r"\(([^)]*)\)|([^\s()]+)", left))
 
 
 def _fit(move: Callable, tensor: Tensor, theirs: str, pattern: str, sizes: Mapping[str, int]) -> Tensor:

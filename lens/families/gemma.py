@@ -60,7 +60,7 @@ def read3(hf: Attributes) -> Config:
 
 def read_text_of_gemma3(hf: Attributes) -> Config:
     """The language model inside a Gemma 3 that can also see; pictures cannot be given to it here."""
-    text = Attributes(GEMMA3.defaults | {"model_type": "gemma3_text"} | dict(hf["text_config"]))
+    text = Attributes(GEMMA3.defaults | {"model_type": "gemma3_text"} | dict(hf["text_config"]), "text_config")
     cfg = read3(text)
     text.only("attention_bias", False)
     text.refuse_unread()
@@ -128,7 +128,8 @@ GEMMA3_WITH_VISION = Family(
     model_type="gemma3",
     read=read_text_of_gemma3,
     prefixes=("model.", "language_model.model.", "model.language_model."),
-    weights=EMBED,
+    weights=EMBED
+    | {"unembed.W_U": ("lm_head.weight or language_model.lm_head.weight", "d_vocab d_model -> d_model d_vocab")},
     layer="model.layers.{}",
     layer_weights=POST_NORMS | ATTENTION | GATED_MLP | QK_NORM,
     gain_offset=1.0,

@@ -58,5 +58,6 @@ GPT2 = Family(
         "mlp.W_out": ("mlp.c_proj.weight", "d_mlp d_model -> d_mlp d_model"),
         "mlp.b_out": ("mlp.c_proj.bias", "d_model -> d_model"),
     },
+    x_at_W=True,
     unused=(r"(transformer\.)?h\.\d+\.attn\.(masked_)?bias",),  # the causal mask, stored as a buffer
 )

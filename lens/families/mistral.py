@@ -5,13 +5,12 @@ from lens.families.attributes import Attributes
 from lens.families.family import Family
 from lens.families.llama import LLAMA
 from lens.families.llama import read as read_llama
-from lens.families.reading import windows
+from lens.families.reading import uniform_windows
 
 
 def read(hf: Attributes) -> Config:
-    """A Mistral config; the window covers every layer, whatever ``layer_types`` a file may carry."""
-    hf.only("layer_types")
-    return read_llama(hf, windows=windows(hf, hf["num_hidden_layers"], is_local=lambda layer: True))
+    """A Mistral config; the window covers every layer."""
+    return read_llama(hf, windows=uniform_windows(hf))
 
 
 MISTRAL = Family(

@@ -8,7 +8,7 @@ from lens.families.family import Family
 def read(hf: Attributes) -> Config:
     """An MPT config. Only what transformers computes too: no learned positions, no q/k norm, no shared keys."""
     d_model, n_heads = hf["d_model"], hf["n_heads"]
-    attention = Attributes({"model_type": "mpt"} | dict(hf.get("attn_config", {})))
+    attention = Attributes({"model_type": "mpt"} | dict(hf.get("attn_config", {})), "attn_config")
     for name, value in (("alibi", True), ("qk_ln", False), ("prefix_lm", False), ("attn_uses_sequence_id", False)):
         attention.only(name, value)
     attention.only("attn_type", "multihead_attention")

@@ -4,7 +4,7 @@ from lens.config import Config
 from lens.families.attributes import Attributes
 from lens.families.family import Family
 from lens.families.llama import read as read_llama
-from lens.families.reading import windows
+from lens.families.reading import uniform_windows
 from lens.families.rows import EMBED, OUT, PRE_NORMS
 
 
@@ -12,11 +12,10 @@ def read(hf: Attributes) -> Config:
     """A Phi-3 config; the window covers every layer. With "longrope", texts up to the original context length."""
     for name in ("attention_bias", "mlp_bias", "lm_head_bias"):
         hf.only(name, False)
-    hf.only("layer_types")
     hf.only("full_attn_mod", 1)
     hf.only("interpolate_factor", 1)
     hf.ignore("auto_map")  # old code in the repository, never run
-    return read_llama(hf, windows=windows(hf, hf["num_hidden_layers"], is_local=lambda layer: True))
+    return read_llama(hf, windows=uniform_windows(hf))
 
 
 PHI3 = Family(

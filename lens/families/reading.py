@@ -29,6 +29,16 @@ def sizes(hf: Attributes, tied: bool = False) -> dict[str, Any]:
     }
 
 
+def uniform_windows(hf: Attributes) -> tuple[int | None, ...] | None:
+    """As :func:`windows`, where the architecture's code gives every layer the window and reads no ``layer_types``.
+
+    A file may carry them all the same; ValueError if they say something else than that code does.
+    """
+    n_layers, width = hf["num_hidden_layers"], hf.get("sliding_window")
+    hf.only("layer_types", ["full_attention" if width is None else "sliding_attention"] * n_layers)
+    return windows(hf, n_layers, is_local=lambda layer: True)
+
+
 def windows(hf: Attributes, n_layers: int, is_local: Callable[[int], bool]) -> tuple[int | None, ...] | None:
     """How many keys the queries of each layer see; ``is_local`` holds where the file does not list the layers."""
     width = hf.get("sliding_window")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from lens.load.progress import Progress, part, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from transformers import PreTrainedTokenizerBase
 
@@ -46,6 +48,7 @@ def read(
     device: "str | torch.device | None" = None,
     dtype: "str | torch.dtype | None" = None,
     device_map: "DeviceMap | None" = None,
+    ignore: "Sequence[str]" = (),
     progress: Progress | None = None,
 ) -> Loaded:
     """Config, weights and tokenizer of a model, float32 unless asked otherwise.
@@ -54,8 +57,9 @@ def read(
     name from a stranger is ``resolve(name, paths=False)``; or what ``checkpoints`` found. ``revision``: branch, tag or
     commit, for models of the Hub, or the file or folder of a checkpoint. ``checkpoint_index`` (negative: from the end)
     or ``checkpoint_value`` (tokens or steps): the model at that point of its training. ``device_map``: over several
-    devices, "auto" or part → device (:func:`lens.load.placement.place`), in place of ``device``. A model of the Hub
-    that is in the local cache is taken from there. Errors say what is wrong and what to do.
+    devices, "auto" or part → device (:func:`lens.load.placement.place`), in place of ``device``. ``ignore``: attributes
+    of its config.json that Lens does not know and shall not mind; the note then says so. A model of the Hub that is in
+    the local cache is taken from there. Errors say what is wrong and what to do.
     """
     from lens.load.catalogue import resolve
     from lens.load.checkpoints import Checkpoints, chosen_checkpoint
@@ -70,6 +74,8 @@ def read(
     given = name if isinstance(name, Checkpoints) else None
     chosen = chosen_checkpoint(given or entry, revision, checkpoint_index, checkpoint_value)
     if entry.built is not None:
+        if ignore:
+            raise ValueError(f"{entry.alias} is built by Lens and has no config.json; got ignore={list(ignore)}.")
         from lens.load.built import read_built
 
         return Loaded(*(made := read_built(entry, revision, where, form))[:3], entry.alias, None, entry.note, made.bos)
@@ -77,6 +83,7 @@ def read(
     source = locate(entry, rest, part(progress, 0.0, 0.8), checkpoint=chosen and (found, one))
     from lens.load.folder import read_folder
 
-    parts = read_folder(source, where, form, part(progress, 0.8, 1.0), device_map)
-    about = (entry.alias, source.revision, source.note, parts.bos)
+    parts = read_folder(source, where, form, part(progress, 0.8, 1.0), device_map, ignore)
+    note = " ".join(filter(None, (source.note, parts.note)))
+    about = (entry.alias, source.revision, note, parts.bos)
     return Loaded(*parts[:3], *about, one, found, parts.token_counts, parts.end_ids)

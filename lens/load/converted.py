@@ -19,7 +19,7 @@ from lens.load.digests import cache_root, digests, sha256
 from lens.load.files import read_json
 from lens.load.progress import Progress, part, silent
 
-CONVERTER = 1  # raise it whenever the same GGUF gives different files
+CONVERTER = 2  # raise it whenever the same GGUF gives different files
 SHARD_BYTES = 120_000_000  # what is held in memory while converting; one tensor may be larger
 MANIFEST = "lens-manifest.json"
 STALE = 24 * 3600  # seconds after which an unfinished folder belongs to a process that died

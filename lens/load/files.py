@@ -19,6 +19,8 @@ TOKENIZER_FILES = (
     "tokenizer.model",
 )
 GENERATION = "generation_config.json"  # names all end tokens of a model that has several
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")  # of a LoRA adapter, as peft names them
 TOKEN_COUNTS = "token_counts.json"  # how often each id occurs in the training text; Lens writes it for its own models
 TOKENIZER_ROOTS = ("tokenizer.json", "vocab.json", "tokenizer.model")  # any of them is enough to make a tokenizer
 # In the order of preference: memory-mapped first, pickles last.
@@ -85,8 +87,29 @@ def _index(root: Path) -> dict[str, Path]:
     return {tensor: root.parent / name for tensor, name in where.items()}
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether the folder holds an adapter, be it alone or beside its base."""
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def adapter_weights(folder: Path) -> Path:
+    """The weight file of an adapter; FileNotFoundError if there is none."""
+    found = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"{folder} has {ADAPTER_CONFIG} without {' or '.join(ADAPTER_WEIGHTS)}. {contents(folder)} Get the weights "
+            f"of the adapter, or remove {ADAPTER_CONFIG} to open the base."
+        )
+    return found
+
+
 def is_complete(folder: Path) -> bool:
-    """Whether the config and every weight file are there, as far as can be told without opening weights."""
+    """Whether the config and every weight file are there, as far as can be told without opening weights.
+
+    An adapter alone is complete with its own two files: where its base is, it says itself.
+    """
+    if is_adapter(folder) and not (folder / CONFIG).is_file():
+        return any((folder / name).is_file() for name in ADAPTER_WEIGHTS)
     if not (folder / CONFIG).is_file():
         return False
     try:
@@ -102,7 +125,8 @@ def wanted(names: Collection[str], weights: str | None = None) -> list[str]:
     ``weights``: this file in place of the model's own weights.
     """
     root = weights or weight_root(names)
-    files = [name for name in (CONFIG, GENERATION, *TOKENIZER_FILES, root) if name in names]
+    adapter = (ADAPTER_CONFIG, *(name for name in ADAPTER_WEIGHTS if name in names))
+    files = [name for name in (CONFIG, GENERATION, *TOKENIZER_FILES, *adapter[:2], root) if name in names]
     if root is not None and root.endswith(".index.json"):
         stem, suffix = root.removesuffix(".index.json").rsplit(".", 1)
         files += sorted(name for name in names if re.fullmatch(rf"{stem}-\d+-of-\d+\.{suffix}", name))

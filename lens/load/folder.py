@@ -1,7 +1,7 @@
 """A model folder: config.json, weights, and usually a tokenizer. In the Hugging Face layout, or that of toy models."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from lens.config import Config
-from lens.families import convert, family_of
+from lens.families import convert, family_of, structure_of
+from lens.families.attributes import ignoring
 from lens.families.family import as_it_is
 from lens.families.toy import is_toy, read_toy
+from lens.load.adapter import with_adapter
 from lens.load.entries import STARTS
 from lens.load.files import CONFIG, TOKEN_COUNTS, Weights, contents, read_json, weights_of
 from lens.load.placement import DeviceMap, moved, place
@@ -37,6 +39,7 @@ class Parts(NamedTuple):
     bos: BosPolicy
     token_counts: Tensor | None  # of the training text, if its folder says
     end_ids: tuple[int, ...]  # tokens with which a text ends
+    note: str  # what every figure must say of how the files were read; may be empty
 
 
 def read_folder(
@@ -45,6 +48,7 @@ def read_folder(
     dtype: torch.dtype,
     progress: Progress = silent,
     device_map: DeviceMap | None = None,
+    ignore: Sequence[str] = (),
 ) -> Parts:
     """Config, weights (memory-mapped where the format allows), tokenizer and start token of a model's files.
 
@@ -58,11 +62,11 @@ def read_folder(
         tokenizer, missing = tokenizer_of(source, config, part(progress, 0.0, 0.2))
         bos = bos_policy(start, tokenizer, missing)
     else:
-        tokenizer = read_tokenizer(source.folder, config)
+        tokenizer = read_tokenizer(source.text_folder, config)
         bos = bos_policy(start, tokenizer)
-    cfg, state = read_weights(source, device, dtype, part(progress, 0.2 if toy else 0.0, 1.0), device_map)
-    counts = read_token_counts(source.folder, cfg.d_vocab)
-    return Parts(cfg, state, tokenizer, bos, counts, read_end_ids(source.folder, config))
+    made = read_weights(source, device, dtype, part(progress, 0.2 if toy else 0.0, 1.0), device_map, ignore)
+    counts = read_token_counts(source.folder, made.cfg.d_vocab)
+    return Parts(made.cfg, made.state, tokenizer, bos, counts, read_end_ids(source.folder, config), made.note)
 
 
 def read_token_counts(folder: Path, d_vocab: int) -> Tensor | None:
@@ -88,10 +92,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 class Structured(NamedTuple):
-    """A structure, and weights that fit it."""
+    """A structure, weights that fit it, and what every figure must say of how they were read; may be empty."""
 
     cfg: Config
     state: dict[str, Tensor]
+    note: str
 
 
 def read_weights(
@@ -100,23 +105,31 @@ def read_weights(
     dtype: torch.dtype,
     progress: Progress = silent,
     device_map: DeviceMap | None = None,
+    ignore: Sequence[str] = (),
 ) -> Structured:
     """Config and state dict alone: what loading another checkpoint of the same model costs.
 
-    With a ``device_map``, tensors are read to ``device`` and each goes on to its own.
+    With a ``device_map``, tensors are read to ``device`` and each goes on to its own. ``ignore``: attributes of the
+    config that are treated as if they were not there.
     """
     config = read_config(source.folder)
     weights = weights_of(source.folder) if source.weights is None else Weights((source.weights,), None)
     if is_toy(config):
+        if source.adapter is not None:
+            raise ValueError(
+                f"{source.adapter} is an adapter of a toy model; Lens merges those of transformers' models."
+            )
         old = OLD_TOY.fullmatch(weights.files[0].name) is not None
-        cfg, state = read_toy(config, Tensors(weights, device, dtype, progress), old=old)
+        shorter, note = ignoring(config, ignore)
+        cfg, state = read_toy(shorter, Tensors(weights, device, dtype, progress), old=old)
         put = _placing(cfg, device_map, dtype)
         # Toy files in bfloat16 are exact in float32; what was asked for is what is given.
-        return Structured(cfg, {name: put(name, tensor.to(dtype)) for name, tensor in state.items()})
-    family = family_of(config)
-    cfg = family.config(config)
-    put = _placing(cfg, device_map, dtype)
-    return Structured(cfg, convert(family, cfg, Tensors(weights, device, dtype, progress), put))
+        return Structured(cfg, {name: put(name, tensor.to(dtype)) for name, tensor in state.items()}, note)
+    tensors: Mapping[str, Tensor] = Tensors(weights, device, dtype, progress)
+    if source.adapter is not None:
+        tensors = with_adapter(tensors, source.adapter, family_of(config), device)
+    family, cfg, note = structure_of(config, tensors, ignore)
+    return Structured(cfg, convert(family, cfg, tensors, _placing(cfg, device_map, dtype)), note)
 
 
 def _placing(cfg: Config, device_map: DeviceMap | None, dtype: torch.dtype) -> Callable[[str, Tensor], Tensor]:

@@ -1,170 +1,194 @@
 """A GGUF model in the terms of Hugging Face: config, and tensors under their names, dequantised one at a time."""
 
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import gguf
 import numpy as np
 
+from lens.families import Family, family_of
 from lens.load.gguf import GGUFFile, Packed
+from lens.load.gguf_fields import Fields, gemma, gemma2, gemma3, gpt2, gpt_neox, llama, phi3, qwen
 
-ARCHITECTURE = "llama"
-NAMES = {
-    "token_embd.weight": "model.embed_tokens.weight",
-    "output_norm.weight": "model.norm.weight",
-    "output.weight": "lm_head.weight",
+FREQS = "rope_freqs.weight"  # divisors of the rotary frequencies, where they are not all one
+LONG, SHORT = "rope_factors_long.weight", "rope_factors_short.weight"  # the same for long and for short texts
+K = gguf.GGMLQuantizationType
+FORMATS = (K.F32, K.F16, K.BF16, K.Q8_0, K.Q4_0, K.Q4_1, K.Q5_0, K.Q5_1, K.Q4_K, K.Q5_K, K.Q6_K)
+Undo = Callable[[np.ndarray, dict[str, Any]], np.ndarray]
+
+
+class Architecture(NamedTuple):
+    """One architecture as llama.cpp writes it.
+
+    ``read`` makes the fields of config.json out of the file's. ``undo``: pattern of names in Hugging Face's files →
+    what takes back a change that llama.cpp's converter made to these tensors.
+    """
+
+    model_type: str
+    class_name: str
+    read: Callable[[Fields], dict[str, Any]]
+    undo: dict[str, Undo] = {}  # read only
+
+
+def half_split(rows: np.ndarray, config: dict[str, Any], heads: str = "num_attention_heads") -> np.ndarray:
+    """Rows of a Q or K projection, [head * d_head, …], in the order that half-split rotary positions want.
+
+    A llama GGUF keeps the two dimensions of a rotary pair next to each other; Hugging Face keeps them d_head / 2 apart.
+    """
+    pairs = rows.reshape(config[heads], -1, 2, *rows.shape[1:])
+    return pairs.swapaxes(1, 2).reshape(rows.shape)
+
+
+def minus_one(gain: np.ndarray, config: dict[str, Any]) -> np.ndarray:
+    """Gains that the file keeps as they act and Hugging Face as what they are more than one."""
+    return gain - 1
+
+
+def turned(matrix: np.ndarray, config: dict[str, Any]) -> np.ndarray:
+    """[out, in] as [in, out]."""
+    return matrix.T
+
+
+def by_head(rows: np.ndarray, config: dict[str, Any]) -> np.ndarray:
+    """All queries, then all keys, then all values, as the three of each head together."""
+    parts = rows.reshape(3, config["num_attention_heads"], -1, *rows.shape[1:])
+    return parts.swapaxes(0, 1).reshape(rows.shape)
+
+
+LLAMA_UNDO: dict[str, Undo] = {
+    r".*\.q_proj\.(weight|bias)": half_split,
+    r".*\.k_proj\.(weight|bias)": partial(half_split, heads="num_key_value_heads"),
 }
-LAYER_NAMES = {
-    "attn_norm.weight": "input_layernorm.weight",
-    "attn_q.weight": "self_attn.q_proj.weight",
-    "attn_k.weight": "self_attn.k_proj.weight",
-    "attn_v.weight": "self_attn.v_proj.weight",
-    "attn_output.weight": "self_attn.o_proj.weight",
-    "ffn_norm.weight": "post_attention_layernorm.weight",
-    "ffn_gate.weight": "mlp.gate_proj.weight",
-    "ffn_up.weight": "mlp.up_proj.weight",
-    "ffn_down.weight": "mlp.down_proj.weight",
+GEMMA_UNDO: dict[str, Undo] = {r".*norm\.weight": minus_one}
+ARCHITECTURES = {
+    "llama": Architecture("llama", "LlamaForCausalLM", llama, LLAMA_UNDO),
+    "qwen2": Architecture("qwen2", "Qwen2ForCausalLM", qwen),
+    "qwen3": Architecture("qwen3", "Qwen3ForCausalLM", qwen),
+    "gemma": Architecture("gemma", "GemmaForCausalLM", gemma, GEMMA_UNDO),
+    "gemma2": Architecture("gemma2", "Gemma2ForCausalLM", gemma2, GEMMA_UNDO),
+    "gemma3": Architecture("gemma3_text", "Gemma3ForCausalLM", gemma3, GEMMA_UNDO),
+    "phi3": Architecture("phi3", "Phi3ForCausalLM", phi3),
+    "gpt2": Architecture("gpt2", "GPT2LMHeadModel", gpt2, {r".*\.(c_attn|c_proj|c_fc)\.weight": turned}),
+    "gptneox": Architecture("gpt_neox", "GPTNeoXForCausalLM", gpt_neox, {r".*\.query_key_value\..*": by_head}),
 }
 
 
-class _Fields:
-    """The ``llama.`` fields of a file, which remembers what was read: what nobody read may change the numbers."""
-
-    def __init__(self, file: GGUFFile):
-        prefix = f"{ARCHITECTURE}."
-        self.path = file.path
-        self.values = {name.removeprefix(prefix): v for name, v in file.fields.items() if name.startswith(prefix)}
-        self.read: set[str] = set()
-
-    def number(self, name: str, default: float | None = None) -> Any:
-        """A positive number; ``default`` where the file leaves it out."""
-        self.read.add(name)
-        value = self.values.get(name, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-            raise ValueError(f"{self.path}: {ARCHITECTURE}.{name} is {value!r}; one positive number was wanted.")
-        return value
-
-    def refuse_unread(self) -> None:
-        """ValueError naming the fields that nobody read."""
-        unread = sorted(set(self.values) - self.read)
-        if unread:
-            raise ValueError(
-                f"{self.path} sets {', '.join(f'{ARCHITECTURE}.{name}' for name in unread)}, which Lens does not know. "
-                "It is refused because the numbers could be wrong."
-            )
+def architecture_of(file: GGUFFile) -> Architecture:
+    """How this file's architecture is read; ValueError names one that Lens does not read."""
+    name = file.fields.get("general.architecture")
+    if name not in ARCHITECTURES:
+        raise ValueError(
+            f"{file.path} is a GGUF of architecture {name!r}; Lens reads {', '.join(map(repr, ARCHITECTURES))}."
+        )
+    return ARCHITECTURES[name]
 
 
 def hf_config(file: GGUFFile) -> dict[str, Any]:
     """The config.json of the model; ValueError names an architecture or a setting that Lens does not compute."""
-    architecture = file.fields.get("general.architecture")
-    if architecture != ARCHITECTURE:
-        raise ValueError(f"{file.path} is a GGUF of architecture {architecture!r}; Lens reads {ARCHITECTURE!r} ones.")
-    fields = _Fields(file)
-    n_heads, d_model = fields.number("attention.head_count"), fields.number("embedding_length")
-    d_head = fields.number("attention.key_length", d_model // n_heads)
-    for name in ("attention.value_length", "rope.dimension_count"):
-        if fields.number(name, d_head) != d_head:
-            raise ValueError(f"{file.path}: llama.{name} is not the head size {d_head}; Lens computes only equal ones.")
+    architecture = architecture_of(file)
+    fields = Fields(file.path, file.fields["general.architecture"], file.fields)
     if "token_embd.weight" not in file.tensors:
         raise ValueError(f"{file.path} has no token_embd.weight; it holds no whole model.")
     d_vocab = file.tensors["token_embd.weight"].shape[0]
     if fields.number("vocab_size", d_vocab) != d_vocab:
-        raise ValueError(f"{file.path} is damaged: llama.vocab_size is not the {d_vocab} rows of token_embd.weight.")
+        raise ValueError(
+            f"{file.path} is damaged: {fields.prefix}vocab_size is not the {d_vocab} rows of token_embd.weight."
+        )
     config = {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "num_hidden_layers": fields.number("block_count"),
-        "num_attention_heads": n_heads,
-        "num_key_value_heads": fields.number("attention.head_count_kv", n_heads),
-        "head_dim": d_head,
-        "hidden_size": d_model,
-        "intermediate_size": fields.number("feed_forward_length"),
-        "hidden_act": "silu",
-        "max_position_embeddings": fields.number("context_length"),
+        "model_type": architecture.model_type,
+        "architectures": [architecture.class_name],
         "vocab_size": d_vocab,
-        "rms_norm_eps": _decimal(fields.number("attention.layer_norm_rms_epsilon")),
-        "rope_theta": _decimal(fields.number("rope.freq_base", 10_000.0)),
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "dtype": "float32",
+        **architecture.read(fields),
+        **_divisors(file, fields),
     }
+    if "blk.0.attn_output.bias" in file.tensors and architecture.model_type == "llama":
+        config["attention_bias"] = True
     fields.refuse_unread()
     for name in ("bos", "eos"):
         config[f"{name}_token_id"] = file.fields.get(f"tokenizer.ggml.{name}_token_id")
     return config
 
 
-def _decimal(value: float) -> float:
-    """The number that was meant: GGUF keeps 1e-5 in 32 bits, which reads back as 9.99999974e-06."""
-    return float(str(np.float32(value)))
+def _divisors(file: GGUFFile, fields: Fields) -> dict[str, Any]:
+    """Rotary frequencies that the file divides one by one, as Hugging Face's "longrope" says such a thing."""
+    if LONG in file.tensors and SHORT in file.tensors:
+        short, long = (_row(file, name) for name in (SHORT, LONG))
+        before = fields.number("rope.scaling.original_context_length")
+        gain = fields.number("rope.scaling.attn_factor", 1.0)
+    elif FREQS in file.tensors and any(value != 1 for value in _row(file, FREQS)):
+        short = long = _row(file, FREQS)
+        before, gain = fields.number("context_length"), 1.0
+    elif {LONG, SHORT} & file.tensors.keys() or fields.values.get("rope.scaling.type") == "longrope":
+        raise ValueError(f"{file.path} has 'longrope' rotary positions, but not both {LONG} and {SHORT}.")
+    else:
+        return {}
+    scaled = fields.number("rope.scaling.factor", fields.optional("rope.scale_linear") or 1.0) != 1
+    if scaled and fields.values.get("rope.scaling.type", "linear") not in ("none", "longrope"):
+        raise ValueError(f"{file.path} scales its rotary positions twice, by a rule and one by one; Lens reads either.")
+    rope = {"rope_type": "longrope", "short_factor": short, "long_factor": long, "attention_factor": gain}
+    return {"rope_scaling": rope, "original_max_position_embeddings": before}
 
 
-def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Every tensor that a model of this config has, by its name in the GGUF, in the order of computation."""
-    d_model, d_mlp, d_head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
-    q, kv = config["num_attention_heads"] * d_head, config["num_key_value_heads"] * d_head
-    layer = {
-        "attn_norm.weight": (d_model,),
-        "attn_q.weight": (q, d_model),
-        "attn_k.weight": (kv, d_model),
-        "attn_v.weight": (kv, d_model),
-        "attn_output.weight": (d_model, q),
-        "ffn_norm.weight": (d_model,),
-        "ffn_gate.weight": (d_mlp, d_model),
-        "ffn_up.weight": (d_mlp, d_model),
-        "ffn_down.weight": (d_model, d_mlp),
-    }
-    layers = range(config["num_hidden_layers"])
-    blocks = {f"blk.{index}.{name}": shape for index in layers for name, shape in layer.items()}
-    head = {} if config["tie_word_embeddings"] else {"output.weight": (config["vocab_size"], d_model)}
-    return {"token_embd.weight": (config["vocab_size"], d_model), **blocks, "output_norm.weight": (d_model,), **head}
+def _row(file: GGUFFile, name: str) -> list[float]:
+    return [float(value) for value in _numbers(file, name)]
 
 
 def hf_tensors(file: GGUFFile, config: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
     """Name and float32 values of every tensor. All names and shapes are checked before the first is given."""
-    shapes = _shapes(config)
-    missing, extra = sorted(shapes.keys() - file.tensors.keys()), sorted(file.tensors.keys() - shapes.keys())
+    architecture, family = architecture_of(file), family_of(config)
+    named = _named(file, family, config)
+    extra = sorted(file.tensors.keys() - set(named.values()) - {FREQS, LONG, SHORT})
+    missing = sorted(set(named.values()) - file.tensors.keys())
     if missing or extra:
         raise ValueError(
-            f"{file.path} is no plain llama model: missing {', '.join(missing[:3]) or 'nothing'}, "
-            f"not known to Lens {', '.join(extra[:3]) or 'nothing'}."
+            f"{file.path} is no plain {file.fields['general.architecture']} model: missing "
+            f"{', '.join(missing[:3]) or 'nothing'}, not known to Lens {', '.join(extra[:3]) or 'nothing'}."
         )
-    for name, shape in shapes.items():
-        if file.tensors[name].shape != shape:
-            raise ValueError(f"{file.path}: {name} has shape {list(file.tensors[name].shape)}; wanted {list(shape)}.")
-    heads = {"attn_q.weight": config["num_attention_heads"], "attn_k.weight": config["num_key_value_heads"]}
-    return ((_hf_name(name), _values(file, name, heads)) for name in shapes)
+    shapes = family.shapes(family.config(config))
+    for theirs, name in named.items():
+        undo, found = _undo(architecture, theirs), file.tensors[name]
+        wanted = shapes[theirs][::-1] if undo is turned else shapes[theirs]
+        if found.shape != wanted:
+            raise ValueError(f"{file.path}: {name} has shape {list(found.shape)}; wanted {list(wanted)}.")
+        if found.type not in FORMATS:
+            raise ValueError(
+                f"{file.path}: {name} is in the GGUF format {found.type.name}; "
+                f"Lens reads {', '.join(one.name for one in FORMATS)}."
+            )
+    return ((theirs, _undo(architecture, theirs)(_numbers(file, name), config)) for theirs, name in named.items())
 
 
-def _hf_name(name: str) -> str:
-    if name in NAMES:
-        return NAMES[name]
-    _, index, rest = name.split(".", 2)
-    return f"model.layers.{index}.{LAYER_NAMES[rest]}"
+def _named(file: GGUFFile, family: Family, config: dict[str, Any]) -> dict[str, str]:
+    """Every tensor of the model: Hugging Face's name → llama.cpp's, by the table of its own package."""
+    cfg = family.config(config)
+    kind = next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == file.fields["general.architecture"])
+    table = gguf.get_tensor_name_map(kind, cfg.n_layers)
+    parts = [(name, *name.rsplit(".", 1)) for name in family.shapes(cfg)]
+    return {name: f"{table.get_name(stem) or 'output'}.{ending}" for name, stem, ending in parts}  # Gemma's has no head
 
 
-def _values(file: GGUFFile, name: str, heads: dict[str, int]) -> np.ndarray:
+def _undo(architecture: Architecture, theirs: str) -> Undo:
+    return next((undo for pattern, undo in architecture.undo.items() if re.fullmatch(pattern, theirs)), _as_it_is)
+
+
+def _as_it_is(values: np.ndarray, config: dict[str, Any]) -> np.ndarray:
+    return values
+
+
+def _numbers(file: GGUFFile, name: str) -> np.ndarray:
     values = dequantise(file.tensors[name])
     if not np.isfinite(values).all():
         raise ValueError(f"{file.path} is damaged: {name} holds infinite or undefined numbers.")
-    n_heads = heads.get(name.split(".", 2)[-1])
-    return values if n_heads is None else half_split(values, n_heads)
+    return values
 
 
 def dequantise(packed: Packed) -> np.ndarray:
     """The numbers of one tensor in float32."""
-    try:
-        return gguf.dequantize(packed.data, packed.type)
-    except NotImplementedError as error:
-        raise ValueError(f"Numbers in the GGUF format {packed.type.name} cannot be read ({error}).") from error
-
-
-def half_split(rows: np.ndarray, n_heads: int) -> np.ndarray:
-    """Rows of a Q or K projection, [head * d_head, d_model], in the order that half-split rotary positions want.
-
-    A GGUF keeps the two dimensions of a rotary pair next to each other; Hugging Face keeps them d_head / 2 apart.
-    """
-    _, d_model = rows.shape
-    return rows.reshape(n_heads, -1, 2, d_model).swapaxes(1, 2).reshape(rows.shape)
+    return gguf.dequantize(packed.data, packed.type)
 
 
 def precision_note(file: GGUFFile) -> str:

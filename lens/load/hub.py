@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from lens.load.files import CONFIG, TOKENIZER_FILES, TOKENIZER_ROOTS, is_complete, wanted, weight_root
+from lens.load.files import ADAPTER_CONFIG, CONFIG, TOKENIZER_FILES, TOKENIZER_ROOTS, is_complete, wanted, weight_root
 from lens.load.progress import Progress, silent
 
 
@@ -94,6 +94,11 @@ def fetch(hub_id: str, revision: str | None = None, progress: Progress = silent,
     if weights is not None and weights not in there.sizes:
         raise ValueError(f"{hub_id!r} has no file {weights!r} at this revision. Ask `checkpoints` which it has.")
     files = wanted(there.sizes, weights)
+    if ADAPTER_CONFIG in files and CONFIG not in files:
+        raise ValueError(
+            f"{hub_id!r} is an adapter without its base. Run `hf download {hub_id} --local-dir adapter`, open the base "
+            "once, and open the folder: Lens merges the two."
+        )
     if CONFIG not in files or (weights is None and weight_root(files) is None):
         raise ValueError(f"{hub_id!r} is no model that Lens reads: it wants {CONFIG} and safetensors or .bin weights.")
     return _download(hub_id, revision, there, files, progress)

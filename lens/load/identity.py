@@ -2,11 +2,12 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from lens.load.checkpoints import Checkpoints
 from lens.load.digests import digests
-from lens.load.files import CONFIG, TOKEN_COUNTS, TOKENIZER_FILES, weights_of
+from lens.load.files import ADAPTER_CONFIG, CONFIG, TOKEN_COUNTS, TOKENIZER_FILES, adapter_weights, weights_of
 from lens.load.progress import silent
 from lens.load.sources import Source, locate
 
@@ -17,14 +18,23 @@ def content_of(found: Checkpoints, index: int) -> str:
     """A hash of the config and the weights of one checkpoint, which must be on this machine."""
     source = locate(found.entry, None, silent, checkpoint=(found, found.at(index)))
     files = weights_of(source.folder).files if source.weights is None else (source.weights,)
-    return _joined([source.folder / CONFIG, *files])
+    adapter = () if source.adapter is None else (source.adapter / ADAPTER_CONFIG, adapter_weights(source.adapter))
+    return _joined([source.folder / CONFIG, *files, *adapter])
+
+
+def identical(contents: Mapping[int, str]) -> tuple[tuple[int, ...], ...]:
+    """Checkpoints that are the same bytes, as groups of indices; ``contents``: index → what :func:`content_of` says."""
+    groups: dict[str, list[int]] = {}
+    for index, content in sorted(contents.items()):
+        groups.setdefault(content, []).append(index)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def reader_of(found: Checkpoints, index: int = 0) -> str:
     """A hash of what turns text into tokens for a run: its config, tokenizer, start token and counts."""
     source: Source = locate(found.entry, None, silent, checkpoint=(found, found.at(index)))
-    names = (CONFIG, TOKEN_COUNTS, *TOKENIZER_FILES)
-    files = [source.folder / name for name in names if (source.folder / name).is_file()]
+    named = [source.folder / name for name in (CONFIG, TOKEN_COUNTS)]
+    files = [file for file in (*named, *(source.text_folder / name for name in TOKENIZER_FILES)) if file.is_file()]
     return f"{_joined(files)}:{source.entry.alias}:{source.entry.start}"
 
 

@@ -71,7 +71,7 @@ def load_checkpoint(
     source = locate(found.entry, None, part(progress, 0.0, 0.8), checkpoint=(found, one))
     devices = {parameter.device for parameter in model.parameters()}
     device = model.device if len(devices) == 1 else torch.device("cpu")  # no one of several need hold all of it
-    cfg, state = read_weights(source, device, model.dtype, part(progress, 0.8, 1.0))
+    cfg, state, _ = read_weights(source, device, model.dtype, part(progress, 0.8, 1.0), ignore=model.ignored)
     different = [field.name for field in fields(cfg) if getattr(cfg, field.name) != getattr(model.cfg, field.name)]
     if different:
         raise ValueError(

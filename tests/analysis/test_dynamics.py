@@ -1,7 +1,10 @@
 """Curves over training: at each checkpoint the plain analyses, whether computed, swapped in or read from disk."""
 
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from lens import HookedTransformer
 from lens.analysis.checkpoint import Setting, measure_repeats, measure_texts
@@ -258,3 +261,23 @@ def test_progress_may_stop_and_what_is_done_stays(run, folder):
         dynamics(run, SETTING, PLACES, progress=progress)
     assert len(list(results_folder().glob("repeats-*"))) == 2
     Forbidden(checkpoints(str(folder))).repeats(1, SETTING)
+
+
+def test_checkpoints_that_are_the_same_files_are_told(folder, tmp_path):
+    """A run that saved the same weights under two more steps; one number changed, and they are others again."""
+    copy = shutil.copytree(folder, tmp_path / "again")
+    first, last = f"checkpoint-{STEPS[0]}", f"checkpoint-{STEPS[-1]}"
+    shutil.copytree(copy / last, copy / f"checkpoint-{STEPS[-1] + 1}")
+    shutil.copytree(copy / last, copy / f"checkpoint-{STEPS[-1] + 2}")
+    shutil.copytree(copy / first, copy / f"checkpoint-{STEPS[-1] + 3}")
+    for place in (copy / f"checkpoint-{STEPS[-1] + extra}" for extra in (1, 2, 3)):
+        (place / "trainer_state.json").unlink(missing_ok=True)
+    n = len(STEPS)
+    run = TrainingRun(checkpoints(str(copy)))
+    assert run.identical() == ((0, n + 2), (n - 1, n, n + 1))
+    assert run.identical([0, 1, n]) == ()
+    file = copy / f"checkpoint-{STEPS[-1] + 1}" / "model.safetensors"
+    state = load_file(file)
+    state["transformer.wte.weight"][0, 0] += 1
+    save_file(state, file, metadata={"format": "pt"})
+    assert TrainingRun(checkpoints(str(copy))).identical() == ((0, n + 2), (n - 1, n + 1))

@@ -6,6 +6,7 @@ import torch
 from lens import Config
 from lens.compat import loading_from_pretrained as loading
 from lens.compat.transformer import HookedTransformer
+from tests.families.variants import VARIANTS
 from tests.helpers import hf_gpt2, hf_llama
 
 TOKENS = torch.tensor([[1, 2, 3, 4, 5]])
@@ -94,6 +95,30 @@ def test_processing_changes_no_probability(each):
     assert done.report["refactor_factored_attn_matrices"] != "applied"
     classic = HookedTransformer.of(done.model, processing=done.report)
     assert classic.cfg.normalization_type == f"{classic.cfg.norm}Pre"
+
+
+@torch.no_grad()
+def test_the_exact_half_of_refactoring_is_done_and_the_rest_is_said(tmp_path, capsys):
+    """Rotary positions act between query and key, so QK cannot be split anew; OV can, as the orthogonal W_V shows."""
+    theirs = VARIANTS["gpt-neox"]()
+    theirs.save_pretrained(tmp_path)
+    model = HookedTransformer.from_pretrained(str(tmp_path), refactor_factored_attn_matrices=True, device="cpu")
+    assert "left out for queries and keys (QK), because positions act between query and key" in capsys.readouterr().out
+    assert "values and outputs" in model.cfg.processing["refactor_factored_attn_matrices"]
+    want = theirs(TOKENS).logits.log_softmax(-1)
+    torch.testing.assert_close(model(TOKENS).log_softmax(-1), want, atol=2e-5, rtol=0)
+    gram = model.W_V[0, 1].mT @ model.W_V[0, 1]
+    torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("asked", "index"), [({"checkpoint_index": -1}, -1), ({"checkpoint_index": 0}, 0)])
+def test_the_value_of_a_checkpoint_that_was_asked_for_by_its_index(asked, index):
+    cfg = HookedTransformer.from_pretrained_no_processing("lens-1l", device="cpu", **asked).cfg
+    labels, kind = loading.get_checkpoint_labels("lens-1l")
+    assert (cfg.checkpoint_index, cfg.checkpoint_value, cfg.checkpoint_label_type) == (index, labels[index], kind)
+    by_value = HookedTransformer.from_pretrained_no_processing("lens-1l", device="cpu", checkpoint_value=labels[2]).cfg
+    assert (by_value.checkpoint_index, by_value.checkpoint_value) == (2, labels[2])
+    assert HookedTransformer.from_pretrained_no_processing("lens-1l", device="cpu").cfg.checkpoint_value is None
 
 
 def test_names():

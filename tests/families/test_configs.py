@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from lens.families import FAMILIES, convert, family_of
+from lens.families.attributes import ignoring
 from tests.families.variants import LLAMA3_ROPE, VARIANTS
 from tests.helpers import hf_llama
 
@@ -432,6 +434,37 @@ MPT_7B = {
 }
 
 
+class TestWhatCannotChangeANumber:
+    """Fields that tools, training and former versions leave in a config file: the model is the same with them."""
+
+    @pytest.mark.parametrize(
+        "field",
+        [
+            {"unsloth_version": "2025.3", "unsloth_fixed": True, "_commit_hash": "abc", "_private": [1]},
+            {"temperature": 0.6, "top_p": 0.9, "do_sample": True, "max_length": 20, "suppress_tokens": [1, 2]},
+            {"repetition_penalty": 1.1, "num_beam_groups": 1, "diversity_penalty": 0.0, "forced_eos_token_id": 2},
+            {"torchscript": False, "use_bfloat16": True, "tf_legacy_loss": False, "name_or_path": "/home/me/model"},
+            {"attn_implementation": "flash_attention_2", "use_flash_attn": True, "tie_encoder_decoder": False},
+            {"pruned_heads": {}, "quantization_config": None, "something_new": None, "adapters": [], "notes": ""},
+            {"layer_types": ["full_attention"] * 3},
+        ],
+        ids=lambda field: next(iter(field)),
+    )
+    @pytest.mark.parametrize("variant", ["llama", "gpt2", "gpt-neox", "opt", "qwen2", "mistral-without-window", "phi3"])
+    def test_it_is_passed_over(self, variant, field):
+        config = VARIANTS[variant]().config.to_dict()
+        assert read(config | field) == read(config)
+
+    def test_layers_that_all_see_the_window_of_the_model(self):
+        config = VARIANTS["mistral"]().config.to_dict()
+        assert read(config | {"layer_types": ["sliding_attention"] * 3}) == read(config)
+
+    def test_no_setting_of_generation_is_needed_one_by_one(self):
+        """Whatever transformers keeps in a generation config, in this version or the next."""
+        config = VARIANTS["llama"]().config.to_dict()
+        assert read(config | dict.fromkeys(GenerationConfig().to_dict(), 1)) == read(config)
+
+
 class TestRefusals:
     """What would be computed wrongly is refused with the name of the attribute."""
 
@@ -470,6 +503,32 @@ class TestRefusals:
         config = VARIANTS[variant]().config.to_dict()
         with pytest.raises(ValueError, match=named):
             read(config | changes)
+
+    @pytest.mark.parametrize(
+        ("variant", "changes", "named"),
+        [
+            ("llama", {"attention_multiplier": 0.5}, "attention_multiplier"),
+            ("llama", {"pruned_heads": {"0": [1]}}, "pruned_heads"),
+            ("llama", {"layer_types": ["full_attention", "sliding_attention", "full_attention"]}, "layer_types"),
+            ("llama", {"per_layer_config": {"0": {"head_dim": 4}}}, "per_layer_config"),
+            ("gemma3-with-vision", {"text_config": {"hidden_size": 32, "new": 1}}, "text_config.new"),
+            ("mistral", {"layer_types": ["full_attention"] * 3}, "layer_types"),
+            ("mistral-without-window", {"layer_types": ["sliding_attention"] * 3}, "layer_types"),
+        ],
+    )
+    def test_what_could_change_the_numbers_is_named_with_the_way_out(self, variant, changes, named):
+        config = VARIANTS[variant]().config.to_dict() | changes
+        with pytest.raises(ValueError, match=rf"ignore=\['{named}'\]"):
+            read(config)
+        shorter = ignoring(config, [named])
+        assert f"{named}=" in shorter.note
+        assert named not in shorter.config
+
+    def test_a_slip_in_what_is_to_be_ignored_is_named(self):
+        config = VARIANTS["llama"]().config.to_dict()
+        with pytest.raises(ValueError, match=r"'atention_bias'.*attention_bias"):
+            ignoring(config, ["atention_bias"])
+        assert ignoring(config, []) == (config, "")
 
     @pytest.mark.parametrize(
         "changes",

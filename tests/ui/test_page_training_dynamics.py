@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -249,3 +250,12 @@ with frame("Home", question="When was it born?") as view:
         assert early.interval == "at or before step 0"
         never = told("run", (1, 2), HeadCurve(None, None, Birth(None, None, 0.1, None, "low")), names)
         assert (never.interval, never.reason) == ("", "never: low")
+
+
+def test_checkpoints_that_are_the_same_files_are_said_so(page, folders, tmp_path, monkeypatch):
+    copy = shutil.copytree(folders["local:small"], tmp_path / "twins")
+    shutil.copytree(copy / f"checkpoint-{STEPS[2]}", copy / "checkpoint-90")
+    said = f"Checkpoints 2 (step {STEPS[2]}) and 3 (step 90) of small are the same files, so their numbers are equal."
+    assert said not in html(page(model="local:small"))
+    monkeypatch.setitem(folders, "local:small", str(copy))
+    assert said in html(page(model="local:small"))

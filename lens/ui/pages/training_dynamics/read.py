@@ -29,6 +29,7 @@ class Shown(NamedTuple):
     log: Any  # lens.load.training_log.TrainingLog
     wanted: int  # checkpoints that were asked for
     n: int  # random tokens before they repeat
+    identical: tuple[tuple[int, ...], ...]  # groups of indices whose files are the same
 
     @property
     def indices(self) -> list[int]:
@@ -90,6 +91,7 @@ def _cell(source: str, run: Any, index: int) -> runs.Cell:
 
 def _shown(names: list[str], training: list, done: Mapping, look: Look, live: bool) -> list[Shown | None]:
     from lens.analysis.dynamics import summarise
+    from lens.load.identity import identical
     from lens.load.training_log import training_log
 
     out: list[Shown | None] = []
@@ -105,11 +107,9 @@ def _shown(names: list[str], training: list, done: Mapping, look: Look, live: bo
         arguments = (labels, repeats, texts, look.places, seed)
         curves = to_numpy(summarise(*arguments)) if live else analyse(summarise, *arguments)
         wanted = len(runs.chosen(run))
-        out.append(
-            Shown(
-                name, number, run.shape(), run.found, repeats, curves, training_log(run.found), wanted, look.setting.n
-            )
-        )
+        twins = identical({cell.index: cell.content for cell in done if cell.source == source_named(name)})
+        log = training_log(run.found)
+        out.append(Shown(name, number, run.shape(), run.found, repeats, curves, log, wanted, look.setting.n, twins))
     return out
 
 

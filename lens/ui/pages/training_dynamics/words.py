@@ -69,6 +69,7 @@ def measured(shown: list[Shown], look: Look) -> str:
     else:
         text += f" In-context score: {curves.in_context.n} of them are long enough; {curves.in_context.note}."
     for each in shown:
+        text += twins(each)
         if not each.log.steps:
             text += f" Training loss of {title_of(each)} is not known because {each.log.reason}."
     return text
@@ -167,3 +168,13 @@ def _estimate(name: str, found: Any, place: int) -> dict[str, float]:
 def _last(found: Any) -> str:
     interval = "" if found.low is None else f" [{said(float(found.low[-1]))}, {said(float(found.high[-1]))}]"
     return f"{said(float(found.mean[-1]))}{interval}"
+
+
+def twins(one: Shown) -> str:
+    """Which checkpoints of a run are the same files, group by group; empty if none are."""
+    text = ""
+    for group in one.identical:
+        *most, last = (f"{index} ({checkpoint_name(one.found, index)})" for index in group)
+        text += f" Checkpoints {', '.join(most)} and {last} of {title_of(one)} are the same files, so their numbers "
+        text += "are equal."
+    return text
