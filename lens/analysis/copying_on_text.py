@@ -88,15 +88,15 @@ def text_paths(
     return TextPaths(*logit, *share, paths.counted.sum(1).cpu(), paths.n_different.cpu())
 
 
-def text_copying(paths: TextPaths, where: str = "") -> HeadScores:
-    """The statistics of both numbers over documents; ``where`` says in words which they are."""
+def text_copying(paths: TextPaths, where: str = "", unit: str = "documents") -> HeadScores:
+    """The statistics of both numbers over the ``unit``, what the documents are; ``where`` says in words which."""
     n_queries, chance = int(paths.n_queries.sum()), float((1 / paths.n_different).mean())
     samples = {
         "text_logit": Samples(paths.logit, paths.logit_null, 0.0, n_queries),
         "text_share": Samples(paths.share, paths.share_null, chance, n_queries),
     }
-    scores = {kind.name: head_score(kind, samples[kind.name], "documents") for kind in KINDS}
-    source = f"{len(paths.logit)} documents, {n_queries + len(paths.logit)} tokens"
+    scores = {kind.name: head_score(kind, samples[kind.name], unit) for kind in KINDS}
+    source = f"{len(paths.logit)} {unit}, {n_queries + len(paths.logit)} tokens"
     return HeadScores(scores, {}, f"{source}: {where}" if where else source, None)
 
 

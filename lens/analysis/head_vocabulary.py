@@ -19,7 +19,7 @@ from lens.analysis.circuit_weights import (
 )
 from lens.analysis.large_products import Ends, diagonal, ends, own_ranks
 from lens.analysis.random_tokens import sampling_set
-from lens.analysis.stats import Estimate, estimate
+from lens.analysis.stats import Estimate, share
 from lens.analysis.streaming import Progress, part, silent
 from lens.factored import FactoredMatrix
 from lens.hooked import HookedTransformer
@@ -147,4 +147,4 @@ def copying_accuracy(ranks: OwnRanks, k: int) -> Estimate:
 
     ``mean`` is [head]; the tokens are the samples.
     """
-    return estimate((ranks.rank < k).float().T, "tokens", ranks.seed)
+    return share((ranks.rank < k).T, "tokens")

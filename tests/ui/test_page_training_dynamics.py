@@ -229,12 +229,12 @@ with frame("Home", question="When was it born?") as view:
         assert {path.name.split("-")[0] for path in results_folder().iterdir()} == {"inputs", "repeats"}
 
     def test_the_interval_in_words(self):
-        again = HeadCurve(None, None, Birth(1, 2, 0.1, 3, ""))
+        again = HeadCurve(None, None, Birth(1, 2, 0.1, 3, "", "found"))
         names = ["step 0", "step 10", "step 20", "step 30"]
         born = told("run", (1, 2), again, names)
         assert born.interval == "between step 10 and step 20"
         assert "below again at step 30" in born.words
-        early = told("run", (1, 2), HeadCurve(None, None, Birth(None, 0, 0.1, None, "above")), names)
+        early = told("run", (1, 2), HeadCurve(None, None, Birth(None, 0, 0.1, None, "above", "found")), names)
         assert early.interval == "at or before step 0"
-        never = told("run", (1, 2), HeadCurve(None, None, Birth(None, None, 0.1, None, "low")), names)
+        never = told("run", (1, 2), HeadCurve(None, None, Birth(None, None, 0.1, None, "low", "none")), names)
         assert (never.interval, never.reason) == ("", "never: low")

@@ -115,7 +115,7 @@ def feeders_notice(found: Any, receiver: tuple[int, int], scores: Any) -> str:
     passed = np.array([found.scores[(*row, *receiver)] for row in rows], float)
     looks = np.array([values[row] for row in rows], float)
     agree, best = rank_correlation(passed, looks), int(np.argmax(looks))
-    chance = "" if previous.threshold is None else f", {'above' if looks[0] > previous.threshold else 'within'} chance"
+    chance = "" if previous.above is None else f", {'above' if previous.above[rows[0]] else 'within'} chance"
     text = (
         f"Head {_name(receiver)} (induction {number(_induction(scores, receiver))}) gets {ROLE[found.mode]} "
         f"most from {_name(rows[0])}, {number(passed[0])}, which looks at the token before with "

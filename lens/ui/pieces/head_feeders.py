@@ -11,6 +11,7 @@ from lens.analysis.head_weights import why_not_bilinear
 from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.pieces import scores
 from lens.ui.pieces.composition_words import feeders
 from lens.ui.pieces.head import Data, Finding
 from lens.ui.view import ViewState
@@ -49,22 +50,30 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
     told = (
         f"By {best['by']}, head {best['feeder']} feeds it most: {number(best['composition'])}, {times} times chance; "
         f"that head's own previous-token score is {number(best['previous token'])}. "
-        f"{_previous_words(rows, previous.threshold)} {_turn_words(found)}"
+        f"{_previous_words(rows, previous)} {_turn_words(found)}"
     )
     st.html(f'<p class="lens-told">{told}</p>')
     row = {"feeders": rows.to_dict("records")}
     return Finding(f"most by {best['feeder']} ({best['by']}, {times} × chance)", "", row)
 
 
-def _previous_words(rows: pd.DataFrame, threshold: float) -> str:
+def _previous_words(rows: pd.DataFrame, previous: Any) -> str:
     """Which of the feeders by K attend to the token before: what an induction head's keys need."""
     if "K" not in set(rows["by"]):
         return ""
-    keys = rows[(rows["by"] == "K") & (rows["previous token"] > threshold)]
-    named = ", ".join(f"{row['feeder']} ({number(row['previous token'])})" for row in keys.to_dict("records"))
-    if not named:
-        return f"None of those that feed its keys most is a previous-token head (above {number(threshold)})."
-    return f"Of those that feed its keys most, previous-token heads (above {number(threshold)}) are {named}."
+    if not scores.has_verdict(previous):
+        return f"Which of them are previous-token heads cannot be said. {scores.no_verdict(previous)}"
+    line = f"above {number(previous.threshold)}"
+    keys = [row for row in rows.to_dict("records") if row["by"] == "K" and previous.above[_cell(row["feeder"])]]
+    if not keys:
+        return f"None of those that feed its keys most is a previous-token head ({line})."
+    named = ", ".join(f"{row['feeder']} ({number(row['previous token'])})" for row in keys)
+    return f"Of those that feed its keys most, previous-token heads ({line}) are {named}."
+
+
+def _cell(name: str) -> tuple[int, int]:
+    layer, head = name.split(".")
+    return int(layer), int(head)
 
 
 def by_mode(model: Any, n: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ TEXT = (
 )
 DISAGREE = (
     "Weights and text disagree: one says that the head copies and the other does not. By weights: above the head's own "
-    "random rotations. On text: the 95% interval over documents lies above 0."
+    "random rotations. On text: the 95% interval over chapters lies above 0."
 )
 
 
@@ -88,7 +88,7 @@ def _agreement(weights: np.ndarray, null: Any, effect: Any, head: tuple[int, int
     ours, theirs = int(by_weights(weights, null)[head]), int(by_data(effect)[head])
     state = "disagree" if disagree(ours, theirs) else "agree"
     sentence = f"Weights and text {state} about it: by its weights it {VERDICTS[ours]}, on text it {VERDICTS[theirs]}"
-    return f"{sentence}{' (by its sign alone: too few documents for an interval)' if effect.low is None else ''}. "
+    return f"{sentence}{' (by its sign alone: too few chapters for an interval)' if effect.low is None else ''}. "
 
 
 def disagreements(weights: np.ndarray, null: Any, effect: Any) -> str:
