@@ -115,7 +115,7 @@ def test_text_beside_the_weights_of_the_pinned_head(tiny):
     shown = fine(at)
     assert "On text, 1.2 puts" in shown
     assert "agree about it: by its weights it" in shown
-    assert "by its sign alone: too few documents for an interval" in shown
+    assert "by its sign alone: too few chapters for an interval" in shown
     assert "3 documents" in shown
     assert [metric.label for metric in at.metric][:1] == ["Share of the attended tokens, head 1.2"]
 
@@ -189,8 +189,8 @@ def null(score: np.ndarray) -> NullBand:
 
 
 def induction(score: list, threshold: float):
-    """Induction scores on one sequence, whose control gives the threshold."""
-    values = torch.tensor([score])
+    """Induction scores that are the same on 16 sequences, whose control gives the threshold."""
+    values = torch.tensor([score] * 16)
     samples = Samples(values, torch.full_like(values, threshold), 0.1, 1)
     return to_numpy(head_score(repeat_kinds(5, 1)[0], samples, "sequences"))
 
@@ -213,6 +213,9 @@ def test_the_induction_heads_that_copy_are_named():
     assert "Of the 3 strongest induction heads, 1 copy by their weights: 0.0 (0.50). Not 0.1 (0.05), 1.0" in told
     assert "1.0 would even write the opposite" in told
     assert "none is there that could copy" in ov_words.induction_words(score, None, induction(found, 1.0))
+    few = induction(found, 0.1)._replace(threshold=None, above=None, no_verdict="4 sequences; a verdict needs 16")
+    told = ov_words.induction_words(score, None, few)
+    assert told == "Which heads are induction heads cannot be said: 4 sequences; a verdict needs 16."
 
 
 def test_verdicts_of_weights_and_text_are_compared_head_by_head():

@@ -186,7 +186,7 @@ def test_a_visitor_of_a_hosted_app_gets_evenly_spread_checkpoints(monkeypatch):
 def test_a_shipped_run_says_how_it_was_made_and_shows_the_others(page):
     at = page(model="lens-2l", more="runs", seqs="2", texts="1")
     shown = fine(at)
-    assert "lens-2l: phase change from" in shown
+    assert "lens-2l: phase change cannot be said, because 2 sequences; a verdict needs at least 16" in shown
     assert "Muon (rate 0.02) on the attention matrices" in shown
     assert "10% of contexts repeat one of their own passages" in shown
     rows = [row for row in training_runs() if row.model == "lens-2l" and row.shipped]

@@ -85,6 +85,8 @@ def attends_words(sample: repeats.Sample, pattern: np.ndarray, head: tuple[int, 
     text += f"; in the first copy, where there is nothing to find, {rest:.0%} goes to the first token."
     if found.above is None:
         return f"Whether any head attends this way more than chance allows cannot be said from so few sequences. {text}"
+    if not scores.n_above(sample.scores[NAME]):
+        return f"No head attends this way more than chance allows; this is the best. {text}"
     return text if found.above else f"It cannot be told from chance that this head attends this way. {text}"
 
 

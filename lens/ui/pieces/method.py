@@ -17,6 +17,7 @@ from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.menu import page_of, present
 from lens.ui.pieces import method_words as words
+from lens.ui.pieces.method_intervals import show_intervals
 from lens.ui.pieces.method_options import MORE, STYLE
 from lens.ui.view import ViewState
 from lens.ui.widgets import number, select, tabs
@@ -104,6 +105,8 @@ def show_more(view: ViewState, rows: list[Row]) -> None:
             _plants()
         elif more == "instruments":
             st.html(words.instruments_table(INSTRUMENTS))
+        elif more == "intervals":
+            show_intervals()
         else:
             alt = f"All {len(rows)} readings with their controls; sortable"
             table = words.numbers(rows, TITLES)

@@ -9,7 +9,12 @@ from lens.planted.plants import NAMES
 from lens.ui.fields import choice, word
 
 STYLE = Path(__file__).parents[1] / "assets" / "method.css"
-MORE = {"plants": "Planted models", "instruments": "Instruments in words", "numbers": "All numbers"}
+MORE = {
+    "plants": "Planted models",
+    "instruments": "Instruments in words",
+    "intervals": "How sure intervals are",
+    "numbers": "All numbers",
+}
 OPTIONS = (
     word("instrument", "induction"),
     choice("plant", "planted-offset", NAMES),
