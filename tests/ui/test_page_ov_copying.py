@@ -116,7 +116,7 @@ def test_text_beside_the_weights_of_the_pinned_head(tiny):
     assert "On text, 1.2 puts" in shown
     assert "agree about it: by its weights it" in shown
     assert "by its sign alone: too few chapters for an interval" in shown
-    assert "3 documents" in shown
+    assert "3 chapters" in shown
     assert [metric.label for metric in at.metric][:1] == ["Share of the attended tokens, head 1.2"]
 
 
