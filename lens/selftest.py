@@ -18,12 +18,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sequences", type=int, default=16, help="random sequences of each length (default: 16)")
     parser.add_argument("--seed", type=int, default=0, help="of the random tokens (default: 0)")
     chosen = parser.parse_args(arguments)
-    if chosen.sequences < 1:
-        parser.error(f"--sequences {chosen.sequences}: at least 1 is needed, 16 for intervals")
     start = perf_counter()
     import torch
 
     from lens.analysis.selftest import run
+    from lens.analysis.verdicts import too_few
+
+    if too_few(chosen.sequences):
+        parser.error(f"--sequences {chosen.sequences}: {too_few(chosen.sequences)}")
 
     torch.set_num_threads(1)  # the models are small: more threads only wait for each other
     rows = run(n_seqs=chosen.sequences, seed=chosen.seed)

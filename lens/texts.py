@@ -5,13 +5,15 @@ from functools import cache
 from pathlib import Path
 
 TEXTS = Path(__file__).parent / "assets" / "texts"
-HELD_OUT_NAME = "Persuasion, The Adventures of Tom Sawyer and Alice's Adventures in Wonderland"
+BOOKS = ("Persuasion", "The Adventures of Tom Sawyer", "Alice's Adventures in Wonderland")
+HELD_OUT_NAME = f"{', '.join(BOOKS[:-1])} and {BOOKS[-1]}"
+UNIT = "chapters"  # of three books: three are too few to be resampled, and chapters of one book are alike
 SHORTEST = 200  # characters of a chapter; less is a line of a table of contents
 
 
 @cache
 def held_out() -> tuple[str, ...]:
-    """71 chapters, each a document of its own: of Austen 1817, Twain 1876 and Carroll 1865, in this order.
+    """71 chapters, each read for itself: of Austen 1817, Twain 1876 and Carroll 1865, in this order.
 
     About a million characters. A paragraph is one line. The shipped models were trained on none of it, nor on any
     passage of 50 characters that stands in it; a model of someone else has very likely read all three.

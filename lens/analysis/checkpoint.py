@@ -26,7 +26,7 @@ class Setting(NamedTuple):
     n: int = 25  # random tokens before they repeat
     seqs: int = 16  # repeated sequences, each with its control
     seed: int = 0
-    texts: int = 16  # held-out documents
+    texts: int = 16  # held-out chapters
     bos: bool | None = None  # None: the model's own policy
 
 

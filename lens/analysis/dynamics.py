@@ -13,18 +13,26 @@ from lens.analysis.phase_change import BORN_AT, Birth, Window, birth, phase_wind
 from lens.analysis.stats import Estimate, estimate, family_wise_threshold
 from lens.analysis.streaming import Progress, silent
 from lens.analysis.training_run import Measured, TrainingRun
+from lens.analysis.verdicts import too_few
 from lens.finite import NotFinite
+from lens.texts import BOOKS, UNIT
 
 PREFIX = (
     "Prefix-matching score minus its control: the attention from a token of the second copy of repeated random tokens "
     "to the token after its first occurrence, minus the attention to the same place where other tokens follow."
 )
-PREVIOUS = "Mean attention to the token before, A[q, q−1] over q ≥ 2, on random tokens."
+PREVIOUS = (
+    "Mean attention to the token before, A[q, q−1] over q ≥ 6, on random tokens. Null: the attention to exactly 2, 3, "
+    "4 or 5 tokens back over the same queries; 95th percentile over sequences of the largest of any distance and head."
+)
 REPEATS = (
     "Loss on tokens 2 … n of the second copy of n random tokens, beside the loss on the same tokens of the first copy, "
     "which nothing predicts."
 )
-HELD_OUT = "Mean loss on the beginnings of held-out documents, each for itself with its own BOS; mean over documents."
+HELD_OUT = (
+    "Mean loss on the beginnings of held-out chapters, each for itself with its own BOS; mean over chapters. They are "
+    f"chapters of {len(BOOKS)} novels: their interval is about such chapters, not about text in general."
+)
 IN_CONTEXT = (
     "In-context learning score: loss at a late token minus loss at an early token, on the same held-out texts; below 0 "
     "where more context helps. Olsson et al. 2022 take tokens 500 and 50; a context of 256 holds 200 and 20."
@@ -49,9 +57,9 @@ class Curves(NamedTuple):
     labels: list[int]  # of these checkpoints
     induction: Float[Tensor, "checkpoint layer head"]  # prefix matching, not minus anything
     control: Float[Tensor, "checkpoint layer head"]
-    null: Float[Tensor, " checkpoint"]  # 95th percentile over sequences of the largest control of any head
+    null: Float[Tensor, " checkpoint"]  # 95th percentile over sequences of the largest control of any head; NaN for few
     previous: Float[Tensor, "checkpoint layer head"]
-    previous_null: Float[Tensor, " checkpoint"]  # the same, of the attention to the tokens 2 to 5 back
+    previous_null: Float[Tensor, " checkpoint"]  # the same, of the largest attention of any head to 2, 3, 4 or 5 back
     first_copy: Estimate  # [checkpoint]
     second_copy: Estimate  # [checkpoint]
     held_out: Estimate | None  # [checkpoint]; None while no text is read, or for a model that reads none
@@ -91,7 +99,7 @@ def summarise(
     if texts and set(indices) <= set(texts):
         loss = torch.stack([texts[i].loss for i in indices])
         n_tokens = int(loss[0].isfinite().sum())
-        held_out = estimate(loss.nanmean(2).T, "documents", seed)
+        held_out = estimate(loss.nanmean(2).T, UNIT, seed)
         in_context = in_context_score(loss, places, seed)
     return Curves(
         indices=indices,
@@ -117,7 +125,7 @@ def in_context_score(
     late, early = (_mean_around(loss, place, places.around) for place in (places.late, places.early))
     score = (late - early).T  # [text, checkpoint]
     long_enough = score.isfinite().all(1)
-    return estimate(score[long_enough], "documents", seed) if long_enough.any() else None
+    return estimate(score[long_enough], UNIT, seed) if long_enough.any() else None
 
 
 def head_curve(repeats: Mapping[int, OnRepeats], head: Head, threshold: float = BORN_AT, seed: int = 0) -> HeadCurve:
@@ -129,7 +137,7 @@ def head_curve(repeats: Mapping[int, OnRepeats], head: Head, threshold: float = 
     )
     null = _thresholds(torch.stack([repeats[i].induction_control for i in indices]))
     effect = estimate(induction - control, seed=seed)
-    return HeadCurve(effect, estimate(previous, seed=seed), birth(effect.mean, threshold, null))
+    return HeadCurve(effect, estimate(previous, seed=seed), birth(effect.mean, threshold, null, effect.n))
 
 
 def strongest(curves: Curves) -> Head:
@@ -174,6 +182,9 @@ def coarse_first(n: int) -> list[int]:
 
 
 def _thresholds(control: Float[Tensor, "checkpoint sequence layer head"]) -> Float[Tensor, " checkpoint"]:
+    """NaN below 16 sequences, which give no threshold."""
+    if too_few(control.shape[1]):
+        return torch.full((len(control),), torch.nan)
     return torch.tensor([family_wise_threshold(one) for one in control])
 
 

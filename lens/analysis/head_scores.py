@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens.analysis.pattern_scores import PatternScores, scores_from_pattern, uniform_scores
+from lens.analysis.pattern_scores import PREVIOUS_NULL, PatternScores, first_query, scores_from_pattern, uniform_scores
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
 from lens.analysis.streaming import Progress, silent, stream_patterns
@@ -53,8 +53,9 @@ def repeat_kinds(n: int, bos: int) -> list[Kind]:
         Kind(
             "previous",
             "probability",
-            f"Mean attention to the token before, A[q, q−1] over q ≥ 2, on random tokens. {OLSSON}",
-            "mean attention to the tokens 2, 3, 4 and 5 back, position 0 left out as a key",
+            f"Mean attention to the token before, A[q, q−1] over q ≥ {first_query(bos + 2 * n)}, on random "
+            f"tokens. {OLSSON}",
+            PREVIOUS_NULL,
             True,
         ),
         Kind("first", "probability", "Mean attention to position 0, A[q, 0] over q ≥ 1.", compared, False),
@@ -144,6 +145,11 @@ def summarise_scores(found: RepeatScores, repeated: RepeatedTokens) -> HeadScore
 
 
 def _queries_per_sequence(name: str, repeated: RepeatedTokens) -> int:
-    last = repeated.bos + 2 * repeated.n - 1  # also the number of queries q >= 1
-    special = {"induction": repeated.n, "duplicate": repeated.n - (1 - repeated.bos), "previous": last - 1}
+    n_pos = repeated.bos + 2 * repeated.n
+    last = n_pos - 1  # also the number of queries q >= 1
+    special = {
+        "induction": repeated.n,
+        "duplicate": repeated.n - (1 - repeated.bos),
+        "previous": n_pos - first_query(n_pos),
+    }
     return special.get(name, last)

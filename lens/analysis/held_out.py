@@ -1,4 +1,4 @@
-"""The shipped held-out text as tokens: the beginnings of separate documents, each with its own BOS."""
+"""The shipped held-out text as tokens: the beginnings of chapters, each with its own BOS."""
 
 import hashlib
 from functools import cache
@@ -12,19 +12,19 @@ CHARACTERS = 16  # handed to the tokenizer for each token that is wanted; Englis
 
 @cache
 def held_out_digest() -> str:
-    """A hash of all held-out documents."""
+    """A hash of all held-out chapters."""
     return hashlib.sha256("\f".join(held_out()).encode()).hexdigest()
 
 
 def beginnings(model: HookedTransformer, n: int, prepend_bos: bool, longest: int | None = None) -> TokenBatch:
-    """The first ``longest`` tokens of ``n`` held-out documents, evenly chosen, padded on the right; none are joined.
+    """The first ``longest`` tokens of ``n`` held-out chapters, evenly chosen, padded on the right; none are joined.
 
     ``longest`` counts the BOS, and is at most the model's context; None: as much as the context holds.
-    ValueError for ``n`` outside 1 … the number of documents.
+    ValueError for ``n`` outside 1 … the number of chapters.
     """
     texts = held_out()
     if not 1 <= n <= len(texts):
-        raise ValueError(f"beginnings: {n} documents; the held-out text has {len(texts)}, so 1 … {len(texts)}.")
+        raise ValueError(f"beginnings: {n} chapters; the held-out text has {len(texts)}, so 1 … {len(texts)}.")
     start = [model.bos.id] if prepend_bos else []
     n_ctx = model.cfg.n_ctx if longest is None else min(longest, model.cfg.n_ctx)
     encode = model.needs_tokenizer().encode

@@ -13,6 +13,9 @@ from torch import Tensor
 from lens.analysis.streaming import uniform_pattern
 
 BACK = (2, 3, 4, 5)  # distances of the previous-token null
+PREVIOUS_NULL = (
+    "the largest mean attention to exactly 2, 3, 4 or 5 tokens back, over the same queries, which leave key 0 out"
+)
 
 
 class PatternScores(NamedTuple):
@@ -20,8 +23,8 @@ class PatternScores(NamedTuple):
 
     induction: Tensor  # mean A[q, q-n+1] over the second copy: the token after the earlier occurrence
     duplicate: Tensor  # mean A[q, q-n] over the second copy: the earlier occurrence itself
-    previous: Tensor  # mean A[q, q-1], q >= 2
-    previous_null: Tensor  # mean over j = 2..5 of mean A[q, q-j], q >= j+1
+    previous: Tensor  # mean A[q, q-1], q >= 6
+    previous_null: Tensor  # the largest of the means of A[q, q-j], j = 2..5, over the same queries
     first: Tensor  # mean A[q, 0], q >= 1
     entropy: Tensor  # nats, mean over q >= 1
     entropy_normalised: Tensor  # entropy / ln(q+1), mean over q >= 1: 1 is uniform
@@ -40,15 +43,45 @@ def scores_from_pattern(pattern: Float[Tensor, "*batch query key"], n: int, bos:
             f"[..., bos + 2n, bos + 2n] = [..., {n_pos}, {n_pos}], bos 0 or 1 and n of at least 2."
         )
     entropies = row_entropy(pattern)[..., 1:]
+    previous = previous_token(pattern)
     return PatternScores(
         induction=stripe(pattern, n - 1)[..., bos + 1 : bos + n + 1].mean(-1),
         duplicate=stripe(pattern, n)[..., max(bos, 1) : bos + n].mean(-1),
-        previous=stripe(pattern, 1)[..., 1:].mean(-1),
-        previous_null=torch.stack([stripe(pattern, j)[..., 1:].mean(-1) for j in BACK if j < n_pos - 1]).mean(0),
+        previous=previous.score,
+        previous_null=previous.null,
         first=pattern[..., 1:, 0].mean(-1),
         entropy=entropies.mean(-1),
         entropy_normalised=(entropies / torch.arange(2, n_pos + 1, device=pattern.device).log()).mean(-1),
     )
+
+
+class Previous(NamedTuple):
+    """Attention to the token before, and to the token at that other distance which gets most of it. Probabilities."""
+
+    score: Tensor  # mean A[q, q-1]
+    null: Tensor  # the largest mean A[q, q-j] of all j in BACK, over the same queries
+
+
+def first_query(n_pos: int) -> int:
+    """The first query that the previous-token score reads: the first from which no distance of its null reaches key 0.
+
+    That is 6; of fewer than 7 positions only the last query is read, and the distances that it has.
+    """
+    return min(BACK[-1] + 1, n_pos - 1)
+
+
+def previous_token(pattern: Float[Tensor, "*batch query key"]) -> Previous:
+    """The previous-token score and its null. ValueError for fewer than four positions, which have no null.
+
+    Score and null average the same queries, and each distance stands for itself: with other queries, or with a mean
+    over distances, a head that looks at all keys alike would score above its null.
+    """
+    n_pos = pattern.shape[-1]
+    if n_pos < 4:
+        raise ValueError(f"previous_token: {n_pos} positions; a distance of 2 besides key 0 needs at least 4.")
+    first = first_query(n_pos)
+    means = [stripe(pattern, back)[..., first - back :].mean(-1) for back in (1, *BACK) if back < first]
+    return Previous(means[0], torch.stack(means[1:]).amax(0))
 
 
 def stripe(pattern: Float[Tensor, "*batch query key"], back: int) -> Float[Tensor, "*batch key"]:

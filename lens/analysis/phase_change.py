@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens.analysis.verdicts import State, exceeds, too_few
+
 BORN_AT = 0.1  # prefix-matching score minus its control: a tenth of the attention of the second copy
 PERCENTILE = 0.99  # of the slopes of the control
 LOW, HIGH = 0.1, 0.9  # of the final score: where a phase change begins and ends
@@ -38,6 +40,7 @@ class Birth(NamedTuple):
     threshold: float
     below_again: int | None  # a later checkpoint at which it is below again
     reason: str  # why there is no interval; "" if there is one
+    state: State  # "none": it was looked for, and stays below; "unknown": the sample cannot say
 
 
 class Window(NamedTuple):
@@ -46,32 +49,35 @@ class Window(NamedTuple):
     first: int | None
     last: int | None
     reason: str  # in words, with the numbers that decided, either way
+    state: State  # "none": looked for, and not there; "unknown": the sample cannot say
     slope: float  # of the steepest rise, per doubling; NaN where there is no slope
     null_slope: float  # 99th percentile of the control's
     final: float
     threshold: float  # that the final score must exceed
 
 
-def birth(score: Float[Tensor, " checkpoint"], threshold: float, null: Float[Tensor, " checkpoint"]) -> Birth:
-    """When ``score`` first exceeds ``threshold``.
+def birth(score: Float[Tensor, " checkpoint"], threshold: float, null: Float[Tensor, " checkpoint"], n: int) -> Birth:
+    """When ``score``, a mean over ``n`` sequences, first exceeds ``threshold``.
 
-    ``null``: what chance reaches at each checkpoint; where the threshold does not exceed it, there is no birth to speak
-    of. ``below_again`` tells of a curve that comes back down.
+    ``null``: what chance reaches at each checkpoint; where the threshold does not exceed it, or of fewer than 16
+    sequences, no birth can be told from chance, nor its absence. ``below_again`` tells of a curve that comes back down.
     """
+    if too_few(n):
+        return Birth(None, None, threshold, None, too_few(n), "unknown")
     chance = float(null.max())
     if threshold <= chance:
         why = f"the threshold {threshold:.3g} lies within chance: the null reaches {chance:.2g} at some checkpoint"
-        return Birth(None, None, threshold, None, why)
-    above = (score > threshold).tolist()
+        return Birth(None, None, threshold, None, why, "unknown")
+    above = exceeds(score, threshold).tolist()
     if not any(above):
         why = f"the score stays below {threshold:.3g} at all {len(above)} checkpoints; its largest is {score.max():.2g}"
-        return Birth(None, None, threshold, None, why)
+        return Birth(None, None, threshold, None, why, "none")
     first = above.index(True)
     again = above.index(False, first) if False in above[first:] else None
     if first == 0:
         why = f"the score is above {threshold:.3g} at the first checkpoint already"
-        return Birth(None, 0, threshold, again, why)
-    return Birth(first - 1, first, threshold, again, "")
+        return Birth(None, 0, threshold, again, why, "found")
+    return Birth(first - 1, first, threshold, again, "", "found")
 
 
 class Rises(NamedTuple):
@@ -108,21 +114,23 @@ def phase_window(
     best = score.flatten(1).amax(1).double()
     final = float(best[-1])
     start, stop, spans = rises(labels)
+    few = too_few(control.shape[1])
     if not start:
         few = f"the score has no slope: {len(labels)} checkpoint{'s' * (len(labels) > 1)}, none half a doubling apart"
-        return Window(None, None, few, torch.nan, torch.nan, final, threshold)
+    if few:
+        return Window(None, None, few, "unknown", torch.nan, torch.nan, final, threshold)
     slopes = (best[stop] - best[start]) / spans
     moved = (control[stop] - control[start]).double().flatten(2).amax(2) / spans[:, None]  # [rise, sequence]
     null_slope, steepest = float(moved.flatten().quantile(PERCENTILE)), int(slopes.argmax())
     slope = float(slopes[steepest])
     numbers = f"steepest rise {slope:.2g} per doubling, control's 99th percentile {null_slope:.2g}"
     ends = f"final score {final:.2g}, null threshold {threshold:.2g}"
-    found = Window(None, None, f"{numbers}; {ends}", slope, null_slope, final, threshold)
-    if final <= threshold:
+    found = Window(None, None, f"{numbers}; {ends}", "none", slope, null_slope, final, threshold)
+    if not exceeds(best[-1], threshold, torch.float32):
         return found._replace(reason=f"the final score is within chance ({ends})")
     if slope <= null_slope:
         return found._replace(reason=f"the score rises no faster than its control ({numbers})")
     low = [i for i in range(stop[steepest]) if best[i] <= LOW * final]
     first = low[-1] if low else 0
     high = [i for i in range(first + 1, len(labels)) if best[i] >= HIGH * final]
-    return found._replace(first=first, last=high[0])
+    return found._replace(first=first, last=high[0], state="found")

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.circuit_weights import source_rows
-from lens.analysis.pattern_scores import BACK, stripe
+from lens.analysis.pattern_scores import PREVIOUS_NULL, previous_token
 from lens.analysis.qk_circuit import check_bilinear, gained, lone
 from lens.analysis.streaming import Progress, silent
 from lens.attention import per_head
@@ -16,10 +16,10 @@ from lens.model import Transformer
 POSITIONS = 48
 TOKENS = 256  # averaged at each position
 DEFINITION = (
-    "Mean attention to the token before, A[q, q−1] over q ≥ 2, of the pattern that the head's mean scores give: each "
+    "Mean attention to the token before, A[q, q−1] over q ≥ 6, of the pattern that the head's mean scores give: each "
     "score is averaged over random tokens at query and key, so that only positions are left (W_pos, rotation, bias)."
 )
-NULL = "mean attention of the same pattern to the tokens 2, 3, 4 and 5 back"
+NULL = f"in the same pattern, {PREVIOUS_NULL}"
 
 
 class PreviousToken(NamedTuple):
@@ -40,19 +40,19 @@ def previous_from_weights(
 
     What a layer reads is a token's embedding and its position, as if no layer had written before it. Scores are
     bilinear, so their mean over independent tokens is the score of the mean query with the mean key. ValueError where
-    they are not, or where the context holds fewer than three tokens.
+    they are not, or where the context holds fewer than four tokens.
     """
     check_bilinear(model)
     n_pos = min(n_pos, model.cfg.n_ctx)
-    if n_pos < 3:
-        raise ValueError(f"previous_from_weights: n_pos={n_pos}; at least 3 positions are needed.")
+    if n_pos < 4:
+        raise ValueError(f"previous_from_weights: n_pos={n_pos}; at least 4 positions are needed.")
     means = mean_inputs(model, n_pos, n_tokens, seed)
     scores, nulls = [], []
     for layer in range(model.cfg.n_layers):
         pattern = positional_pattern(model, layer, means).float()
-        scores.append(stripe(pattern, 1)[:, 1:].mean(-1))
-        far = [stripe(pattern, back)[:, 1:].mean(-1) for back in BACK if back < n_pos - 1]
-        nulls.append(torch.stack(far).mean(0))
+        found = previous_token(pattern)
+        scores.append(found.score)
+        nulls.append(found.null)
         progress((layer + 1) / model.cfg.n_layers, f"layer {layer} of {model.cfg.n_layers}")
     return PreviousToken(torch.stack(scores), torch.stack(nulls), n_pos, min(n_tokens, model.cfg.d_vocab), seed)
 

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lens.analysis.stats import Estimate, estimate, family_wise_threshold
+from lens.analysis.stats import Estimate, estimate, within
+from lens.analysis.verdicts import AboveChance, above_chance
+
+UNTESTED = "it is a description, not a test"
 
 
 class Kind(NamedTuple):
@@ -29,7 +32,9 @@ class HeadScore(NamedTuple):
     null_per_sequence: Float[Tensor, "sequence layer head"] | None
     null_mean: Float[Tensor, "layer head"] | None
     effect: Estimate | None
-    threshold: float | None  # 95th percentile over sequences of the largest null of any head; None: not a test
+    threshold: float | None  # 95th percentile over sequences of the largest null of any head; None: no verdict
+    above: Bool[Tensor, "layer head"] | None  # where the score exceeds it by more than rounding; None: no verdict
+    no_verdict: str  # why there is none; "" where there is one
     uniform: float  # the score of a head that looks at all keys alike
     n_queries: int  # queries averaged, all sequences together
 
@@ -62,16 +67,17 @@ class Samples(NamedTuple):
 def head_score(kind: Kind, samples: Samples, unit: str, seed: int = 0) -> HeadScore:
     """The statistics of one score over its independent ``unit`` ("sequences", "texts")."""
     score, null, uniform, n_queries = samples
-    if null is None:
-        return HeadScore(kind, score, estimate(score, unit, seed), None, None, None, None, uniform, n_queries)
+    mean, paired = estimate(score, unit, seed), null is not None
+    mean = within(mean, 0.0, 1.0) if kind.unit == "probability" else mean
+    tested = above_chance(mean.mean, null, unit) if paired and kind.tested else AboveChance(None, None, UNTESTED)
     return HeadScore(
         kind,
         score,
-        estimate(score, unit, seed),
+        mean,
         null,
-        null.mean(0),
-        estimate(score - null, unit, seed),
-        family_wise_threshold(null) if kind.tested else None,
+        null.mean(0) if paired else None,
+        estimate(score - null, unit, seed) if paired else None,
+        *tested,
         uniform,
         n_queries,
     )

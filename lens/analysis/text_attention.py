@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens.analysis.attention import value_lengths
 from lens.analysis.overview import Zones, fitted, zones
-from lens.analysis.pattern_scores import row_entropy, stripe
+from lens.analysis.pattern_scores import first_query, row_entropy, stripe
 from lens.analysis.streaming import Progress, silent, stream
 from lens.model import Transformer
 
@@ -21,7 +21,7 @@ class Habits(NamedTuple):
     """Where a head looks whatever the text says, means over queries. NaN where the text has no such query."""
 
     first: Tensor  # probability of the first token, queries q >= 1
-    previous: Tensor  # A[q, q-1], queries q >= 2: that of q = 1 is the first token
+    previous: Tensor  # A[q, q-1], queries q >= 6 as in pattern_scores; never q = 1, whose key is the first token
     itself: Tensor  # A[q, q], queries q >= 1
     entropy: Tensor  # nats, queries q >= 1
 
@@ -108,7 +108,7 @@ def head_habits(pattern: Float[Tensor, "*batch query key"]) -> Habits:
     """The habits of patterns of one text of at least two tokens. Compare them with those of ``uniform_pattern``."""
     return Habits(
         first=pattern[..., 1:, 0].mean(-1),
-        previous=stripe(pattern, 1)[..., 1:].mean(-1),
+        previous=stripe(pattern, 1)[..., max(first_query(pattern.shape[-1]) - 1, 1) :].mean(-1),
         itself=stripe(pattern, 0)[..., 1:].mean(-1),
         entropy=row_entropy(pattern)[..., 1:].mean(-1),
     )

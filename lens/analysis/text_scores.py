@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lens.analysis.pattern_scores import BACK, row_entropy
+from lens.analysis.pattern_scores import BACK, PREVIOUS_NULL, row_entropy
 from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
 from lens.analysis.streaming import Progress, batches, silent, stream_patterns
 from lens.model import Transformer
@@ -32,8 +32,8 @@ KINDS = (
     Kind(
         "previous",
         "probability",
-        "Attention to the token before, A[q, q−1], mean over q ≥ 2.",
-        "mean attention to the tokens 2, 3, 4 and 5 back, position 0 left out as a key",
+        "Attention to the token before, A[q, q−1], mean over q ≥ 6 (of a text of fewer than 7 tokens, the last q).",
+        PREVIOUS_NULL,
         True,
     ),
     Kind("first", "probability", "Attention to the first token, A[q, 0], mean over q ≥ 1.", "none", False),
@@ -54,10 +54,10 @@ REASONS = {
 
 
 class Weights(NamedTuple):
-    """How much each entry of a pattern counts towards a score and its null; both are plain weighted sums."""
+    """How much each entry of a pattern counts towards a score, and towards its null: the largest of weighted sums."""
 
     score: Float[Tensor, "batch query key"]
-    null: Float[Tensor, "batch query key"]
+    nulls: Float[Tensor, "null batch query key"]
     n_queries: Int[Tensor, " batch"]
 
 
@@ -74,15 +74,14 @@ def text_weights(tokens: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos
     before = tokens.roll(1, dims=-1)
     follows = earlier & (before[:, None, :] == tokens[:, :, None])
     repeats = earlier & (tokens[:, None, :] == tokens[:, :, None])
-    back = torch.stack([_mean_over_queries((inner & (distance == j)).float()) for j in BACK])
-    n_distances = (back.flatten(2).sum(-1) > 0).sum(0).clamp(min=1)
     first = allowed & (place[:, None, :] == 0) & (distance >= 1)
-    previous = inner & (distance == 1)
-    enough = (mask.sum(-1) > BACK[0] + 1)[:, None, None]
+    lengths = mask.sum(-1)
+    start = (lengths - 1).clamp(max=BACK[-1] + 1)  # the first query of the previous-token score: see first_query
+    late = inner & (place >= start[:, None])[:, :, None] & (lengths > BACK[0] + 1)[:, None, None]
     return {
         "induction": _against_others(follows, earlier),
         "duplicate": _against_others(repeats, earlier),
-        "previous": _weights(previous & enough, back.sum(0) / n_distances[:, None, None]),
+        "previous": _weights(late & (distance == 1), *(_mean_over_queries(late & (distance == j)) for j in BACK)),
         "first": _weights(first, torch.zeros_like(first, dtype=torch.float)),
     }
 
@@ -95,12 +94,12 @@ def _against_others(targets: Bool[Tensor, "batch query key"], earlier: Bool[Tens
     return _weights(targets & counted, _mean_over_queries((others & counted) * (n_targets / n_others)))
 
 
-def _weights(targets: Bool[Tensor, "batch query key"], null: Float[Tensor, "batch query key"]) -> Weights:
-    return Weights(_mean_over_queries(targets.float()), null, targets.any(-1).sum(-1))
+def _weights(targets: Bool[Tensor, "batch query key"], *nulls: Float[Tensor, "batch query key"]) -> Weights:
+    return Weights(_mean_over_queries(targets), torch.stack(nulls), targets.any(-1).sum(-1))
 
 
-def _mean_over_queries(entries: Float[Tensor, "batch query key"]) -> Float[Tensor, "batch query key"]:
-    return entries / (entries > 0).any(-1).sum(-1).clamp(min=1)[:, None, None]
+def _mean_over_queries(entries: Tensor) -> Float[Tensor, "batch query key"]:
+    return entries.float() / (entries > 0).any(-1).sum(-1).clamp(min=1)[:, None, None]
 
 
 def _entropies(pattern: Tensor, place: Tensor, counted: Tensor) -> Float[Tensor, "2 batch head"]:
@@ -131,7 +130,7 @@ class _Found(NamedTuple):
 def _score_rows(model: Transformer, tokens: Tensor, mask: Tensor, progress: Progress) -> _Found:
     """All scores of texts that are read in one forward pass."""
     weights = text_weights(tokens, mask)
-    entries = torch.stack([w.score for w in weights.values()] + [w.null for w in weights.values()])
+    entries = torch.cat([torch.stack([w.score for w in weights.values()]), *(w.nulls for w in weights.values())])
     place = mask.cumsum(-1) - 1
     counted = mask & (place >= 1)
     shape = (len(entries) + 2, len(tokens), model.cfg.n_layers, model.cfg.n_heads)
@@ -143,7 +142,8 @@ def _score_rows(model: Transformer, tokens: Tensor, mask: Tensor, progress: Prog
         found[-2:, rows, layer] = _entropies(pattern, place[rows], counted[rows])
 
     stream_patterns(model, tokens, visit, mask, progress=progress)
-    scores, nulls, entropies = found.split([len(weights), len(weights), 2])
+    scores, *sums, entropies = found.split([len(weights), *(len(w.nulls) for w in weights.values()), 2])
+    nulls = torch.stack([each.amax(0) for each in sums])
     n_queries = torch.stack([w.n_queries for w in weights.values()] + [counted.sum(-1)] * 2)
     parts = torch.cat([scores, entropies]), nulls, _uniform(weights, place, counted), n_queries
     return _Found(*(part.cpu() for part in parts))

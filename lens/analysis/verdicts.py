@@ -8,10 +8,11 @@ often a rule claims something about models of random weights is measured by test
 from typing import Literal, NamedTuple
 
 import torch
+from jaxtyping import Float
 from scipy.stats import norm
 from torch import Tensor
 
-from lens.analysis.stats import MIN_SAMPLES, Estimate
+from lens.analysis.stats import MIN_SAMPLES, Estimate, family_wise_threshold
 
 State = Literal["found", "none", "unknown"]
 ALPHA = 0.05  # how often a verdict may be given where there is nothing, for all heads that are asked together
@@ -43,10 +44,36 @@ def rounding_of(*values: Tensor | float, dtype: torch.dtype = torch.float32) -> 
     return ROUNDINGS * torch.finfo(dtype).eps * largest
 
 
-def exceeds(values: Tensor, threshold: float, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Where ``values``, computed in ``dtype``, lie above ``threshold`` by more than rounding."""
-    values = torch.as_tensor(values).double()
-    return values > threshold + rounding_of(threshold, dtype=dtype)
+def exceeds(values: Tensor, threshold: float, dtype: torch.dtype | None = None) -> Tensor:
+    """Where ``values`` lie above ``threshold`` by more than the rounding of ``dtype``, in which they were computed.
+
+    None: the values' own. A mean of float32 numbers and a percentile of the same numbers differ in their last digits
+    although they are equal: a bare comparison then finds heads that do nothing.
+    """
+    values = torch.as_tensor(values)
+    return values.double() > threshold + rounding_of(threshold, dtype=dtype or values.dtype)
+
+
+class AboveChance(NamedTuple):
+    """Which of many candidates exceed what the best of them all reaches by chance; both None without a verdict."""
+
+    threshold: float | None
+    above: Tensor | None  # bool, one per candidate
+    reason: str  # why there is no verdict; "" where there is one
+
+
+def above_chance(
+    score: Float[Tensor, "*candidate"], null: Float[Tensor, "sample *candidate"], unit: str = "sequences"
+) -> AboveChance:
+    """Every candidate's mean score against the 95th percentile over samples of the largest null of any candidate.
+
+    Below 16 samples there is neither threshold nor verdict: the largest of few maxima is no 95th percentile.
+    """
+    few = too_few(len(null), unit)
+    if few:
+        return AboveChance(None, None, few)
+    threshold = family_wise_threshold(null)
+    return AboveChance(threshold, exceeds(score, threshold), "")
 
 
 def differs_from_zero(estimate: Estimate, rounding: float = 0.0, unit: str = "sequences") -> Verdict:

@@ -7,6 +7,8 @@ import numpy as np
 
 from lens.figures.theme import escape, number
 
+ROUNDINGS = 64  # of the number format, that a value may lie above its threshold by and still be within chance
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -59,7 +61,9 @@ class Measure:
         """True where a cell is at or below the threshold; nowhere when there is none. bool [row, column]"""
         if self.threshold is None:
             return np.zeros(np.shape(self.values), bool)
-        return self.size <= self.threshold
+        size = np.asarray(self.size)
+        digits = np.finfo(size.dtype).eps if np.issubdtype(size.dtype, np.floating) else 0.0
+        return size.astype(np.float64) <= self.threshold * (1 + ROUNDINGS * digits)  # equal but for the last digits
 
     def ranks(self) -> np.ndarray:
         """Rank of each cell by effect size, 1 = largest, equal cells share the better rank, NaN is 0. [row, column]"""

@@ -39,7 +39,7 @@ class RunRow(NamedTuple):
     prefix_matching: float  # of the best head; its control is not subtracted
     prefix_control: float  # the largest of any head on the paired control
     best_head: str  # "layer.head"
-    previous_token: float  # of the best head
+    previous_token: float  # of the best head, over q >= 6; of runs that are not shipped over q >= 2
     first_copy_loss: float  # nats, tokens 2 … n
     second_copy_loss: float
     second_copy_top1: float  # share of those tokens that are the model's first guess

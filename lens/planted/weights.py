@@ -36,13 +36,13 @@ class Head(NamedTuple):
     b_Q: Tensor
 
 
-def build(name: str) -> tuple[Config, dict[str, Tensor]]:
-    """Structure and float32 weights of a planted model; the same bits at every call."""
+def build(name: str, seed: int = SEED) -> tuple[Config, dict[str, Tensor]]:
+    """Structure and float32 weights of a planted model; the same bits at every call with the same ``seed``."""
     plant(name)
     if name == "planted-random":
-        return BARE, _random_like(BARE, build("planted-induction")[1])
+        return BARE, _random_like(BARE, build("planted-induction")[1], seed)
     cfg = NORMED if name == "planted-redundant" else BARE
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(seed)
     model = _empty(cfg)
     heads = {(layer, head): _head(model, layer, head) for layer in range(cfg.n_layers) for head in range(cfg.n_heads)}
     planted = {at.PREVIOUS: previous_token, at.DUPLICATE: duplicate_token, **_PLANTED[name]}
@@ -161,9 +161,9 @@ def _idle(head: Head, generator: torch.Generator) -> None:
         weight.copy_(0.8 / at.D_MODEL**0.5 * torch.randn(weight.shape, generator=generator))
 
 
-def _random_like(cfg: Config, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _random_like(cfg: Config, state: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     """Gaussian weights with the Frobenius norm of every tensor of ``state``."""
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(seed)
     drawn = {name: torch.randn(value.shape, generator=generator) for name, value in state.items()}
     scaled = {name: drawn[name] * (value.norm() / drawn[name].norm()) for name, value in state.items()}
     return {name: _stored(name, weight) for name, weight in scaled.items()}

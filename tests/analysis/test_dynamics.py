@@ -231,7 +231,7 @@ class TestTexts:
 
     @pytest.mark.parametrize("n", [0, 1000])
     def test_more_than_there_are_is_refused(self, folder, n):
-        with pytest.raises(ValueError, match=f"{n} documents; the held-out text has"):
+        with pytest.raises(ValueError, match=f"{n} chapters; the held-out text has"):
             beginnings(fresh(folder, 0), n, prepend_bos=True)
 
 

@@ -29,11 +29,11 @@ def naive(model, tokens, bos):
     return {
         "induction": mean([(q, q - N + 1) for q in queries]),
         "duplicate": mean([(q, q - N) for q in queries if q > N or bos]),
-        "previous": mean([(q, q - 1) for q in range(2, n_pos)]),
+        "previous": mean([(q, q - 1) for q in range(6, n_pos)]),
         "first": mean([(q, 0) for q in range(1, n_pos)]),
         "entropy": sum(entropy[1:]) / (n_pos - 1),
         "entropy_normalised": sum(entropy[q] / math.log(q + 1) for q in range(1, n_pos)) / (n_pos - 1),
-        "previous_null": sum(mean([(q, q - j) for q in range(j + 1, n_pos)]) for j in (2, 3, 4, 5)) / 4,
+        "previous_null": torch.stack([mean([(q, q - j) for q in range(6, n_pos)]) for j in (2, 3, 4, 5)]).amax(0),
     }
 
 
@@ -62,11 +62,32 @@ def test_only_scores_with_a_null_have_a_threshold(grouped):
     }
     assert found["induction"].threshold == family_wise_threshold(found["induction"].null_per_sequence)
     assert found["induction"].n_queries == 16 * N
-    assert found["previous"].n_queries == 16 * (2 * N - 1)
+    assert found["previous"].n_queries == 16 * (2 * N + 1 - 6)
+    assert "over q ≥ 6" in found["previous"].kind.definition
     assert "seed 0" in found.source
     assert "q = 8…14" in found["induction"].kind.definition
     with pytest.raises(KeyError, match="no such score"):
         found["copying"]
+
+
+@pytest.mark.parametrize(("n_seqs", "said"), [(1, "1 sequence;"), (15, "15 sequences;"), (16, "")])
+def test_no_verdict_below_sixteen_sequences(grouped, n_seqs, said):
+    found = head_scores(grouped, repeated_tokens(grouped, N, n_seqs))
+    for name in ("induction", "duplicate", "previous"):
+        assert found[name].no_verdict.startswith(said)
+        assert (found[name].threshold is None) is (found[name].above is None) is bool(said)
+    assert found["entropy"].above is None
+    assert "not a test" in found["entropy"].no_verdict
+
+
+def test_heads_that_look_everywhere_alike_are_above_nothing():
+    model = make_model(**GROUPED)
+    with torch.no_grad():
+        for block in model.blocks:
+            block.attn.W_Q.zero_()
+            block.attn.b_Q.zero_()
+    for name in ("induction", "duplicate", "previous"):
+        assert not head_scores(model, repeated_tokens(model, N))[name].above.any()
 
 
 def test_batches_change_nothing(grouped, monkeypatch):
@@ -159,4 +180,6 @@ def test_smollm2_has_the_known_induction_heads(smollm2):
     assert found.score.mean[17, 3] == pytest.approx(0.78, abs=0.04)
     assert divmod(int(found.effect.mean.argmax()), 9) == (18, 6)
     assert (found.score.low > found.threshold).sum() < 135
+    previous = head_scores(smollm2, repeated_tokens(smollm2, n=25))["previous"]
+    assert 15 <= previous.above.sum() <= 23
     assert found.null_mean.max() < 0.05

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
-from lens.analysis.pattern_scores import row_entropy, scores_from_pattern, uniform_scores
+from lens.analysis.pattern_scores import previous_token, row_entropy, scores_from_pattern, uniform_scores
+from lens.analysis.streaming import uniform_pattern
+from lens.analysis.verdicts import exceeds
 
 N = 6
 
@@ -45,11 +47,11 @@ def test_scores_equal_loops_over_positions(bos):
     pattern /= pattern.sum(-1, keepdim=True)
     queries = range(bos + N, bos + 2 * N)
     entropy = [-sum(float(p) * math.log(p) for p in pattern[q, : q + 1] if p > 0) for q in range(n_pos)]
-    null = [sum(pattern[q, q - j] for q in range(j + 1, n_pos)) / (n_pos - j - 1) for j in (2, 3, 4, 5)]
+    null = [sum(pattern[q, q - j] for q in range(6, n_pos)) / (n_pos - 6) for j in (2, 3, 4, 5)]
     want = {
         "induction": sum(pattern[q, q - N + 1] for q in queries) / N,
-        "previous": sum(pattern[q, q - 1] for q in range(2, n_pos)) / (n_pos - 2),
-        "previous_null": sum(null) / 4,
+        "previous": sum(pattern[q, q - 1] for q in range(6, n_pos)) / (n_pos - 6),
+        "previous_null": max(null),
         "first": sum(pattern[q, 0] for q in range(1, n_pos)) / (n_pos - 1),
         "entropy": sum(entropy[1:]) / (n_pos - 1),
         "entropy_normalised": sum(entropy[q] / math.log(q + 1) for q in range(1, n_pos)) / (n_pos - 1),
@@ -75,3 +77,19 @@ def test_leading_axes_are_kept_and_a_wrong_size_is_refused():
     with pytest.raises(ValueError, match="13, 13"):
         scores_from_pattern(torch.rand(12, 12), N, bos=1)
     assert scores_from_pattern(torch.eye(4), 2, bos=0).previous_null == 0
+    with pytest.raises(ValueError, match="at least 4"):
+        previous_token(torch.eye(3))
+
+
+@pytest.mark.parametrize("n_pos", [4, 5, 6, 7, 8, 51])
+def test_a_head_that_looks_everywhere_alike_scores_no_more_than_its_null(n_pos):
+    found = previous_token(uniform_pattern(n_pos))
+    queries = range(min(6, n_pos - 1), n_pos)
+    assert found.score == pytest.approx(sum(1 / (q + 1) for q in queries) / len(queries))
+    assert not exceeds(found.score, float(found.null))
+
+
+@pytest.mark.parametrize("back", [2, 3, 4, 5])
+def test_every_distance_is_a_null_of_its_own(back):
+    found = previous_token(looking(13, back))
+    assert (found.score, found.null) == (0, 1)

@@ -103,25 +103,42 @@ class TestBirth:
     null = torch.full((6,), 0.02)
 
     def test_the_interval(self):
-        found = birth(torch.tensor([0.0, 0.01, 0.05, 0.3, 0.5, 0.6]), 0.1, self.null)
+        found = birth(torch.tensor([0.0, 0.01, 0.05, 0.3, 0.5, 0.6]), 0.1, self.null, 16)
         assert (found.last_below, found.first_above, found.below_again, found.reason) == (2, 3, None, "")
 
     def test_falling_back_is_told(self):
-        found = birth(torch.tensor([0.0, 0.2, 0.05, 0.3, 0.01, 0.6]), 0.1, self.null)
+        found = birth(torch.tensor([0.0, 0.2, 0.05, 0.3, 0.01, 0.6]), 0.1, self.null, 16)
         assert (found.last_below, found.first_above, found.below_again) == (0, 1, 2)
 
     def test_never(self):
-        found = birth(torch.tensor([0.0, 0.01, 0.1, 0.0, 0.0, 0.0]), 0.1, self.null)
+        found = birth(torch.tensor([0.0, 0.01, 0.1, 0.0, 0.0, 0.0]), 0.1, self.null, 16)
         assert (found.last_below, found.first_above) == (None, None)
         assert "stays below 0.1 at all 6 checkpoints; its largest is 0.1" in found.reason
 
     def test_from_the_first_checkpoint_on(self):
-        found = birth(torch.full((6,), 0.5), 0.1, self.null)
+        found = birth(torch.full((6,), 0.5), 0.1, self.null, 16)
         assert (found.last_below, found.first_above) == (None, 0)
         assert "at the first checkpoint already" in found.reason
 
     def test_a_threshold_within_chance_dates_nothing(self):
         null = torch.tensor([0.02, 0.02, 0.15, 0.02, 0.02, 0.02])
-        found = birth(torch.linspace(0, 1, 6), 0.1, null)
+        found = birth(torch.linspace(0, 1, 6), 0.1, null, 16)
         assert found.first_above is None
         assert "within chance: the null reaches 0.15" in found.reason
+        assert found.state == "unknown"
+
+    def test_few_sequences_date_nothing(self):
+        for curve in (torch.linspace(0, 1, 6), torch.zeros(6)):
+            found = birth(curve, 0.1, self.null, 8)
+            assert (found.last_below, found.first_above, found.state) == (None, None, "unknown")
+            assert "8 sequences; a verdict needs at least 16" in found.reason
+        assert birth(torch.zeros(6), 0.1, self.null, 16).state == "none"
+        assert birth(torch.linspace(0, 1, 6), 0.1, self.null, 16).state == "found"
+
+
+def test_few_sequences_show_no_phase_change_and_none_that_is_missing():
+    found = phase_window(LABELS, score(STEP), control()[:, :8], 0.02)
+    assert (found.first, found.state) == (None, "unknown")
+    assert "8 sequences; a verdict needs at least 16" in found.reason
+    assert phase_window(LABELS, score(STEP), control(), 0.02).state == "found"
+    assert phase_window(LABELS, score([0.005] * 10), control(), 0.02).state == "none"

@@ -49,8 +49,22 @@ def test_weights_equal_loops(ragged, side):
                 for k in others:
                     null[start + q, start + k] = len(keys[q]) / len(others) / len(used)
             torch.testing.assert_close(weights[name].score[row], want)
-            torch.testing.assert_close(weights[name].null[row], null)
+            torch.testing.assert_close(weights[name].nulls[0, row], null)
             assert weights[name].n_queries[row] == len(used)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_previous_token_and_its_nulls_read_the_same_queries(ragged, side):
+    tokens, mask, texts = ragged(side)
+    weights = text_weights(tokens, mask)["previous"]
+    for row, text in enumerate(texts):
+        start, first = int(mask[row].int().argmax()), min(6, len(text) - 1)
+        queries = range(first, len(text)) if len(text) >= 4 else []
+        for back, found in zip((1, 2, 3, 4, 5), [weights.score, *weights.nulls]):
+            want = torch.zeros(12, 12)
+            for q in queries if back < first else []:
+                want[start + q, start + q - back] = 1 / len(queries)
+            torch.testing.assert_close(found[row], want)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -21,7 +21,7 @@ def at_rest(page):
 
 
 def test_from_the_scorecard_to_the_planted_head(server, page):
-    page.goto(f"{server}/method?seqs=4")
+    page.goto(f"{server}/method")
     at_rest(page)
     expect(page.get_by_role("columnheader", name="offset")).to_be_visible()
     expect(page.get_by_role("rowheader", name="Induction score")).to_be_visible()
@@ -43,7 +43,7 @@ def test_from_the_scorecard_to_the_planted_head(server, page):
 def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.goto(f"{server}/method?seqs=4")
+    page.goto(f"{server}/method")
     at_rest(page)
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 1280
     page.screenshot(path=f"screenshots/method-{scheme}.png", full_page=True)

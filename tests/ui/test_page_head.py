@@ -49,6 +49,16 @@ def tiny(tiny_folder):
     return lambda **query: opened(tiny_folder, **query)
 
 
+def test_four_sequences_carry_no_verdict_on_scores_and_feeders(tiny):
+    at = tiny(layer="2", head="1")
+    shown = fine(at)
+    assert "Whether head 2.1 scores above chance cannot be said. No verdict: 4 sequences" in shown
+    assert "Which of them are previous-token heads cannot be said. No verdict: 4 sequences" in shown
+    assert at.dataframe[0].value["verdict"].tolist() == ["too few sequences"] * 3 + ["no test"] * 3
+    assert 'class="none" data-step="2"' not in shown
+    assert 'class="found" data-step="2"' not in shown
+
+
 def test_the_numbers_are_those_of_the_analyses(tiny, model):
     at = tiny(layer="2", head="1", n="8", seqs="16", seed="3")
     shown = fine(at)

@@ -20,19 +20,18 @@ from lens.ui.pages.method.card import plant_query
 from tests.ui.conftest import html
 
 ROOT = Path(__file__).parents[2]
-FEW = {"seqs": "2"}  # the verdicts do not depend on it
 TITLES = {one.name: one.title for one in INSTRUMENTS}
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return run(n_seqs=2)
+    return run()
 
 
 def open_page(**query: str) -> AppTest:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     at.switch_page("pages/method.py")
-    at.query_params.update(FEW | query)
+    at.query_params.update(query)
     return at.run()
 
 
@@ -60,7 +59,7 @@ def test_the_scorecard_shows_every_reading():
     assert "WRONG" not in shown
     assert "not computed yet" not in shown
     assert {metric.label: metric.value for metric in at.metric} == {
-        "Value": "0", "By hand": "0", "Without control": "1.00", "Control": "1.00", "Chance": "1.00", "n": "2"
+        "Value": "0", "By hand": "0", "Without control": "1.00", "Control": "1.00", "Chance": "1.00", "n": "16"
     }  # fmt: skip
     assert "without its control 1.00, on the control 1.00" in said(at)
     assert "A red row proves a fault" in shown
@@ -80,7 +79,7 @@ def test_the_address_says_which_reading_is_explained(query, text):
     at = open_page(**query)
     shown = fine(at)
     assert text in said(at)
-    assert at.query_params == FEW | query
+    assert at.query_params == query
     one = next(one for one in INSTRUMENTS if one.name == query["instrument"])
     for words_of_it in (one.source, one.fooled_by[:40]):
         assert escape(words_of_it) in shown
@@ -88,6 +87,8 @@ def test_the_address_says_which_reading_is_explained(query, text):
 
 def test_instruments_and_numbers(rows):
     assert all(one.title in html(at) for at in [open_page(more="instruments")] for one in INSTRUMENTS)
+    at = open_page(more="intervals")
+    assert "95% intervals hold the mean in" in html(at)
     at = open_page(more="numbers")
     fine(at)
     table = at.dataframe[0].value

@@ -230,7 +230,7 @@ def test_the_induction_heads_that_copy_are_named():
     assert "1.0 would even write the opposite" in told
     assert "none is there that could copy" in ov_words.induction_words(score, None, induction(found, 1.0))
     few = ov_words.induction_words(score, null(score), induction(found, 0.1, n=8))
-    assert "Which heads are induction heads cannot be said here: 8 sequences" in few
+    assert "Which heads are induction heads cannot be said: 8 sequences; a verdict needs at least 16." in few
 
 
 def on_data(sign: list, idle: list, few: str = "", score: np.ndarray | None = None) -> ov_data_words.OnData:

@@ -198,7 +198,7 @@ def test_a_visitor_of_a_hosted_app_gets_evenly_spread_checkpoints(monkeypatch):
 def test_a_shipped_run_says_how_it_was_made_and_shows_the_others(page):
     at = page(model="lens-2l", more="runs", seqs="2", texts="1")
     shown = fine(at)
-    assert "lens-2l: phase change from" in shown
+    assert "lens-2l: phase change cannot be said, because 2 sequences; a verdict needs at least 16" in shown
     assert "Muon (rate 0.02) on the attention matrices" in shown
     assert "10% of contexts repeat one of their own passages" in shown
     rows = [row for row in training_runs() if row.model == "lens-2l" and row.shipped]
@@ -241,14 +241,14 @@ with frame("Home", question="When was it born?") as view:
         assert {path.name.split("-")[0] for path in results_folder().iterdir()} == {"inputs", "repeats"}
 
     def test_the_interval_in_words(self):
-        again = HeadCurve(None, None, Birth(1, 2, 0.1, 3, ""))
+        again = HeadCurve(None, None, Birth(1, 2, 0.1, 3, "", "found"))
         names = ["step 0", "step 10", "step 20", "step 30"]
         born = told("run", (1, 2), again, names)
         assert born.interval == "between step 10 and step 20"
         assert "below again at step 30" in born.words
-        early = told("run", (1, 2), HeadCurve(None, None, Birth(None, 0, 0.1, None, "above")), names)
+        early = told("run", (1, 2), HeadCurve(None, None, Birth(None, 0, 0.1, None, "above", "found")), names)
         assert early.interval == "at or before step 0"
-        never = told("run", (1, 2), HeadCurve(None, None, Birth(None, None, 0.1, None, "low")), names)
+        never = told("run", (1, 2), HeadCurve(None, None, Birth(None, None, 0.1, None, "low", "none")), names)
         assert (never.interval, never.reason) == ("", "never: low")
 
 

@@ -1,11 +1,14 @@
 """Head scores in words: the sentences say what hand-made numbers hold, and nothing more."""
 
 import numpy as np
+import pytest
 import torch
 
 from lens.analysis.head_scores import repeat_kinds
 from lens.analysis.rank_correlation import rank_correlation
 from lens.analysis.score_results import HeadScore, Samples, head_score
+from lens.figures.grid import grid
+from lens.ui.pages.head_scores.one_head import this_sequence
 from lens.ui.shared import score_words as scores
 from lens.ui.store import to_numpy
 
@@ -28,10 +31,10 @@ def test_the_notice_counts_the_heads_above_the_threshold():
 
 
 def test_the_notice_is_honest_when_no_head_exceeds_the_threshold():
-    score = made("induction", [[0.02, 0.1], [0.03, 0.05]], n=2)
+    score = made("induction", [[0.02, 0.1], [0.03, 0.05]])
     text = scores.notice(score)
     assert text.startswith("None of the 4 heads exceeds the null threshold 0.12")
-    assert "The largest is 0.1 with 0.10, its control 0.12." in text
+    assert "The largest is 0.1 with 0.10 [0.10, 0.10], its control 0.12." in text
     assert scores.n_above(score) == 0
     assert scores.facts(score, 0, 1).above is False
 
@@ -84,8 +87,52 @@ def test_two_scores_are_compared_by_rank():
 
 
 def test_every_sentence_says_how_the_threshold_was_made():
-    text = scores.threshold_words(made("induction", [[0.9, 0.1]], n=3))
-    assert "no interval: 3 sequences" in text.lower()
-    assert "12 queries averaged" in text
-    assert "over 3 samples of the largest null of any head" in text
-    assert "Intervals: 95% percentile bootstrap over 16" in scores.threshold_words(made("entropy", [[0.5]]))
+    text = scores.threshold_words(made("induction", [[0.9, 0.1]]))
+    assert "64 queries averaged" in text
+    assert "over 16 samples of the largest null of any head" in text
+    assert "Intervals: 95% studentised bootstrap, no narrower than Student's t, over 16" in scores.threshold_words(
+        made("entropy", [[0.5]])
+    )
+
+
+VERDICTS = ("above", "within chance", "more than chance", "exceed", "than any head")
+
+
+@pytest.mark.parametrize("n", [1, 4, 15])
+@pytest.mark.parametrize("name", ["induction", "duplicate", "previous"])
+def test_below_sixteen_samples_no_sentence_holds_a_verdict(name, n):
+    score = made(name, [[0.9, 0.1], [0.2, 0.05]], n=n)
+    facts = scores.facts(score, 0, 0)
+    words = [
+        scores.notice(score),
+        scores.notice_difference(score),
+        scores.threshold_words(score),
+        scores.both(score, score, rank_correlation(score.score.mean, score.score.mean)),
+        this_sequence(score, 0, (0, 0)),
+        *scores.table(score).columns,
+    ]
+    assert facts.above is None
+    for text in words:
+        assert not any(verdict in text for verdict in VERDICTS), text
+    for shown in (scores.measure(score), scores.measure(score, difference=True)):
+        assert not shown.below_null().any()
+        assert "hatched" not in str(grid(shown))
+    assert f"{n} sequence{'s' * (n > 1)}; a verdict needs at least 16" in scores.notice(score)
+
+
+def test_one_text_is_no_test():
+    text = scores.notice(made("induction", [[0.9, 0.1], [0.2, 0.05]], n=1), on_text=True)
+    assert not any(verdict in text for verdict in VERDICTS)
+    assert "of 4 heads 0.0 with 0.90 seems most to look at the token after an earlier occurrence" in text
+    assert "no test" in text
+
+
+def test_scores_that_equal_their_null_but_for_rounding_are_within_chance():
+    values = np.nextafter(np.float32(0.3), np.float32(1), dtype=np.float32)
+    score = made("previous", [[float(values), 0.3]], null=0.3)
+    assert scores.n_above(score) == 0
+    assert scores.measure(score).below_null().all()
+    assert scores.table(score)["above threshold"].tolist() == [False, False]
+    beyond = made("previous", [[0.3001, 0.3]], null=0.3)
+    assert scores.n_above(beyond) == 1
+    assert scores.measure(beyond).below_null().tolist() == [[False, True]]

@@ -8,6 +8,7 @@ from lens.analysis.selftest.instrument import Instrument
 from lens.analysis.selftest.instruments import INSTRUMENTS
 from lens.analysis.selftest.result import Row, judge, problem
 from lens.analysis.selftest.subject import TOOLS, Subject, Tools, make_subject
+from lens.analysis.verdicts import too_few
 from lens.hooked import HookedTransformer
 from lens.planted.plants import NAMES
 
@@ -27,7 +28,12 @@ def run(
     instruments: Iterable[Instrument] = INSTRUMENTS,
     tools: Tools = TOOLS,
 ) -> tuple[Row, ...]:
-    """The scorecard: every instrument on every planted model. ``tools``: the functions that are tested."""
+    """The scorecard: every instrument on every planted model. ``tools``: the functions that are tested.
+
+    ValueError for fewer than 16 sequences, which carry no verdict.
+    """
+    if too_few(n_seqs):
+        raise ValueError(f"selftest.run: {too_few(n_seqs)}.")
     instruments, rows = tuple(instruments), []
     for name in names:
         subject = make_subject(HookedTransformer.from_pretrained(name), n_seqs, seed, tools)

@@ -9,6 +9,7 @@ from functools import partial
 from lens.analysis.induction_loss import DEFINITION as LOSS
 from lens.analysis.logit_lens import DEFINITION as LENS
 from lens.analysis.logit_lens import SOURCE as LENS_SOURCE
+from lens.analysis.pattern_scores import PREVIOUS_NULL
 from lens.analysis.selftest import measure
 from lens.analysis.selftest.causal_instruments import CAUSAL
 from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change
@@ -39,7 +40,7 @@ INSTRUMENTS = (
         source=OLSSON,
         fooled_by="Without the control, any head that always looks n − 1 tokens back (planted-offset). With it: "
         "nothing is said about copying; planted-decoy and planted-anticopy score 1 as well.",
-        smallest=0.1,
+        smallest=0.0,
         striking=0.5,
         tolerance=1e-3,
         expected=by_model(_ONE, _ONE, Expected(REJECTED, 0.0), _ONE, _ONE),
@@ -49,14 +50,14 @@ INSTRUMENTS = (
         title="Previous-token score",
         measure=partial(measure.head_score, name="previous"),
         unit="probability",
-        definition="Mean attention to the token before, A[q, q−1] over q ≥ 2, minus the null.",
-        formula=r"S = \operatorname{mean}_{q \ge 2} A[q, q-1] - \operatorname{mean}_{j = 2 \dots 5} A[q, q-j]",
-        null="mean attention to the tokens 2 to 5 back; threshold: 95th percentile over sequences of the largest of "
-        "any head",
+        definition="Mean attention to the token before, A[q, q−1] over q ≥ 6, minus the null.",
+        formula=r"S = \operatorname{mean}_{q \ge 6} A[q, q-1] - "
+        r"\max_{j = 2 \dots 5} \operatorname{mean}_{q \ge 6} A[q, q-j]",
+        null=f"{PREVIOUS_NULL}; threshold: 95th percentile over sequences of the largest of any head",
         source=OLSSON,
-        fooled_by="A head that prefers near tokens in general, or by accident: below .1 a score counts as nothing "
-        "here, even where it exceeds the threshold.",
-        smallest=0.1,
+        fooled_by="A head that prefers near tokens in general exceeds the null a little: how much is the size of the "
+        "score, not its verdict. And one head that always looks 2 back hides every weaker one.",
+        smallest=0.0,
         striking=0.5,
         tolerance=1e-3,
         expected=by_model(_ONE, _ONE, _ONE, _ONE, _ONE),
@@ -73,7 +74,7 @@ INSTRUMENTS = (
         source=OLSSON,
         fooled_by="The planted head scores ½, not 1: it looks at its own position as much as at the earlier one. A low "
         "score need not be a weak match.",
-        smallest=0.1,
+        smallest=0.0,
         striking=0.5,
         tolerance=1e-3,
         expected=by_model(*[Expected(FOUND, 0.5)] * 5),
@@ -92,7 +93,7 @@ INSTRUMENTS = (
         source=ELHAGE,
         fooled_by="Size: the score does not see it. A head of a thousandth of the strength composes as well, and "
         "planted-decoy, which does nothing, composes like planted-induction.",
-        smallest=0.09,
+        smallest=0.0,
         striking=float("inf"),
         tolerance=1e-4,
         expected=by_model(
@@ -113,7 +114,7 @@ INSTRUMENTS = (
         null="a random rotation between W_V and W_O; 95th percentile of the largest size of any head",
         source=ELHAGE,
         fooled_by="Size again, and use: planted-offset's head copies, by its weights, though it does no induction.",
-        smallest=0.2,
+        smallest=0.0,
         striking=float("inf"),
         tolerance=1e-3,
         expected=by_model(_ONE, Expected(INSIDE), _ONE, Expected(REJECTED, -1.0), _ONE),
@@ -151,7 +152,7 @@ INSTRUMENTS = (
         null="saving on the control, 95th percentile of its size over sequences",
         source=OLSSON,
         fooled_by="One length of block: planted-offset saves as much as planted-induction at n = 25, and loses at 20.",
-        smallest=0.2,
+        smallest=0.0,
         striking=1.0,
         tolerance=2e-3,
         expected=by_model(
@@ -199,7 +200,7 @@ INSTRUMENTS = (
         source=f"{OLSSON}; the rule is Lens's own, fixed beforehand",
         fooled_by="A rise that the control shares: planted-offset's score jumps as well. And what has no score: "
         "planted-decoy is born like planted-induction, and does nothing.",
-        smallest=0.1,
+        smallest=0.0,
         striking=0.5,
         tolerance=1e-3,
         expected=by_model(_ONE, _ONE, Expected(REJECTED, 0.0), _ONE, _ONE),

@@ -15,7 +15,8 @@ class Born(NamedTuple):
     """The last link of the chain. Exactly one of ``interval`` and ``reason`` is empty."""
 
     interval: str  # "between 2.5M tokens and 3.9M tokens"
-    reason: str  # "not computed because …", or "never: …" where it was looked for and not found
+    reason: str  # "not computed because …", "never: …" where it was looked for, "cannot be said: …" where it could not
+    state: str  # "found", "none", "unknown" (the sample cannot say) or "later" (not computed)
     words: str  # one sentence with the numbers; the reason where there are none
     result: Any  # lens.analysis.dynamics.HeadCurve; None where nothing was computed
 
@@ -57,16 +58,19 @@ def told(name: str, head: tuple[int, int], curve: Any, names: list[str]) -> Born
     """A ``HeadCurve`` in words; ``names`` say what its checkpoints are called."""
     born, title = curve.birth, f"Head {head[0]}.{head[1]} of {name}"
     if born.first_above is None:
-        reason = f"never: {born.reason}"
-        return Born("", reason, f"{title} was not born as an induction head in its training: {born.reason}.", curve)
+        if born.state == "unknown":
+            words = f"Whether h{title[1:]} became an induction head in its training cannot be said: {born.reason}."
+            return Born("", f"cannot be said: {born.reason}", "unknown", words, curve)
+        words = f"{title} was not born as an induction head in its training: {born.reason}."
+        return Born("", f"never: {born.reason}", "none", words, curve)
     if born.last_below is None:
         interval = f"at or before {names[0]}"
     else:
         interval = f"between {names[born.last_below]} and {names[born.first_above]}"
     again = "" if born.below_again is None else f", below again at {names[born.below_again]}"
     rule = f"prefix-matching score minus control first above {born.threshold:g}, a threshold fixed beforehand"
-    return Born(interval, "", f"{title} was born {interval} ({rule}{again}).", curve)
+    return Born(interval, "", "found", f"{title} was born {interval} ({rule}{again}).", curve)
 
 
 def _none(reason: str) -> Born:
-    return Born("", reason, f"{reason[:1].upper()}{reason[1:]}.", None)
+    return Born("", reason, "later", f"{reason[:1].upper()}{reason[1:]}.", None)

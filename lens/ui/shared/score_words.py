@@ -34,7 +34,7 @@ MISREADINGS = {
     ),
     "previous": (
         "Nearly every head attends a little more to near tokens than to far ones. That is why the null is not zero but "
-        "the attention to the tokens 2 to 5 back, and why a score of .1 is nothing."
+        "what the tokens 2 to 5 back get, the most of any distance and any head."
     ),
     "first": (
         "Much attention to the first token is usually a way to do nothing: the value there is close to zero, so the "
@@ -52,7 +52,7 @@ MISREADINGS = {
 FORMULAS = {
     "induction": r"S_h = \frac{1}{n} \sum_{q \in \text{2nd copy}} A_h[q,\, q - n + 1]",
     "duplicate": r"S_h = \frac{1}{n} \sum_{q \in \text{2nd copy}} A_h[q,\, q - n]",
-    "previous": r"S_h = \operatorname{mean}_{q \ge 2}\, A_h[q,\, q - 1]",
+    "previous": r"S_h = \operatorname{mean}_{q \ge 6}\, A_h[q,\, q - 1]",
     "first": r"S_h = \operatorname{mean}_{q \ge 1}\, A_h[q,\, 0]",
     "entropy": r"S_h = \operatorname{mean}_{q \ge 1} \Big( -\sum_k A_h[q,k] \ln A_h[q,k] \Big)",
     "entropy_normalised": r"S_h = \operatorname{mean}_{q \ge 1} \frac{-\sum_k A_h[q,k] \ln A_h[q,k]}{\ln (q+1)}",
@@ -63,6 +63,9 @@ TEXT_FORMULAS = {
 }
 
 
+STATES = {True: "found", False: "none", None: ""}  # of a link of the chain, by whether a head is above chance
+
+
 class Facts(NamedTuple):
     """One head's numbers in one score; None where there are none."""
 
@@ -71,7 +74,7 @@ class Facts(NamedTuple):
     high: float | None
     control: float | None
     difference: float | None
-    above: bool | None  # whether it exceeds the threshold
+    above: bool | None  # whether it exceeds the threshold; None where that cannot be said
     rank: int  # 1 is the largest
     total: int
 
@@ -109,7 +112,7 @@ def facts(score: Any, layer: int, head: int) -> Facts:
         at(score.score.high),
         at(score.null_mean),
         None if score.effect is None else at(score.effect.mean),
-        None if score.threshold is None else value > score.threshold,
+        None if score.above is None else bool(score.above[layer, head]),
         int(ranks[layer, head]),
         ranks.size,
     )
@@ -123,7 +126,17 @@ def strongest(score: Any) -> tuple[int, int]:
 
 def n_above(score: Any) -> int:
     """How many heads exceed the threshold; 0 when there is none to exceed."""
-    return 0 if score.threshold is None else int((score.score.mean > score.threshold).sum())
+    return 0 if score.above is None else int(score.above.sum())
+
+
+def has_verdict(score: Any) -> bool:
+    """Whether its sample can say which heads exceed chance."""
+    return score.above is not None
+
+
+def no_verdict(score: Any) -> str:
+    """Why no head can be told from chance, as a sentence; "" where it can."""
+    return f"No verdict: {score.no_verdict}." if score.no_verdict else ""
 
 
 def interval(found: Facts) -> str:
@@ -137,39 +150,43 @@ def notice(score: Any, on_text: bool = False) -> str:
     best = facts(score, layer, head)
     n_heads, top = best.total, f"{layer}.{head} with {number(best.value)}{interval(best)}"
     unit = "" if score.kind.unit == "probability" else f" {score.kind.unit}"
-    if score.threshold is None:
+    if not score.kind.tested:
         low = np.unravel_index(int(np.argmin(score.score.mean)), np.shape(score.score.mean))
         return (
             f"Largest: head {top}{unit}; smallest: {low[0]}.{low[1]} with {number(float(score.score.mean[low]))}; half "
             f"of the {n_heads} heads are above {number(float(np.median(score.score.mean)))}. A head that looks at all "
             f"keys alike has {number(score.uniform)}. This score is a description, not a test: it has no threshold."
         )
-    found, habit = n_above(score), HABITS[score.kind.name]
+    habit, controls = HABITS[score.kind.name], f"its control {number(best.control)}"
+    even = f"a head that looks at all keys alike {number(score.uniform)}"
     if on_text:
         return (
-            f"On this one text, {found} of {n_heads} heads {habit} more than any head looks at other tokens on average "
-            f"({number(score.threshold)}); the strongest is {top}. {score.n_queries} queries of one text are no test: "
-            "a token that draws attention for another reason looks the same. Random tokens decide."
+            f"On this one text, of {n_heads} heads {top} seems most to {habit}; {controls}, {even}. "
+            f"{score.n_queries} queries of one text are no test: a token that draws attention for another reason "
+            "looks the same. Random tokens decide."
         )
-    chance = f"the null threshold {number(score.threshold)}"
+    if not has_verdict(score):
+        return (
+            f"The largest of {n_heads} scores has head {top}; {controls}, {even}. {no_verdict(score)} Whether any head "
+            f"is seen to {habit} cannot be said here."
+        )
+    found, chance = n_above(score), f"the null threshold {number(score.threshold)}"
     if not found:
         return (
             f"None of the {n_heads} heads exceeds {chance}: none can be said to {habit} here. The largest is {top}, "
-            f"its control {number(best.control)}."
+            f"{controls}."
         )
-    sure = (
-        "" if score.score.low is None else f"; {int((score.score.low > score.threshold).sum())} with the whole interval"
-    )
+    whole = int((score.above & (score.score.low > score.threshold)).sum())
     return (
-        f"{found} of {n_heads} heads {habit} more than chance allows (above {chance}{sure}). The strongest is {top}; "
-        f"its control {number(best.control)}, a head that looks at all keys alike {number(score.uniform)}."
+        f"{found} of {n_heads} heads {habit} more than chance allows (above {chance}; {whole} with the whole "
+        f"interval). The strongest is {top}; {controls}, {even}."
     )
 
 
 def notice_difference(score: Any) -> str:
     """What to see in the grid of score minus control."""
     effect = score.effect.mean
-    if score.threshold is None:
+    if not score.kind.tested:
         place = np.unravel_index(int(np.argmax(np.abs(effect))), np.shape(effect))
         return (
             f"The repeat changes head {place[0]}.{place[1]} most: {number(float(effect[place]))} {score.kind.unit}. "
@@ -177,10 +194,14 @@ def notice_difference(score: Any) -> str:
             "This is a description, not a test: it has no threshold."
         )
     place = np.unravel_index(int(np.argmax(effect)), np.shape(effect))
-    more, less = int((effect > score.threshold).sum()), int((effect < -score.threshold).sum())
+    largest = f"The largest difference is {number(float(effect[place]))}, head {place[0]}.{place[1]}."
+    if not has_verdict(score):
+        return f"{largest} {no_verdict(score)}"
+    beyond = ~measure(score, difference=True).below_null()
+    more, less = int((beyond & (effect > 0)).sum()), int((beyond & (effect < 0)).sum())
     return (
         f"{more} of {effect.size} heads exceed their own control by more than {number(score.threshold)}, {less} stay "
-        f"below it by as much. The largest difference is {number(float(effect[place]))}, head {place[0]}.{place[1]}."
+        f"below it by as much. {largest}"
     )
 
 
@@ -188,13 +209,13 @@ def threshold_words(score: Any) -> str:
     """How the threshold was made, how many samples there were, and what the intervals are."""
     note = f"{score.score.note}." if score.score.low is None else f"Intervals: {score.score.note}."
     means = f"{score.n_queries:,} queries averaged. {note[:1].upper()}{note[1:]}"
-    if score.threshold is None:
+    if not score.kind.tested:
         null = "" if score.effect is None else f" Control: {score.kind.null}."
         return means + null
+    if not has_verdict(score):
+        return f"{means} Null: {score.kind.null}. No threshold: {score.no_verdict}."
     samples = len(score.null_per_sequence)
     how = f"the 95th percentile over {samples} samples of the largest null of any head"
-    if samples == 1:
-        return f"{means} Null: {score.kind.null}. Threshold {number(score.threshold)}: the largest null of any head."
     return (
         f"{means} Null: {score.kind.null}. Threshold {number(score.threshold)}: {how}, so that the best of all "
         f"{np.size(score.score.mean)} heads stays below it in 95% of cases where there is nothing to find."
@@ -215,19 +236,18 @@ def table(score: Any) -> pd.DataFrame:
         columns |= {"CI low": np.ravel(shown.low), "CI high": np.ravel(shown.high)}
     if score.effect is not None:
         columns |= {"control": np.ravel(score.null_mean), "difference": np.ravel(score.effect.mean)}
-    if score.threshold is not None:
-        columns |= {"above threshold": np.ravel(shown.values) > score.threshold}
+    if has_verdict(score):
+        columns |= {"above threshold": np.ravel(score.above)}
     columns |= {"rank": shown.ranks().ravel()}
     return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
 
 
 def both(x: Any, y: Any, agreement: Any) -> str:
     """What the scatter of two scores shows: how many heads exceed both thresholds, and their ``RankCorrelation``."""
-    values = [np.ravel(score.score.mean).astype(float) for score in (x, y)]
     names = [TITLES[score.kind.name].lower() for score in (x, y)]
     text = correlation(agreement, f"{names[1]} and {names[0]} scores")
-    if x.threshold is None or y.threshold is None:
+    if not (has_verdict(x) and has_verdict(y)):
         return text
-    above = [value > score.threshold for value, score in zip(values, (x, y))]
+    above = [np.ravel(score.above) for score in (x, y)]
     shared = int((above[0] & above[1]).sum())
     return f"{text} Above the threshold: {names[1]} {above[1].sum()}, {names[0]} {above[0].sum()}, both {shared}."

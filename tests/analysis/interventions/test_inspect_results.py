@@ -17,7 +17,7 @@ from lens.analysis.interventions import (
     recovered,
     run_sweep,
 )
-from lens.analysis.stats import bootstrap_interval
+from lens.analysis.stats import bootstrap_weights
 from tests.analysis.interventions.test_exact import PAIRS, some_cells
 from tests.families.variants import VARIANTS
 from tests.helpers import in_lens
@@ -93,9 +93,9 @@ def test_a_gap_that_may_be_zero_is_refused_in_words():
 def test_intervals_without_factors_are_the_plain_bootstrap():
     values = torch.randn(2, 40, generator=torch.Generator().manual_seed(1))
     found = effect(made(values.tolist(), base=[0.0] * 40, other=[1.0] * 40))
-    low, high = bootstrap_interval(values.T)
-    torch.testing.assert_close(found.low, low, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found.high, high, rtol=1e-5, atol=1e-5)
+    low, high = interval_of(bootstrap_weights(40) @ values.T.double())
+    torch.testing.assert_close(found.low, low.float(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.high, high.float(), rtol=1e-5, atol=1e-5)
 
 
 def test_frames_and_names_are_resampled_separately():
@@ -105,9 +105,9 @@ def test_frames_and_names_are_resampled_separately():
     values = per_frame[list(frames)]
     crossed = effect(made([values.tolist()] * 2, [0.0] * 25, [1.0] * 25, frames, names))
     alone = effect(made([values.tolist()] * 2, [0.0] * 25, [1.0] * 25))
-    low, high = bootstrap_interval(per_frame[:, None])
-    torch.testing.assert_close(crossed.low[0], low[0], atol=0.11, rtol=0)
-    torch.testing.assert_close(crossed.high[0], high[0], atol=0.11, rtol=0)
+    low, high = interval_of(bootstrap_weights(5) @ per_frame[:, None].double())
+    torch.testing.assert_close(crossed.low[0], low[0].float(), atol=0.11, rtol=0)
+    torch.testing.assert_close(crossed.high[0], high[0].float(), atol=0.11, rtol=0)
     assert crossed.high[0] - crossed.low[0] > 1.7 * (alone.high[0] - alone.low[0])
     assert "5 frames and 5 names" in crossed.note
     weights = crossed_weights(made([[0.0] * 25] * 2, [0.0] * 25, [1.0] * 25, frames, names).experiment.pairs)

@@ -47,7 +47,7 @@ def test_intervals_hold_their_value(rows):
 
 
 def test_other_tokens_same_verdicts():
-    assert [row.problem for row in run(n_seqs=6, seed=1) if not row.ok] == []
+    assert [row.problem for row in run(seed=1) if not row.ok] == []
 
 
 BROKEN = [
@@ -114,7 +114,7 @@ def word(part) -> str:
 
 @pytest.mark.parametrize(("name", "fault", "model"), BROKEN, ids=word)
 def test_a_broken_instrument_is_red(name, fault, model):
-    (row,) = run([model], n_seqs=4, instruments=[instrument(name)], tools=Tools(**fault))
+    (row,) = run([model], instruments=[instrument(name)], tools=Tools(**fault))
     assert not row.ok
     assert row.problem
     assert "RED" in table([row])
@@ -127,7 +127,7 @@ def test_every_instrument_is_broken_by_some_test():
 
 def test_the_rebuilt_instruments_are_green_without_their_fault():
     tools = Tools(head_scores=broken.scores_of(broken.true_pattern), copying=broken.copying_of(broken.true_copying))
-    found = run(["planted-induction"], n_seqs=4, tools=tools)
+    found = run(["planted-induction"], tools=tools)
     assert [row.problem for row in found if not row.ok] == []
 
 
@@ -186,7 +186,7 @@ def test_the_subject_names_what_follows():
 
 class TestCommand:
     def test_green(self, capsys):
-        assert selftest.main(["--sequences", "2"]) == 0
+        assert selftest.main(["--sequences", "16"]) == 0
         out = capsys.readouterr().out
         assert "78 of 78 rows as planted" in out
         assert "RED" not in out

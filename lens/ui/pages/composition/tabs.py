@@ -97,7 +97,8 @@ def _columns(board: Board, previous: Any | None) -> dict[str, Any]:
     }
     if previous is not None:
         kind = previous.kind
-        help = parts.metric_help(kind.definition, kind.unit, f"{kind.null}; threshold {previous.threshold:.3f}")
+        line = "" if previous.threshold is None else f"; threshold {previous.threshold:.3f}"
+        help = parts.metric_help(kind.definition, kind.unit, f"{kind.null}{line}")
         columns["previous token"] = bar(help=help, max_value=1, width=102)
     return columns
 

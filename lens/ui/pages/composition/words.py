@@ -125,9 +125,7 @@ def feeders_notice(found: Any, receiver: tuple[int, int], scores: Any, agreement
     passed = np.array([found.scores[(*row, *receiver)] for row in rows], float)
     looks = np.array([values[row] for row in rows], float)
     best = int(np.argmax(looks))
-    chance = ""
-    if previous.threshold is not None and previous.score.low is not None:
-        chance = f", {'above' if looks[0] > previous.threshold else 'within'} chance"
+    chance = "" if previous.above is None else f", {'above' if previous.above[rows[0]] else 'within'} chance"
     more = "more" if found.beyond(receiver)[rows[0]] else "no more"
     text = (
         f"Head {_name(receiver)} (induction {number(_induction(scores, receiver))}) gets {ROLE[found.mode]} "

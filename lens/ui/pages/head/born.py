@@ -22,7 +22,9 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
         parts.not_computed(f"{found.reason.removeprefix('not computed because ')}.")
         return Finding("not computed", "later")
     st.markdown(found.words)
-    if not found.interval:
+    if found.state == "unknown":
+        return Finding("cannot be said", "", {"born": found.reason})
+    if found.state == "none":
         return Finding("not as an induction head", "none", {"born": found.reason})
     st.caption("What chance reaches stays below that at every checkpoint. Training dynamics shows the curve.")
     return Finding(found.interval, "found", {"born": found.interval})

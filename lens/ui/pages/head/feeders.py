@@ -13,6 +13,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.pages.composition.words import feeders
 from lens.ui.pages.head.chain import Data, Finding
+from lens.ui.shared import score_words as scores
 from lens.ui.view import ViewState
 
 MOST = 4  # feeders of each mode
@@ -52,7 +53,7 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
         f"By {best['by']}, head {best['feeder']} feeds it most: {number(best['composition'])}, {times} times chance, "
         f"{'more' if beyond else 'no more'} than the best of {n} earlier heads would by random rotations; "
         f"that head's own previous-token score is {number(best['previous token'])}. "
-        f"{_previous_words(rows, None if previous.score.low is None else previous.threshold)} {_turn_words(found)}"
+        f"{_previous_words(rows, previous)} {_turn_words(found)}"
     )
     st.html(f'<p class="lens-told">{told}</p>')
     row = {"feeders": rows.to_dict("records"), "by": best["by"], "beyond chance": beyond}
@@ -61,15 +62,23 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
     return Finding(f"most by {best['feeder']} ({best['by']}, {times} × chance)", "found", row)
 
 
-def _previous_words(rows: pd.DataFrame, threshold: float | None) -> str:
+def _previous_words(rows: pd.DataFrame, previous: Any) -> str:
     """Which of the feeders by K attend to the token before: what an induction head's keys need."""
-    if "K" not in set(rows["by"]) or threshold is None:
+    if "K" not in set(rows["by"]):
         return ""
-    keys = rows[(rows["by"] == "K") & (rows["previous token"] > threshold)]
-    named = ", ".join(f"{row['feeder']} ({number(row['previous token'])})" for row in keys.to_dict("records"))
-    if not named:
-        return f"None of those that feed its keys most is a previous-token head (above {number(threshold)})."
-    return f"Of those that feed its keys most, previous-token heads (above {number(threshold)}) are {named}."
+    if not scores.has_verdict(previous):
+        return f"Which of them are previous-token heads cannot be said. {scores.no_verdict(previous)}"
+    line = f"above {number(previous.threshold)}"
+    keys = [row for row in rows.to_dict("records") if row["by"] == "K" and previous.above[_cell(row["feeder"])]]
+    if not keys:
+        return f"None of those that feed its keys most is a previous-token head ({line})."
+    named = ", ".join(f"{row['feeder']} ({number(row['previous token'])})" for row in keys)
+    return f"Of those that feed its keys most, previous-token heads ({line}) are {named}."
+
+
+def _cell(name: str) -> tuple[int, int]:
+    layer, head = name.split(".")
+    return int(layer), int(head)
 
 
 def by_mode(model: Any, n: int) -> dict[str, Any]:

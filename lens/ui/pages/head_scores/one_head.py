@@ -9,6 +9,7 @@ import torch
 
 from lens.analysis.attention import head_patterns
 from lens.analysis.names import Head
+from lens.analysis.pattern_scores import first_query
 from lens.analysis.text_scores import text_weights
 from lens.figures.cells import Marks
 from lens.figures.fitted import small_matrix
@@ -91,7 +92,7 @@ def stripe(name: str, n: int, bos: int) -> tuple[list[tuple[int, int]], str]:
     cells = {
         "induction": ([(q, q - n + 1) for q in second], "after its first occurrence"),
         "duplicate": ([(q, q - n) for q in second if q > n or bos], "its first occurrence"),
-        "previous": ([(q, q - 1) for q in range(2, length)], "the token before"),
+        "previous": ([(q, q - 1) for q in range(first_query(length), length)], "the token before"),
         "first": ([(q, 0) for q in range(1, length)], "the first token"),
     }
     return cells.get(name, ([], ""))

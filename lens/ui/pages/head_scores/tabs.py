@@ -8,6 +8,7 @@ import streamlit as st
 
 from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
 from lens.analysis.rank_correlation import rank_correlation
+from lens.analysis.stats import INTERVAL
 from lens.figures.scatter import scatter
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
@@ -80,7 +81,7 @@ def columns(score: Any) -> dict[str, Any]:
     """What each column of the table means."""
     kind, show = score.kind, partial(st.column_config.NumberColumn, format="%.4f")
     null = f"{kind.null}; uniform attention gives {score.uniform:.4f}" if score.effect is not None else ""
-    interval = "An end of the 95% bootstrap interval of the mean over sequences."
+    interval = f"An end of the interval of the mean: {INTERVAL} over sequences."
     return {
         "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to pin it.", width=70),
         "layer": st.column_config.NumberColumn(help="Layer, from 0.", width=60),

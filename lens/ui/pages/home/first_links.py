@@ -85,15 +85,21 @@ def attends_words(sample: repeats.Sample, pattern: np.ndarray, head: tuple[int, 
         f"{share:.0%} of its attention to the token that came next the first time (orange)"
     )
     text += f"; in the first copy, where there is nothing to find, {rest:.0%} goes to the first token."
-    return text if found.above else f"No head attends this way more than chance allows; this is the best. {text}"
+    if found.above is None:
+        return f"Whether any head attends this way more than chance allows cannot be said from so few sequences. {text}"
+    if not scores.n_above(sample.scores[NAME]):
+        return f"No head attends this way more than chance allows; this is the best. {text}"
+    return text if found.above else f"It cannot be told from chance that this head attends this way. {text}"
 
 
 def score_words(sample: repeats.Sample, head: tuple[int, int], found: scores.Facts, best: tuple[int, int]) -> str:
     """What the score of the head is worth."""
-    threshold = said(sample.scores[NAME].threshold)
+    score = sample.scores[NAME]
     text = f"Over {sample.settings.seqs} such sequences, head {head[0]}.{head[1]} scores {said(found.value)}"
     text += f"{scores.interval(found)}; where other tokens follow, {said(found.control)}. "
-    above = scores.n_above(sample.scores[NAME])
+    if not scores.has_verdict(score):
+        return f"{text}{scores.no_verdict(score)}"
+    above, threshold = scores.n_above(score), said(score.threshold)
     if not above:
         return f"{text}None of the {found.total} heads exceeds {threshold}, what the best of them reaches by chance."
     text += f"{above} of {found.total} heads exceed {threshold}, what the best of all heads reaches by chance. "
@@ -112,8 +118,8 @@ def _matrix(model: Any, sample: repeats.Sample, pattern: np.ndarray, head: tuple
 def _first_links(sample: repeats.Sample, pattern: np.ndarray, found: scores.Facts) -> dict[str, home.Found]:
     cells, _ = stripe(NAME, sample.settings.n, sample.repeated.bos)
     share = float(np.mean([pattern[cell] for cell in cells]))
-    state = "found" if found.above else "none"
-    rank = f"{said(found.value)}, rank {found.rank} of {found.total}{'' if found.above else ', within chance'}"
+    state = scores.STATES[found.above]
+    rank = f"{said(found.value)}, rank {found.rank} of {found.total}{', within chance' if found.above is False else ''}"
     return {"attends": home.Found(f"{share:.0%} on the repeat", state), "scores": home.Found(rank, state)}
 
 
@@ -126,6 +132,7 @@ def _numbers(score: Any, found: scores.Facts) -> None:
         )
         st.metric("95% interval", interval, help=score.score.note, width="content")
         st.metric("Control", said(found.control), help=score.kind.null, width="content")
-        st.metric("Threshold", said(score.threshold), help=scores.threshold_words(score), width="content")
+        threshold = "none" if score.threshold is None else said(score.threshold)
+        st.metric("Threshold", threshold, help=scores.threshold_words(score), width="content")
         rank = "1 is the largest score of all heads."
         st.metric("Rank", f"{found.rank} of {found.total}", help=rank, width="content")

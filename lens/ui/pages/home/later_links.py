@@ -82,12 +82,14 @@ def born(view: ViewState, model: Any, shown: Shown) -> home.Found:
         if not _started(model, shown.head, "born", n_checkpoints * forward_seconds(model, n_tokens)):
             return NOT_YET
     found = birth(view, view["model"], shown.head)
-    if found.interval:
+    if found.state == "found":
         st.markdown(f"{found.words} What chance reaches stays below that at every checkpoint.")
         return home.Found(found.interval, "found")
     st.markdown(found.words)
-    if found.result is None:
+    if found.state == "later":
         return home.Found("not computed", "later")
+    if found.state == "unknown":
+        return home.Found("cannot be said", "")
     return home.Found("not as an induction head", "none")
 
 

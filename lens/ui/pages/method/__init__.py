@@ -4,7 +4,12 @@ from lens.planted.plants import NAMES
 from lens.ui.fields import choice, word
 from lens.ui.page import Page
 
-MORE = {"plants": "Planted models", "instruments": "Instruments in words", "numbers": "All numbers"}
+MORE = {
+    "plants": "Planted models",
+    "instruments": "Instruments in words",
+    "intervals": "How sure intervals are",
+    "numbers": "All numbers",
+}
 
 PAGE = Page(
     name="method",

@@ -8,6 +8,7 @@ import streamlit as st
 from lens.analysis.selftest import INSTRUMENTS, examine
 from lens.analysis.selftest.instruments import instrument
 from lens.analysis.selftest.result import VERDICTS, Row
+from lens.analysis.stats import INTERVAL, MIN_SAMPLES
 from lens.planted.plants import NAMES, PLANTS, Plant
 from lens.ui import parts
 from lens.ui.calls import sweep
@@ -16,6 +17,7 @@ from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.menu import page_of, present
 from lens.ui.pages.method import MORE, words
+from lens.ui.pages.method.intervals import show_intervals
 from lens.ui.pages.method.introduction import STYLE
 from lens.ui.view import ViewState
 from lens.ui.widgets import number, select, tabs
@@ -30,8 +32,8 @@ TABLE_HEIGHT = 420  # pixels
 def controls(view: ViewState) -> tuple[int, int]:
     """How many random sequences, and their seed."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="method-controls"):
-        enough = "Random sequences of each length. Intervals need 16; the verdicts must not depend on it."
-        seqs = number(view, "seqs", (1, limits().sequences), "Sequences", enough, width=110)
+        enough = f"Random sequences of each length; fewer than {MIN_SAMPLES} give neither interval nor verdict."
+        seqs = number(view, "seqs", (MIN_SAMPLES, limits().sequences), "Sequences", enough, width=110)
         seed = number(view, "seed", (0, 2**31 - 1), "Seed", "Of the random tokens and rotations.", width=110)
         select(
             view, "instrument", tuple(TITLES), "Instrument", "The row that is explained below the scorecard.",
@@ -103,6 +105,8 @@ def show_more(view: ViewState, rows: list[Row]) -> None:
             _plants()
         elif more == "instruments":
             st.html(words.instruments_table(INSTRUMENTS))
+        elif more == "intervals":
+            show_intervals()
         else:
             alt = f"All {len(rows)} readings with their controls; sortable"
             table = words.numbers(rows, TITLES)
@@ -113,7 +117,7 @@ def _columns() -> dict[str, Any]:
     """What each column of numbers means."""
     meaning = {
         "value": "What is left beside the control, in the instrument's unit.",
-        "CI low": "Lower end of the 95% bootstrap interval of the value over sequences; none for weights.",
+        "CI low": f"Lower end of the interval of the value, {INTERVAL} over sequences; none for weights.",
         "CI high": "Upper end of it.",
         "by hand": "What the weights imply, worked out on paper.",
         "without control": "What a reader without the control would report.",

@@ -14,7 +14,7 @@ from lens.analysis.rotation_test import NULL as ROTATIONS
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
 from lens.figures.theme import number
-from lens.texts import HELD_OUT_NAME, held_out
+from lens.texts import HELD_OUT_NAME, UNIT, held_out
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
@@ -105,7 +105,7 @@ def on_data(scores: Any, weights: Any) -> told.OnData:
 def text_scores(view: ViewState, model: Any, show: Callable[[Any], None] | None = None) -> Any | None:
     """Direct paths of all heads on as many held-out chapters as the view has sequences; None if none was read.
 
-    ``show(scores)`` draws those of the documents that are read meanwhile.
+    ``show(scores)`` draws those of the chapters that are read meanwhile.
     """
     chosen = repeats.settings(view, model)
     n = min(chosen.seqs, len(held_out()))
@@ -114,7 +114,7 @@ def text_scores(view: ViewState, model: Any, show: Callable[[Any], None] | None 
     where = f"the first {batch.tokens.shape[1]} of each, evenly chosen (no seed) from {HELD_OUT_NAME}"
 
     def scored(done: dict) -> Any:
-        return analyse(text_copying, join_text(to_torch(list(done.values()))), where, "chapters")
+        return analyse(text_copying, join_text(to_torch(list(done.values()))), where, UNIT)
 
     found = sweep(
         text_paths_of,

@@ -95,12 +95,11 @@ def grid_words(score: np.ndarray, null: Any) -> str:
 
 def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8) -> str:
     """Which of the strongest induction heads copy, from both scores."""
+    if induction.above is None:
+        return f"Which heads are induction heads cannot be said: {induction.no_verdict}."
     mean, threshold = induction.score.mean, induction.threshold
-    if threshold is None or induction.score.low is None:
-        few = induction.score.note.removeprefix("no interval: ")
-        return f"Which heads are induction heads cannot be said here: {few}."
     order = [np.unravel_index(i, mean.shape) for i in np.argsort(-mean, axis=None)[:most]]
-    heads = [tuple(map(int, cell)) for cell in order if mean[cell] > threshold]
+    heads = [tuple(map(int, cell)) for cell in order if induction.above[cell]]
     if not heads:
         return f"No head has an induction score above its threshold {number(threshold)}: none is there that could copy."
     names = {cell: f"{cell[0]}.{cell[1]} ({number(float(score[cell]))})" for cell in heads}

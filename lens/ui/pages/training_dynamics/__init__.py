@@ -6,7 +6,7 @@ from lens.ui.fields import BadValue, Field, choice, integer, number, short, word
 from lens.ui.page import Page
 
 MOST_BESIDE = 4
-MOST_TEXTS = 64  # the held-out text has a few more documents
+MOST_TEXTS = 64  # the held-out text has a few more chapters
 NAME = re.compile(r"(local:)?[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
 AXES = {"linear": "Linear", "log": "Log"}
 PLAYS = {"repeat": "Random repeat", "prompt": "Prompt"}

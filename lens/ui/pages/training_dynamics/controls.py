@@ -151,6 +151,6 @@ def _settings(view: ViewState, found: Any, longest: int) -> None:
         number_box(view, "around", (0, 100), "± around", PLACE_HELP, width=110)
     with st.container(horizontal=True):
         number_box(view, "n", (2, longest), "n", "Random tokens before they repeat.", width=110)
-        number_box(view, "seqs", (1, limits().sequences), "Sequences", "Intervals need 16.", width=110)
+        number_box(view, "seqs", (1, limits().sequences), "Sequences", "Intervals and verdicts need 16.", width=110)
         number_box(view, "seed", (0, 2**31 - 1), "Seed", "The same seed draws the same tokens.", width=110)
-        number_box(view, "texts", (1, MOST_TEXTS), "Documents", "Held-out texts. Intervals need 16.", width=110)
+        number_box(view, "texts", (1, MOST_TEXTS), "Chapters", "Of held-out novels. Intervals need 16.", width=110)

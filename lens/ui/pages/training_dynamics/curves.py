@@ -140,7 +140,7 @@ def _scores(view: ViewState, shown: list[Shown], look: Look, x: X) -> Panel:
         for head in heads_of(view, one):
             found, name = curve_of(one, head, look).effect, f"{title_of(one)} head {head}"
             traces.append(_with_interval(one, name, found, x, head, legend=True))
-        if one.name == view["model"]:
+        if one.name == view["model"] and np.isfinite(one.curves.null[-1]):
             levels.append(Level(float(one.curves.null[-1]), f"null of {title_of(one)}", right=True))
     return Panel("Prefix matching − control, each head (probability)", traces, levels)
 
@@ -152,7 +152,7 @@ def _previous(view: ViewState, shown: list[Shown], look: Look, x: X) -> Panel:
         best = best_of(one.curves.previous[-1])
         found = curve_of(one, best, look).previous
         traces.append(_with_interval(one, f"{title_of(one)} head {best}", found, x, best))
-        if one.name == view["model"]:
+        if one.name == view["model"] and np.isfinite(one.curves.previous_null[-1]):
             levels.append(Level(float(one.curves.previous_null[-1]), f"null of {title_of(one)}"))
     return Panel("Previous token, each head; the strongest in full (probability)", traces, levels)
 

@@ -7,7 +7,7 @@ import pandas as pd
 from lens.analysis.dynamics import HELD_OUT, IN_CONTEXT, PREFIX, PREVIOUS, REPEATS
 from lens.analysis.phase_change import BIRTH_RULE, WINDOW_RULE
 from lens.figures.theme import number as said
-from lens.texts import HELD_OUT_NAME
+from lens.texts import HELD_OUT_NAME, UNIT
 from lens.ui.pages.training_dynamics.controls import Look, checkpoint_name
 from lens.ui.pages.training_dynamics.curves import Phase, best_of, curve_of, said_checkpoint, title_of
 from lens.ui.pages.training_dynamics.read import Shown
@@ -45,7 +45,8 @@ def _run(one: Shown, phase: Phase) -> str:
     saved = f"on the second copy of random tokens the loss ends at {_last(curves.second_copy)} nats, on the first at "
     saved += _last(curves.first_copy)
     if phase.first is None:
-        return f"{name}: phase change none, because {curves.window.reason}; {last}; {saved}."
+        why = "cannot be said" if curves.window.state == "unknown" else "none"
+        return f"{name}: phase change {why}, because {curves.window.reason}; {last}; {saved}."
     ends = f"from {said_checkpoint(one, phase.first)} to {said_checkpoint(one, phase.last)}"
     how = "set by hand" if phase.by_hand else curves.window.reason
     return f"{name}: phase change {ends} ({how}); {last}; {saved}."
@@ -61,11 +62,11 @@ def measured(shown: list[Shown], look: Look) -> str:
     )
     text += f"tokens, twice, each with a control; seed {setting.seed}; {curves.second_copy.note}."
     if curves.held_out is not None:
-        text += f" Held-out text: the beginnings of {curves.held_out.n} chapters of {HELD_OUT_NAME}, "
+        text += f" Held-out text: the beginnings of {curves.held_out.n} {UNIT} of {HELD_OUT_NAME}, "
         text += f"{curves.n_tokens:,} predictions."
     if curves.in_context is None:
         late = look.places.late + look.places.around
-        text += f" In-context score not computed because no document has {late + 2} tokens, or texts are not read yet."
+        text += f" In-context score not computed because no chapter has {late + 2} tokens, or texts are not read yet."
     else:
         text += f" In-context score: {curves.in_context.n} of them are long enough; {curves.in_context.note}."
     for each in shown:

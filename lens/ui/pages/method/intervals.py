@@ -1,0 +1,35 @@
+"""How often the intervals of Lens hold what they are about, on the Method page."""
+
+import pandas as pd
+import streamlit as st
+
+from lens.analysis.coverage import MEASURED, WHAT, summary
+from lens.analysis.stats import INTERVAL
+from lens.ui import parts
+
+
+def table() -> pd.DataFrame:
+    """One row per population, a column per size of the sample."""
+    rows: dict[str, dict[str, object]] = {}
+    for one in MEASURED:
+        row = rows.setdefault(one.population, {"population": one.population})
+        row[f"n = {one.n}"], row[f"percentile, n = {one.n}"] = one.held, one.percentile
+    return pd.DataFrame(rows.values())
+
+
+def show_intervals() -> None:
+    """The measured coverage, and what it means for a reader."""
+    rows = table()
+    percent = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns[1:]}
+    alt = "Measured coverage of the intervals, by population and number of samples"
+    st.dataframe(rows, hide_index=True, height="content", column_config=percent, alt=alt)
+    parts.notice(summary(MEASURED))
+    parts.aside("Measured", WHAT)
+    parts.aside(
+        "Intervals", f"Of a mean: {INTERVAL.rstrip(',')}. Of a share of successes: the exact binomial interval."
+    )
+    parts.misreading(
+        "An interval is about the mean over such sequences, and a mean that rare sequences make is not known from 16 "
+        "of them: no interval sees what did not occur. It is not about other heads, which were not asked for; the best "
+        "of many needs its threshold."
+    )
