@@ -29,8 +29,8 @@ from lens.analysis.interventions.export import (
 from lens.analysis.interventions.head_sets import (
     Faithfulness,
     HeadSets,
-    Share,
     faithfulness,
+    gap_of_heads,
     head_sets,
     nothing_to_explain,
 )
@@ -49,7 +49,16 @@ from lens.analysis.interventions.path import (
 )
 from lens.analysis.interventions.path_engine import PathOutline, path_group, path_outline, path_patch
 from lens.analysis.interventions.plan import STATUS
-from lens.analysis.interventions.results import Effect, Recovered, Sweep, clean_and_corrupted, effect, recovered
+from lens.analysis.interventions.results import (
+    Effect,
+    Recovered,
+    Share,
+    Sweep,
+    clean_and_corrupted,
+    effect,
+    gap_of,
+    recovered,
+)
 from lens.analysis.interventions.sites import SITES, Site, available_sites, find_site
 
 __all__ = [
@@ -96,6 +105,8 @@ __all__ = [
     "find_site",
     "from_json",
     "from_url",
+    "gap_of",
+    "gap_of_heads",
     "head_sets",
     "heads_set",
     "nothing_to_explain",
