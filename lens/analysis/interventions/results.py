@@ -105,3 +105,14 @@ def recovered(sweep: Sweep, seed: int = 0) -> Recovered:
     unfinished = _unfinished(sweep)
     shares = [one.float().masked_fill(unfinished, torch.nan) for one in (found.value, *found.interval())]
     return Recovered(*shares, *ends, unit_note(pairs, seed))
+
+
+def closed(sweep: Sweep, seed: int = 0) -> Recovered:
+    """Share of the gap that each change closes: 0 as before, 1 all the way to the other run, unclipped.
+
+    What is recovered in denoising; what is lost, 1 − recovered, in noising.
+    """
+    found = recovered(sweep, seed)
+    if found.value is None or sweep.experiment.intervention.into == "corrupted":
+        return found
+    return found._replace(value=1 - found.value, low=1 - found.high, high=1 - found.low)

@@ -25,7 +25,7 @@ INPUTS = {"final": "Final stream", "q": "Queries", "k": "Keys", "v": "Values"}
 MORE = {"approximation": "Against the approximation", "path": "Path patching", "prompts": "Per prompt"}
 LONGEST_LIST = 400  # characters of a typed list of heads
 OPTIONS = (
-    *task_fields(TASKS, pairs=2),
+    *task_fields(TASKS),
     choice("into", "corrupted", tuple(INTO)),
     choice("cells", "position", tuple(CELLS)),
     choice("stream", "resid_pre", tuple(STREAM)),

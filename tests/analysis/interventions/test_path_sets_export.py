@@ -226,7 +226,7 @@ def test_random_sets_are_as_large_and_from_outside():
     assert (len(found.random_kept), len(found.own), len(found.added)) == (20, 2, 10)
     assert found.kept.low <= found.kept.value <= found.kept.high
     assert "18 pairs" in found.note
-    assert f"{found.kept.value:.0%}" in found.sentence
+    assert f"{found.kept.value:.0%}".replace("-", "−") in found.sentence
 
 
 def test_shares_of_a_set_are_a_ratio_of_sums_with_resampled_pairs():
