@@ -11,6 +11,7 @@ from lens.analysis.loss import next_token_stats
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.stats import Estimate, estimate
 from lens.analysis.streaming import Progress, silent
+from lens.analysis.verdicts import Verdict, rounding_of
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
 
@@ -18,6 +19,8 @@ DEFINITION = (
     "Mean loss (nats) on tokens 2 … n of the second copy, beside the same tokens of the first copy. The first token of "
     "a copy is left out of both: nothing announces that the repeat begins. Control: as many other random tokens."
 )
+
+LEAST_SAVING = 0.01  # nats a token: less is nothing, whatever the interval says
 
 
 class InductionLoss(NamedTuple):
@@ -32,6 +35,7 @@ class InductionLoss(NamedTuple):
     first: Estimate  # mean over sequences of first_copy
     second: Estimate
     saving: Estimate  # first_copy - second_copy, paired
+    over_control: Estimate  # control_second - second_copy: other tokens in the same places
     ln_set: float  # loss of guessing evenly among all ids the tokens were drawn from
     ln_n: float  # loss of guessing evenly among the n tokens of the first copy
     definition: str
@@ -75,18 +79,49 @@ def summarise_repeats(losses: RepeatLosses, n: int, bos: int, seed: int, set_siz
     loss, control = losses
     first = loss[:, bos : bos + n - 1].mean(1)  # the prediction at position p is about p + 1
     start = bos + n
-    second = loss[:, start : start + n - 1].mean(1)
+    second, other = (x[:, start : start + n - 1].mean(1) for x in (loss, control))
     return InductionLoss(
         positions=list(range(1, bos + 2 * n)),
         repeated=estimate(loss, seed=seed),
         control=estimate(control, seed=seed),
         first_copy=first,
         second_copy=second,
-        control_second=control[:, start : start + n - 1].mean(1),
+        control_second=other,
         first=estimate(first, seed=seed),
         second=estimate(second, seed=seed),
         saving=estimate(first - second, seed=seed),
+        over_control=estimate(other - second, seed=seed),
         ln_set=log(set_size),
         ln_n=log(n),
         definition=DEFINITION,
     )
+
+
+@torch.no_grad()
+def first_copy_losses(model: Transformer, repeated: RepeatedTokens) -> Float[Tensor, " sequence"]:
+    """Mean loss on tokens 2 … n of the first copy, which needs the first copy alone."""
+    whole = torch.as_tensor(repeated.tokens)[:, : repeated.bos + repeated.n]
+    return next_token_stats(model, whole, top_k=1).loss[:, repeated.bos : -1].mean(1)
+
+
+def uses_repetition(saving: Estimate, over_control: Estimate) -> Verdict:
+    """Whether a model makes use of what repeats: the second copy costs less than the first *and* than the control.
+
+    ``saving`` is the first copy's loss minus the second's, ``over_control`` that of other tokens in the second's place,
+    or of the same tokens after others, minus the second's; nats. Both intervals must lie above ``LEAST_SAVING``.
+    """
+    if saving.low is None or over_control.low is None:
+        return Verdict("unknown", saving.note or over_control.note)
+    numbers = [(float(one.mean), float(one.low), float(one.high)) for one in (saving, over_control)]
+    least = max(LEAST_SAVING, rounding_of(*(mean for mean, _, _ in numbers)))
+    if all(low > least for _, low, _ in numbers):
+        return Verdict("found", "saves nats over the first copy and over the control")
+    (first, first_low, first_high), (_, _, high) = numbers
+    if first_high < -least:
+        by = f"{-first:.2f} [{-first_high:.2f}, {-first_low:.2f}]"
+        worse = f"is worse on the second copy than on the first, by {by} nats"
+        if high < -least:
+            return Verdict("none", f"{worse}, and worse than on the control: the repetition hurts")
+        return Verdict("none", f"{worse}; the control in its place is no easier, so the place makes it hard")
+    what = "first copy" if first_low <= least else "control"
+    return Verdict("none", f"is not seen to use the repetition: what it saves over the {what} may be nothing")

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.stats import norm
 from torch import Tensor
 
+from lens.analysis.crossed import Crossed, sampled, shortage, unit_note
 from lens.analysis.stats import MIN_SAMPLES, Estimate, family_wise_threshold
 
 State = Literal["found", "none", "unknown"]
@@ -100,3 +101,50 @@ def normal_reach(family: int, level: float = ALPHA) -> float:
     However the numbers hang together: heads that share values, or read what others wrote, are covered.
     """
     return float(norm.isf(level / 2 / max(1, family)))
+
+
+class Gap(NamedTuple):
+    """How far a metric lies apart between two runs, mean over pairs, and whether anything may be told as a share of it.
+
+    ``rounding``: a change of the metric up to this size may be nothing but rounding, in the metric's unit.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    rounding: float
+    verdict: Verdict
+
+    @property
+    def found(self) -> bool:
+        """Whether the two runs differ: shares, "of the way" and what is told from them need it."""
+        return self.verdict.found
+
+
+def mean_over_pairs(values: Tensor, pairs: Crossed, seed: int = 0) -> Estimate:
+    """Mean over the last axis, whose entries are pairs, with its interval where the pairs carry one."""
+    found, note = sampled(values, pairs, seed), unit_note(pairs, seed)
+    if shortage(pairs):
+        return Estimate(found.value, None, None, len(pairs), note)
+    return Estimate(found.value, *found.interval(), len(pairs), note)
+
+
+def gap_between(one: Tensor, other: Tensor, pairs: Crossed, unit: str = "", seed: int = 0) -> Gap:
+    """The gap ``one`` − ``other`` of a metric [pair] between two runs: the one rule for all that is said of a gap.
+
+    Found if its interval excludes 0 and it is more than rounding; unknown where the pairs carry no interval.
+    """
+    one, other = torch.as_tensor(one).double(), torch.as_tensor(other).double()
+    rounding, found = rounding_of(one, other), mean_over_pairs(one - other, pairs, seed)
+    mean, ends = float(found.mean), (None, None) if found.low is None else (float(found.low), float(found.high))
+    said = f"{mean:.3g} {unit}".strip()
+    if abs(mean) <= rounding:
+        verdict = Verdict("none", f"the two runs do not differ in this metric: their gap, {said}, is rounding")
+    elif found.low is None:
+        verdict = Verdict("unknown", f"whether the two runs differ cannot be told: {shortage(pairs)}")
+    elif ends[0] <= 0 <= ends[1]:
+        verdict = Verdict("none", f"the gap between the two runs, {said} [{ends[0]:.3g}, {ends[1]:.3g}], may be 0")
+    else:
+        verdict = Verdict("found", f"the two runs differ by {said} [{ends[0]:.3g}, {ends[1]:.3g}]")
+    return Gap(mean, *ends, len(pairs), rounding, verdict)

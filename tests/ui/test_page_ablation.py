@@ -2,16 +2,19 @@
 
 import contextlib
 import io
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
-from lens.analysis.interventions import Intervention, effect, faithfulness, head_sets, run_sweep
-from lens.analysis.interventions.ablation import Target, ablation, cells_of, single_heads
+from lens.analysis.interventions import Intervention, Share, effect, faithfulness, head_sets, run_sweep
+from lens.analysis.interventions.ablation import Joint, Target, ablation, cells_of, share_of_gap, single_heads
 from lens.analysis.interventions.tasks import induction
+from lens.analysis.verdicts import Gap, Verdict
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
 from lens.ui.pages.ablation import MORE, WHAT, words
 from tests.helpers import hf_llama
@@ -117,9 +120,42 @@ def test_the_numbers_and_the_python_are_those_of_the_analysis(tiny, tiny_folder)
         np.testing.assert_allclose(rows.loc[rows["put"] == label, "change"], want, atol=1e-4)
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(at.code[0].value, {})
-    first = rows["change"][0]
-    printed = float(out.getvalue().split("effect: [")[1].split("]")[0])
-    assert printed == pytest.approx(first, abs=1e-4)
+    for put, label in words.PUTS.items():
+        printed = json.loads(out.getvalue().split(f"{put} effect:")[1].split(" nats")[0])
+        np.testing.assert_allclose(rows.loc[rows["put"] == label, "change"], printed, atol=1e-4)
+
+
+def python_of(at: AppTest) -> str:
+    """What the exported script prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(at.code[0].value, {})
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("more", ["grid", "tokens", "answers"])
+def test_the_python_has_the_seed_the_way_and_the_tab_of_the_page(more):
+    at = opened(pins=name(INDUCTION), more=more, put="zero", seed="3", sequence="2")
+    shown, printed = fine(at), python_of(at)
+    model = HookedTransformer.from_pretrained("planted-induction")
+    task, cells = induction(model, n=10, seed=3), cells_of(model.cfg, Target((INDUCTION,)), 3)
+    sweep = run_sweep(model, ablation(task.pairs, task.metric, cells, "other"))
+    share = share_of_gap(sweep, 0, 3)
+    assert f"this is {words.share_words(share)} of it" in shown
+    assert f"other share of the way: {share}" in printed
+    assert all(f"{put} interval:" in printed for put in words.PUTS)
+    if more == "grid":
+        grid = run_sweep(model, single_heads(task.pairs, task.metric, "zero"))
+        every = json.loads(printed.split("every head:")[1].split("\n")[0])
+        np.testing.assert_allclose(every, effect(grid).value, atol=1e-4)
+    if more == "answers":
+        ranks = json.loads(printed.split("rank before and after:")[1])
+        rows = at.dataframe[0].value
+        assert [rows["rank before"].tolist(), rows["rank after"].tolist()] == ranks
+    if more == "tokens":
+        before, after = json.loads(printed.split("loss before and after:")[1].split("\n")[0])
+        at_most = int(np.argmax(np.abs(np.subtract(after, before))))
+        assert f"changes most at token {at_most + 1}," in shown
+        assert f"from {words.number(before[at_most])} to {words.number(after[at_most])} nats" in shown
 
 
 def test_the_grid_is_that_of_the_analysis(tiny, tiny_folder):
@@ -141,22 +177,28 @@ def test_every_tab_of_everything_that_can_be_removed(tiny, what, more):
 def test_the_planted_pair_is_enough_and_needed_and_a_third_head_is_idle():
     at = opened(more="set", members=f"{name(INDUCTION)}, {name(PREVIOUS)} 0.3", pins="0.0")
     shown = fine(at)
-    assert "do 100% [100%, 100%] of what all heads do; 0 of 20 random sets of as many heads do as much" in shown
+    assert "do 100% [100%, 100%] of what all heads do; 0 of 10 random sets of as many heads do as much" in shown
     assert "With the set removed 0% [0%, 0%] is left" in shown
-    assert "0.3 does no more than that: the set may not need it." in shown
+    assert "0.3 does no more than that, as far as can be told: the set may not need it." in shown
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(at.code[0].value, {})
-    assert "do 100% [100%, 100%] of what all heads do; 0 of 20 random sets" in out.getvalue()
+    assert "do 100% [100%, 100%] of what all heads do; 0 of 10 random sets" in out.getvalue()
 
 
-def test_without_a_typed_list_the_set_is_what_is_removed_above(tiny, tiny_folder):
-    at = tiny(more="set", pins="1.2,2.0", keep="patterns", put="zero")
-    shown = fine(at)
-    model = HookedTransformer.from_pretrained(str(tiny_folder))
-    task = induction(model, n=4, n_pairs=3)
+def test_without_a_typed_list_the_set_is_what_is_removed_above():
+    both = f"{name(INDUCTION)},{name(PREVIOUS)}"
+    shown = fine(opened(more="set", pins=both, keep="patterns", put="zero"))
+    model = HookedTransformer.from_pretrained("planted-induction")
+    task = induction(model, n=10)
     zero = Intervention("z", "zero", "clean", ("patterns",))
-    sets = head_sets(model.cfg, task.pairs, [(1, 2), (2, 0)], task.metric, zero)
+    sets = head_sets(model.cfg, task.pairs, [INDUCTION, PREVIOUS], task.metric, zero)
     assert faithfulness(sets, run_sweep(model, sets.experiment)).sentence in shown
+
+
+def test_a_set_of_few_pairs_has_no_shares(tiny):
+    shown = fine(tiny(more="set", pins="1.2,2.0"))
+    assert "3 pairs, at least 16 are needed" in shown
+    assert "of what all heads do;" not in shown
     assert "Not computed because an MLP is removed above" in fine(tiny(more="set", what="mlp"))
 
 
@@ -189,7 +231,7 @@ def test_the_result_waits_for_a_guess():
     assert "once you have said what you expect" in shown
     next(one for one in at.button if one.label == "Next to nothing").click().run()
     assert "a change of 4.16" in told(at)
-    assert "100% of the way, which is “breaks most of it”" in at.info[0].value
+    assert "100% [100%, 100%] of the way, which is “breaks most of it”" in at.info[0].value
     bound(at.toggle, "predict").set_value(False).run()
     assert not at.info
     assert "predict" not in at.query_params
@@ -212,11 +254,56 @@ def test_hostile_text_is_text(tiny):
     assert "<img" not in html(tiny(task="own", own=f"{HOSTILE} a | {HOSTILE} e | a | e", pins="1.1"))
 
 
+def removed_by(share: float | None, gap: Gap) -> SimpleNamespace:
+    """One way of removing with this share of the way."""
+    return SimpleNamespace(share=None if share is None else Share(share, share - 0.01, share + 0.01), gap=gap)
+
+
+THERE = Gap(2.0, 1.9, 2.1, 16, 1e-5, Verdict("found", "the two runs differ by 2"))
+NOWHERE = Gap(0.1, -0.1, 0.3, 16, 1e-5, Verdict("none", "the gap between the two runs may be 0"))
+
+
 @pytest.mark.parametrize(
     ("share", "expected"),
     [(1.2, "most"), (0.5, "most"), (0.3, "some"), (0.05, "nothing"), (-0.05, "nothing"), (-0.4, "better")],
 )
 def test_guesses_cover_every_share(share, expected):
     assert words.class_of(share) == expected
-    assert "Right." in words.verdict(expected, share)
-    assert "cannot be judged" in words.verdict(expected, None)
+    assert "Right." in words.verdict(expected, removed_by(share, THERE))
+    assert "cannot be judged: the gap between the two runs may be 0" in words.verdict(
+        expected, removed_by(None, NOWHERE)
+    )
+
+
+def way(values: list[float], gap: Gap, width: float = 0.05) -> page.Removed:
+    """One way of removing two heads: together, each alone."""
+    value = np.array(values)
+    share = Share(value[0] / gap.mean, (value[0] - width) / gap.mean, (value[0] + width) / gap.mean)
+    return page.Removed(
+        value, value - width, value + width, 16, "", np.zeros(16), gap, share if gap.found else None, gap.rounding
+    )
+
+
+def found_with(gap: Gap, zero: float, joint: Joint | None) -> page.Found:
+    cells = cells_of(HookedTransformer.from_pretrained("planted-induction").cfg, Target((INDUCTION, PREVIOUS)))
+    removed = {"other": way([1.0, 0.1, 0.1], gap), "zero": way([zero, 0.1, 0.1], gap)}
+    return page.Found(cells, removed, joint, "loss", "nats")
+
+
+def test_what_needs_a_gap_is_not_said_without_one():
+    """The same effects, once where the two runs differ and once where they may not."""
+    joint = Joint(1.0, 0.2, 0.8, 0.7, 0.9)
+    for gap in (THERE, NOWHERE):
+        one = found_with(gap, 0.1, joint)
+        assert ("disagree" in words.puts_disagree(one)) == gap.found
+        assert ("stand in for each other" in words.backup(one)) == gap.found
+        assert ("of the way" in words.grid_words(np.array([[1.0]]), None, gap, "nats")) == gap.found
+        assert ("Partial" in words.backup(one._replace(joint=None))) == gap.found
+        assert ("the whole way" in words.told(one).lower()) == gap.found
+    near = found_with(THERE, 0.97, None)  # another word for it, the same number within its interval
+    assert words.puts_disagree(near) == ""
+
+
+def test_rounding_is_no_effect():
+    text = words.grid_words(np.array([[4e-9, 0.0]]), np.array([[1e-9, 1e-9]]), THERE, "nats")
+    assert text.startswith("No head changes it by more than rounding")

@@ -131,7 +131,7 @@ def test_a_decoy_attends_and_scores_and_does_neither_copy_nor_matter():
     at = open_home(model="planted-decoy").run()
     links = outline(fine(at))
     assert [links[name][0] for name in home.NAMES] == ["found", "found", "none", "none", "later"]
-    assert "the model repeats as well without it" in words(at)
+    assert "There is nothing it could need it for: the model is not seen to use the repetition" in words(at)
 
 
 def test_a_planted_circuit_is_found_link_by_link():

@@ -10,16 +10,20 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
+from lens.analysis.crossed import MIN_LEVELS
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, path_patch, run_sweep
 from lens.analysis.interventions import Path as Route
 from lens.analysis.interventions.tasks import parse_pairs, to_pairs
+from lens.analysis.stats import MIN_SAMPLES
 from lens.figures.theme import number as said
+from lens.ui.shared import tasks
 from tests.helpers import hf_llama
 from tests.load.models import save
 from tests.ui.conftest import bound, html
 
 ROOT = Path(__file__).parents[2]
 PLANTED = {"model": "planted-induction", "task": "repeated"}
+MANY = 16  # pairs: fewer carry no verdict
 GOOD = '{"clean": "ab ab cab", "corrupted": "ab ax cab", "answer": "e", "wrong": ["f"]}'
 OTHER = '{"clean": "go ab cab", "corrupted": "go xb cab", "answer": "g", "wrong": ["h"]}'
 LONGER = '{"clean": "ab", "corrupted": "abc", "answer": "e", "wrong": ["f"]}'
@@ -79,9 +83,10 @@ def test_the_planted_information_sits_at_the_token_that_differs():
     at = opened(**PLANTED, pairs="16")
     shown = fine(at)
     assert "The model does this task: the right answer leads by 10.00 logits" in shown
+    assert "falls by 20.00 logits" in shown
     assert "the largest cell is in layers 0 to 1 at 10" in shown
     assert "(up to 1.00 in layer 0)" in shown
-    assert "The 95% interval excludes 0 in 2 of 40 cells" in shown
+    assert "The 95% interval excludes 0 in 2 of the 2 cells that change it at all" in shown
     assert "16 pairs, 2000 resamples" in shown
     assert "r = 1.000 over 40 cells" in shown
     table = with_columns(at, "before", "after", "rank")
@@ -125,11 +130,11 @@ def test_every_pair_has_the_value_of_the_engine(tiny, model, cells, field, site,
     assert "n = 2." in fine(at)
     pairs = to_pairs(model, parse_pairs(f"{GOOD}\n{OTHER}"))
     want = run_sweep(model, Experiment(pairs, Intervention(site, into="clean"), grid, Metric("log_prob")))
-    table = with_columns(at, "clean", "share")
+    table = with_columns(at, "clean", "other run")
     assert table["after"].to_numpy() == pytest.approx(want.values[1, 1].numpy(), abs=1e-5)
     assert table["before"].to_numpy() == pytest.approx(want.base.numpy(), abs=1e-5)
-    share = (want.values[1, 1] - want.base) / (want.other - want.base)
-    assert table["share"].to_numpy() == pytest.approx(share.numpy(), abs=1e-4)
+    assert table["other run"].to_numpy() == pytest.approx(want.other.numpy(), abs=1e-5)
+    assert "share" not in table  # a single pair has no interval, so nothing to divide by
 
 
 def test_direct_paths_end_in_the_pinned_heads_and_in_their_shared_keys(tiny, model):
@@ -156,17 +161,66 @@ def test_typed_receivers_stay_while_senders_are_pinned(tiny, model):
     assert "the receivers cannot be read" in fine(tiny(more="path", input="q", receivers="2.3, x"))
 
 
-def test_a_model_that_fails_at_the_task_is_stopped_before_anything_is_patched(folder):
+def own_pairs(folder: Path, lines: list[str]) -> AppTest:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     at.switch_page("pages/patching.py")
-    weak = GOOD.replace('"e"', '"?"').replace('"f"', '"e"').replace('"?"', '"f"')
-    at.query_params.update({"model": "local:tiny", "task": "own", "own": f"{GOOD}\n{weak}"})  # one of them must lose
+    at.query_params.update({"model": "local:tiny", "task": "own", "own": "\n".join(lines)})
     at.session_state["lens:paths"] = {"local:tiny": str(folder)}
-    shown = fine(at.run())
-    assert "The model cannot do this task" in shown
+    return at.run()
+
+
+def test_a_model_that_fails_at_the_task_is_stopped_before_anything_is_patched(folder):
+    """Right and wrong exchanged in every other pair: no side leads, and the two runs differ by nothing on average."""
+    weak = GOOD.replace('"e"', '"?"').replace('"f"', '"e"').replace('"?"', '"f"')
+    at = own_pairs(folder, [GOOD, weak] * (MANY // 2))
+    shown = fine(at)
+    assert "The model does not do this task" in shown
     assert "lens-line notice" not in shown
     (go_on,) = [button for button in at.button if button.label == "Go on anyway"]
     assert "lens-line notice" in fine(go_on.click().run())
+
+
+def test_two_pairs_are_drawn_without_a_verdict(folder):
+    shown = fine(own_pairs(folder, [GOOD, OTHER]))
+    assert "With 2 pairs, at least 16 are needed, it cannot be said whether the model does this task" in shown
+    assert "lens-line notice" in shown
+    assert "Not shown as asked" in shown
+
+
+def test_pages_start_with_a_task_that_the_model_does():
+    at = opened(model="lens-2l")
+    assert "The model does this task" in fine(at)
+    assert bound(at.selectbox, "task").value == "repeated"
+    assert "task" not in at.query_params
+    assert "does not do this task" in fine(opened(model="lens-2l", task="ioi"))
+
+
+def test_few_pairs_may_be_patched_while_enough_say_whether_the_model_can():
+    shown = fine(opened(**PLANTED, pairs="2"))
+    assert "The model does this task" in shown
+    assert "16 pairs" in shown
+    assert "n = 2." in shown
+
+
+def test_the_torch_free_minimum_is_that_of_the_analysis():
+    assert (tasks.MIN_SAMPLES, tasks.MIN_LEVELS) == (MIN_SAMPLES, MIN_LEVELS)
+
+
+@pytest.mark.parametrize("into", ["corrupted", "clean"])
+def test_its_python_has_the_shares_and_intervals_of_the_page(into):
+    at = opened(**PLANTED, into=into, seed="4", more="approximation")
+    shown = fine(at)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(at.code[0].value, {})
+    value, low, high = (
+        np.array(one) for one in json.loads(out.getvalue().split("share of the gap:")[1].split("\n")[0])
+    )
+    assert value.max() == pytest.approx(1, abs=1e-4)
+    assert (low <= value + 1e-9).all()
+    assert (value <= high + 1e-9).all()
+    assert "seed=4" in at.code[0].value or "sweep, 4)" in at.code[0].value
+    assert "r = 1.000 over 40 cells" in out.getvalue()
+    assert "resamples, seed 4" in shown
 
 
 def test_pairs_that_cannot_be_patched_are_refused_with_the_way_out(tiny):
@@ -225,12 +279,12 @@ def test_bad_values_become_defaults_with_notes():
     at = opened(**PLANTED, cell="7.7", prompt_pair="99", stream="mlp_out")
     shown = fine(at)
     assert "This map has no cell 7.7" in shown
-    assert "Prompt_pair 99.0 is outside 1 to 2" in shown or "Prompt_pair 99 is outside 1 to 2" in shown
+    assert "Prompt_pair 99.0 is outside 1 to 16" in shown or "Prompt_pair 99 is outside 1 to 16" in shown
     assert "cell" not in at.query_params
 
 
 def test_a_task_that_the_tokenizer_cannot_write_names_the_way_out():
-    at = opened(model="planted-induction")
+    at = opened(model="planted-induction", task="ioi")
     assert not at.exception
     assert "Use repeated random tokens, or your own pairs" in at.error[0].value
     at = bound(at.selectbox, "task").select("repeated").run()

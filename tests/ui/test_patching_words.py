@@ -14,13 +14,13 @@ from lens.ui.shared.tasks import Chosen
 COLUMNS = ["0 a", "1 b ≠", "2 c"]
 
 
-def found(values, site="resid_pre", grid=Grid(("layer", "pos")), into="corrupted", shown="share", **rest):  # noqa: B008
-    """A sweep with these values [row, column], corrupted 0 and clean 2, one pair; NaN is not computed yet."""
-    pairs = Pairs(((1, 2, 3),), ((1, 4, 3),), ((5,),), ((6,),))
+def found(values, site="resid_pre", grid=Grid(("layer", "pos")), into="corrupted", shown="share", n=16, **rest):  # noqa: B008
+    """A sweep with these values [row, column] in each of 16 pairs, corrupted 0, clean 2; NaN is not computed yet."""
+    pairs = Pairs(((1, 2, 3),) * n, ((1, 4, 3),) * n, ((5,),) * n, ((6,),) * n)
     experiment = Experiment(pairs, Intervention(site, into=into), grid, Metric())
-    values = np.array(values, np.float32)[..., None]
+    values = np.repeat(np.array(values, np.float32)[..., None], n, axis=-1)
     axes = {axis: list(range(size)) for axis, size in zip(grid.over, values.shape)}
-    base, other = (np.array([end], np.float32) for end in ((0, 2) if into == "corrupted" else (2, 0)))
+    base, other = (np.full(n, end, np.float32) for end in ((0, 2) if into == "corrupted" else (2, 0)))
     sweep = Sweep(values, np.zeros(values.shape, np.uint8), base, other, axes, experiment)
     look = Look(Chosen("ioi", pairs, Metric(), "made by hand"), experiment, shown)
     return Found(look, sweep, values.size, values.size, **rest)
@@ -31,6 +31,37 @@ def test_information_that_moves_is_said_with_its_layers():
     text = words.notice(one, COLUMNS)
     assert "in layers 0 to 1 at 1 b ≠ (up to 1.00 in layer 0), then in layers 2 to 3 at 2 c (up to 1.00 in" in text
     assert "between layer 1 and layer 2 the information moves from 1 b ≠ to 2 c" in text
+
+
+@pytest.mark.parametrize("change", [{"n": 2}, {"approximate": True}, {"shown": "raw"}])
+def test_no_information_moves_where_no_share_is_shown(change):
+    values = [[0, 2, 0], [0, 1.9, 0.1], [0, 0.2, 1.8], [0, 0, 2]]
+    assert "moves" in words.notice(found(values), COLUMNS)
+    assert "moves" not in words.notice(found(values, **change), COLUMNS)
+
+
+def test_no_information_moves_while_the_map_fills_or_where_the_gap_may_be_nothing():
+    values = [[0, 2, 0], [0, 1.9, 0.1], [0, 0.2, 1.8], [0, 0, 2]]
+    assert "moves" not in words.notice(found([*values, [np.nan] * 3]), COLUMNS)
+    one = found(values)
+    noise = np.random.default_rng(0).normal(size=16).astype(np.float32)
+    other = Found(one.look, one.sweep._replace(other=noise), 12, 12)
+    assert "may be 0" in other.numbers.refused
+    assert "moves" not in words.notice(other, COLUMNS)
+
+
+def test_two_pairs_have_no_share_and_no_interval():
+    few = found([[0, 2, 1]], n=2)
+    assert few.numbers.name == "change"
+    assert few.numbers.value.tolist() == [[0, 2, 1]]
+    assert "2 pairs, at least 16 are needed" in few.numbers.refused
+    assert "interval" not in words.notice(few, COLUMNS)
+
+
+def test_rounding_is_not_counted_among_the_cells_that_matter():
+    """Eight cells of 2e-7 in every pair: their interval excludes 0, and they are rounding."""
+    text = words.notice(found([[2e-7] * 4 + [2.0], [2e-7] * 4 + [0.0]], "z", Grid(("layer", "head"))), list("01234"))
+    assert "excludes 0 in 1 of the 1 cells" in text
 
 
 def test_information_that_stays_is_not_said_to_move():
@@ -56,12 +87,12 @@ def test_heads_are_named_and_small_ones_counted():
     text = words.notice(one, ["0", "1", "2"])
     assert text == (
         "Largest: head 1.0 (1.00), head 0.1 (0.50), head 1.2 (0.05). 4 of 6 cells have less than a tenth of the "
-        "largest."
+        "largest. The 95% interval excludes 0 in 3 of the 3 cells that change it at all, each taken alone: of cells "
+        "without effect, one in twenty would."
     )
     none = found([[0, 0, 0]], "z", Grid(("layer", "head")))
     assert (
-        words.notice(none, ["0", "1", "2"])
-        == "No cell changes the metric: the largest, 0.00, is no more than rounding."
+        words.notice(none, ["0", "1", "2"]) == "No cell changes the metric: the largest, 0, is no more than rounding."
     )
 
 

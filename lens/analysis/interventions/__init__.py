@@ -18,6 +18,9 @@ from lens.analysis.interventions.engine import (
     sweep_parts,
 )
 from lens.analysis.interventions.export import (
+    ablation_to_python,
+    agreement_lines,
+    change_lines,
     from_json,
     from_url,
     paths_to_python,
@@ -29,8 +32,8 @@ from lens.analysis.interventions.export import (
 from lens.analysis.interventions.head_sets import (
     Faithfulness,
     HeadSets,
-    Share,
     faithfulness,
+    gap_of_heads,
     head_sets,
     nothing_to_explain,
 )
@@ -49,7 +52,17 @@ from lens.analysis.interventions.path import (
 )
 from lens.analysis.interventions.path_engine import PathOutline, path_group, path_outline, path_patch
 from lens.analysis.interventions.plan import STATUS
-from lens.analysis.interventions.results import Effect, Recovered, Sweep, clean_and_corrupted, effect, recovered
+from lens.analysis.interventions.results import (
+    Effect,
+    Recovered,
+    Share,
+    Sweep,
+    clean_and_corrupted,
+    closed,
+    effect,
+    gap_of,
+    recovered,
+)
 from lens.analysis.interventions.sites import SITES, Site, available_sites, find_site
 
 __all__ = [
@@ -85,17 +98,23 @@ __all__ = [
     "Share",
     "Site",
     "Sweep",
+    "ablation_to_python",
     "agreement",
+    "agreement_lines",
     "assemble",
     "attribution",
     "available_sites",
     "cell_change",
+    "change_lines",
     "clean_and_corrupted",
+    "closed",
     "effect",
     "faithfulness",
     "find_site",
     "from_json",
     "from_url",
+    "gap_of",
+    "gap_of_heads",
     "head_sets",
     "heads_set",
     "nothing_to_explain",

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens.analysis.crossed import crossed_weights, interval_of, unit_note
+from lens.analysis.crossed import sampled, shortage, unit_note
 from lens.analysis.interventions.cells import Cell, Grid, Place, heads_set
 from lens.analysis.interventions.engine import Part
 from lens.analysis.interventions.intervention import Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Pairs
-from lens.analysis.interventions.results import Sweep
+from lens.analysis.interventions.results import Share, Sweep, gap_of
 from lens.analysis.names import Head, check_heads
-from lens.analysis.stats import LEVEL, MIN_SAMPLES
+from lens.analysis.verdicts import mean_over_pairs, rounding_of
 from lens.config import Config
 
 PUTS = ("other", "mean", "zero")  # in the order of trust
@@ -163,17 +163,15 @@ def joint(sweep: Sweep, cells: Cells, seed: int = 0) -> Joint | None:
         return None
     change = (torch.as_tensor(sweep.values) - torch.as_tensor(sweep.base)).double()
     alone = change[1 : 1 + len(cells.alone)].sum(0)
-    extra, low, high = change[0] - alone, None, None
-    if len(extra) >= MIN_SAMPLES:
-        weights = crossed_weights(sweep.experiment.pairs, seed)
-        low, high = (float(x) for x in interval_of((weights @ extra)[:, None]))
-    return Joint(float(change[0].mean()), float(alone.mean()), float(extra.mean()), low, high)
+    extra = mean_over_pairs(change[0] - alone, sweep.experiment.pairs, seed)
+    ends = (None, None) if extra.low is None else (float(extra.low), float(extra.high))
+    return Joint(float(change[0].mean()), float(alone.mean()), float(extra.mean), *ends)
 
 
 class Chance(NamedTuple):
     """How far from 0 the mean effect of each head comes by sampling alone, as the largest of all heads.
 
-    ``reach`` is None below 16 pairs. Studentised maximum: heads keep their own spread.
+    ``reach`` is None where the pairs carry no interval. Heads keep their own spread.
     """
 
     reach: Float[Tensor, "*axes"] | None
@@ -183,27 +181,26 @@ class Chance(NamedTuple):
 def chance(sweep: Sweep, seed: int = 0) -> Chance:
     """The band ±reach that all heads without effect stay inside in 95% of samples of pairs.
 
-    Bootstrap of the centred effects; the 95th percentile over resamples of the largest |mean| / standard error of any
-    head, times each head's standard error. Source: Westfall and Young 1993, maximum statistics.
+    The 95th percentile over resamples of the largest |resampled − mean| of any head, each in the standard errors of
+    that resample, times each head's standard error; at least what rounding alone can do. Source: Westfall and Young
+    1993, maximum statistics; Romano and Wolf 2005 (studentised).
     """
     change = (torch.as_tensor(sweep.values) - torch.as_tensor(sweep.base)).double()
-    n, pairs = change.shape[-1], sweep.experiment.pairs
-    if n < MIN_SAMPLES:
-        return Chance(None, unit_note(pairs, n, seed))
-    flat = change.reshape(-1, n)
-    draws = crossed_weights(pairs, seed) @ (flat - flat.mean(1, keepdim=True)).nan_to_num().T
-    error = draws.std(0)
-    share = (draws.abs() / error.clamp(min=1e-12)).masked_fill(error < 1e-9, 0).amax(1)
-    reach = error * float(share.quantile(LEVEL))
-    note = (
-        f"by chance, the largest of {len(flat)} heads stays within ±{float(share.quantile(LEVEL)):.1f} standard errors"
-    )
-    return Chance(reach.reshape(change.shape[:-1]).float(), f"{note}; {unit_note(pairs, n, seed)}")
+    pairs = sweep.experiment.pairs
+    if shortage(pairs):
+        return Chance(None, unit_note(pairs, seed))
+    found = sampled(change, pairs, seed)
+    furthest = found.furthest()
+    reach = (furthest * found.error).clamp(min=rounding_of(sweep.base, sweep.values)).float()
+    note = f"by chance, the largest of {reach.numel()} heads stays within ±{furthest:.1f} standard errors"
+    return Chance(reach, f"{note}; {unit_note(pairs, seed)}")
 
 
-def share_of_gap(effect: float, sweep: Sweep) -> float | None:
-    """The effect as a share of the way from the clean run to the other run; None if the two hardly differ."""
-    base, other = (float(torch.as_tensor(side).double().mean()) for side in (sweep.base, sweep.other))
-    if abs(other - base) <= 1e-3 * (abs(other) + abs(base)):
+def share_of_gap(sweep: Sweep, cell: int = 0, seed: int = 0) -> Share | None:
+    """The effect of one set as a share of the way from the clean run to the other; None unless the two runs differ."""
+    if not gap_of(sweep, seed).found:
         return None
-    return effect / (other - base)
+    base, other = torch.as_tensor(sweep.base), torch.as_tensor(sweep.other)
+    found = sampled(torch.as_tensor(sweep.values)[cell] - base, sweep.experiment.pairs, seed, other - base)
+    low, high = found.interval()
+    return Share(float(found.value), float(low), float(high))

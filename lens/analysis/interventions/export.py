@@ -6,6 +6,7 @@ import zlib
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from lens.analysis.interventions.ablation import Target
 from lens.analysis.interventions.cells import Cell, Grid, Place
 from lens.analysis.interventions.head_sets import HeadSets
 from lens.analysis.interventions.intervention import Experiment, Intervention, Metric
@@ -136,21 +137,104 @@ def from_url(text: str) -> Experiment:
     return from_json(written)
 
 
-def to_python(model: str, experiment: Experiment, cell: Cell | None = None, revision: str | None = None) -> str:
-    """A script that needs ``lens`` alone and prints the metric of the sweep, or of one cell, for every pair."""
+def to_python(
+    model: str, experiment: Experiment, cell: Cell | None = None, revision: str | None = None, seed: int = 0
+) -> str:
+    """A script that needs ``lens`` alone and prints a sweep or a cell: metric by pair, effect, share of the gap.
+
+    ``seed`` is that of the intervals.
+    """
     if experiment.metric.function is not None:
         raise ValueError("A metric of your own is Python code already; put it into the script by hand.")
     chosen = experiment if cell is None else replace(experiment, grid=Grid(sets=(cell,)))
-    names = "Experiment, Grid, Intervention, Metric, Noise, Pairs, Place, effect, run_sweep"
+    names = "Experiment, Grid, Intervention, Metric, Noise, Pairs, Place, closed, effect, run_sweep"
     lines = [
         *_opening(model, names, revision),
-        "experiment = Experiment(",
-        *(f"    {name}={getattr(chosen, name)!r}," for name in ("pairs", "intervention", "grid", "metric")),
-        ")",
+        *_experiment(chosen),
         "sweep = run_sweep(model, experiment)",
         'print("before:", sweep.base.tolist())',
         'print("after: ", sweep.values.tolist())  # [*axes, pair], axes as in sweep.axes',
-        'print("effect:", effect(sweep).value.tolist(), experiment.metric.unit, effect(sweep).note)',
+        f"found, share = effect(sweep, {seed}), closed(sweep, {seed})  # each with low and high, or None and why",
+        'print("effect:", found.value.tolist(), experiment.metric.unit)',
+        'print("interval:", found.note if found.low is None else (found.low.tolist(), found.high.tolist()))',
+        'print("share of the gap:", share.note if share.value is None else [one.tolist() for one in share[:3]])',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _experiment(experiment: Experiment, name: str = "experiment") -> list[str]:
+    """The lines that make an experiment."""
+    parts = ("pairs", "intervention", "grid", "metric")
+    return [f"{name} = Experiment(", *(f"    {part}={getattr(experiment, part)!r}," for part in parts), ")"]
+
+
+def ablation_to_python(
+    model: str,
+    experiment: Experiment,
+    target: Target,
+    revision: str | None = None,
+    seed: int = 0,
+    every_head: str | None = None,
+) -> str:
+    """A script that needs ``lens`` alone and prints the effect of removing ``target`` in every way, with its share.
+
+    ``experiment`` says on which pairs, by which metric, and whether patterns are frozen; ``seed`` is that of controls
+    and intervals; ``every_head`` a way of removing, to print every single head removed in it as well.
+    """
+    names = "Metric, Noise, Pairs, effect, run_sweep"
+    frozen = "patterns" in experiment.intervention.freeze
+    lines = [
+        *_opening(model, names, revision),
+        "from lens.analysis.interventions.ablation import (",
+        "    PUTS, Target, ablation, cells_of, chance, joint, share_of_gap, single_heads",
+        ")",
+        "",
+        f"pairs = {experiment.pairs!r}",
+        f"metric, frozen, seed = {experiment.metric!r}, {frozen}, {seed}",
+        f"cells = cells_of(model.cfg, {target!r}, seed)",
+        "for put in PUTS:  # the chosen ones first, then each alone, then the controls",
+        "    sweep = run_sweep(model, ablation(pairs, metric, cells, put, frozen))",
+        "    found = effect(sweep, seed)",
+        '    print(f"{put} effect:", found.value.tolist(), metric.unit)',
+        '    print(f"{put} interval:", found.note if found.low is None else (found.low.tolist(), found.high.tolist()))',
+        '    print(f"{put} share of the way:", share_of_gap(sweep, 0, seed))',
+        '    if put == "other":',
+        '        print("beyond the sum of each alone:", joint(sweep, cells, seed))',
+    ]
+    if every_head is not None:
+        lines += [
+            f"sweep = run_sweep(model, single_heads(pairs, metric, {every_head!r}, frozen))",
+            'print("every head:", effect(sweep, seed).value.tolist())  # [layer, head]',
+            'print("by chance within:", chance(sweep, seed))',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def change_lines(experiment: Experiment, cell: Cell, pair: int, n_top: int) -> str:
+    """Lines for the end of a script with a ``model``: what one cell does to one prompt, token by token."""
+    lines = [
+        "",
+        "from lens.analysis.interventions import (",
+        "    Experiment, Grid, Intervention, Metric, Noise, Pairs, Place, cell_change",
+        ")",
+        "",
+        *_experiment(experiment, "one"),
+        f"change = cell_change(model, one, {tuple(cell)!r}, {pair}, n_top={n_top})",
+        'print("loss before and after:", change.loss.tolist())',
+        'print("tokens:", [model.to_string([token]) for token in change.top.tolist()])',
+        'print("probability before and after:", change.prob.tolist())',
+        'print("rank before and after:", change.rank.tolist())',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def agreement_lines() -> str:
+    """Lines for the end of a script of :func:`to_python`: the approximation held against the sweep."""
+    lines = [
+        "",
+        "from lens.analysis.interventions import agreement, attribution",
+        "",
+        'print("approximation:", agreement(sweep, attribution(model, [experiment])[0]).note)',
     ]
     return "\n".join(lines) + "\n"
 
@@ -166,15 +250,16 @@ def sets_to_python(model: str, sets: HeadSets, revision: str | None = None) -> s
         f"sets = head_sets(model.cfg, pairs, heads, {experiment.metric!r}, intervention, seed={sets.seed})",
         "found = faithfulness(sets, run_sweep(model, sets.experiment))",
         "print(found.sentence)",
-        'print("own share of each head:", dict(zip(map(str, sets.heads), [one.value for one in found.own])))',
+        'print("kept, removed:", tuple(found.kept), tuple(found.removed))  # share, ends of its 95% interval',
+        'print("own share of each head:", dict(zip(map(str, sets.heads), map(tuple, found.own))))',
     ]
     return "\n".join(lines) + "\n"
 
 
-def paths_to_python(model: str, path: Path, revision: str | None = None) -> str:
-    """A script that needs ``lens`` alone and prints the direct effect of every sender."""
+def paths_to_python(model: str, path: Path, revision: str | None = None, seed: int = 0) -> str:
+    """A script that needs ``lens`` alone and prints the direct effect of every sender, of heads with intervals."""
     lines = [
-        *_opening(model, "Metric, Noise, Pairs, Path, path_patch, senders_in_order", revision),
+        *_opening(model, "Metric, Noise, Pairs, Path, path_effect, path_patch, senders_in_order", revision),
         "path = Path(",
         *(f"    {one.name}={getattr(path, one.name)!r}," for one in fields(path)),
         ")",
@@ -182,6 +267,8 @@ def paths_to_python(model: str, path: Path, revision: str | None = None) -> str:
         "for sender, effect in senders_in_order(found):",
         '    print(sender.kind, sender.layer, "" if sender.head is None else sender.head, effect)',
         'print("all senders at once:", float((found.together - found.base).mean()), path.metric.unit)',
+        f"heads = path_effect(found, {seed})",
+        'print("intervals of heads:", heads.note if heads.low is None else (heads.low.tolist(), heads.high.tolist()))',
     ]
     return "\n".join(lines) + "\n"
 

@@ -4,23 +4,24 @@ Shares of what all heads do. Source: Wang et al. 2022, "Interpretability in the 
 """
 
 from collections.abc import Sequence
+from itertools import combinations
+from math import comb
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens.analysis.crossed import crossed_weights, interval_of, unit_note
+from lens.analysis.crossed import sampled, unit_note
 from lens.analysis.interventions.cells import Cell, Grid, heads_set
 from lens.analysis.interventions.intervention import Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Pairs
-from lens.analysis.interventions.results import Sweep
+from lens.analysis.interventions.results import Share, Sweep
 from lens.analysis.names import Head, check_heads
-from lens.analysis.stats import MIN_SAMPLES
+from lens.analysis.verdicts import Gap, gap_between
 from lens.config import Config
 
-N_RANDOM = 20  # the best of 20 random sets is the 95th percentile
-SMALL = 1e-3  # share of the metric; a smaller gap between all heads and no heads explains nothing
+N_RANDOM = 20  # random sets, where there are as many: the best of 20 is the 95th percentile
 RESAMPLED = Intervention("z", into="clean")  # heads that do not work write what they wrote in the other run
 
 
@@ -34,16 +35,8 @@ class HeadSets(NamedTuple):
     seed: int
 
 
-class Share(NamedTuple):
-    """A share of what all heads do together, unclipped, with its 95% interval, or None without one."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-
 class Faithfulness(NamedTuple):
-    """Shares of what the heads do together: 0 as with no head, 1 as with all (ratio of sums over pairs)."""
+    """Shares of what the heads do together, unclipped: 0 as with no head, 1 as with all (ratio of sums over pairs)."""
 
     kept: Share  # only the set works: is it enough?
     removed: Share  # everything but the set works: is it needed? Near 1 means not needed
@@ -54,7 +47,7 @@ class Faithfulness(NamedTuple):
     all_heads: float  # metric, mean over pairs
     no_heads: float
     n: int
-    note: str  # how the intervals were made, or why there are none
+    note: str  # how the intervals were made
     sentence: str
 
 
@@ -69,7 +62,7 @@ def head_sets(
     """The sweep that :func:`faithfulness` reads: run its ``experiment`` like any other.
 
     ``intervention`` says what heads that do not work write. Random sets have as many heads, drawn from all heads
-    outside the set (from all, if too few are left).
+    outside the set (from all, if too few are left); all of them differ, so there may be fewer than 20.
     """
     chosen = tuple(dict.fromkeys(Head(*head) for head in heads))
     check_heads(list(chosen), cfg)
@@ -79,8 +72,7 @@ def head_sets(
     if intervention.site != "z":
         raise ValueError(f"head_sets: site={intervention.site!r}; heads are replaced at site 'z', their output.")
     rest, generator = [head for head in every if head not in chosen], torch.Generator().manual_seed(seed)
-    pool = rest if len(rest) >= len(chosen) else every
-    random = tuple(_draw(pool, len(chosen), generator) for _ in range(N_RANDOM))
+    random = _other_sets(rest if len(rest) >= len(chosen) else every, chosen, generator)
     outsiders = _draw(rest, N_RANDOM, generator)
     kept = [[other for other in chosen if other != head] for head in chosen]
     kept += [[*chosen, head] for head in outsiders]
@@ -89,6 +81,20 @@ def head_sets(
     cells += [_all_but(every, one) for one in kept]
     experiment = Experiment(pairs, intervention, Grid(sets=tuple(cells)), metric)
     return HeadSets(experiment, chosen, random, outsiders, seed)
+
+
+def _other_sets(
+    pool: Sequence[Head], chosen: tuple[Head, ...], generator: torch.Generator
+) -> tuple[tuple[Head, ...], ...]:
+    """Different sets of as many heads, none of them ``chosen``: all there are, or ``N_RANDOM`` drawn ones."""
+    if comb(len(pool), len(chosen)) <= N_RANDOM + 1:
+        return tuple(one for one in combinations(pool, len(chosen)) if set(one) != set(chosen))[:N_RANDOM]
+    found: dict[tuple[Head, ...], None] = {}
+    while len(found) < N_RANDOM:
+        drawn = tuple(sorted(_draw(pool, len(chosen), generator)))
+        if set(drawn) != set(chosen):
+            found[drawn] = None
+    return tuple(found)
 
 
 def _draw(pool: Sequence[Head], most: int, generator: torch.Generator) -> tuple[Head, ...]:
@@ -101,68 +107,48 @@ def _all_but(every: Sequence[Head], working: Sequence[Head]) -> Cell:
     return heads_set(head for head in every if head not in left)
 
 
+def gap_of_heads(sweep: Sweep, seed: int = 0) -> Gap:
+    """What all heads do together: the metric with all of them minus with none."""
+    none = torch.as_tensor(sweep.values)[0]
+    return gap_between(sweep.base, none, sweep.experiment.pairs, sweep.experiment.metric.unit, seed)
+
+
 def nothing_to_explain(sweep: Sweep, seed: int = 0) -> str:
-    """Why the heads together do too little for shares of it; "" where they do enough."""
-    full, none = torch.as_tensor(sweep.base).double(), torch.as_tensor(sweep.values)[0].double()
-    gap, unit = full - none, sweep.experiment.metric.unit
-    if not abs(float(gap.mean())) > SMALL * (abs(float(full.mean())) + abs(float(none.mean()))):
-        return (
-            f"all heads together move the metric from {float(none.mean()):.4g} to {float(full.mean()):.4g} only; "
-            "there is nothing to explain. Choose another metric or task."
-        )
-    if len(gap) < MIN_SAMPLES:
+    """Why there are no shares of what the heads do together; "" where they do enough."""
+    gap = gap_of_heads(sweep, seed)
+    if gap.found:
         return ""
-    low, high = (float(x) for x in interval_of((crossed_weights(sweep.experiment.pairs, seed) @ gap)[:, None]))
-    if low > 0 or high < 0:
-        return ""
-    return (
-        f"what all heads do together, {float(gap.mean()):.3g} {unit} [{low:.3g}, {high:.3g}], may be 0; there is "
-        "nothing to explain. Choose another metric or task, or more pairs."
-    )
+    what = "with all heads and with none"
+    return f"{gap.verdict.reason} ({what}). There is nothing to explain. Choose another metric or task, or more pairs"
 
 
 def faithfulness(sets: HeadSets, sweep: Sweep) -> Faithfulness:
-    """How much of the work of all heads the set does. ValueError where the heads together do next to nothing."""
+    """How much of the work of all heads the set does. ValueError where the heads together may do nothing."""
     refused = nothing_to_explain(sweep, sets.seed)
     if refused:
-        raise ValueError(f"No shares: {refused}")
-    share, draws = _shares(sweep, sets.seed)
+        raise ValueError(f"No shares: {refused}.")
+    values, base, pairs = torch.as_tensor(sweep.values), torch.as_tensor(sweep.base), sweep.experiment.pairs
     kept, first = 1, 3 + 2 * len(sets.random)
-    random = share[3:first].reshape(-1, 2).float()
-    own = [first + at for at in range(len(sets.heads))]
-    base, none = (torch.as_tensor(x).double() for x in (sweep.base, sweep.values[0]))
-    found = Faithfulness(
-        kept=_share(share, draws, kept),
-        removed=_share(share, draws, kept + 1),
+    own, added = first + len(sets.heads), values[first + len(sets.heads) :] - values[kept]
+    mine = torch.cat([values[kept : kept + 2] - values[0], values[kept] - values[first:own]])
+    found = sampled(mine, pairs, sets.seed, base - values[0])
+    shares = [Share(*map(float, one)) for one in zip(found.value, *found.interval())]
+    gap = (base - values[0]).double().mean()
+    random = ((values[3:first] - values[0]).double().mean(-1) / gap).reshape(-1, 2).float()
+    result = Faithfulness(
+        kept=shares[0],
+        removed=shares[1],
         random_kept=random[:, 0],
         random_removed=random[:, 1],
-        own=tuple(_share(share[kept] - share, None if draws is None else draws[:, [kept]] - draws, at) for at in own),
-        added=(share[first + len(sets.heads) :] - share[kept]).float(),
-        all_heads=float(base.mean()),
-        no_heads=float(none.mean()),
+        own=tuple(shares[2:]),
+        added=(added.double().mean(-1) / gap).float(),
+        all_heads=float(base.double().mean()),
+        no_heads=float(values[0].double().mean()),
         n=len(base),
-        note=unit_note(sweep.experiment.pairs, len(base), sets.seed),
+        note=unit_note(pairs, sets.seed),
         sentence="",
     )
-    return found._replace(sentence=_sentence(sets, found))
-
-
-def _shares(sweep: Sweep, seed: int) -> tuple[Float[Tensor, " cell"], Float[Tensor, "draw cell"] | None]:
-    """What is left of the work of all heads in every cell, and the same in resamples of the pairs."""
-    values, base = torch.as_tensor(sweep.values).double(), torch.as_tensor(sweep.base).double()
-    left, gap = values - values[0], base - values[0]
-    share = left.mean(-1) / gap.mean()
-    if len(base) < MIN_SAMPLES:
-        return share, None
-    weights = crossed_weights(sweep.experiment.pairs, seed)
-    return share, (weights @ left.T) / (weights @ gap)[:, None]
-
-
-def _share(share: Tensor, draws: Tensor | None, at: int) -> Share:
-    if draws is None:
-        return Share(float(share[at]), None, None)
-    low, high = interval_of(draws[:, [at]])
-    return Share(float(share[at]), float(low), float(high))
+    return result._replace(sentence=_sentence(sets, result))
 
 
 def _sentence(sets: HeadSets, found: Faithfulness) -> str:
@@ -179,8 +165,7 @@ def _sentence(sets: HeadSets, found: Faithfulness) -> str:
 
 
 def _said(share: Share) -> str:
-    ends = "" if share.low is None else f" [{_percent(share.low)}, {_percent(share.high)}]"
-    return f"{_percent(share.value)}{ends}"
+    return f"{_percent(share.value)} [{_percent(share.low)}, {_percent(share.high)}]"
 
 
 def _percent(share: float) -> str:

@@ -6,12 +6,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lens.analysis.crossed import crossed_weights, interval_of, unit_note
+from lens.analysis.crossed import sampled, shortage, unit_note
 from lens.analysis.interventions.intervention import Experiment
 from lens.analysis.interventions.pairs import Pairs
-from lens.analysis.stats import MIN_SAMPLES
-
-TINY = 1e-6  # a gap below this share of the metric's size is rounding
+from lens.analysis.verdicts import Gap, gap_between
 
 
 class Sweep(NamedTuple):
@@ -33,6 +31,14 @@ class Effect(NamedTuple):
     high: Float[Tensor, "*axes"] | None
     n: int
     note: str
+
+
+class Share(NamedTuple):
+    """A share of a gap between two runs, unclipped, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 class Recovered(NamedTuple):
@@ -65,56 +71,48 @@ def effect(sweep: Sweep, seed: int = 0) -> Effect:
 
 
 def with_interval(mean: Tensor, change: Float[Tensor, "*axes pair"], pairs: Pairs, seed: int = 0) -> Effect:
-    """A mean over pairs with its bootstrap interval; pairs that a cell lacks (NaN) do not count for it."""
-    n = change.shape[-1]
-    if n < MIN_SAMPLES:
-        return Effect(mean, None, None, n, unit_note(pairs, n, seed))
-    flat = change.reshape(-1, n).double()
-    weights = crossed_weights(pairs, seed)
-    there = (~flat.isnan()).double()
-    draws = weights @ flat.nan_to_num().T / (weights @ there.T)
-    low, high = (x.reshape(mean.shape).float() for x in interval_of(draws))
-    return Effect(mean, low, high, n, unit_note(pairs, n, seed))
+    """A mean over pairs with its interval; pairs that a cell lacks (NaN) do not count for it."""
+    note = unit_note(pairs, seed)
+    if shortage(pairs):
+        return Effect(mean, None, None, len(pairs), note)
+    low, high = sampled(change, pairs, seed).interval()
+    return Effect(mean, low.float(), high.float(), len(pairs), note)
 
 
 def _unfinished(sweep: Sweep) -> Tensor:
     return (torch.as_tensor(sweep.values).isnan() & (torch.as_tensor(sweep.status) == 0)).any(-1)
 
 
+def gap_of(sweep: Sweep, seed: int = 0) -> Gap:
+    """How far the other run lies from the run that is changed, and whether shares of that may be shown."""
+    return gap_between(sweep.other, sweep.base, sweep.experiment.pairs, sweep.experiment.metric.unit, seed)
+
+
 def recovered(sweep: Sweep, seed: int = 0) -> Recovered:
     """Σ(patched − corrupted) / Σ(clean − corrupted) over pairs: 1 is the clean run, 0 the corrupted one, unclipped.
 
-    Refused, with the reason, when the interval of the gap includes 0. A ratio of sums: pairs with a small gap do not
+    Refused, with the reason, unless the interval of the gap excludes 0. A ratio of sums: pairs with a small gap do not
     dominate.
     """
     clean, corrupted = clean_and_corrupted(sweep)
-    pairs, n = sweep.experiment.pairs, len(clean)
-    gaps = (clean - corrupted).double()
-    gap, low, high = float(gaps.mean()), None, None
-    note = unit_note(pairs, n, seed)
-    weights = crossed_weights(pairs, seed) if n >= MIN_SAMPLES else None
-    if weights is not None:
-        low, high = (float(x) for x in interval_of((weights @ gaps)[:, None]))
-    refused = _refusal(clean, corrupted, low, high, sweep.experiment.metric.unit)
-    if refused:
-        return Recovered(None, None, None, gap, low, high, n, refused)
-    change = torch.as_tensor(sweep.values).double() - corrupted
-    shape, flat = change.shape[:-1], change.reshape(-1, n)
-    there = (~flat.isnan()).double()
-    value = (flat.nan_to_num().sum(-1) / (there @ gaps)).reshape(shape).masked_fill(_unfinished(sweep), torch.nan)
-    if weights is None:
-        return Recovered(value.float(), None, None, gap, None, None, n, note)
-    ends = interval_of((weights @ flat.nan_to_num().T) / (weights @ (there * gaps).T))
-    return Recovered(value.float(), *(x.reshape(shape).float() for x in ends), gap, low, high, n, note)
+    pairs = sweep.experiment.pairs
+    gap = gap_between(clean, corrupted, pairs, sweep.experiment.metric.unit, seed)
+    ends = (gap.mean, gap.low, gap.high, gap.n)
+    if not gap.found:
+        reason = gap.verdict.reason
+        return Recovered(None, None, None, *ends, f"no share of the gap: {reason}. Look at the change itself.")
+    found = sampled(torch.as_tensor(sweep.values) - corrupted, pairs, seed, clean - corrupted)
+    unfinished = _unfinished(sweep)
+    shares = [one.float().masked_fill(unfinished, torch.nan) for one in (found.value, *found.interval())]
+    return Recovered(*shares, *ends, unit_note(pairs, seed))
 
 
-def _refusal(clean: Tensor, corrupted: Tensor, low: float | None, high: float | None, unit: str) -> str:
-    gap = float((clean - corrupted).mean())
-    if low is not None and low <= 0 <= high:
-        return (
-            f"no recovered share: the gap between clean and corrupted runs is {gap:.3g} {unit} "
-            f"[{low:.3g}, {high:.3g}], which includes 0. Look at the raw effect, or use other prompts."
-        )
-    if abs(gap) <= TINY * float(clean.abs().mean() + corrupted.abs().mean()):
-        return f"no recovered share: clean and corrupted runs do not differ in this metric (gap {gap:.3g} {unit})."
-    return ""
+def closed(sweep: Sweep, seed: int = 0) -> Recovered:
+    """Share of the gap that each change closes: 0 as before, 1 all the way to the other run, unclipped.
+
+    What is recovered in denoising; what is lost, 1 − recovered, in noising.
+    """
+    found = recovered(sweep, seed)
+    if found.value is None or sweep.experiment.intervention.into == "corrupted":
+        return found
+    return found._replace(value=1 - found.value, low=1 - found.high, high=1 - found.low)

@@ -21,11 +21,11 @@ EXAMPLE = (
 LONGEST = 8000  # characters of pasted pairs that an address holds
 
 
-def task_fields(offered: Sequence[str], pairs: int = 4) -> tuple[Field, ...]:
-    """The fields of the address that ``choose_task`` and ``choose_metric`` own; the first task is the default."""
+def task_fields(offered: Sequence[str], default: str = AUTO) -> tuple[Field, ...]:
+    """The fields of the address that ``choose_task`` and ``choose_metric`` own."""
     return (
-        choice("task", offered[0], tuple(offered)),
-        integer("pairs", pairs, low=1, high=256),
+        choice("task", default, (*offered, AUTO) if default == AUTO else tuple(offered)),
+        integer("pairs", MIN_SAMPLES, low=1, high=256),
         choice("corruption", "swap", ("swap", "third")),
         choice("apostrophe", "curly", ("curly", "straight")),
         integer("block", 10, low=2, high=512),

@@ -10,13 +10,14 @@ import streamlit as st
 from lens.ui import parts
 from lens.ui.calls import analyse, call_key
 from lens.ui.ending import end_page
+from lens.ui.estimate import forward_seconds
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.shared.own_pairs import SHOWN, alignment, read_own
 from lens.ui.shared.task_fields import METRICS
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, offer, remembered
-from lens.ui.widgets import number, segmented, select
+from lens.ui.widgets import bind, number, segmented, select
 
 NAMES = {
     "ioi": "Indirect object",
@@ -40,13 +41,19 @@ TASK_HELP = (
     "Pairs of prompts that differ in what carries the answer. **Clean** is the prompt whose answer is right, "
     "**corrupted** the one in which the information is exchanged. Both have the same number of tokens."
 )
-PAIRS_HELP = "Pairs of prompts. More take longer in proportion; from 16 on there is a 95% interval."
+PAIRS_HELP = (
+    "Pairs of prompts. More take longer in proportion. From 16 on, with at least 8 frames and 8 names, there is a 95% "
+    "interval; below that no share of the gap and no verdict."
+)
+MIN_SAMPLES, MIN_LEVELS = 16, 8  # pairs, and frames and names, that carry an interval: as in lens.analysis, torch-free
+AUTO = "auto"  # the first task on the list that the open model does
 CORRUPTION_HELP = (
     "**Swap:** the other of the two names repeats, so the answer becomes the wrong one. **Third:** a new name stands "
     "there, so neither is right."
 )
 APOSTROPHE_HELP = "isn’t or isn't: different tokens, and not every model knows both equally well."
 BLOCK_HELP = "Random tokens of the block that repeats."
+MOST_TRYING = 10.0  # estimated seconds of one task; above, none is tried before it is asked for
 METRIC_HELP = "The number that is read from the last token's prediction before and after. " + " ".join(
     f"**{METRICS[kind]}:** {words}." for kind, words in METRIC_WORDS.items()
 )
@@ -59,6 +66,8 @@ class Chosen(NamedTuple):
     pairs: Any  # Pairs
     metric: Any  # Metric: the task's own
     description: str  # how the pairs were made, with numbers and seed
+    tried: Any = None  # Pairs that say whether the model does the task: at least those that a verdict needs, or None
+    swapped: bool = False  # whether the wrong answers are the right ones of the corrupted prompt
 
     @property
     def title(self) -> str:
@@ -74,7 +83,7 @@ def choose_task(view: ViewState, model: Any, offered: Sequence[str]) -> Chosen:
     from lens.analysis.interventions import Metric
 
     with st.container(horizontal=True, vertical_alignment="bottom", key="task-controls"):
-        name = select(view, "task", tuple(offered), "Task", TASK_HELP, format_func=NAMES.get, width=190)
+        name = _choose_name(view, model, offered)
         if name != "own":
             number(view, "pairs", (1, limits().pairs), "Pairs", PAIRS_HELP, width=110)
         if name == "ioi":
@@ -90,19 +99,56 @@ def choose_task(view: ViewState, model: Any, offered: Sequence[str]) -> Chosen:
     return Chosen(name, pairs, Metric("logit_diff" if pairs.wrong else "log_prob"), about)
 
 
+def _choose_name(view: ViewState, model: Any, offered: Sequence[str]) -> str:
+    """The list of tasks; until one is chosen, the first that the open model does."""
+    if view["task"] != AUTO:
+        return select(view, "task", tuple(offered), "Task", TASK_HELP, format_func=NAMES.get, width=190)
+    first = _first_done(view, model, offered)
+    seed = bind(view, "task", first)
+    return st.selectbox("Task", offered, offered.index(first), help=TASK_HELP, format_func=NAMES.get, width=190, **seed)
+
+
+def _first_done(view: ViewState, model: Any, offered: Sequence[str]) -> str:
+    """The first task of the list that the model does, on as many pairs as a verdict needs; else the first it can read.
+
+    Only while trying is quick; a large model starts with the first task.
+    """
+    from lens.analysis.interventions.tasks import TASKS
+
+    readable = []
+    for name in (one for one in offered if one in TASKS):
+        try:
+            task = _task(view, model, name, MIN_SAMPLES)
+        except ValueError:  # its tokenizer has no such words: the next task may still fit
+            continue
+        readable.append(name)
+        tried = task.pairs.take(range(min(MIN_SAMPLES, len(task.pairs))))
+        if forward_seconds(model, 2 * len(tried) * tried.n_pos, unembed=False) > MOST_TRYING:
+            break
+        if _ability(model, tried, task.metric, task.swapped).can:
+            return name
+    return readable[0] if readable else offered[0]
+
+
+def _ability(model: Any, pairs: Any, metric: Any, swapped: bool) -> Any:
+    from lens.analysis.interventions.tasks import ability
+
+    return analyse(ability, model, pairs, metric, swapped)
+
+
 def show_ability(model: Any, chosen: Chosen) -> Any | None:
     """The sentence that says whether the model can do the task, before anything is patched. Returns the Ability.
 
-    When it cannot, the page ends with an offer to go on. None for tasks without answers, which have none to get right.
+    Where its two runs cannot be told apart, the page ends with an offer to go on. None for tasks without answers, which
+    have none to get right.
     """
-    from lens.analysis.interventions.tasks import ability
-
     if not chosen.pairs.answers:
         return None
-    found = analyse(ability, model, chosen.pairs)
+    pairs = chosen.pairs if chosen.tried is None else chosen.tried
+    found = _ability(model, pairs, chosen.metric, chosen.swapped)
     parts.aside("Can it do this?", f"{found.sentence} {found.note[:1].upper()}{found.note[1:]}.")
-    key = call_key(ability, (model, chosen.pairs), {})
-    if not found.can and key not in remembered(AGREED):
+    key = f"ability-{call_key(_ability, (model, pairs, chosen.metric, chosen.swapped), {})}"
+    if found.verdict.state == "none" and not found.gap.found and key not in remembered(AGREED):
         offer(key, "Nothing is patched yet. What follows would be about a model that fails at this.", "Go on anyway")
         end_page()
     return found
@@ -156,27 +202,31 @@ def pair_table(model: Any, chosen: Chosen) -> pd.DataFrame:
 
 
 def sizes(name: str, n: int, view: ViewState) -> dict[str, Any]:
-    """The arguments of the task ``name`` that give at least ``n`` pairs, sentences and fillings balanced."""
-    orders = 2 if name == "ioi" else 1
-    fillings = 2 ** max(0, round(math.log2(math.sqrt(n / orders)))) if n > 1 else 1
-    sentences = math.ceil(n / (orders * fillings))
+    """The arguments of the task ``name`` that give at least ``n`` pairs of at least 8 frames and 8 names."""
+    side = max(MIN_LEVELS, math.ceil(math.sqrt(n / 2)))  # two pairs of each frame and name
     if name == "ioi":
-        return {"n_frames": sentences, "n_names": fillings, "seed": view["seed"], "corruption": view["corruption"]}
+        return {"n_frames": side, "n_names": side, "seed": view["seed"], "corruption": view["corruption"]}
     if name == "greater_than":
-        years = min(fillings, 6)  # single-digit years have no more
-        return {"n_frames": math.ceil(n / years), "n_years": years, "seed": view["seed"]}
+        return {"n_frames": max(side, math.ceil(n / MIN_LEVELS)), "n_years": side, "seed": view["seed"]}
     if name == "capitals":
-        return {"n_frames": min(sentences, 4), "n_names": math.ceil(n / min(sentences, 4)), "seed": view["seed"]}
+        return {"n_frames": side, "n_names": side, "seed": view["seed"]}
     if name == "pronouns":
-        return {"apostrophe": view["apostrophe"]}
+        return {"apostrophe": view["apostrophe"], "n_frames": side, "n_names": side}
     return {"n": int(view["block"]), "n_pairs": n, "seed": view["seed"]}
 
 
+def _task(view: ViewState, model: Any, name: str, n: int) -> Any:
+    from lens.analysis.interventions.tasks import TASKS
+
+    return analyse(TASKS[name], model, **sizes(name, n, view))
+
+
 def _made(view: ViewState, model: Any, name: str) -> Chosen:
-    from lens.analysis.interventions.tasks import TASKS, to_pairs
+    from lens.analysis.interventions.tasks import to_pairs
 
     n = int(view["pairs"])
-    task = analyse(TASKS[name], model, **sizes(name, n, view))
+    enough = max(n, MIN_SAMPLES)  # whether the model does it is asked of enough pairs, however few are patched
+    task = _task(view, model, name, n if name == "induction" else enough)
     pairs, bos = task.pairs, prepend_bos(view)
     if bos is not None and (model.bos.id is None or not task.prompts):
         view.note("the BOS switch changes nothing here: " + ("this model has none" if task.prompts else "drawn ids"))
@@ -186,4 +236,5 @@ def _made(view: ViewState, model: Any, name: str) -> Chosen:
         view.note(f"this task has {len(pairs)} pairs for this model, not {n}")
     shown = f"; the first {n} of them are used" if len(pairs) > n else ""
     left_out = f". Left out: {'; '.join(task.left_out[:3])}" if task.left_out else ""
-    return Chosen(name, pairs.take(range(min(n, len(pairs)))), task.metric, task.description + shown + left_out)
+    used, tried = (pairs.take(range(min(most, len(pairs)))) for most in (n, enough))
+    return Chosen(name, used, task.metric, task.description + shown + left_out, tried, task.swapped)

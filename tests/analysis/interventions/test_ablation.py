@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lens import HookedTransformer
+from lens.analysis.crossed import resamples
 from lens.analysis.interventions import Metric, Pairs, Sweep, effect, outline, run_sweep, sweep_group
 from lens.analysis.interventions.ablation import (
     Target,
@@ -40,7 +41,7 @@ def test_without_a_planted_head_the_second_copy_is_as_hard_as_the_first(head):
     assert sweep.base.mean() < 0.01
     after = (sweep.base.mean() + found.value[0]).item()
     assert after == pytest.approx(closed_form.UNIFORM, abs=0.01)
-    assert share_of_gap(float(found.value[0]), sweep) == pytest.approx(1, abs=0.01)
+    assert share_of_gap(sweep).value == pytest.approx(1, abs=0.01)
     assert len(cells.controls) == model.cfg.n_heads - 1
     assert found.value[1:].abs().max() < 1e-3
     assert chance_loss(induction(model, n=10)) < after  # it does not even know that the tokens are those of the block
@@ -51,7 +52,7 @@ def test_without_the_decoy_nothing_changes(put):
     model = planted("planted-decoy")
     task, _, sweep = removed(model, [INDUCTION, PREVIOUS], put)
     assert effect(sweep).value.abs().max() < 1e-3
-    assert share_of_gap(0.0, sweep) is None  # nothing to lose: the repeat is as hard as its control
+    assert share_of_gap(sweep) is None  # nothing to lose: the repeat is as hard as its control
     grid = run_sweep(model, single_heads(task.pairs, task.metric, put))
     assert effect(grid).value.abs().max() < 1e-3
 
@@ -142,16 +143,35 @@ def test_bad_targets_are_refused_in_words():
         cells_of(make_model().cfg, Target(((7, 0),)))
 
 
-def test_chance_holds_its_level_where_nothing_happens():
-    """Effects that are noise around 0 leave the band of the largest head in few of many worlds."""
-    task = induction(planted("planted-random"), n=4)
-    grid, outside = single_heads(task.pairs, task.metric), 0
+def worlds(values):
+    """A sweep whose effects are these [layer, head, pair]."""
+    n = values.shape[-1]
+    task = induction(planted("planted-random"), n=4, n_pairs=n)
+    grid = single_heads(task.pairs, task.metric)
+    return Sweep(values, torch.zeros(values.shape), torch.zeros(n), torch.ones(n), {}, grid)
+
+
+def test_the_band_of_chance_is_that_of_resamples_in_their_own_errors():
     generator = torch.Generator().manual_seed(0)
-    for world in range(60):
-        values = torch.randn(2, 4, 16, generator=generator) * torch.tensor([0.1, 1, 3, 10])[:, None]
-        sweep = Sweep(values, torch.zeros(2, 4, 16), torch.zeros(16), torch.ones(16), {}, grid)
-        outside += bool((values.mean(-1).abs() > chance(sweep, seed=world).reach).any())
-    assert outside <= 15  # 5% nominal; 16 pairs make the bootstrap's errors too small by a few percent
+    values = torch.randn(2, 4, 16, generator=generator) * torch.tensor([0.1, 1, 3, 10])[:, None]
+    sweep = worlds(values)
+    reach = chance(sweep).reach
+    error = values.std(-1) / 4
+    assert (reach / error).std() < 1e-5  # each head its own spread, all of them one factor
+    flat, far = values.reshape(8, 16).double(), []
+    for weight in resamples(sweep.experiment.pairs).weight:
+        drawn = flat.repeat_interleave(weight.long(), dim=1)
+        own = torch.maximum(drawn.std(1) / 4, 0.3 * error.flatten())
+        far.append(((drawn.mean(1) - flat.mean(1)) / own).abs().max())
+    assert float((reach / error).mean()) == pytest.approx(float(torch.stack(far).quantile(0.95)), rel=1e-5)
+
+
+def test_effects_of_rounding_are_never_beyond_chance():
+    """The same 4e-9 nats in every pair: no spread between pairs, and nothing but rounding."""
+    sweep = worlds(torch.full((2, 4, 16), 4e-9))
+    assert not (effect(sweep).value.abs() > chance(sweep._replace(base=torch.full((16,), 2.0))).reach).any()
+    small = sweep._replace(values=2.0 + torch.full((2, 4, 16), 2.4e-7), base=torch.full((16,), 2.0))
+    assert not (effect(small).value.abs() > chance(small).reach).any()
 
 
 @pytest.mark.parametrize("bos", [True, False])

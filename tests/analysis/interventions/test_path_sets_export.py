@@ -1,12 +1,13 @@
 """Direct paths against hooks that hold everything else; head sets; JSON, addresses and scripts."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from lens import HookedTransformer
-from lens.analysis.crossed import crossed_weights
+from lens.analysis.crossed import resamples
 from lens.analysis.interventions import (
     Experiment,
     Grid,
@@ -173,9 +174,10 @@ def test_refused_paths():
 
 
 HEADS = [Head(0, 1), Head(2, 3)]
+MANY = PAIRS.take([0] * 18)  # shares need at least 16 pairs, and a gap between the runs
 
 
-def sets_of(model, pairs=PAIRS, heads=HEADS):
+def sets_of(model, pairs=MANY, heads=HEADS):
     sets = head_sets(model.cfg, pairs, heads, Metric(), seed=3)
     return sets, run_sweep(model, sets.experiment)
 
@@ -184,7 +186,7 @@ def only(model, working):
     """The mean metric when only these heads work, from one forward pass with hooks for each prompt."""
     places = tuple(Place(layer, None, head) for layer in range(3) for head in range(4) if (layer, head) not in working)
     means = []
-    for i, ids in enumerate(CLEAN):
+    for i, ids in enumerate(CLEAN[:1]):
         kept = plain.cached(model, CORRUPTED[i])
         hooks = plain.changes("z", places, len(ids), lambda name, old, kept=kept: kept[name])
         means.append(plain.logit_diff(plain.forward(model, ids, hooks), PAIRS.answers[i], PAIRS.wrong[i]))
@@ -222,9 +224,9 @@ def test_random_sets_are_as_large_and_from_outside():
     assert not set(sets.outsiders) & set(HEADS)
     found = faithfulness(sets, sweep)
     assert (len(found.random_kept), len(found.own), len(found.added)) == (20, 2, 10)
-    assert found.kept.low is None
-    assert "no interval: 3 pairs" in found.note
-    assert f"{found.kept.value:.0%}" in found.sentence
+    assert found.kept.low <= found.kept.value <= found.kept.high
+    assert "18 pairs" in found.note
+    assert f"{found.kept.value:.0%}".replace("-", "−") in found.sentence
 
 
 def test_shares_of_a_set_are_a_ratio_of_sums_with_resampled_pairs():
@@ -237,13 +239,30 @@ def test_shares_of_a_set_are_a_ratio_of_sums_with_resampled_pairs():
     sweep = sweep._replace(values=values, base=base)
     found = faithfulness(sets, sweep)
     assert found.kept.value == pytest.approx(float((values[1] - values[0]).sum() / (base - values[0]).sum()))
-    draws = [
-        float(((values[1] - values[0]) * one).sum() / ((base - values[0]) * one).sum())
-        for one in crossed_weights(pairs, sets.seed)
-    ]
-    low, high = torch.tensor(draws).quantile(torch.tensor([0.025, 0.975])).tolist()
-    assert (found.kept.low, found.kept.high) == pytest.approx((low, high), abs=1e-4)
-    assert "95% percentile bootstrap over 16 pairs" in found.note
+    top, bottom = values[1] - values[0], base - values[0]
+    ratio = top.sum() / bottom.sum()
+    residual, far = top - ratio * bottom, []
+    error = (residual**2).sum().mul(16 / 15).sqrt() / bottom.sum()
+    for weight in resamples(pairs, sets.seed).weight:
+        moved = (weight @ top) / (weight @ bottom) - ratio
+        own = (weight @ (residual - moved * bottom) ** 2).mul(16 / 15).sqrt() / (weight @ bottom)
+        far.append(moved / torch.maximum(own, 0.3 * error))
+    low, high = torch.stack(far).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+    wanted = (float(ratio - high * error), float(ratio - low * error))
+    assert (found.kept.low, found.kept.high) == pytest.approx(wanted, abs=1e-6)
+    assert "95% studentised bootstrap over 16 pairs" in found.note
+
+
+def test_small_models_have_fewer_random_sets_and_none_twice():
+    """A layer of four heads less one leaves three single heads: three sets, not twenty draws of them."""
+    cfg = in_lens(VARIANTS["gpt2"]()).cfg
+    small = replace(cfg, n_layers=1)
+    for chosen, n_sets in (([Head(0, 0)], 3), ([Head(0, 0), Head(0, 1)], 1), ([Head(0, 0), Head(0, 1), Head(0, 2)], 3)):
+        sets = head_sets(small, PAIRS, chosen, Metric())
+        assert len(sets.random) == len({frozenset(one) for one in sets.random}) == n_sets
+        assert frozenset(chosen) not in {frozenset(one) for one in sets.random}
+    many = head_sets(cfg, PAIRS, HEADS, Metric()).random
+    assert len({frozenset(one) for one in many}) == 20
 
 
 def test_refused_sets():
@@ -262,6 +281,9 @@ def test_refused_sets():
     wild = sweep._replace(base=sweep.values[0] + back_and_forth)
     with pytest.raises(ValueError, match="may be 0"):
         faithfulness(sets, wild)
+    sets, sweep = sets_of(model, PAIRS)
+    with pytest.raises(ValueError, match="3 pairs, at least 16 are needed"):
+        faithfulness(sets, sweep)
 
 
 EXPERIMENTS = [

@@ -1,9 +1,12 @@
 """Tasks made for a tokenizer, the checker of pairs, and whether the model can do a task."""
 
+from collections import Counter
+
 import pytest
 import torch
 
-from lens.analysis.interventions import Experiment, Grid, Intervention, Pairs, run_sweep
+from lens.analysis.crossed import shortage
+from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, run_sweep
 from lens.analysis.interventions.tasks import (
     TASKS,
     PromptPair,
@@ -19,6 +22,7 @@ from lens.analysis.interventions.tasks import (
     repeated,
     to_pairs,
 )
+from lens.analysis.interventions.tasks.words import HER
 from lens.hooked import HookedTransformer
 from tests.analysis.shaken import make_model
 
@@ -36,7 +40,7 @@ def test_every_task_fits_a_real_tokenizer(smollm2):
         assert task.description
 
 
-def test_ioi_has_one_length_both_orders_and_the_other_name_as_answer(smollm2):
+def test_ioi_has_one_length_both_answers_and_no_template_twice(smollm2):
     task = ioi(smollm2, n_frames=3, n_names=5)
     assert len(task.pairs) == 3 * 5 * 2
     assert len({len(ids) for ids in task.pairs.clean}) == 1
@@ -45,13 +49,42 @@ def test_ioi_has_one_length_both_orders_and_the_other_name_as_answer(smollm2):
         right, wrong = prompt.answers[0].strip(), prompt.wrong[0].strip()
         assert (prompt.clean.count(right), prompt.clean.count(wrong)) == (1, 2)
         assert (prompt.corrupted.count(right), prompt.corrupted.count(wrong)) == (2, 1)
-    first = [prompt.clean.index(prompt.answers[0]) < prompt.clean.index(prompt.wrong[0]) for prompt in task.prompts]
-    assert sum(first) == len(first) / 2
+    assert {prompt.answers for prompt in task.prompts} == {prompt.wrong for prompt in task.prompts}
+    two = ioi(smollm2, 1, 1).prompts
+    assert (two[0].answers, two[0].wrong) == (two[1].wrong, two[1].answers)
+    openings = {prompt.clean.split()[0] for prompt in ioi(smollm2).prompts}
+    assert len(openings) == 8
     third = ioi(smollm2, 2, 2, corruption="third")
+    assert (task.swapped, third.swapped) == (True, False)
     for prompt in third.prompts:
         assert [prompt.corrupted.count(name.strip()) for name in (*prompt.answers, *prompt.wrong)] == [1, 1]
     assert ioi(smollm2, 3, 5).pairs == task.pairs
     assert ioi(smollm2, 3, 5, seed=1).pairs != task.pairs
+
+
+@pytest.mark.parametrize("make", [ioi, pronouns, greater_than, capitals])
+def test_the_first_sixteen_pairs_use_eight_frames_and_eight_names_twice(smollm2, make):
+    pairs = make(smollm2).pairs.take(range(16))
+    assert sorted(Counter(pairs.frames).values()) == [2] * 8
+    assert sorted(Counter(pairs.names).values()) == [2] * 8
+    assert shortage(pairs) == ""
+    assert len(set(zip(pairs.frames, pairs.names))) == 16
+
+
+def test_the_first_answer_is_not_always_the_same_kind(smollm2):
+    first = [
+        prompt.clean.index(prompt.answers[0]) < prompt.clean.index(prompt.wrong[0]) for prompt in ioi(smollm2).prompts
+    ]
+    assert (sum(first[:16]), sum(first)) == (8, 64)
+    assert Counter(prompt.answers[0] for prompt in pronouns(smollm2).prompts[:16]) == {" she": 8, " he": 8}
+
+
+def test_no_country_is_in_two_couples(smollm2):
+    couples = {}
+    for prompt in capitals(smollm2).prompts:
+        couples.setdefault(prompt.name, set()).update((*prompt.answers, *prompt.wrong))
+    assert [len(one) for one in couples.values()] == [2] * 8
+    assert len(set.union(*couples.values())) == 16
 
 
 def test_pronouns_in_both_apostrophes(smollm2):
@@ -60,8 +93,9 @@ def test_pronouns_in_both_apostrophes(smollm2):
     assert "isn't" in straight.prompts[0].clean
     for prompt in curly.prompts:
         assert {*prompt.answers, *prompt.wrong} == {" he", " she", " it"}
-        assert prompt.answers == ((" she",) if prompt.clean.startswith(("Mary", "Amy")) else (" he",))
-    assert any("Amy" in reason for reason in curly.left_out)  # two tokens at the start of a text, unlike all men
+        assert prompt.answers == ((" she",) if prompt.clean.split()[0] in HER else (" he",))
+    both = {(prompt.clean, prompt.corrupted) for prompt in curly.prompts}
+    assert both == {(corrupted, clean) for clean, corrupted in both}
 
 
 def test_greater_than_answers_are_greater(smollm2):
@@ -86,15 +120,78 @@ def test_repeated_tokens_differ_at_one_place(smollm2):
     assert chance_loss(task) == pytest.approx(1.791759, abs=1e-5)
 
 
+def first(task, n=16):
+    return task.pairs.take(range(n))
+
+
 def test_the_model_can_do_what_it_can_and_not_the_reverse(smollm2):
-    task = capitals(smollm2, n_frames=2, n_names=3)
-    can = ability(smollm2, task.pairs)
+    task = capitals(smollm2)
+    pairs = first(task)
+    can = ability(smollm2, pairs, task.metric, task.swapped)
     assert can.can
-    assert f"{can.mean:.2f}" in can.sentence
-    pairs = task.pairs
-    cannot = ability(smollm2, Pairs(pairs.clean, pairs.corrupted, answers=pairs.wrong, wrong=pairs.answers))
+    assert f"leads by {can.mean:.2f} logits" in can.sentence
+    assert can.gap.low > 0
+    reversed_ = Pairs(pairs.clean, pairs.corrupted, pairs.wrong, pairs.answers, pairs.frames, pairs.names)
+    cannot = ability(smollm2, reversed_, task.metric, task.swapped)
     assert not cannot.can
-    assert "cannot do" in cannot.sentence
+    assert "does not do this task: the right answers do not lead" in cannot.sentence
+    assert "what is patched explains that difference" in cannot.sentence
+
+
+@pytest.mark.parametrize("name", ["lens-1l", "lens-2l", "lens-3l"])
+def test_small_attention_models_do_not_identify_indirect_objects(name):
+    model = HookedTransformer.from_pretrained(name)
+    for seed in range(3):
+        task = ioi(model, seed=seed)
+        for n in (16, 64):
+            assert ability(model, first(task, n), task.metric, task.swapped).verdict.state == "none"
+    task = repeated(model)
+    assert ability(model, task.pairs, task.metric, task.swapped).can == (name != "lens-1l")
+
+
+def test_a_metric_that_differs_is_not_called_noise():
+    """lens-2l does not name later years, but its probability of them clearly moves with the year."""
+    model = HookedTransformer.from_pretrained("lens-2l")
+    task = greater_than(model)
+    found = ability(model, first(task), task.metric, task.swapped)
+    assert (found.verdict.state, found.gap.found) == ("none", True)
+    assert found.gap.low > 0.1
+    assert "noise" not in found.sentence
+    assert "probability" in found.sentence
+
+
+def prefers(id_: int, by: float):
+    """A model that says one token after everything, whatever it reads."""
+    model = make_model(n_layers=1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.unembed.b_U[id_] = by
+    return model
+
+
+def test_a_model_that_always_prefers_one_answer_does_no_task():
+    """It leads in every clean prompt, and as much in the corrupted ones."""
+    n = 16
+    clean, corrupted = ((1, 2, 3),) * n, ((1, 4, 3),) * n
+    found = ability(prefers(5, 3.0), Pairs(clean, corrupted, ((5,),) * n, ((6,),) * n))
+    assert (found.verdict.state, found.mean, found.share_right) == ("none", 3, 0)
+    assert "the metric does not fall" in found.sentence
+
+
+@pytest.mark.parametrize("wrong", [((6,),) * 16, ()])
+def test_a_tie_is_no_lead(wrong):
+    """All logits equal: no answer leads, and no pair is right."""
+    pairs = Pairs(((1, 2, 3),) * 16, ((1, 4, 3),) * 16, ((5,),) * 16, wrong)
+    found = ability(prefers(5, 0.0), pairs, Metric("logit_diff" if wrong else "log_prob"))
+    assert (found.verdict.state, found.share_right, found.mean) == ("none", 0, 0)
+
+
+def test_a_few_pairs_are_no_verdict(smollm2):
+    task = ioi(smollm2, n_frames=2, n_names=4)
+    found = ability(smollm2, task.pairs, task.metric, task.swapped)
+    assert (found.verdict.state, found.low, found.can) == ("unknown", None, False)
+    assert "With 16 pairs of 2 frames and 4 names, at least 8 of each are needed, it cannot be said" in found.sentence
 
 
 def test_patching_the_whole_first_layer_recovers_the_clean_answers(smollm2):

@@ -8,8 +8,10 @@ from lens.analysis.interventions.tasks.task import Task, make_task
 from lens.analysis.interventions.tasks.words import NOUNS
 from lens.hooked import HookedTransformer
 
+DECADES = 8  # of one-digit answers: each year has a decade of its own, 172… to 179…
 
-def greater_than(model: HookedTransformer, n_frames: int = 8, n_years: int = 4, seed: int = 0) -> Task:
+
+def greater_than(model: HookedTransformer, n_frames: int = 8, n_years: int = 8, seed: int = 0) -> Task:
     """Sentences x years; right are all endings above the year's, wrong those up to it. Corrupted: the year ends in 01.
 
     A tokenizer that keeps two digits together answers with two digits, as in the source; one that splits every digit
@@ -22,6 +24,7 @@ def greater_than(model: HookedTransformer, n_frames: int = 8, n_years: int = 4, 
     one, other = ([], "") if two else _prompts(model, nouns, n_years, generator, digits=1)
     left_out = [reason for reason in (problem, other) if reason]
     made, how = (two, "two-digit") if two else (one, "one-digit")
+    n_years = len({prompt.name for prompt in made})
     about = f"{len(nouns)} nouns x {n_years} years, {how} answers, {len(made)} pairs; seed {seed}"
     return make_task(model, "greater-than", made, about, left_out, Metric("prob_diff"))
 
@@ -32,7 +35,8 @@ def _prompts(
     """All prompts, or none and the first problem."""
     size = 10**digits
     low, high = (2, 8) if digits == 1 else (11, 89)
-    years = (torch.randperm(high - low, generator=generator)[:n_years] + low).tolist()
+    drawn = [torch.randperm(high - low, generator=generator) + low for _ in range(DECADES)]
+    years = torch.cat(drawn)[: min(n_years, DECADES if digits == 1 else high - low)].tolist()
     prompts = []
     for number, year in enumerate(years):
         century = "17" if digits == 2 else f"17{number + 2}"

@@ -27,10 +27,11 @@ def single_names(model: HookedTransformer, names: tuple[str, ...]) -> tuple[list
     return good, reasons
 
 
-def ioi(model: HookedTransformer, n_frames: int = 8, n_names: int = 4, seed: int = 0, corruption: str = "swap") -> Task:
-    """``n_frames`` sentences x ``n_names`` pairs of names x both orders; all prompts have one length.
+def ioi(model: HookedTransformer, n_frames: int = 8, n_names: int = 8, seed: int = 0, corruption: str = "swap") -> Task:
+    """``n_frames`` sentences x ``n_names`` pairs of names x both answers; all prompts have one length.
 
-    The answer is the name that gives nothing. Source: Wang et al. 2022, "Interpretability in the wild".
+    The answer is the name that gives nothing; each name of a pair is the answer once, and half of the answers come
+    first. Sentences of one template count as one frame. Source: Wang et al. 2022, "Interpretability in the wild".
     """
     if corruption not in CORRUPTIONS:
         raise ValueError(f"ioi: corruption={corruption!r}; it must be one of {', '.join(CORRUPTIONS)}.")
@@ -44,37 +45,43 @@ def ioi(model: HookedTransformer, n_frames: int = 8, n_names: int = 4, seed: int
     frames, dropped = _frames(model, names, n_frames, generator)
     couples = _couples(names, n_names, generator)
     prompts = []
-    for (frame, text), (which, (a, b, c)) in product(enumerate(frames), enumerate(couples)):
-        for first, second in ((a, b), (b, a)):
-            clean = text.format(a=first, b=second, s=b)
-            corrupted = text.format(a=first, b=second, s=a if corruption == "swap" else c)
-            prompts.append(PromptPair(clean, corrupted, (f" {a}",), (f" {b}",), frame, which))
+    for (frame, text), (which, (a, b, c)) in product(frames, enumerate(couples)):
+        for answer in (0, 1):
+            turn = which - frame + answer
+            first, second = (a, b) if (which - frame) // 2 % 2 == answer else (b, a)
+            right, wrong = (a, b) if turn % 2 == 0 else (b, a)
+            clean = text.format(a=first, b=second, s=wrong)
+            corrupted = text.format(a=first, b=second, s=right if corruption == "swap" else c)
+            prompts.append(PromptPair(clean, corrupted, (f" {right}",), (f" {wrong}",), frame, which))
     about = (
-        f"{len(frames)} sentences x {len(couples)} pairs of single-token names x both orders = {len(prompts)} pairs; "
+        f"{len(frames)} sentences x {len(couples)} pairs of single-token names x both answers = {len(prompts)} pairs; "
         f"corrupted: {CORRUPTIONS[corruption]}; seed {seed}"
     )
-    return make_task(model, "indirect object", prompts, about, left_out + dropped)
+    return make_task(model, "indirect object", prompts, about, left_out + dropped, swapped=corruption == "swap")
 
 
 def _frames(
     model: HookedTransformer, names: list[str], wanted: int, generator: torch.Generator
-) -> tuple[list[str], list[str]]:
-    """Filled sentences of the commonest token length, the templates in turn."""
-    every = [
-        frame.replace("{place}", place).replace("{thing}", thing)
-        for place, thing, frame in zip(*zip(*product(PLACES, THINGS, IOI_FRAMES)))
-    ]
+) -> tuple[list[tuple[int, str]], list[str]]:
+    """(template, filled sentence), all of one token length, that of most templates; no template twice if it can be."""
+    every = list(product(range(len(IOI_FRAMES)), PLACES, THINGS))
     order = [every[i] for i in torch.randperm(len(every), generator=generator)]
-    lengths = [len(ids_of(model, text.format(a=names[0], b=names[1], s=names[1]))) for text in order]
-    common = max(set(lengths), key=lambda length: (lengths.count(length), length))
-    fitting = [text for text, length in zip(order, lengths) if length == common]
-    dropped = len(order) - len(fitting)
-    return fitting[:wanted], [f"{dropped} sentences have another length than {common} tokens"] if dropped else []
+    texts = [(t, IOI_FRAMES[t].replace("{place}", place).replace("{thing}", thing)) for t, place, thing in order]
+    lengths = [len(ids_of(model, text.format(a=names[0], b=names[1], s=names[1]))) for _, text in texts]
+    templates = {length: {t for (t, _), n in zip(texts, lengths) if n == length} for length in set(lengths)}
+    common = max(templates, key=lambda length: (len(templates[length]), lengths.count(length), length))
+    fitting = [one for one, length in zip(texts, lengths) if length == common]
+    rounds = [sum(t == one[0] for t, _ in fitting[:i]) for i, one in enumerate(fitting)]  # templates in turn
+    fitting = [fitting[i] for i in sorted(range(len(fitting)), key=rounds.__getitem__)]
+    dropped = len(texts) - len(fitting)
+    reasons = [f"{dropped} sentences have another length than {common} tokens"] if dropped else []
+    numbers = {t: i for i, t in enumerate(dict.fromkeys(t for t, _ in fitting))}
+    return [(numbers[t], text) for t, text in fitting[:wanted]], reasons
 
 
 def _couples(names: list[str], wanted: int, generator: torch.Generator) -> list[tuple[str, str, str]]:
-    """Different pairs of names, each with a third one."""
-    couples = []
+    """Pairs of names, each with a third one; no name in two pairs while there are others."""
+    couples: list[tuple[str, str, str]] = []
     while len(couples) < wanted:
         order = [names[i] for i in torch.randperm(len(names), generator=generator)]
         couples += [(*order[i : i + 2], order[i - 1]) for i in range(0, len(order) - 1, 2)]

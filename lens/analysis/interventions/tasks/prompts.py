@@ -1,5 +1,6 @@
 """Pairs of prompts as text, checked against a tokenizer before they become ids."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -122,3 +123,15 @@ def to_pairs(model: HookedTransformer, prompts: Sequence[PromptPair], prepend_bo
         frames=tuple(prompt.frame for prompt in prompts),
         names=tuple(prompt.name for prompt in prompts),
     )
+
+
+def in_rounds(prompts: Sequence[PromptPair]) -> list[PromptPair]:
+    """The same prompts in an order in which every beginning uses the frames and the names about equally often."""
+    n_names = 1 + max((prompt.name for prompt in prompts), default=0)
+    seen: Counter[tuple[int, int]] = Counter()
+    keys = []
+    for prompt in prompts:
+        cell = (prompt.frame, prompt.name)
+        keys.append((seen[cell], (prompt.name - prompt.frame) % n_names, prompt.frame))
+        seen[cell] += 1
+    return [prompts[i] for i in sorted(range(len(prompts)), key=keys.__getitem__)]

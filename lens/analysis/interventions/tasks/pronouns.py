@@ -2,31 +2,49 @@
 
 from lens.analysis.interventions.tasks.prompts import PromptPair, check
 from lens.analysis.interventions.tasks.task import Task, make_task
-from lens.analysis.interventions.tasks.words import PRONOUN_FRAMES, PRONOUN_NAMES, PRONOUNS
+from lens.analysis.interventions.tasks.words import HER, HIM, PRONOUN_FRAMES, PRONOUNS
 from lens.hooked import HookedTransformer
 
 APOSTROPHES = {"curly": "’", "straight": "'"}
+HE, SHE, _ = PRONOUNS
 
 
-def pronouns(model: HookedTransformer, apostrophe: str = "curly") -> Task:
-    """5 frames x 5 names. Corrupted: the next name of the other gender; the wrong answers are the two other pronouns.
+def pronouns(model: HookedTransformer, apostrophe: str = "curly", n_frames: int = 8, n_names: int = 8) -> Task:
+    """Sentences x couples of a woman and a man x both ways: each is once clean and once what the other is corrupted by.
 
-    A pair whose names have different numbers of tokens is left out, with its reason.
+    The two names of a couple have as many tokens; a name that finds no such partner is left out, with its reason.
     """
     if apostrophe not in APOSTROPHES:
         raise ValueError(f"pronouns: apostrophe={apostrophe!r}; it must be 'curly' or 'straight'.")
-    prompts, left_out = [], []
-    for number, (name, right) in enumerate(PRONOUN_NAMES):
-        rotated = PRONOUN_NAMES[number + 1 :] + PRONOUN_NAMES[:number]
-        others = [other for other, pronoun in rotated if pronoun != right]
-        wrong = tuple(one for one in PRONOUNS if one != right)
-        for frame, what in enumerate(PRONOUN_FRAMES):
-            text = f"{{}} is {what}, isn{APOSTROPHES[apostrophe]}t"
-            made = [PromptPair(text.format(name), text.format(o), (right,), wrong, frame, number) for o in others]
-            checked = [check(model, prompt) for prompt in made]
-            good = [one.prompt for one in checked if not one.problem]
-            prompts += good[:1]
-            left_out += [f"{made[0].clean!r}: {checked[0].problem}"] if not good else []
-    n_names = len({prompt.name for prompt in prompts})
-    about = f"{len(PRONOUN_FRAMES)} frames x {n_names} names, {apostrophe} apostrophe: {len(prompts)} pairs"
-    return make_task(model, "pronoun", prompts, about, left_out)
+    texts = [f"{{}} is {what}, isn{APOSTROPHES[apostrophe]}t" for what in PRONOUN_FRAMES[:n_frames]]
+    couples, left_out = _couples(model, texts[0], n_names)
+    prompts = []
+    for number, (her, him) in enumerate(couples):
+        for frame, text in enumerate(texts):
+            ways = [_prompt(text, her, him, SHE), _prompt(text, him, her, HE)]
+            ways = ways[::-1] if (number - frame) % 2 else ways  # so that neither pronoun is always asked for first
+            prompts += [one._replace(frame=frame, name=number) for one in ways]
+    good = [prompt for prompt in prompts if not check(model, prompt).problem]
+    about = f"{len(texts)} sentences x {len(couples)} couples x both ways, {apostrophe} apostrophe: {len(good)} pairs"
+    return make_task(model, "pronoun", good, about, left_out, swapped=True)
+
+
+def _prompt(text: str, name: str, other: str, right: str) -> PromptPair:
+    wrong = tuple(one for one in PRONOUNS if one != right)
+    return PromptPair(text.format(name), text.format(other), (right,), wrong)
+
+
+def _couples(model: HookedTransformer, text: str, wanted: int) -> tuple[list[tuple[str, str]], list[str]]:
+    """Each woman with the first man whose name has as many tokens at the start of a text."""
+    couples, left_out, free = [], [], list(HIM)
+    for her in HER:
+        if len(couples) == wanted or not free:
+            break
+        problems = {him: check(model, _prompt(text, her, him, SHE)).problem for him in free}
+        fits = [him for him in free if not problems[him]]
+        if fits:
+            couples.append((her, fits[0]))
+            free.remove(fits[0])
+        else:
+            left_out.append(f"{her}: {problems[free[0]]}")
+    return couples, left_out

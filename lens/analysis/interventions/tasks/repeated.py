@@ -22,7 +22,7 @@ def repeated(model: HookedTransformer, n: int = 10, n_pairs: int = 16, seed: int
     corrupted[:, drawn.bos + n - 1] = wrong
     pairs = Pairs.of(clean, corrupted, right.tolist(), wrong.tolist())
     about = f"{n_pairs} sequences of {n} random tokens and their repetition; {drawn.description}; seed {seed}"
-    return Task("repeated tokens", pairs, (), about, (), Metric())
+    return Task("repeated tokens", pairs, (), about, (), Metric(), swapped=True)
 
 
 def induction(model: HookedTransformer, n: int = 25, n_pairs: int = 16, seed: int = 0) -> Task:

@@ -24,7 +24,7 @@ PAGE = Page(
     question="Does the behaviour need it?",
     icon="content_cut",
     options=(
-        *task_fields(TASKS, pairs=16),
+        *task_fields(TASKS, "induction"),
         choice("what", "pins", tuple(WHAT)),
         choice("put", "other", tuple(SHORT)),
         choice("keep", "nothing", tuple(KEPT)),

@@ -26,7 +26,7 @@ FORMULA = (
 WHERE = (
     "H are all heads of the model, S the set, m(W) the metric when only the heads in W work and all others write what "
     "is put in their place; i numbers the pairs. MLPs and embeddings always work, on what then reaches them. Not "
-    "clipped. Intervals: percentile bootstrap over pairs, frames and names resampled separately where there are both. "
+    "clipped. Intervals: studentised bootstrap over pairs, frames and names resampled separately where there are both. "
     "Source: Wang et al. 2022 (faithfulness and minimality)."
 )
 MISREADING = (
@@ -140,18 +140,19 @@ def own_words(sets: Any, found: Any) -> str:
     reach = float(max(found.added.max(), 0))
     by_size = sorted(zip(sets.heads, found.own), key=lambda one: -one[1].value)
     head, most = by_size[0]
-    idle = [str(one) for one, own in by_size if own.value <= reach]
+    idle = [str(one) for one, own in by_size if own.low <= reach]
     text = (
         f"The set loses most without {head}: {words.percent(most.value)}{_ends(most)} of what all heads do. Of "
         f"{len(found.added)} heads from outside, the best adds {words.percent(reach)}. "
     )
     if not idle:
         return text + "Every head of the set does more than that: none is idle in it."
-    return text + f"{', '.join(idle)} {'does' if len(idle) == 1 else 'do'} no more than that: the set may not need it."
+    do = "does" if len(idle) == 1 else "do"
+    return text + f"{', '.join(idle)} {do} no more than that, as far as can be told: the set may not need it."
 
 
 def _ends(share: Any) -> str:
-    return "" if share.low is None else f" [{words.percent(share.low)}, {words.percent(share.high)}]"
+    return f" [{words.percent(share.low)}, {words.percent(share.high)}]"
 
 
 def sample_words(asked: Asked, sets: Any, found: Any) -> str:

@@ -60,8 +60,9 @@ class Removed(NamedTuple):
     n: int
     note: str
     base: np.ndarray  # [pair]
-    gap: float  # the control run's metric minus the clean run's
-    share: float | None  # of the gap, by the chosen ones
+    gap: Any  # Gap: the control run's metric minus the clean run's
+    share: Any  # Share | None: of the gap, by the chosen ones; None unless the two runs differ
+    rounding: float  # a change up to this size may be rounding
 
     def at(self, index: int) -> tuple[float, float | None, float | None]:
         """The change of one set and the ends of its interval."""
@@ -163,14 +164,14 @@ def filled(
 
 def removed(result: Any, seed: int) -> Removed:
     """The effects of a sweep over sets, with its controls."""
-    from lens.analysis.interventions import effect
+    from lens.analysis.interventions import effect, gap_of
     from lens.analysis.interventions.ablation import share_of_gap
+    from lens.analysis.verdicts import rounding_of
 
-    found = effect(result, seed)
-    base, other = np.asarray(result.base, np.float64), np.asarray(result.other, np.float64)
-    share = share_of_gap(float(found.value[0]), result)
+    found, gap, share = effect(result, seed), gap_of(result, seed), share_of_gap(result, 0, seed)
     value, low, high = to_numpy((found.value, found.low, found.high))
-    return Removed(value, low, high, found.n, found.note, base, float(other.mean() - base.mean()), share)
+    base, rounding = np.asarray(result.base, np.float64), rounding_of(result.base, result.values)
+    return Removed(value, low, high, found.n, found.note, base, gap, share, rounding)
 
 
 def measure_name(asked: Asked) -> str:

@@ -58,7 +58,7 @@ def figure_of(asked: Asked, found: Found, model: Any) -> Any:
     title = f"Without {cells.target.label}: change of the {found.metric}{kept}"
     definition = f"{model.name}, {asked.task.title.lower()}. Diamond: the chosen with 95% interval. {cells.note}."
     one = found.removed["other"]
-    marks = [Mark(one.gap, "as in the control run")] if one.share is not None else []
+    marks = [Mark(one.gap.mean, "as in the control run")] if one.share is not None else []
     return effects(rows, found.unit, title=title, definition=definition, marks=marks)
 
 
@@ -74,7 +74,7 @@ def show_result(view: ViewState, asked: Asked, found: Found, figure: Any, guess:
         if asked.why:
             st.caption(asked.why)
         if guess:
-            st.info(words.verdict(guess, found.removed["other"].share), icon=":material/psychology:")
+            st.info(words.verdict(guess, found.removed["other"]), icon=":material/psychology:")
         parts.notice(words.told(found))
         for title, text in (("Ways", words.puts_disagree(found)), ("Backup", words.backup(found))):
             if text:
@@ -95,17 +95,27 @@ def explain(view: ViewState, model: Any, asked: Asked, found: Found) -> None:
 
 def take_away(view: ViewState, model: Any, asked: Asked, found: Found, figure: Any) -> None:
     """The export panel; the Python needs nothing but the package."""
-    from lens.analysis.interventions import to_json, to_python
+    from lens.analysis.interventions import ablation_to_python, change_lines, to_json
     from lens.ui.export import Export, export
+    from lens.ui.pages.ablation.tabs import TOP, looked_at
 
-    experiment = asked.experiment("other")
-    code = to_python(source_of(view), experiment, asked.cells.target.cell, view["revision"] or None)
+    experiment, seed, more = asked.experiment("other"), int(view["seed"]), view["more"]
+    target = asked.cells.target
+    every_head = view["put"] if more == "grid" else None
+    code = ablation_to_python(source_of(view), experiment, target, view["revision"] or None, seed, every_head)
+    if more in ("tokens", "answers"):
+        one, index = looked_at(view, asked, more == "answers")
+        code += change_lines(one, target.cell, index, TOP)
     rows = words.table(found)
     payload = {
-        "removed": asked.cells.target.label,
+        "removed": target.label,
         "task": asked.task.description,
+        "seed": seed,
         "numbers": rows.to_dict("records"),
         "together": None if found.joint is None else found.joint._asdict(),
+        "shares": {put: one.share and one.share._asdict() for put, one in found.removed.items()},
+        "gap": found.removed["other"].gap.verdict.reason,
+        "notice": words.told(found),
         "experiment": to_json(experiment),
     }
     export(view, Export("ablation", figure, rows, payload, code, reads_prompt=False, opens_model=False))

@@ -31,8 +31,9 @@ def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
     figure, values, reach, note = _grid(view, model, asked, result)
     if not np.isfinite(values).any():
         return
-    gap = float(result.other.mean() - result.base.mean())
-    told = words.grid_words(values, reach, gap, asked.metric.unit)
+    from lens.analysis.interventions import gap_of
+
+    told = words.grid_words(values, reach, gap_of(result, view["seed"]), asked.metric.unit)
     with place.container():
         parts.head_grid(figure, view, "ablation:grid", f"{figure.layout.title.text}. {told}")
     parts.notice(told)
@@ -99,7 +100,7 @@ def show_answers(view: ViewState, model: Any, asked: Asked) -> None:
     if view["token"] is not None and view["token"] >= length:
         view.note(f"token {view['token']} does not exist in this prompt ({length} tokens): showing the last one read")
         view.set(token=None)
-    at = max(_read(asked, length)) if view["token"] is None else view["token"]
+    at = _position(view, asked, pair)
     change = _change(model, asked, view["put"], pair, at)
     labels = tasks.labels_of(model, change.top.tolist())
     right, wrong = _answers(asked, pair, at)
@@ -123,6 +124,9 @@ def show_answers(view: ViewState, model: Any, asked: Asked) -> None:
 
 
 def _moved(rows: pd.DataFrame) -> str:
+    tied = {side: int((rows[f"rank {side}"] == 0).sum()) for side in ("before", "after")}
+    if max(tied.values()) > 1:
+        return " ".join(f"{n} of these tokens are equally likely {side}." for side, n in tied.items() if n > 1)
     before, after = rows.loc[rows["rank before"].idxmin()], rows.loc[rows["rank after"].idxmin()]
     text = f"Likeliest before: {before['token']} ({written(before['prob before'])}); after: {after['token']} "
     text += f"({written(after['prob after'])})."
@@ -159,14 +163,33 @@ def _answers(asked: Asked, pair: int, at: int) -> tuple[tuple[int, ...], tuple[i
 
 def _change(model: Any, asked: Asked, put: str, pair: int, at: int | None) -> Any:
     """What the chosen set does to one prompt, cut after position ``at`` (None: whole)."""
-    from lens.analysis.interventions import Metric, cell_change
+    from lens.analysis.interventions import cell_change
+
+    experiment, index = _one(asked, put, pair, at)
+    return analyse(cell_change, model, experiment, asked.cells.target.cell, index, 0, TOP)
+
+
+def looked_at(view: ViewState, asked: Asked, cut: bool) -> tuple[Any, int]:
+    """The experiment on the prompt that the tab of tokens, or (``cut``) of answers, shows, and its index there."""
+    pair = int(view["sequence"])
+    at = _position(view, asked, pair) if cut else None
+    return _one(asked, view["put"], pair, at)
+
+
+def _position(view: ViewState, asked: Asked, pair: int) -> int:
+    """The chosen token of a prompt, else the last one that the metric reads."""
+    length = len(asked.task.pairs.clean[pair])
+    return max(_read(asked, length)) if view["token"] is None else int(view["token"])
+
+
+def _one(asked: Asked, put: str, pair: int, at: int | None) -> tuple[Any, int]:
+    """The experiment on one prompt alone, cut after ``at``; a mean needs all prompts. And the prompt's index in it."""
+    from lens.analysis.interventions import Metric
 
     right, wrong = ((), ()) if at is None else _answers(asked, pair, at)
     pairs = asked.task.pairs if put == "mean" else asked.task.pairs.take([pair])
-    index = pair if put == "mean" else 0
     stop = None if at is None else at + 1
     cut = {side: tuple(ids[:stop] for ids in getattr(pairs, side)) for side in ("clean", "corrupted")}
     n = len(pairs)
     pairs = replace(pairs, **cut, answers=(right,) * n if right else (), wrong=(wrong,) * n if wrong else ())
-    experiment = replace(asked.experiment(put), pairs=pairs, metric=Metric("kl"))
-    return analyse(cell_change, model, experiment, asked.cells.target.cell, index, 0, TOP)
+    return replace(asked.experiment(put), pairs=pairs, metric=Metric("kl")), pair if put == "mean" else 0

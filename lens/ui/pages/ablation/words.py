@@ -24,7 +24,7 @@ WHERE = (
     "or 0 (zero). *Patterns kept*: all attention patterns stay those of the unchanged run, "
     "so the effect through where later heads look is left out. "
     "Losses and probabilities saturate, so sums of effects are only sums: logits are nearer to linear. "
-    "Intervals: percentile bootstrap over pairs; frames and names resampled separately where there are both."
+    "Intervals: studentised bootstrap over pairs; frames and names resampled separately where there are both."
 )
 MISREADING = (
     "No effect does not mean not involved. Where two heads do the same and one is enough, removing either changes "
@@ -66,16 +66,21 @@ def class_of(share: float) -> str:
     return "nothing" if share > -PARTLY else "better"
 
 
-def verdict(guess: str, share: float | None) -> str:
+def verdict(guess: str, one: Any) -> str:
     """How a guess compares with what was measured."""
     said = f"You said: {GUESSES[guess].lower()} ({BOUNDS[guess]})."
-    if share is None:
-        return f"{said} It cannot be judged: the metric hardly differs between the run and its control."
-    real = class_of(share)
-    what = f"{percent(share)} of the way"
+    if one.share is None:
+        return f"{said} It cannot be judged: {one.gap.verdict.reason}."
+    real = class_of(one.share.value)
+    what = f"{share_words(one.share)} of the way"
     if real == guess:
         return f"{said} Measured: {what}. Right."
     return f"{said} Measured: {what}, which is “{GUESSES[real].lower()}”."
+
+
+def share_words(share: Any) -> str:
+    """A share of the way to the control run, with its interval."""
+    return f"{percent(share.value)} [{percent(share.low)}, {percent(share.high)}]"
 
 
 def told(found: Any) -> str:
@@ -88,7 +93,10 @@ def told(found: Any) -> str:
         f"{number(base + value)}: a change of {number(value)}{interval(low, high)} {unit}, n = {one.n} pairs."
     )
     if one.share is not None:
-        text += f" The whole way to the control run would be {number(one.gap)}: this is {percent(one.share)} of it."
+        text += f" The whole way to the control run would be {number(one.gap.mean)}: this is {share_words(one.share)} "
+        text += "of it."
+    elif one.gap.verdict.state == "none":
+        text += f" It is no share of anything: {one.gap.verdict.reason}."
     return f"{text} {beside_controls(found, 'other')}"
 
 
@@ -98,27 +106,29 @@ def beside_controls(found: Any, put: str) -> str:
     controls = one.value[found.first_control :]
     if not len(controls):
         return f"{found.cells.note[:1].upper()}{found.cells.note[1:]}."
+    if not abs(one.value[0]) > one.rounding:
+        return "Nothing changes by more than rounding."
     as_much = int((np.abs(controls) >= abs(one.value[0])).sum())
-    if not abs(one.value[0]) > 0:
-        return "Nothing changes at all."
     reach = f"{number(float(controls.min()))} to {number(float(controls.max()))}"
     return f"{as_much} of {len(controls)} controls do as much (controls: {reach})."
 
 
 def puts_disagree(found: Any) -> str:
-    """Whether zero or mean tell another story than resampling; "" where they do not."""
+    """Whether zero or mean tell another story than resampling, beyond the intervals of both; "" where they do not."""
     first = found.removed["other"]
     if first.share is None:
         return ""
     other = [
-        f"{PUTS[put].split(',')[0].lower()} {percent(one.value[0] / first.gap)}"
+        f"{PUTS[put].split(',')[0].lower()} {percent(one.value[0] / first.gap.mean)}"
         for put, one in found.removed.items()
-        if put != "other" and class_of(one.value[0] / first.gap) != class_of(first.share)
+        if put != "other"
+        and class_of(one.value[0] / first.gap.mean) != class_of(first.share.value)
+        and (one.low[0] > first.high[0] or one.high[0] < first.low[0])
     ]
     if not other:
         return ""
     return (
-        f"The ways of removing disagree: of the way to the control run, resample goes {percent(first.share)}, "
+        f"The ways of removing disagree: of the way to the control run, resample goes {percent(first.share.value)}, "
         f"{', '.join(other)}. Resample changes only what differs between the two runs; the "
         "others also take what both share."
     )
@@ -128,14 +138,16 @@ def backup(found: Any) -> str:
     """What the numbers say about heads that stand in for each other."""
     one, together = found.removed["other"], found.joint
     if together is not None:
-        sign = np.sign(one.gap) or 1.0
         text = (
             f"Together {number(together.together)}, the sum of each alone {number(together.sum_alone)}: "
             f"{number(together.extra)}{interval(together.low, together.high)} {found.unit} beyond the sum."
         )
         if together.low is None:
             return f"{text} With {one.n} pairs there is no interval, so this is not told from chance."
-        if abs(together.extra) <= NEGLIGIBLE * abs(one.gap):
+        if not one.gap.found:
+            return f"{text} There is nothing that they could stand in for: {one.gap.verdict.reason}."
+        sign = np.sign(one.gap.mean)
+        if abs(together.extra) <= max(NEGLIGIBLE * abs(one.gap.mean), one.rounding):
             return f"{text} No sign that one stands in for another."
         if min(together.low * sign, together.high * sign) > 0:
             return f"{text} They stand in for each other: while one is left, it does work of the others."
@@ -144,32 +156,35 @@ def backup(found: Any) -> str:
         return f"{text} No sign that one stands in for another."
     if one.share is None:
         return ""
-    if PARTLY <= one.share < 1 - PARTLY:
+    if one.share.low > PARTLY and one.share.high < 1 - PARTLY:
         return (
-            f"Partial: {percent(1 - one.share)} of the way is left: something else carries it, or takes over. Pin the "
-            "next heads of the grid and remove them together: more than the sum of each alone means backup."
+            f"Partial: {percent(1 - one.share.value)} of the way is left: something else carries it, or takes over. "
+            "Pin the next heads of the grid and remove them together: more than the sum of each alone means backup."
         )
     return ""
 
 
-def grid_words(values: np.ndarray, reach: np.ndarray | None, gap: float, unit: str) -> str:
-    """What to see in the grid of single heads."""
+def grid_words(values: np.ndarray, reach: np.ndarray | None, gap: Any, unit: str) -> str:
+    """What to see in the grid of single heads; ``gap`` is the Gap between the two runs."""
     known = np.isfinite(values)
     if not known.any():
         return "No head is computed yet."
     at = np.unravel_index(int(np.argmax(np.where(known, np.abs(values), -1))), values.shape)
+    if not abs(values[at]) > gap.rounding:
+        return f"No head changes it by more than rounding: the largest, {at[0]}.{at[1]}, by {values[at]:.1g} {unit}."
     text = f"Largest: head {at[0]}.{at[1]} changes it by {number(float(values[at]))} {unit}"
-    text += f" ({percent(values[at] / gap)} of the way to the control run). " if abs(gap) > 1e-6 else ". "
+    text += f" ({percent(values[at] / gap.mean)} of the way to the control run). " if gap.found else ". "
     if not known.all():
         text += f"{int((~known).sum())} of {values.size} heads are not computed yet. "
     if reach is None:
         return f"{text}Too few pairs for an interval, so no head is told from chance."
     count = int((np.abs(values[known]) > reach[known]).sum())
     total = float(values[known].sum())
-    return (
-        f"{text}{count} of {int(known.sum())} heads change it by more than the sampling of pairs would (largest of all "
-        f"heads, 95%). The single effects add up to {number(total)} {unit}; the whole way is {number(gap)}."
-    )
+    text += f"{count} of {int(known.sum())} heads change it by more than the sampling of pairs would (largest of all "
+    text += "heads, 95%)."
+    if not gap.found:
+        return f"{text} No share of the way is told: {gap.verdict.reason}."
+    return f"{text} The single effects add up to {number(total)} {unit}; the whole way is {number(gap.mean)}."
 
 
 def table(found: Any) -> pd.DataFrame:

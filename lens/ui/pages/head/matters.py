@@ -16,7 +16,7 @@ from lens.ui.estimate import forward_seconds
 from lens.ui.pages.ablation import words
 from lens.ui.pages.ablation.read import filled
 from lens.ui.pages.head.chain import Data, Finding
-from lens.ui.shared.removal import DEFINITION, Removal, read_removal, removal_of
+from lens.ui.shared.removal import DEFINITION, Removal, removal, removal_of, state, told
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
@@ -34,14 +34,14 @@ def show(view: ViewState, model: Any, head: tuple[int, int], data: Data) -> Find
     result, complete = filled(model, experiment, agreed=True)
     if not complete:
         return Finding("not computed: cancelled", "later")
-    found = read_removal(result, view["seed"])
+    found = removal(model, to_torch(data.sample.repeated), result, view["seed"])
     _draw(head, cells, found)
     rank = _rank(view, model, head, (experiment.pairs, experiment.metric))
     st.caption(f"{found.note[:1].upper()}{found.note[1:]}. {words.MISREADING.split('. ')[0]}.")
-    interval = [found.low, found.high]
-    row = {"change of loss": found.change, "interval": interval, "share of the way": found.share, "rank": rank}
+    row = {"change of loss": found.change, "interval": [found.low, found.high], "rank": rank}
+    row |= {"share of the way": found.share and found.share._asdict(), "verdict": found.verdict.reason}
     text = f"{number(found.change)} nats{'' if rank is None else f', rank {rank}'}"
-    return Finding(text, found.state, row)
+    return Finding(text, state(found), row)
 
 
 def seconds(model: Any, pairs: Pairs, n_rows: int) -> float:
@@ -70,9 +70,9 @@ def _draw(head: tuple[int, int], cells: Cells, found: Removal) -> None:
     marks = [Mark(found.saved, "as in the control run")] if found.share is not None else []
     title = f"Without head {name}: change of the loss of the second copy"
     figure = effects([row], "nats", title=title, definition=f"{DEFINITION} {cells.note}.", marks=marks)
-    parts.chart(narrow(figure, WIDTH), f"{title}. {found.told()}", key="head:matters")
+    parts.chart(narrow(figure, WIDTH), f"{title}. {told(found)}", key="head:matters")
     control = "the other heads of its layer, removed alike" if controls else "none: it is alone in its layer"
-    st.markdown(found.told(), help=parts.metric_help(DEFINITION, "nats", control))
+    st.markdown(told(found), help=parts.metric_help(DEFINITION, "nats", control))
 
 
 def _rank(view: ViewState, model: Any, head: tuple[int, int], on: tuple) -> str | None:
@@ -86,13 +86,16 @@ def _rank(view: ViewState, model: Any, head: tuple[int, int], on: tuple) -> str 
     if not complete:
         return None
     values = effect(result, view["seed"]).value
-    rank = f"{1 + int((values > values[head]).sum())} of {values.numel()}"
-    text = f"Rank {rank} heads by the rise of the loss."
     band = analyse(chance, result, view["seed"])
-    if band.reach is not None:
-        beyond = abs(float(values[head])) > float(band.reach[head])
-        text += (
-            f" {'More' if beyond else 'No more'} than the sampling of sequences would give the largest of all heads."
-        )
-    st.markdown(text)
+    if band.reach is None:
+        st.markdown("Too few sequences to rank the heads.")
+        return None
+    if not abs(float(values[head])) > float(band.reach[head]):
+        st.markdown("No more than the sampling of sequences would give the largest of all heads: no rank.")
+        return None
+    rank = f"{1 + int((values > values[head]).sum())} of {values.numel()}"
+    st.markdown(
+        f"Rank {rank} heads by the rise of the loss: more than the sampling of sequences would give the largest of "
+        "all heads."
+    )
     return rank

@@ -17,7 +17,7 @@ from lens.ui.pages.home import start as home
 from lens.ui.pages.home.first_links import Shown
 from lens.ui.shared.birth import birth
 from lens.ui.shared.copying import copied
-from lens.ui.shared.removal import read_removal, removal_of
+from lens.ui.shared.removal import removal, removal_of, signed, state, told
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
@@ -68,9 +68,9 @@ def matters(view: ViewState, model: Any, shown: Shown) -> home.Found:
     result, complete = filled(model, experiment, agreed=True)
     if not complete:
         return NOT_YET
-    found = read_removal(result, view["seed"])
-    st.markdown(found.told())
-    return home.Found(f"{found.signed} nats without it", found.state)
+    found = removal(model, to_torch(shown.sample.repeated), result, view["seed"])
+    st.markdown(told(found))
+    return home.Found(f"{signed(found.change)} nats without it", state(found))
 
 
 def born(view: ViewState, model: Any, shown: Shown) -> home.Found:

@@ -27,7 +27,7 @@ PAGE = Page(
     question="Where does it sit, and where does it move?",
     icon="healing",
     options=(
-        *task_fields(TASKS, pairs=2),
+        *task_fields(TASKS),
         choice("into", "corrupted", tuple(INTO)),
         choice("cells", "position", tuple(CELLS)),
         choice("stream", "resid_pre", tuple(STREAM)),

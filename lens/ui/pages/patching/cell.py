@@ -80,6 +80,9 @@ def answer_table(pairs: Any, change: Any, labels: list[str], pair: int) -> pd.Da
 
 def notice(pairs: Any, change: Any, labels: list[str], pair: int, values: tuple[float, float, float]) -> str:
     """The likeliest token before and after, the right answer's rank, and the metric, in one or two sentences."""
+    tied = [int((row == 0).sum()) for row in change.rank]
+    if max(tied) > 1:
+        return f"{max(tied)} tokens are equally likely: none of them leads."
     tops = [int(np.argmax(row)) for row in change.prob]
     before, after = (f"{labels[top].strip()} ({change.prob[side, top]:.0%})" for side, top in enumerate(tops))
     text = f"Likeliest next: {before} before, {after} after."

@@ -134,11 +134,13 @@ def table(model: Any, found: Found) -> pd.DataFrame:
 
 def take_away(view: ViewState, model: Any, found: Found, figure: Any) -> None:
     """CSV, JSON, the figure, and Python that needs only the package."""
-    from lens.analysis.interventions import to_python
+    from lens.analysis.interventions import agreement_lines, to_python
 
     experiment, numbers = found.look.experiment, found.numbers
     payload = numbers._asdict() | {"axes": found.sweep.axes, "values": found.sweep.values, "base": found.sweep.base}
     payload |= {"other": found.sweep.other, "status": found.sweep.status, "approximate": found.approximate}
-    payload["notice"] = say(model, found)
-    code = to_python(source_of(view), experiment, revision=view["revision"] or None)
+    payload |= {"notice": say(model, found), "seed": found.seed}
+    code = to_python(source_of(view), experiment, revision=view["revision"] or None, seed=found.seed)
+    if view["more"] == "approximation" and experiment.metric.kind != "rank":
+        code += agreement_lines()
     export(view, Export("patching", figure, lambda: table(model, found), payload, code, opens_model=False))

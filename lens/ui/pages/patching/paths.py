@@ -18,7 +18,6 @@ from lens.ui.models import source_of
 from lens.ui.pages.patching import INPUTS, LONGEST_LIST
 from lens.ui.pages.patching.map import head_of
 from lens.ui.pages.patching.read import Found
-from lens.ui.pages.patching.words import ROUNDING
 from lens.ui.shared.tasks import METRICS
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
@@ -180,12 +179,14 @@ def sender_name(sender: Any) -> str:
 
 def path_notice(result: Any, into: str) -> str:
     """The strongest senders, and how far all direct paths together go."""
+    import torch
+
     from lens.analysis.interventions import senders_in_order
+    from lens.analysis.verdicts import rounding_of
 
     rows = list(senders_in_order(result))
     gap = float((np.asarray(result.other) - np.asarray(result.base)).mean())
-    size = np.abs(np.asarray(result.base)).mean() + np.abs(np.asarray(result.other)).mean()
-    if not rows or abs(rows[0][1]) <= ROUNDING * size:
+    if not rows or abs(rows[0][1]) <= rounding_of(*map(torch.as_tensor, (result.base, result.other))):
         return f"No component changes the metric through a direct path into the {into}."
     top = ", ".join(f"{sender_name(sender)} ({said(effect)})" for sender, effect in rows[:3])
     unit = result.path.metric.unit
@@ -223,6 +224,6 @@ def _take_away(view: ViewState, result: Any, figure: Any, text: str) -> None:
         name: to_numpy(getattr(result, name)) for name in ("heads", "mlps", "embed", "together", "base", "other")
     }
     payload |= {"input": path.input, "receivers": path.receivers, "unit": path.metric.unit, "notice": text}
-    code = paths_to_python(source_of(view), path, view["revision"] or None)
+    code = paths_to_python(source_of(view), path, view["revision"] or None, view["seed"])
     table = partial(sender_table, result, path.metric.unit)
     export(view, Export("paths", figure, table, payload, code, reads_prompt=False, opens_model=False))

@@ -1,7 +1,7 @@
 """Computing a sweep for the Patching page: an approximation at once, then exact values that fill the figure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from lens.ui.pages.patching.words import Numbers, numbers_of
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
 
+FIRST = 2  # pairs of which the map is drawn at once where all of them take long
 LONGEST = 200_000  # cells times pairs of which an approximation is made without being asked
 
 
@@ -28,6 +29,7 @@ class Found:
     n_computed: int  # cells times pairs that need a run, of n_cells
     n_cells: int
     approximate: bool = False
+    seed: int = 0  # of the intervals
 
     @property
     def complete(self) -> bool:
@@ -37,17 +39,18 @@ class Found:
     @cached_property
     def numbers(self) -> Numbers:
         """What is drawn, per cell: the bootstrap behind it is made once."""
-        return numbers_of(self.look, to_torch(self.sweep))
+        return numbers_of(self.look, to_torch(self.sweep), self.seed)
 
 
 def read_found(view: ViewState, model: Any, look: Look, draw: Callable[[Found], None]) -> Found:
     """The sweep, as far as it is computed. ``draw`` shows the approximation first, then what there is meanwhile.
 
-    After a cancel, or while long work waits for a click, the approximation stands in for what nobody computed yet.
+    While long work waits for a click, or after a cancel, the exact map of the first pairs stands in for what nobody
+    computed yet; where that is long too, the approximation.
     """
     from lens.analysis.interventions import assemble, outline, sweep_group
 
-    plan = analyse(outline, model, look.experiment)
+    plan, seed = analyse(outline, model, look.experiment), int(view["seed"])
     if plan.n_computed > limits().patched_rows:
         parts.not_computed(
             f"{plan.n_computed:,} changed runs are needed, and at most {limits().patched_rows:,} are made here. "
@@ -56,28 +59,45 @@ def read_found(view: ViewState, model: Any, look: Look, draw: Callable[[Found], 
         end_page()
     groups = range(plan.n_groups)
     preview = None
-    if not _all_there(groups, model, look) and plan.n_cells <= LONGEST:
-        preview = approximation(model, look)
+    if not _all_there(groups, model, look):
+        preview = _preview(model, look, plan, seed)
         if preview is not None:
             draw(preview)
 
     def show(done: dict) -> None:
         so_far = assemble(model, look.experiment, to_torch(tuple(done.values())))
-        draw(Found(look, to_numpy(so_far), plan.n_computed, plan.n_cells))
+        draw(Found(look, to_numpy(so_far), plan.n_computed, plan.n_cells, seed=seed))
 
     done = sweep(sweep_group, groups, model, look.experiment, show=show, estimate=plan.seconds).done
     if not done and preview is not None and plan.n_groups:
         return preview
     exact = analyse(assemble, model, look.experiment, to_torch(tuple(done.values())))
-    return Found(look, exact, plan.n_computed, plan.n_cells)
+    return Found(look, exact, plan.n_computed, plan.n_cells, seed=seed)
 
 
-def approximation(model: Any, look: Look) -> Found | None:
+def _preview(model: Any, look: Look, plan: Any, seed: int) -> Found | None:
+    """What can be shown at once: all cells exactly for the first pairs, if all pairs are long, else approximately."""
+    from lens.analysis.interventions import assemble, outline, sweep_group
+
+    n = len(look.experiment.pairs)
+    if n > FIRST and limits().ask_before < plan.seconds < limits().ask_before * n / FIRST:
+        pairs = look.experiment.pairs.take(range(FIRST))
+        first = look._replace(
+            chosen=look.chosen._replace(pairs=pairs), experiment=replace(look.experiment, pairs=pairs)
+        )
+        few = analyse(outline, model, first.experiment)
+        done = sweep(sweep_group, range(few.n_groups), model, first.experiment).done
+        exact = analyse(assemble, model, first.experiment, to_torch(tuple(done.values())))
+        return Found(first, exact, few.n_computed, few.n_cells, seed=seed)
+    return approximation(model, look, seed) if plan.n_cells <= LONGEST else None
+
+
+def approximation(model: Any, look: Look, seed: int = 0) -> Found | None:
     """Attribution patching of the same cells, from one forward and one backward pass; None for a rank."""
     if look.experiment.metric.kind == "rank":
         return None
     made = analyse(attribution_of, model, look.experiment)
-    return Found(look, made, 0, made.values.size, approximate=True)
+    return Found(look, made, 0, made.values.size, approximate=True, seed=seed)
 
 
 def attribution_of(model: Any, experiment: Any) -> Any:

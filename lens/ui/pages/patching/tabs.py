@@ -93,24 +93,22 @@ def _show_prompts(model: Any, found: Found, chosen: tuple[int, int]) -> None:
     columns = column_labels(model, found)
     name, frame = words.cell_name(found, chosen, columns), prompt_table(model, found, chosen)
     st.dataframe(frame, hide_index=True, alt=f"Every pair by itself, with {name} replaced")
-    share = frame["share"].to_numpy(float)
-    good = share[np.isfinite(share)]
+    change = (frame["after"] - frame["before"]).to_numpy(float)
+    good, unit = change[np.isfinite(change)], found.look.experiment.metric.unit
     if not len(good):
-        parts.notice("No pair has a gap between its two runs.")
+        parts.notice("No pair has this position.")
         return
     parts.notice(
-        f"With {name} replaced, the share of single pairs runs from {said(float(good.min()))} to "
-        f"{said(float(good.max()))}, its median is {said(float(np.median(good)))} (n = {len(good)}). A pair with a "
-        "small gap has a wild share: the map therefore divides sums."
+        f"With {name} replaced, the change of single pairs runs from {said(float(good.min()))} to "
+        f"{said(float(good.max()))} {unit}, its median is {said(float(np.median(good)))} (n = {len(good)}). A single "
+        "pair has no share of its own: its gap may be small, and its share wild. The map divides sums."
     )
 
 
 def prompt_table(model: Any, found: Found, chosen: tuple[int, int]) -> pd.DataFrame:
-    """One row per pair: prompts, metric before, after and in the other run, and the share for this pair alone."""
+    """One row per pair: prompts, metric before, after and in the other run."""
     sweep = found.sweep
     base, other, after = (np.asarray(one, float) for one in (sweep.base, sweep.other, sweep.values[chosen]))
-    gap = other - base
     frame = pair_table(model, found.look.chosen)
     frame["before"], frame["after"], frame["other run"] = base, after, other
-    frame["share"] = np.where(np.abs(gap) > 1e-6, (after - base) / np.where(gap == 0, 1, gap), np.nan)
     return frame

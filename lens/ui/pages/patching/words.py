@@ -29,9 +29,6 @@ FORMULA_WHERE = (
 )
 
 
-ROUNDING = 1e-6  # of the metric
-
-
 class Numbers(NamedTuple):
     """What is drawn, per cell [row, column], and why."""
 
@@ -43,13 +40,15 @@ class Numbers(NamedTuple):
     refused: str  # why there is no share of the gap; "" if it is shown
     note: str  # how the interval was made, or why there is none
     definition: str
+    rounding: float  # up to this size a cell is no more than rounding
 
 
-def numbers_of(look: Any, sweep: Any) -> Numbers:
+def numbers_of(look: Any, sweep: Any, seed: int = 0) -> Numbers:
     """Share of the gap that is closed, or the change itself; a share that is refused becomes the change."""
-    from lens.analysis.interventions import effect, recovered
+    from lens.analysis.interventions import closed, effect
+    from lens.analysis.verdicts import rounding_of
 
-    change = effect(sweep)
+    change, rounding = effect(sweep, seed), rounding_of(sweep.base, sweep.other, sweep.values)
     metric = look.experiment.metric
     direction = {
         "corrupted": "Denoising: each cell puts one clean activation into the corrupted run.",
@@ -58,24 +57,16 @@ def numbers_of(look: Any, sweep: Any) -> Numbers:
     kind = METRIC_WORDS[metric.kind]
     refused = ""
     if look.shown == "share":
-        share = recovered(sweep)
+        share = closed(sweep, seed)
         refused = share.note if share.value is None else ""
         if share.value is not None:
-            value, low, high = _toward_other(share, look.into)
+            value, low, high = (one.numpy() for one in share[:3])
             words = f"{direction} 0: as before, 1: all the way to the other run. Metric: {kind}."
             name = "share recovered" if look.into == "corrupted" else "share lost"
-            return Numbers(name, "", value, low, high, "", share.note, words)
+            return Numbers(name, "", value, low, high, "", share.note, words, rounding / abs(share.gap))
     ends = (None, None) if change.low is None else (change.low.numpy(), change.high.numpy())
     words = f"{direction} Change of the metric: {kind}."
-    return Numbers("change", metric.unit, change.value.numpy(), *ends, refused, change.note, words)
-
-
-def _toward_other(share: Any, into: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """The share that is closed by the change: recovered in denoising, lost in noising."""
-    value, low, high = (None if one is None else one.numpy() for one in (share.value, share.low, share.high))
-    if into == "corrupted":
-        return value, low, high
-    return 1 - value, None if high is None else 1 - high, None if low is None else 1 - low
+    return Numbers("change", metric.unit, change.value.numpy(), *ends, refused, change.note, words, rounding)
 
 
 def notice(found: Any, columns: list[str]) -> str:
@@ -86,27 +77,25 @@ def notice(found: Any, columns: list[str]) -> str:
     so_far = "" if found.complete else f"So far {int(np.isfinite(value).sum())} of {value.size} cells are known. "
     if found.approximate:
         so_far = "By the approximation: "
-    largest, rounding = float(np.nanmax(np.abs(value))), rounding_of(found)
-    if largest <= rounding:
-        return f"{so_far}No cell changes the metric: the largest, {said(largest)}, is no more than rounding."
+    numbers = found.numbers
+    largest = float(np.nanmax(np.abs(value)))
+    if largest <= numbers.rounding:
+        return f"{so_far}No cell changes the metric: the largest, {largest:.1g}, is no more than rounding."
     rows = list(found.sweep.axes)
     if found.look.site.startswith("resid") and rows == ["layer", "pos"]:
-        text = _moves(value, columns)
+        text = _moves(found, columns)
     else:
         text = _largest(found, columns)
-    return so_far + text + _intervals(found.numbers)
+    return so_far + text + _intervals(numbers)
 
 
-def rounding_of(found: Any) -> float:
-    """The size up to which a cell is rounding of float32, in the unit of the map."""
-    base, other = (np.asarray(side, float) for side in (found.sweep.base, found.sweep.other))
-    least = ROUNDING * float(np.abs(base).mean() + np.abs(other).mean())
-    gap = abs(float((other - base).mean()))
-    return least / gap if found.numbers.name.startswith("share") else least
+def _moves(found: Any, columns: list[str]) -> str:
+    """Runs of layers whose largest cell is at the same position, the shift between the first and the last of them.
 
-
-def _moves(value: np.ndarray, columns: list[str]) -> str:
-    """Runs of layers whose largest cell is at the same position, the shift between the first and the last of them."""
+    That information moves is said only where all cells are known exactly, the two runs differ, so that there is
+    information, and both places are beyond their own sampling.
+    """
+    value = found.numbers.value
     known = np.isfinite(value).any(axis=1)
     layers = np.flatnonzero(known)
     best = np.nanargmax(np.where(np.isfinite(value), np.abs(value), -1)[layers], axis=1)
@@ -117,17 +106,29 @@ def _moves(value: np.ndarray, columns: list[str]) -> str:
         else:
             runs.append((column, [layer]))
     shown = [run for run in runs if len(run[1]) > 1] or runs
-    parts = []
-    for column, at in shown[:4]:
+    parts, peaks = [], []
+    for column, at in shown:
         peak = max(at, key=lambda layer: abs(value[layer, column]))
+        peaks.append((peak, column))
         parts.append(f"in {_span(at)} at {columns[column]} (up to {said(float(value[peak, column]))} in layer {peak})")
-    text = f"Layer by layer the largest cell is {', then '.join(parts)}"
-    if len(shown) > 1 and shown[0][0] != shown[-1][0]:
+    text = f"Layer by layer the largest cell is {', then '.join(parts[:4])}"
+    if shown[0][0] != shown[-1][0] and found.complete and all(_beyond(found, one) for one in (peaks[0], peaks[-1])):
         text += (
             f": between layer {shown[0][1][-1]} and layer {shown[-1][1][0]} the information moves from "
             f"{columns[shown[0][0]]} to {columns[shown[-1][0]]}"
         )
     return f"{text}."
+
+
+def _beyond(found: Any, cell: tuple[int, int]) -> bool:
+    """Whether a cell's share of a gap that is there is itself other than 0."""
+    numbers = found.numbers
+    return not found.approximate and numbers.name.startswith("share") and bool(_apart(numbers)[cell])
+
+
+def _apart(numbers: Numbers) -> np.ndarray:
+    """Cells whose interval excludes 0 and that are more than rounding."""
+    return ((numbers.low > 0) | (numbers.high < 0)) & (np.abs(np.nan_to_num(numbers.value)) > numbers.rounding)
 
 
 def _span(layers: list[int]) -> str:
@@ -150,8 +151,11 @@ def _intervals(numbers: Numbers) -> str:
     if numbers.low is None:
         return ""
     known = np.isfinite(numbers.value)
-    apart = known & ((numbers.low > 0) | (numbers.high < 0))
-    return f" The 95% interval excludes 0 in {int(apart.sum())} of {int(known.sum())} cells, each taken alone."
+    there = known & (np.abs(np.nan_to_num(numbers.value)) > numbers.rounding)
+    return (
+        f" The 95% interval excludes 0 in {int(_apart(numbers).sum())} of the {int(there.sum())} cells that change it "
+        "at all, each taken alone: of cells without effect, one in twenty would."
+    )
 
 
 def cell_name(found: Any, place: tuple[int, int], columns: list[str]) -> str:

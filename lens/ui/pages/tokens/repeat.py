@@ -8,7 +8,14 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from lens.analysis.induction_loss import DEFINITION, InductionLoss, RepeatLosses, repeat_losses_of, summarise_repeats
+from lens.analysis.induction_loss import (
+    DEFINITION,
+    InductionLoss,
+    RepeatLosses,
+    repeat_losses_of,
+    summarise_repeats,
+    uses_repetition,
+)
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.stats import MIN_SAMPLES
 from lens.figures.lines import Line, repeat_loss
@@ -78,11 +85,12 @@ def show_repeat(view: ViewState, model: Any) -> None:
 def code(n: int, n_seqs: int, seed: int, bos: bool) -> str:
     """The Python that computes both copies' losses again."""
     return (
-        "from lens.analysis.induction_loss import loss_by_position\n"
+        "from lens.analysis.induction_loss import loss_by_position, uses_repetition\n"
         "from lens.analysis.random_tokens import repeated_tokens\n\n"
         f"repeated = repeated_tokens(model, n={n}, n_seqs={n_seqs}, seed={seed}, prepend_bos={bos})\n"
         "found = loss_by_position(model, repeated)\n"
-        "print(found.first, found.second)  # nats"
+        "print(found.first, found.second)  # nats\n"
+        "print(found.saving, found.over_control, uses_repetition(found.saving, found.over_control))"
     )
 
 
@@ -103,9 +111,12 @@ def notice(found: InductionLoss, n: int) -> str:
         f"The second copy loses {spoken(found.second)} nats a token, the same tokens the first time "
         f"{spoken(found.first)}; {n} other random tokens in its place lose {control:.2f}. "
     )
-    if found.saving.low is not None and found.saving.low <= 0:
-        return text + "The saving's interval includes 0: this model is not seen to use the repetition."
-    saved = f"Repetition saves {spoken(found.saving)} nats. "
+    verdict = uses_repetition(found.saving, found.over_control)
+    if verdict.state == "unknown":
+        return f"{text}With {found.second.n} sequences it cannot be said whether this model uses the repetition."
+    if not verdict.found:
+        return f"{text}This model {verdict.reason}."
+    saved = f"Repetition saves {spoken(found.saving)} nats, and {spoken(found.over_control)} beside the control. "
     if second < found.ln_n:
         reason = "the model must know which token follows which, not only which ones occurred"
         return f"{text}{saved}That is below ln {n} = {found.ln_n:.2f}: {reason}."
