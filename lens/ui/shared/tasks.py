@@ -14,7 +14,7 @@ from lens.ui.estimate import forward_seconds
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.shared.own_pairs import SHOWN, alignment, read_own
-from lens.ui.shared.task_fields import METRICS
+from lens.ui.shared.task_fields import AUTO, METRICS, MIN_LEVELS, MIN_SAMPLES
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, offer, remembered
 from lens.ui.widgets import bind, number, segmented, select
@@ -45,8 +45,6 @@ PAIRS_HELP = (
     "Pairs of prompts. More take longer in proportion. From 16 on, with at least 8 frames and 8 names, there is a 95% "
     "interval; below that no share of the gap and no verdict."
 )
-MIN_SAMPLES, MIN_LEVELS = 16, 8  # pairs, and frames and names, that carry an interval: as in lens.analysis, torch-free
-AUTO = "auto"  # the first task on the list that the open model does
 CORRUPTION_HELP = (
     "**Swap:** the other of the two names repeats, so the answer becomes the wrong one. **Third:** a new name stands "
     "there, so neither is right."

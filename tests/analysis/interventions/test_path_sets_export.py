@@ -329,8 +329,9 @@ def test_the_exported_script_of_paths_says_the_same(folder, capsys):
     wanted = path_patch(HookedTransformer.from_pretrained(folder), path)
     torch.testing.assert_close(names["found"].heads, wanted.heads)
     printed = capsys.readouterr().out
-    assert len(printed.strip().splitlines()) == 1 + 3 * 5 + 1
+    assert len(printed.strip().splitlines()) == 1 + 3 * 5 + 2
     assert "all senders at once:" in printed
+    assert "intervals of heads: no interval: 3 pairs" in printed
 
 
 @pytest.fixture(scope="module")
