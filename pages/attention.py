@@ -33,7 +33,7 @@ with frame("Attention", question="Where does each head look?", options=choose.OP
     st.markdown(line, help=metric_help(words.HABITS_HELP, "share of attention; nats", words.HABITS_NULL))
     if look == "all":
         hide = choose.choose_first(view, small=True)
-        figure = draw.all_figure(model, seen, (layer, head), hide)
+        figure = draw.all_figure(view, model, seen, (layer, head), hide)
         told, caption = words.all_heads(seen.habits, seen.telling, len(labels)), words.blocks_of_all(seen, len(labels))
         draw.draw_all(view, figure, told)
         taken = take.overview_export(seen, prompt, figure)

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from lens.ui import parts
 from lens.ui.frame import frame
 from lens.ui.models import open_model
 from lens.ui.pieces import ov_copying as page
@@ -17,6 +18,7 @@ with frame("OV copying", question="What would it copy and match, from weights al
     head = page.shown_head(view, found.shown.score)
     with right:
         ov_head.show_eigenvalues(view, model, found, head)
+        parts.pin_button(view, head, "ov:pin")
     with left:
         null = page.read_null(view, found, place, model)
     with place.container():

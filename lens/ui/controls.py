@@ -10,7 +10,7 @@ from lens.load import catalogue
 from lens.ui.fields import LOCAL, BadValue
 from lens.ui.limits import limits
 from lens.ui.models import PATHS
-from lens.ui.view import ViewState
+from lens.ui.view import ViewState, say_next_run
 from lens.ui.widgets import bind, segmented, text_area
 
 EXAMPLES = (
@@ -34,7 +34,8 @@ BOS_HELP = (
     "Compare numbers only under the same setting."
 )
 PINS_HELP = (
-    "Heads kept in view on every page. Click a cell of a head grid to pin it, or type one, like 18.6 (layer.head)."
+    "Heads kept in view on every page, outlined in orange. A click on a cell of a head grid selects its head, a second "
+    "click pins or unpins it. Or type one, like 18.6 (layer.head)."
 )
 ASSETS = Path(__file__).parent / "assets"
 copy_link = st.components.v2.component(
@@ -64,7 +65,7 @@ def prompt_control(view: ViewState) -> None:
     """The prompt box."""
     bounds = limits()
     help = PROMPT_HELP.format(bounds.prompt_chars, bounds.prompt_tokens, bounds.text_tokens)
-    text_area(view, "prompt", bounds.prompt_chars, "Prompt", help, height=116)
+    text_area(view, "prompt", "Prompt", help, height=116)
 
 
 def example_control(view: ViewState) -> None:
@@ -130,7 +131,7 @@ def _choose_model(view: ViewState, key: str) -> None:
     try:
         view.set(model=name, revision=None, layer=None, head=None, query=None)
     except BadValue as bad:
-        st.session_state["lens:refused"] = str(bad)
+        say_next_run(str(bad))
         return
     if is_path:
         st.session_state.setdefault(PATHS, {})[name] = str(path.resolve())
@@ -142,7 +143,8 @@ def _set_pins(view: ViewState, key: str) -> None:
         pins = field.read(",".join(st.session_state[key]))
     except BadValue as bad:
         pins = bad.use
-        st.session_state["lens:refused"] = str(bad)
+        say_next_run(str(bad))
+    added = [pin for pin in pins if pin not in view["pins"]]
     view.set(pins=pins)
-    if pins:
-        view.set(layer=pins[-1][0], head=pins[-1][1])
+    if added:
+        view.select(*added[-1])

@@ -24,13 +24,12 @@ from lens.ui.limits import limits
 from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
-from lens.ui.view import ViewState, open_view
+from lens.ui.view import REFUSED, ViewState, open_view
 
 ASSETS = Path(__file__).parent / "assets"
 PACKAGE = Path(__file__).parents[1]
 SIDEBAR = 230  # pixels
 LOG = logging.getLogger(__name__)
-REFUSED = "lens:refused"  # a sentence from a callback, shown in the next run
 
 
 @contextmanager
@@ -74,7 +73,9 @@ def _header(title: str, question: str, view: ViewState) -> None:
         model, prompt, side = st.columns([1.15, 2.3, 1.15], gap="small")
         with model:
             controls.model_control(view)
-            controls.pins_control(view)
+            chips = st.empty()
+            view.repinned = partial(_draw_pins, view, chips)
+            view.repinned()
         with prompt:
             controls.prompt_control(view)
         with side:
@@ -86,6 +87,11 @@ def _header(title: str, question: str, view: ViewState) -> None:
                 controls.link_control(view)
     view.noted = partial(_draw_notes, view, st.empty())
     view.noted()
+
+
+def _draw_pins(view: ViewState, slot) -> None:
+    with slot.container():
+        controls.pins_control(view)
 
 
 def _draw_notes(view: ViewState, slot) -> None:

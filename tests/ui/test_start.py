@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def fresh_clone(folder: Path) -> Path:
-    """What a clone holds that Streamlit reads at start: of ``static`` no more than what is kept under version control."""
+    """What a clone holds that Streamlit reads at start: of ``static`` no more than version control keeps."""
     for name in (".streamlit", "pages"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "app.py", folder)

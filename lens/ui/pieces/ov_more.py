@@ -16,7 +16,7 @@ from lens.ui.estimate import operation_seconds
 from lens.ui.pieces import ov_data
 from lens.ui.pieces import ov_data_words as told
 from lens.ui.pieces import ov_words as words
-from lens.ui.pieces.head_scores_more import pin_row
+from lens.ui.pieces.head_scores_more import select_row
 from lens.ui.pieces.ov_copying import Copying
 from lens.ui.view import ViewState
 from lens.ui.widgets import number
@@ -36,13 +36,13 @@ def show_scatter(view: ViewState, found: Copying, null: Any) -> None:
     x = Measure("residual copying", words.DEFINITIONS["residual"], residual, signed=True)
     y = Measure("full copying", words.DEFINITIONS["full"], full, signed=True)
     sentence = words.scatter_words(full, residual)
-    figure = scatter(x, y, pinned=view["pins"], title="Full against residual OV copying")
+    figure = scatter(x, y, pinned=view["pins"], current=view.current(), title="Full against residual OV copying")
     parts.head_grid(figure, view, key="ov:scatter", alt=sentence)
     parts.notice(sentence)
 
 
 def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> None:
-    """All heads, with what they do on text and in their own rows beside the score; a click on a row pins its head."""
+    """All heads, with what they do on text and in their own rows beside the score; a click on a row selects it."""
     k = int(number(view, "topk", (1, min(TOP, model.cfg.d_vocab)), "Top k", TOP_HELP, width=130))
     place, extra = st.empty(), {}
 
@@ -67,7 +67,7 @@ def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> None:
             height=TABLE_HEIGHT,
             column_config=_columns(k),
             key="ov:table",
-            on_select=partial(pin_row, view, "ov:table", rows),
+            on_select=partial(select_row, view, "ov:table", rows),
             selection_mode="single-row",
             alt=f"All {len(rows)} heads by their {found.circuit} OV copying score, largest first; sortable",
         )
@@ -109,7 +109,7 @@ def top_shares(view: ViewState, model: Any, k: int, show: Any) -> words.Top | No
 def _columns(k: int) -> dict[str, Any]:
     show = partial(st.column_config.NumberColumn, format="%.3f")
     return {
-        "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to pin it.", width=70),
+        "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to select it.", width=70),
         "full": show(help=words.DEFINITIONS["full"]),
         "residual": show(help=words.DEFINITIONS["residual"]),
         "positive share": show(help="Share of Σ|λ| of the chosen circuit with positive real part; .5 by chance."),

@@ -68,6 +68,7 @@ def draw_meanwhile(place: Any, view: ViewState, model: Any, found: Found) -> Non
 def show_map(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> Any:
     """The clickable map; returns the figure."""
     figure = make_figure(view, model, found, chosen)
+    figure.update_layout(meta={"selected": (view.selected, view["cell"])})  # another figure after each click
     if found.approximate:
         st.warning(words.APPROXIMATION, icon=":material/speed:")
     st.plotly_chart(
@@ -105,7 +106,7 @@ def _choose_clicked(view: ViewState, found: Found) -> None:
     view.set(cell=(cell,))
     head = head_of(found, cell)
     if head is not None:
-        view.pin(*head)
+        view.click(*head)
 
 
 def head_of(found: Found, cell: tuple[int, int]) -> tuple[int, int] | None:
