@@ -26,6 +26,7 @@ from lens.figures.theme import (
 Cell = tuple[int, int]
 
 
+EDGE = 0.06  # of a cell, around the grid: an outline there would lose its outer half
 NAMED = 8  # pinned heads that are named in the margin
 MARGIN = 6  # pixels above a grid, beside those of every figure, for the names of pinned heads
 
@@ -135,14 +136,14 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
             "title": {"text": escape(x_name), "standoff": 6},
             "tickvals": x_ticks[0],
             "ticktext": x_ticks[1],
-            "range": [-0.5, len(x_labels) - 0.5],
+            "range": [-0.5 - EDGE, len(x_labels) - 0.5 + EDGE],
         },
         "yaxis": common
         | {
             "title": {"text": escape(y_name), "standoff": 6},
             "tickvals": y_ticks[0],
             "ticktext": y_ticks[1],
-            "range": [len(y_labels) - 0.5, -0.5],
+            "range": [len(y_labels) - 0.5 + EDGE, -0.5 - EDGE],
         },
     }
     return layout

@@ -18,8 +18,9 @@ import streamlit as st
 
 from lens.ui import controls
 from lens.ui.badge import start_run
-from lens.ui.ending import PageOver
-from lens.ui.fields import Field
+from lens.ui.by_hand import is_closed
+from lens.ui.ending import PageOver, end_page
+from lens.ui.fields import LOCAL, Field, short
 from lens.ui.limits import limits
 from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
@@ -29,6 +30,9 @@ from lens.ui.view import REFUSED, ViewState, open_view
 ASSETS = Path(__file__).parent / "assets"
 PACKAGE = Path(__file__).parents[1]
 SIDEBAR = 230  # pixels
+CLOSED = (
+    "{} was opened by hand on this machine. An address opens no folder: press **Open again**, under the model's name."
+)
 LOG = logging.getLogger(__name__)
 
 
@@ -56,6 +60,9 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     try:
         with st.sidebar:
             memory_control()
+        if is_closed(view["model"]):
+            st.info(CLOSED.format(short(view["model"].removeprefix(LOCAL))), icon=":material/folder_open:")
+            end_page()
         yield view
     except PageOver:
         st.stop()

@@ -1,4 +1,4 @@
-"""Patching in a real browser: a click on a cell looks into it, on a head pins it, both themes fit a projector."""
+"""Patching in a real browser: a click on a cell looks into it, on a head selects it, both themes fit a projector."""
 
 import pytest
 from playwright.sync_api import expect
@@ -31,9 +31,12 @@ def test_a_click_on_a_cell_looks_into_it_and_the_address_keeps_it(server, page):
     expect(page.locator("strong", has_text="Layer 1 at 14")).to_be_visible()
 
 
-def test_a_click_on_a_head_pins_it(server, page):
+def test_a_click_on_a_head_selects_it_and_a_second_one_pins_it(server, page):
     page.goto(f"{server}/patching?{PLANTED}&cells=head")
     drawn(page, "Output of heads")
+    click_cell(page, "Output of heads", 2, 1)
+    page.wait_for_url("**cell=1.2**")
+    assert (query(page)["layer"], query(page)["head"]) == (["1"], ["2"])
     click_cell(page, "Output of heads", 2, 1)
     page.wait_for_url("**pins=1.2**")
     assert query(page)["cell"] == ["1.2"]
@@ -44,7 +47,7 @@ def test_a_click_on_a_head_pins_it(server, page):
     click_cell(page, "Direct paths into the values of 1.2", 1, 0)
     page.wait_for_url("**receivers=1.2**")
     expect(page.get_by_text("Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
-    assert query(page)["pins"] == ["1.2,0.1"]
+    assert (query(page)["layer"], query(page)["head"], query(page)["pins"]) == (["0"], ["1"], ["1.2"])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

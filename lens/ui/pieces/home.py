@@ -142,8 +142,8 @@ def _card(preset: Preset) -> None:
     # The model is named even if it is the default: the menu writes no such query, so it is read anew.
     query = {"model": DEFAULT_MODEL, **preset.query}
     icon, page = f":material/{preset.icon}:", page_of(preset.page)
-    st.page_link(page.file, label=preset.title, icon=icon, query_params=query, width="stretch")
-    st.caption(preset.words)
+    label = f"{preset.title}\n\n{preset.words}"  # all of the card is the link, for a screen reader too
+    st.page_link(page.file, label=label, icon=icon, query_params=query, width="stretch")
 
 
 def status(place: Any, view: ViewState, model: Any = None) -> None:
