@@ -16,7 +16,7 @@ from lens.ui.pieces import home, repeats, scores
 from lens.ui.view import ViewState
 from lens.ui.widgets import button, number
 
-OPTIONS = choice("radius", "linear", ("linear", "log"))
+OPTIONS = (choice("radius", "linear", ("linear", "log")),)
 PICKER = "Zero-based. Nothing chosen and nothing pinned: the strongest induction head."
 MISREADING = (
     "The links are separate claims. A head can attend to the right token and copy nothing, copy and never look, or do "
