@@ -35,6 +35,7 @@ def test_all_text_can_be_read(server, new_page, name, scheme):
         page.locator(".js-plotly-plot, .lens-empty, .lens-line, [data-testid=stAlert], [class*=st-key-offer]").first
     ).to_be_visible(timeout=120_000)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=240_000)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     page.wait_for_timeout(500)  # what was stale fades
     found = page.evaluate(CONTRAST)
     assert len(found) > 20

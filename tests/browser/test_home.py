@@ -36,6 +36,18 @@ def test_a_click_on_the_grid_moves_the_chain_to_that_head(server, page):
     drawn(page, "1 · Head 18.6 attends")
 
 
+def test_a_click_on_the_head_that_is_shown_selects_it_and_the_next_ones_pin_and_unpin_it(server, page):
+    """The first click changes nothing in the figure, which must not swallow the second one."""
+    page.goto(server)
+    ready(page, DEFAULT_MODEL)
+    for pins in (None, ["1.1"], None, ["1.1"]):
+        click_head(page, "2 · It scores", 1, 1, DEFAULT_MODEL)
+        page.wait_for_url(lambda url, pins=pins: "head=1" in url and ("pins=1.1" in url) is bool(pins))
+        ready(page, DEFAULT_MODEL)
+        assert query(page).get("pins") == pins
+    expect(page.locator(".annotation-text").filter(has_text="pinned: 1.1")).to_be_visible()
+
+
 @pytest.mark.parametrize(
     ("card", "path", "values", "text", "model"),
     [

@@ -160,17 +160,19 @@ def show_matrix(view: ViewState, model: Any, board: Board) -> Any:
 
 
 def choose_pair(view: ViewState, sender: tuple[int, int], receiver: tuple[int, int]) -> None:
-    """Show this pair, whose receiver is selected. A click on the pair that is shown pins or unpins the receiver."""
-    if view["sender"] == (sender,):
-        view.click(*receiver)
-    else:
-        view.select(*receiver)
+    """Show this pair; its receiver is selected."""
+    view.select(*receiver)
     view.set(sender=(sender,))
 
 
 def _choose_clicked(view: ViewState, key: str) -> None:
+    """A click on a pair chooses it; a second one pins or unpins its receiver."""
     pair = selected_pair(st.session_state[key])
-    if pair is not None:
+    if pair is None:
+        return
+    if (view["sender"], view.selected) == ((pair[:2],), pair[2:]):
+        view.toggle_pin(*pair[2:])
+    else:
         choose_pair(view, pair[:2], pair[2:])
 
 

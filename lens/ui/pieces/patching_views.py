@@ -100,13 +100,14 @@ def chosen_cell(view: ViewState, found: Found) -> tuple[int, int]:
 
 
 def _choose_clicked(view: ViewState, found: Found) -> None:
+    """A click on a cell chooses it and selects its head, if it is one; a second one pins or unpins the head."""
     cell = selected_cell(st.session_state[KEY])
     if cell is None:
         return
+    head, again = head_of(found, cell), view["cell"] == (cell,)
     view.set(cell=(cell,))
-    head = head_of(found, cell)
     if head is not None:
-        view.click(*head)
+        (view.click if again else view.select)(*head)
 
 
 def head_of(found: Found, cell: tuple[int, int]) -> tuple[int, int] | None:
