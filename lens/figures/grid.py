@@ -28,7 +28,7 @@ Cell = tuple[int, int]
 
 EDGE = 0.06  # of a cell, around the grid: an outline there would lose its outer half
 NAMED = 8  # pinned heads that are named in the margin
-MARGIN = 6  # pixels above a grid, beside those of every figure, for the names of pinned heads
+MARGIN = 10  # pixels above a grid, beside those of every figure, for the names of pinned heads
 
 
 def grid(

@@ -92,7 +92,7 @@ def _frames(chosen: Pair | None, pinned: Sequence[tuple[int, int]], heads: int, 
     if chosen is None:
         return []
     y, x = chosen[0] * heads + chosen[1], chosen[2] * heads + chosen[3]
-    reach = max(1.5, n / 90)  # a cell of a large model is too small to be seen framed
+    reach = max(0.5, n / 90)  # a cell of a large model is too small to be seen framed
     column = {"x0": x - 0.5, "x1": x + 0.5, "y0": -0.5, "y1": chosen[2] * heads - 0.5, "opacity": 0.7}
     cell = {"x0": x - reach, "x1": x + reach, "y0": y - reach, "y1": y + reach}
     is_pinned = chosen[2:] in pinned

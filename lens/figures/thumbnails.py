@@ -67,7 +67,7 @@ def thumbnails(
     pixels = {"x0": start, "y0": start, "dx": step, "dy": step}
     figure.add_trace(go.Heatmap(z=image, zmin=0, zmax=255, showscale=False, hoverinfo="skip", **pixels))
     if columns <= MAX_LABELLED:
-        figure.add_trace(_labels(layers, heads, across))
+        figure.add_trace(_labels(layers, heads, across, 0.5 - step * (1 + GAP) / 2))
     texts = [
         [f"<b>head {layer}.{head}</b><br>largest attention {largest[layer, head]:.3f}" for head in range(heads)]
         for layer in range(layers)
@@ -112,13 +112,13 @@ def _layout(title: str, definition: str, shape: tuple[int, int], across: bool) -
     }
 
 
-def _labels(layers: int, heads: int, across: bool) -> go.Scatter:
+def _labels(layers: int, heads: int, across: bool, inside: float) -> go.Scatter:
     """Head names in the upper right of each map, which a causal pattern leaves empty: one trace, not one note each."""
     layer, head = (index.ravel() for index in np.indices((layers, heads)))
     x, y = (layer, head) if across else (head, layer)
     return go.Scatter(
-        x=(x + 0.46).astype(np.float32),
-        y=(y - 0.46).astype(np.float32),
+        x=(x + inside).astype(np.float32),
+        y=(y - inside).astype(np.float32),
         mode="text",
         text=[f"{a}.{b}" for a, b in zip(layer, head)],
         textposition="bottom left",

@@ -161,8 +161,7 @@ def show_matrix(view: ViewState, model: Any, board: Board) -> Any:
 
 def choose_pair(view: ViewState, sender: tuple[int, int], receiver: tuple[int, int]) -> None:
     """Show this pair; its receiver is selected."""
-    view.select(*receiver)
-    view.set(sender=(sender,))
+    view.set(sender=(sender,), layer=receiver[0], head=receiver[1])
 
 
 def _choose_clicked(view: ViewState, key: str) -> None:

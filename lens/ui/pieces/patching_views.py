@@ -104,10 +104,11 @@ def _choose_clicked(view: ViewState, found: Found) -> None:
     cell = selected_cell(st.session_state[KEY])
     if cell is None:
         return
-    head, again = head_of(found, cell), view["cell"] == (cell,)
-    view.set(cell=(cell,))
-    if head is not None:
-        (view.click if again else view.select)(*head)
+    head = head_of(found, cell)
+    if view["cell"] != (cell,):
+        view.set(cell=(cell,), **({} if head is None else {"layer": head[0], "head": head[1]}))
+    elif head is not None:
+        view.click(*head)
 
 
 def head_of(found: Found, cell: tuple[int, int]) -> tuple[int, int] | None:
