@@ -74,7 +74,7 @@ def outline(figure: go.Figure, marks: Marks | None, locked: int | None, labels: 
             f"M{key - 0.5},{query - 0.5}H{key + 0.5}V{query + 0.5}H{key - 0.5}Z" for query, key in marks.cells
         )
         shapes.append({"type": "path", "path": path, "line": {"color": colour, "width": 1.5}})
-        notes.append(_note(f"□ {escape(marks.label)}", colour, 0.99, 0.99))
+        notes.append(_note(f'<span style="color:{colour}">□</span> {escape(marks.label)}', 0.99, 0.99))
     if locked is not None:
         box = {"x0": -0.5, "x1": locked + 0.5, "y0": locked - 0.5, "y1": locked + 0.5}
         shapes.append(dict(type="rect", line={"color": NEUTRAL, "width": 2}, **box))
@@ -83,6 +83,6 @@ def outline(figure: go.Figure, marks: Marks | None, locked: int | None, labels: 
     figure.update_layout(shapes=shapes, annotations=notes)
 
 
-def _note(text: str, colour: str, x: float, y: float) -> dict:
+def _note(text: str, x: float, y: float) -> dict:
     place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "top", "showarrow": False}
-    return place | {"text": text, "font": {"color": colour, "size": LABEL_SIZE + 1}}
+    return place | {"text": text, "font": {"size": LABEL_SIZE + 1}}

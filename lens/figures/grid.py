@@ -8,6 +8,8 @@ import plotly.graph_objects as go
 
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.theme import (
+    CORE,
+    HALO,
     LABEL_SIZE,
     MUTED,
     NEUTRAL,
@@ -24,8 +26,23 @@ from lens.figures.theme import (
 Cell = tuple[int, int]
 
 
-def grid(measure: Measure, axes: Axes = HEADS, *, pinned: Sequence[Cell] = (), title: str = "") -> go.Figure:
+EDGE = 0.06  # of a cell, around the grid: an outline there would lose its outer half
+NAMED = 8  # pinned heads that are named in the margin
+MARGIN = 10  # pixels above a grid, beside those of every figure, for the names of pinned heads
+
+
+def grid(
+    measure: Measure,
+    axes: Axes = HEADS,
+    *,
+    pinned: Sequence[Cell] = (),
+    current: Cell | None = None,
+    title: str = "",
+) -> go.Figure:
     """One cell per layer and head; a click returns the cell (see ``selected_cell``).
+
+    Pinned cells are outlined in orange and named in the margin, never over the grid; ``current``, the selected one,
+    has a double outline.
 
     Cells at or below the null threshold are hatched, without colour. Zero is neutral, and signed quantities are
     symmetric about it. The longer side lies across when it is the layers and they are many; customdata is always
@@ -42,7 +59,9 @@ def grid(measure: Measure, axes: Axes = HEADS, *, pinned: Sequence[Cell] = (), t
     figure.add_trace(_heatmap(measure, shown, across))
     names = [[axes.name(row, column) for column in column_labels] for row in row_labels]
     figure.add_trace(click_layer(hover_texts(measure, names), across))
-    _pins(figure, pinned, axes, across)
+    figure.update_layout(shapes=outlines(pinned, current, across))
+    if axes.names_heads:
+        name_pins(figure, pinned)
     return figure
 
 
@@ -103,6 +122,7 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
     (x_name, x_labels), (y_name, y_labels) = ends if across else ends[::-1]
     cell = 34 if len(y_labels) <= 12 else 24
     layout = base_layout(title or measure.name, measure.definition, height=max(90, cell * len(y_labels)))
+    make_margin(layout)
     common = {"showgrid": False, "zeroline": False, "tickfont": {"size": LABEL_SIZE}, "ticks": "", "automargin": True}
     x_ticks = thin([escape(shorten(label)) for label in x_labels], 64)
     y_ticks = thin([escape(shorten(label)) for label in y_labels], 40)
@@ -116,14 +136,14 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
             "title": {"text": escape(x_name), "standoff": 6},
             "tickvals": x_ticks[0],
             "ticktext": x_ticks[1],
-            "range": [-0.5, len(x_labels) - 0.5],
+            "range": [-0.5 - EDGE, len(x_labels) - 0.5 + EDGE],
         },
         "yaxis": common
         | {
             "title": {"text": escape(y_name), "standoff": 6},
             "tickvals": y_ticks[0],
             "ticktext": y_ticks[1],
-            "range": [len(y_labels) - 0.5, -0.5],
+            "range": [len(y_labels) - 0.5 + EDGE, -0.5 - EDGE],
         },
     }
     return layout
@@ -160,14 +180,34 @@ def _hatching(muted: np.ndarray, across: bool) -> list:
     ]
 
 
-def _pins(figure: go.Figure, pinned: Sequence[Cell], axes: Axes, across: bool) -> None:
-    shapes, notes = [], []
-    for row, column in pinned:
-        x, y = (row, column) if across else (column, row)
-        line = {"color": PIN, "width": 3}
-        shapes.append({"type": "rect", "x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5, "line": line})
-        if axes.names_heads:
-            font = {"color": "#1b1206", "size": LABEL_SIZE}
-            chip = {"text": f"<b>{row}.{column}</b>", "bgcolor": PIN, "font": font, "borderpad": 2}
-            notes.append(dict(x=x, y=y - 0.5, showarrow=False, yanchor="bottom", **chip))
-    figure.update_layout(shapes=shapes, annotations=notes)
+def outlines(pinned: Sequence[Cell], current: Cell | None, across: bool, half: float = 0.5) -> list[dict]:
+    """Shapes around cells, which they leave open: orange for pinned ones, a dark core in them for the selected one."""
+    shapes = [_frame(cell, across, half, PIN, 3) for cell in pinned]
+    if current is not None:
+        if current not in pinned:
+            shapes.append(_frame(current, across, half, HALO, 4))
+        shapes.append(_frame(current, across, half, CORE, 1.4))
+    return shapes
+
+
+def name_pins(figure: go.Figure, pinned: Sequence[Cell]) -> None:
+    """The names of pinned heads above the plot, where they hide nothing."""
+    if not pinned:
+        return
+    names = ", ".join(f"{row}.{column}" for row, column in pinned[-NAMED:])
+    more = f" and {len(pinned) - NAMED} more" if len(pinned) > NAMED else ""
+    place = {"x": 0, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "borderpad": 1}
+    text = f'<span style="color:{PIN}">□</span> pinned: {names}{more}'
+    figure.add_annotation(text=text, showarrow=False, font={"size": LABEL_SIZE}, **place)
+
+
+def make_margin(layout: dict) -> None:
+    """Room for ``name_pins``, whether or not anything is pinned: a pin must not move the cells."""
+    layout["margin"]["t"] += MARGIN
+    layout["height"] += MARGIN
+
+
+def _frame(cell: Cell, across: bool, half: float, colour: str, width: float) -> dict:
+    x, y = cell if across else cell[::-1]
+    box = {"x0": x - half, "x1": x + half, "y0": y - half, "y1": y + half}
+    return {"type": "rect", "line": {"color": colour, "width": width}, **box}

@@ -1,11 +1,12 @@
 """A number for every pair of heads: what an earlier head passes to a later one."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 
-from lens.figures.theme import LABEL_SIZE, NEUTRAL, PIN, base_layout, colour_bar, escape, thin
+from lens.figures.theme import CORE, HALO, LABEL_SIZE, NEUTRAL, PIN, base_layout, colour_bar, escape, thin
 
 SIDE = 470  # pixels of the square
 Pair = tuple[int, int, int, int]  # sender's layer and head, receiver's layer and head
@@ -21,10 +22,13 @@ class Pairs(NamedTuple):
     extra: dict[str, np.ndarray] = {}  # further numbers of the hover label, by name
 
 
-def pair_matrix(pairs: Pairs, *, chosen: Pair | None = None, title: str = "") -> go.Figure:
+def pair_matrix(
+    pairs: Pairs, *, chosen: Pair | None = None, pinned: Sequence[tuple[int, int]] = (), title: str = ""
+) -> go.Figure:
     """Senders down, receivers across, layers bordered; a click gives the pair (see ``selected_pair``).
 
-    Only heads of earlier layers send, so the lower triangle is blank. The chosen pair and its column are framed.
+    Only heads of earlier layers send, so the lower triangle is blank. The chosen pair and its column are framed, in
+    orange where its receiver is pinned.
     """
     layers, heads = np.shape(pairs.values)[:2]
     if np.shape(pairs.values) != (layers, heads, layers, heads):
@@ -44,7 +48,7 @@ def pair_matrix(pairs: Pairs, *, chosen: Pair | None = None, title: str = "") ->
         )
     )
     figure.add_trace(_points(pairs, n, heads))
-    figure.update_layout(shapes=[_borders(layers, heads), *_frames(chosen, heads, n)])
+    figure.update_layout(shapes=[_borders(layers, heads), *_frames(chosen, pinned, heads, n)])
     return figure
 
 
@@ -84,16 +88,18 @@ def _borders(layers: int, heads: int) -> dict:
     return {"type": "path", "path": path, "line": {"color": NEUTRAL, "width": 0.5}, "opacity": 0.5}
 
 
-def _frames(chosen: Pair | None, heads: int, n: int) -> list[dict]:
+def _frames(chosen: Pair | None, pinned: Sequence[tuple[int, int]], heads: int, n: int) -> list[dict]:
     if chosen is None:
         return []
     y, x = chosen[0] * heads + chosen[1], chosen[2] * heads + chosen[3]
-    reach = max(1.5, n / 90)  # a cell of a large model is too small to be seen framed
+    reach = max(0.5, n / 90)  # a cell of a large model is too small to be seen framed
     column = {"x0": x - 0.5, "x1": x + 0.5, "y0": -0.5, "y1": chosen[2] * heads - 0.5, "opacity": 0.7}
     cell = {"x0": x - reach, "x1": x + reach, "y0": y - reach, "y1": y + reach}
+    is_pinned = chosen[2:] in pinned
     return [
-        {"type": "rect", "line": {"color": PIN, "width": 1}, **column},
-        {"type": "rect", "line": {"color": PIN, "width": 2.5}, **cell},
+        {"type": "rect", "line": {"color": PIN if is_pinned else NEUTRAL, "width": 1}, **column},
+        {"type": "rect", "line": {"color": PIN if is_pinned else HALO, "width": 4}, **cell},
+        {"type": "rect", "line": {"color": CORE, "width": 1.4}, **cell},
     ]
 
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from lens.figures.grid import Cell, grid, is_wide
 from lens.figures.measure import HEADS, Axes, Measure
-from lens.figures.theme import NEUTRAL, PIN, escape
+from lens.figures.theme import NEUTRAL, escape
 
 STROKE = {"symbol": "line-ne-open", "size": 7, "color": NEUTRAL, "opacity": 0.4, "line": {"width": 1}}
 
@@ -24,13 +24,13 @@ def patch_map(
     """``figures.grid.grid`` with strokes over every cell that has a reason [row][column] not to be computed.
 
     Outside the strokes lies the causal cone: what can reach the metric. A cell that is still to come has no colour.
-    ``chosen`` is framed; clicks come back through ``grid.selected_cell``.
+    ``chosen`` is outlined as the selected cell of a grid; clicks come back through ``grid.selected_cell``.
     """
     shape = np.shape(measure.values)
     if (len(reasons), len(reasons[0])) != shape:
         raise ValueError(f"patch_map: {len(reasons)} x {len(reasons[0])} reasons for {shape} cells; give one each.")
     across = is_wide(shape)
-    figure = grid(measure, axes, pinned=pinned if axes == HEADS else (), title=title)
+    figure = grid(measure, axes, pinned=pinned if axes == HEADS else (), current=chosen, title=title)
     clicks = figure.data[-1]
     flat = [reason for row in reasons for reason in row]
     clicks.text = [f"{text}<br>{escape(why)}" if why else text for text, why in zip(clicks.text, flat)]
@@ -39,8 +39,4 @@ def patch_map(
     strokes = go.Scatter(x=x, y=y, mode="markers", marker=STROKE, hoverinfo="skip", showlegend=False)
     figure.add_trace(strokes)
     figure.data = (*figure.data[:-2], figure.data[-1], clicks)  # the points that are clicked lie on top
-    if chosen is not None:
-        x, y = chosen if across else chosen[::-1]
-        ends = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
-        figure.add_shape(type="rect", **ends, line={"color": PIN, "width": 3, "dash": "dot"})
     return figure

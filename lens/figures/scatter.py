@@ -16,19 +16,21 @@ def scatter(
     *,
     axes: Axes = HEADS,
     pinned: Sequence[Cell] = (),
+    current: Cell | None = None,
     n_labels: int = 8,
     title: str = "",
 ) -> go.Figure:
     """Every head, or cell of ``axes``, at its two scores; a click returns it through ``grid.selected_cell``.
 
     The ``n_labels`` heads farthest from the middle of the cloud, in units of its spread, are named; pinned heads
-    always are. Dotted lines are the null thresholds: a head below its line cannot be told from chance in that score.
+    and the current one, which has a ring, always are. Dotted lines are the null thresholds: a head below its line
+    cannot be told from chance in that score.
     """
     if np.shape(x.values) != np.shape(y.values):
         raise ValueError(f"{x.name} {np.shape(x.values)} against {y.name} {np.shape(y.values)}; wanted the same heads.")
     cells = [cell for cell in np.ndindex(*np.shape(x.values)) if np.isfinite([x.values[cell], y.values[cell]]).all()]
     points = np.array([(x.values[cell], y.values[cell]) for cell in cells], np.float32).reshape(-1, 2)
-    labelled = set(_farthest(cells, points, n_labels)) | set(pinned)
+    labelled = set(_farthest(cells, points, n_labels)) | {*pinned} | ({current} - {None})
     rows, columns = axes.labels(np.shape(x.values))
     names = {(row, column): escape(axes.name(rows[row], columns[column])) for row, column in cells}
     texts = [f"<b>{names[cell]}</b><br>{x.text(*cell)}<br>{y.text(*cell)}" for cell in cells]
@@ -44,7 +46,7 @@ def scatter(
             hovertext=texts,
             hovertemplate="%{hovertext}<extra></extra>",
             customdata=np.array(cells, np.int32).reshape(-1, 2),
-            marker=_markers([cell in set(pinned) for cell in cells]),
+            marker=_markers([cell in set(pinned) for cell in cells]) | _ring([cell == current for cell in cells]),
             unselected={"marker": {"opacity": 0.75}},
         )
     )
@@ -72,6 +74,10 @@ def _markers(is_pinned: list[bool]) -> dict:
         "symbol": ["diamond" if pin else "circle" for pin in is_pinned],
         "opacity": 0.75,
     }
+
+
+def _ring(is_current: list[bool]) -> dict:
+    return {"line": {"color": NEUTRAL, "width": [3 if current else 0 for current in is_current]}}
 
 
 def _thresholds(measure: Measure) -> list[float]:

@@ -17,6 +17,7 @@ CATEGORICAL = (
     "#0c84fa", "#dc7d0c", "#bf308f", "#0dc3c3", "#855904", "#6eadfe", "#fd7d8b", "#e4405e", "#835cbe", "#8a8f98",
 )  # fmt: skip
 PIN = "#ff7a1a"
+HALO, CORE = "#ffffff", "#10151c"  # a selected cell: a dark line in a light one is seen on any colour, on both pages
 MUTED = "rgba(128,134,146,0.10)"
 NEUTRAL = "#858b96"
 FONT_SIZE = 13

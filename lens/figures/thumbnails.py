@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from lens.figures.grid import Cell, click_layer, is_wide
-from lens.figures.theme import LABEL_SIZE, NEUTRAL, PIN, base_layout
+from lens.figures.grid import Cell, click_layer, is_wide, make_margin, name_pins, outlines
+from lens.figures.theme import LABEL_SIZE, NEUTRAL, base_layout
 
 GAP = 2
 # With more maps side by side a label would cover its map; the axes and the hover label name it.
@@ -47,10 +47,14 @@ def thumbnails(
     *,
     title: str = "Every head",
     pinned: Sequence[Cell] = (),
+    current: Cell | None = None,
     tile: int = 24,
     hide_first: bool = True,
 ) -> go.Figure:
-    """One clickable map per head of ``patterns[layer, head, query, key]``; ``selected_cell`` gives (layer, head)."""
+    """One clickable map per head of ``patterns[layer, head, query, key]``; ``selected_cell`` gives (layer, head).
+
+    Pinned heads and the current one are outlined as on a grid.
+    """
     image, side, largest = mosaic(patterns, tile=tile, hide_first=hide_first)
     layers, heads = largest.shape
     across = is_wide((layers, heads))
@@ -63,7 +67,7 @@ def thumbnails(
     pixels = {"x0": start, "y0": start, "dx": step, "dy": step}
     figure.add_trace(go.Heatmap(z=image, zmin=0, zmax=255, showscale=False, hoverinfo="skip", **pixels))
     if columns <= MAX_LABELLED:
-        figure.add_trace(_labels(layers, heads, across))
+        figure.add_trace(_labels(layers, heads, across, 0.5 - step * (1 + GAP) / 2))
     texts = [
         [f"<b>head {layer}.{head}</b><br>largest attention {largest[layer, head]:.3f}" for head in range(heads)]
         for layer in range(layers)
@@ -72,9 +76,9 @@ def thumbnails(
     half = 0.5 - step * GAP / 2
     frames = _frames([(layer, head) for layer in range(layers) for head in range(heads)], across, half)
     shapes = [{"type": "path", "path": frames, "line": {"color": NEUTRAL, "width": 0.5}, "opacity": 0.6}]
-    if pinned:
-        shapes.append({"type": "path", "path": _frames(pinned, across, half), "line": {"color": PIN, "width": 3}})
-    return figure.update_layout(shapes=shapes)
+    figure.update_layout(shapes=shapes + outlines(pinned, current, across, half))
+    name_pins(figure, pinned)
+    return figure
 
 
 def _shrink(patterns: np.ndarray, tile: int, hide_first: bool) -> np.ndarray:
@@ -94,7 +98,9 @@ def _layout(title: str, definition: str, shape: tuple[int, int], across: bool) -
     height = rows * int(np.clip(1050 / columns, 34, 130))
     common = {"showgrid": False, "zeroline": False, "ticks": "", "tickfont": {"size": LABEL_SIZE}, "automargin": True}
     names = ("layer", "head") if across else ("head", "layer")
-    return base_layout(title, definition, height=height) | {
+    layout = base_layout(title, definition, height=height)
+    make_margin(layout)
+    return layout | {
         "hovermode": "closest",
         "hoverdistance": -1,
         "clickmode": "event+select",
@@ -106,13 +112,13 @@ def _layout(title: str, definition: str, shape: tuple[int, int], across: bool) -
     }
 
 
-def _labels(layers: int, heads: int, across: bool) -> go.Scatter:
+def _labels(layers: int, heads: int, across: bool, inside: float) -> go.Scatter:
     """Head names in the upper right of each map, which a causal pattern leaves empty: one trace, not one note each."""
     layer, head = (index.ravel() for index in np.indices((layers, heads)))
     x, y = (layer, head) if across else (head, layer)
     return go.Scatter(
-        x=(x + 0.46).astype(np.float32),
-        y=(y - 0.46).astype(np.float32),
+        x=(x + inside).astype(np.float32),
+        y=(y - inside).astype(np.float32),
         mode="text",
         text=[f"{a}.{b}" for a, b in zip(layer, head)],
         textposition="bottom left",

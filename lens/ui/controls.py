@@ -1,16 +1,15 @@
 """The control strip above every page: model, prompt, beginning-of-text token, pinned heads, link to what is shown."""
 
-import re
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
 from lens.load import catalogue
+from lens.ui import by_hand
 from lens.ui.fields import LOCAL, BadValue
 from lens.ui.limits import limits
-from lens.ui.models import PATHS
-from lens.ui.view import ViewState
+from lens.ui.view import ViewState, say_next_run
 from lens.ui.widgets import bind, segmented, text_area
 
 EXAMPLES = (
@@ -25,6 +24,7 @@ MODEL_HELP = (
     "The model under study. Models marked with a size are not on this machine and are fetched only after a click. "
     "Type to search{}."
 )
+OPEN_AGAIN_HELP = "Opens the folder or file that was typed under this name since this server started."
 PROMPT_HELP = (
     "The text the model reads. Ctrl+Enter, or a click elsewhere, applies it. At most {} characters; a page reads its "
     "first {} tokens, {} where no square map is drawn."
@@ -34,7 +34,8 @@ BOS_HELP = (
     "Compare numbers only under the same setting."
 )
 PINS_HELP = (
-    "Heads kept in view on every page. Click a cell of a head grid to pin it, or type one, like 18.6 (layer.head)."
+    "Heads kept in view on every page, outlined in orange. A click on a cell of a head grid selects its head, a second "
+    "click pins or unpins it. Or type one, like 18.6 (layer.head)."
 )
 ASSETS = Path(__file__).parent / "assets"
 copy_link = st.components.v2.component(
@@ -48,23 +49,25 @@ def model_control(view: ViewState) -> None:
     labels = dict(_offered())
     if view["model"] not in names:
         names = [view["model"], *names]
-    by_hand = "" if limits().hosted else ", or type a Hub id or the path of a folder or GGUF file"
+    also = "" if limits().hosted else ", or type a Hub id or the path of a folder or GGUF file"
     st.selectbox(
         "Model",
         names,
         names.index(view["model"]),
         format_func=lambda name: labels.get(name, name.removeprefix(LOCAL)),
         accept_new_options=not limits().hosted,
-        help=MODEL_HELP.format(by_hand),
+        help=MODEL_HELP.format(also),
         **bind(view, "model", write=partial(_choose_model, view)),
     )
+    if by_hand.is_closed(view["model"]):
+        st.button("Open again", "open-again", OPEN_AGAIN_HELP, by_hand.open_again, (view,), width="stretch")
 
 
 def prompt_control(view: ViewState) -> None:
     """The prompt box."""
     bounds = limits()
     help = PROMPT_HELP.format(bounds.prompt_chars, bounds.prompt_tokens, bounds.text_tokens)
-    text_area(view, "prompt", bounds.prompt_chars, "Prompt", help, height=116)
+    text_area(view, "prompt", "Prompt", help, height=116)
 
 
 def example_control(view: ViewState) -> None:
@@ -124,16 +127,16 @@ def _choose_model(view: ViewState, key: str) -> None:
     typed = st.session_state[key]
     if not typed or typed == view["model"]:
         return
-    path = Path(typed).expanduser()
+    path = Path(typed).expanduser().resolve()
     is_path = typed not in dict(_offered()) and not limits().hosted and path.exists()
-    name = LOCAL + re.sub(r"[^A-Za-z0-9._-]", "_", path.name).lstrip(".-")[:90] if is_path else typed
+    name = by_hand.local_name(path) if is_path else typed
     try:
         view.set(model=name, revision=None, layer=None, head=None, query=None)
     except BadValue as bad:
-        st.session_state["lens:refused"] = str(bad)
+        say_next_run(str(bad))
         return
     if is_path:
-        st.session_state.setdefault(PATHS, {})[name] = str(path.resolve())
+        by_hand.remember(name, path)
 
 
 def _set_pins(view: ViewState, key: str) -> None:
@@ -142,7 +145,8 @@ def _set_pins(view: ViewState, key: str) -> None:
         pins = field.read(",".join(st.session_state[key]))
     except BadValue as bad:
         pins = bad.use
-        st.session_state["lens:refused"] = str(bad)
+        say_next_run(str(bad))
+    added = [pin for pin in pins if pin not in view["pins"]]
     view.set(pins=pins)
-    if pins:
-        view.set(layer=pins[-1][0], head=pins[-1][1])
+    if added:
+        view.select(*added[-1])

@@ -34,6 +34,8 @@ class Field(NamedTuple):
     default: Any
     read: Callable[[str], Any]  # raises BadValue
     write: Callable[[Any], str]
+    unset: Any = None  # what a page reads while the value is None: nothing was chosen
+    joint: bool = False  # an option with one value for all pages that declare it
 
 
 def integer(name: str, default: int | None, low: int = 0, high: int = 2**31 - 1) -> Field:
@@ -89,12 +91,13 @@ def flag(name: str, default: bool) -> Field:
     return Field(name, default, read, lambda value: "on" if value else "off")
 
 
-def text(name: str, default: str, longest: int) -> Field:
-    """Free text; what is longer than ``longest`` characters is cut and said so."""
+def text(name: str, default: str, longest: int, called: str = "") -> Field:
+    """Free text; what is longer than ``longest`` characters is cut and said so, of the text as it is ``called``."""
 
     def read(value: str) -> str:
         if len(value) > longest:
-            raise BadValue(f"{name} was cut to its first {longest} of {len(value)} characters", use=value[:longest])
+            kept = f"only the first {longest:,} of {len(value):,} characters"
+            raise BadValue(f"{kept} of {called or name} are kept", use=value[:longest])
         return value
 
     return Field(name, default, read, str)
@@ -143,10 +146,10 @@ def common_fields(bounds: Limits) -> tuple[Field, ...]:
     return (
         _model(),
         _matching("revision", "", _REVISION, "a branch, tag or checkpoint name"),
-        text("prompt", DEFAULT_PROMPT, bounds.prompt_chars),
+        text("prompt", DEFAULT_PROMPT, bounds.prompt_chars, called="the prompt"),
         choice("bos", "auto", ("auto", "on", "off")),
-        integer("layer", 0, high=9999),
-        integer("head", 0, high=9999),
+        integer("layer", None, high=9999)._replace(unset=0),
+        integer("head", None, high=9999)._replace(unset=0),
         heads("pins", bounds.pins),
         integer("query", None, high=bounds.prompt_tokens),
         word("score", "induction"),
@@ -176,9 +179,10 @@ def parse(fields: Iterable[Field], query: Mapping[str, str]) -> tuple[dict[str, 
 
 def showing(field: Field) -> str:
     """The half sentence that says what is shown instead of a refused value."""
-    if field.default in (None, "", ()):
+    shown = field.unset if field.default is None else field.default
+    if shown in (None, "", ()):
         return "it is left out"
-    return f"showing {field.name} {short(field.write(field.default))}"
+    return f"showing {field.name} {short(field.write(shown))}"
 
 
 def write(fields: Iterable[Field], values: Mapping[str, Any]) -> dict[str, str]:

@@ -20,21 +20,24 @@ import streamlit as st
 
 from lens.ui import controls
 from lens.ui.badge import start_run
-from lens.ui.ending import PageOver
-from lens.ui.fields import Field
+from lens.ui.by_hand import is_closed
+from lens.ui.ending import PageOver, end_page
+from lens.ui.fields import LOCAL, Field, short
 from lens.ui.garbage import set_aside
 from lens.ui.limits import limits
 from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
 from lens.ui.page import Page
-from lens.ui.view import ViewState, open_view
+from lens.ui.view import REFUSED, ViewState, open_view
 
 ASSETS = Path(__file__).parent / "assets"
 PACKAGE = Path(__file__).parents[1]
 SIDEBAR = 230  # pixels
+CLOSED = (
+    "{} was opened by hand on this machine. An address opens no folder: press **Open again**, under the model's name."
+)
 LOG = logging.getLogger(__name__)
-REFUSED = "lens:refused"  # a sentence from a callback, shown in the next run
 
 
 @contextmanager
@@ -61,6 +64,9 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     try:
         with st.sidebar:
             memory_control()
+        if is_closed(view["model"]):
+            st.info(CLOSED.format(short(view["model"].removeprefix(LOCAL))), icon=":material/folder_open:")
+            end_page()
         yield view
     except PageOver:
         st.stop()
@@ -88,7 +94,9 @@ def _header(title: str, question: str, view: ViewState) -> None:
         model, prompt, side = st.columns([1.15, 2.3, 1.15], gap="small")
         with model:
             controls.model_control(view)
-            controls.pins_control(view)
+            chips = st.empty()
+            view.repinned = partial(_draw_pins, view, chips)
+            view.repinned()
         with prompt:
             controls.prompt_control(view)
         with side:
@@ -100,6 +108,11 @@ def _header(title: str, question: str, view: ViewState) -> None:
                 controls.link_control(view)
     view.noted = partial(_draw_notes, view, st.empty())
     view.noted()
+
+
+def _draw_pins(view: ViewState, slot) -> None:
+    with slot.container():
+        controls.pins_control(view)
 
 
 def _draw_notes(view: ViewState, slot) -> None:

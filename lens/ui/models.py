@@ -9,6 +9,7 @@ import streamlit as st
 
 from lens.load import catalogue
 from lens.load.ram import budget_bytes
+from lens.ui import by_hand
 from lens.ui.badge import note_model
 from lens.ui.ending import end_page
 from lens.ui.fields import DEFAULT_MODEL, LOCAL, short
@@ -19,8 +20,6 @@ from lens.ui.queue import Job, Queue
 from lens.ui.residents import Holder
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
-
-PATHS = "lens:paths"  # name -> path of the models this visitor has opened from this machine by hand
 
 
 @st.cache_resource(show_spinner=False)
@@ -40,9 +39,7 @@ def check_model(view: ViewState) -> None:
 def model_problem(name: str) -> str:
     """Why ``name`` cannot be opened here, as a sentence; "" when it can (perhaps after a download)."""
     if name.startswith(LOCAL):
-        if name in st.session_state.get(PATHS, {}):
-            return ""
-        return f"{short(name.removeprefix(LOCAL))} is a local model of another session; open it by hand"
+        return by_hand.problem(name)
     try:
         entry = catalogue.resolve(name, paths=False)
     except ValueError as error:
@@ -83,7 +80,7 @@ def source_of(view: ViewState) -> str:
 
 def source_named(name: str) -> str:
     """``source_of`` for a model that is shown beside the view's."""
-    return st.session_state.get(PATHS, {}).get(name, name)
+    return st.session_state.get(by_hand.PATHS, {}).get(name, name)
 
 
 def derive(function: Callable[[Any], Any], model: Any) -> Any:

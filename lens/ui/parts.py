@@ -72,24 +72,35 @@ def not_computed(reason: str) -> None:
     st.html(f'<div class="lens-empty">Not computed because {html.escape(reason)}</div>')
 
 
-def pin_from_event(event: Mapping[str, Any], view: ViewState) -> tuple[int, int] | None:
-    """Pin the head whose cell of a grid was clicked and return (layer, head); None if nothing is selected."""
+def head_from_event(event: Mapping[str, Any], view: ViewState) -> tuple[int, int] | None:
+    """Select the head whose cell was clicked, or pin and unpin it if it is selected; None if nothing was clicked."""
     cell = selected_cell(event)
     if cell is not None:
-        view.pin(*cell)
+        view.click(*cell)
     return cell
 
 
 def head_grid(figure: Any, view: ViewState, key: str, alt: str) -> None:
-    """A [layer, head] figure; a click on a cell pins that head and makes it current. ``alt`` is the figure in words."""
+    """A [layer, head] figure; a click on a cell selects its head, a second one pins or unpins it.
+
+    ``alt`` is the figure in words.
+    """
+    figure.update_layout(meta={"selected": view.selected})  # another figure after each click: it drops its selection
     st.plotly_chart(
         figure,
         key=key,
-        on_select=partial(_pin_clicked, view, key),
+        on_select=partial(_head_clicked, view, key),
         selection_mode="points",
         config={"displaylogo": False},
         alt=alt,
     )
+
+
+def pin_button(view: ViewState, head: tuple[int, int], key: str) -> None:
+    """Pins the head that the page is about, or unpins it. A second click on the head in a figure does the same."""
+    name, pinned = f"{head[0]}.{head[1]}", head in view["pins"]
+    label, help = ("Unpin", "Take it out of the pinned heads.") if pinned else ("Pin", "Keep it in view on every page.")
+    st.button(f"{label} {name}", key, help, on_click=view.toggle_pin, args=head, icon=":material/keep:")
 
 
 def chart(figure: Any, alt: str, key: str | None = None) -> None:
@@ -97,8 +108,8 @@ def chart(figure: Any, alt: str, key: str | None = None) -> None:
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt)
 
 
-def _pin_clicked(view: ViewState, key: str) -> None:
-    pin_from_event(st.session_state[key], view)
+def _head_clicked(view: ViewState, key: str) -> None:
+    head_from_event(st.session_state[key], view)
 
 
 def _line(kind: str, title: str, text: str) -> None:

@@ -8,9 +8,10 @@ import streamlit as st
 
 from lens.load import catalogue
 from lens.load.files import CONFIG
+from lens.ui.by_hand import PATHS
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
-from lens.ui.models import PATHS, source_named
+from lens.ui.models import source_named
 
 
 class Cell(NamedTuple):

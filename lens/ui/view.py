@@ -16,6 +16,7 @@ from lens.ui.fields import Field, address, common_fields, parse, short, write
 from lens.ui.limits import limits
 
 STATE = "view"
+REFUSED = "lens:refused"  # a sentence from a callback, shown in the next run
 ISSUED = 400  # menu links remembered for each visitor: sixteen pages, the last two dozen runs
 
 
@@ -27,19 +28,20 @@ class ViewState:
     """Values of the shared fields and of this page's own options, readable as attributes: ``view.layer``.
 
     ``notes`` are sentences about values that could not be shown as asked. Change values with ``set`` only. The frame
-    hangs the address on ``changed`` and its list of notes on ``noted``, so both are right whenever a page ends.
+    hangs the address on ``changed``, its list of notes on ``noted`` and the chips of the pinned heads on ``repinned``,
+    so all are right whenever a page ends.
     """
 
-    def __init__(self, fields: Iterable[Field], shared: dict[str, Any], options: dict[str, Any]) -> None:
+    def __init__(self, fields: Iterable[Field], *homes: dict[str, Any]) -> None:
         self._fields = {field.name: field for field in fields}
-        self._shared = shared
-        self._options = options
+        self._homes = {name: home for home in homes for name in home if name in self._fields}
         self.notes: list[str] = []
         self.path = ""
         self.longest: int | None = None  # how many of the prompt's tokens this page reads, where it was cut
         self.arrived = False  # whether this is the first run of this page: the browser's widgets are new and empty
         self.changed: Callable[[], None] = _nothing
         self.noted: Callable[[], None] = _nothing
+        self.repinned: Callable[[], None] = _nothing
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._fields:
@@ -49,7 +51,8 @@ class ViewState:
         return self[name]
 
     def __getitem__(self, name: str) -> Any:
-        return self._home(name)[name]
+        value = self._home(name)[name]
+        return self.field(name).unset if value is None else value
 
     def field(self, name: str) -> Field:
         """The declaration of ``name``; KeyError lists the names there are."""
@@ -65,12 +68,12 @@ class ViewState:
         self.changed()
 
     def values(self) -> dict[str, Any]:
-        """All values, defaults included."""
-        return {name: self[name] for name in self._fields}
+        """All values as they are kept, defaults included; None where nothing was chosen."""
+        return {name: self._home(name)[name] for name in self._fields}
 
     def canonical(self) -> dict[str, str]:
         """The query of this page's address: every value that is not a default, as text."""
-        return write(self._fields.values(), {**self._shared, **self._options})
+        return write(self._fields.values(), self.values())
 
     def link(self, base: str) -> str:
         """The complete address of this page as it is now; ``base`` is the app's root address."""
@@ -98,6 +101,7 @@ class ViewState:
             names = ", ".join(f"{layer}.{head}" for layer, head in gone)
             self.note(f"this model has no head {names} ({n_layers} layers of {n_heads} heads): unpinned")
             self.set(pins=tuple(pin for pin in self["pins"] if pin not in gone))
+            self.repinned()
 
     def fit_query(self, n_tokens: int) -> None:
         """Unlock the locked query token when the prompt is shorter than its position."""
@@ -120,20 +124,53 @@ class ViewState:
             self.set(**{name: value})
         return value
 
+    @property
+    def selected(self) -> tuple[int, int] | None:
+        """The (layer, head) that was chosen, by a click, a number or the address; None where none was."""
+        values = self.values()
+        if values["layer"] is None and values["head"] is None:
+            return None
+        return self["layer"], self["head"]
+
+    def current(self) -> tuple[int, int] | None:
+        """The head that a page of one head is about: the selected one, else the last one pinned; None: neither."""
+        return self.selected or (self["pins"][-1] if self["pins"] else None)
+
+    def select(self, layer: int, head: int) -> None:
+        """Make a head the current one. Pins stay as they are."""
+        self.set(layer=layer, head=head)
+
     def pin(self, layer: int, head: int) -> None:
         """Pin a head and make it the current one; beyond the limit the oldest pin goes."""
         pins = [pin for pin in self["pins"] if pin != (layer, head)] + [(layer, head)]
         self.set(pins=tuple(pins[-limits().pins :]), layer=layer, head=head)
 
+    def toggle_pin(self, layer: int, head: int) -> None:
+        """Pin a head, or unpin it if it is pinned; it becomes or stays the current one."""
+        if (layer, head) in self["pins"]:
+            self.set(pins=tuple(pin for pin in self["pins"] if pin != (layer, head)), layer=layer, head=head)
+        else:
+            self.pin(layer, head)
+
+    def click(self, layer: int, head: int) -> None:
+        """What a click on a head does in every figure: select it, or, if it is selected already, pin or unpin it."""
+        act = self.toggle_pin if self.selected == (layer, head) else self.select
+        act(layer, head)
+
     def _fit_index(self, name: str, size: int) -> None:
         if self[name] >= size:
             kind = f"{size} {name}s" if name == "layer" else f"{size} heads a layer"
             self.note(f"{name} {self[name]} does not exist in this model ({kind}): showing {name} 0")
-            self.set(**{name: 0})
+            self.set(**{name: None})
 
     def _home(self, name: str) -> dict[str, Any]:
         self.field(name)
-        return self._options if name in self._options else self._shared
+        return self._homes[name]
+
+
+def say_next_run(sentence: str) -> None:
+    """Show a sentence under the header in the run that follows this callback."""
+    st.session_state[REFUSED] = sentence
 
 
 def open_view(page: str, path: str, options: Iterable[Field] = ()) -> ViewState:
@@ -144,13 +181,15 @@ def open_view(page: str, path: str, options: Iterable[Field] = ()) -> ViewState:
     if taken:
         raise ValueError(f"page {page!r} declares {', '.join(taken)}, which the view has already; choose other names")
     fresh = STATE not in st.session_state
-    store = st.session_state.setdefault(STATE, {"path": path, "shared": {}, "options": {}, "own": {}, "issued": {}})
+    empty = {"path": path, "shared": {}, "joint": {}, "options": {}, "own": {}, "declared": {}, "issued": {}}
+    store = st.session_state.setdefault(STATE, empty)
     own = store["options"].setdefault(path, {})
     for field in shared_fields:
         store["shared"].setdefault(field.name, field.default)
     for field in options:
-        own.setdefault(field.name, field.default)
-    view = ViewState((*shared_fields, *options), store["shared"], own)
+        (store["joint"] if field.joint else own).setdefault(field.name, field.default)
+    store["declared"][path] = {field.name for field in options if field.joint}
+    view = ViewState((*shared_fields, *options), store["shared"], store["joint"], own)
     view.path = path
     moved, store["path"] = store["path"] != path, path
     view.arrived = moved or fresh
@@ -178,10 +217,16 @@ def write_address(view: ViewState) -> None:
 
 
 def query_for(view: ViewState, path: str) -> dict[str, str]:
-    """The query of a menu link to another page: the shared values, and that page's options as they were left."""
-    store = st.session_state[STATE]
-    shared = {name: text for name, text in view.canonical().items() if name in store["shared"]}
-    query = shared | store["own"].get(path, {})
+    """The query of a menu link to another page: the shared values, and that page's options as they were left.
+
+    Of a value that several pages share, what this page has now.
+    """
+    store, here = st.session_state[STATE], view.canonical()
+    shared = {name: text for name, text in here.items() if name in store["shared"]}
+    joint = {name for name in store["joint"] if name in view.values()}
+    own = {name: text for name, text in store["own"].get(path, {}).items() if name not in joint}
+    declared = store["declared"].get(path, ())
+    query = shared | own | {name: text for name, text in here.items() if name in joint and name in declared}
     _issue(query)
     return query
 

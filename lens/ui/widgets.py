@@ -10,9 +10,13 @@ from typing import Any
 
 import streamlit as st
 
-from lens.ui.view import ViewState
+from lens.ui.fields import BadValue
+from lens.ui.view import ViewState, say_next_run
 
 TURNS = "widget-turns"  # how often the value of each field was changed behind its widget's back
+
+
+LABELS = "widget-labels"  # how the choices of each field were written when its widget was last drawn
 
 
 def bind(view: ViewState, name: str, value: Any = None, write: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -53,18 +57,37 @@ def _changed(name: str, key: str, write: Callable[[str], None]) -> None:
 
 
 def _write_back(view: ViewState, name: str, key: str) -> None:
-    view.set(**{name: st.session_state[key]})
+    """The widget's value into the view; what its field cuts is cut, and said."""
+    try:
+        view.set(**{name: st.session_state[key]})
+    except BadValue as bad:
+        if bad.use is None:
+            raise
+        view.set(**{name: bad.use})
+        say_next_run(str(bad))
+
+
+def _relabel(name: str, options: Sequence[str], format_func: Callable[[str], str] = str, **_: Any) -> None:
+    """A new widget where the same choices are written in other words: a browser keeps the words of the old one."""
+    labels, written = st.session_state.setdefault(LABELS, {}), {one: format_func(one) for one in options}
+    before = labels.get(name, {})
+    if any(before.get(one, text) != text for one, text in written.items()):
+        turns = st.session_state.setdefault(TURNS, {})
+        turns[name] = turns.get(name, 0) + 1
+    labels[name] = before | written
 
 
 def select(view: ViewState, name: str, options: Sequence[str], label: str, help: str, **rest: Any) -> str:
     """A drop-down list of ``options``; a value that is not among them becomes the first, with a note."""
     view.one_of(name, options)
+    _relabel(name, options, **rest)
     return st.selectbox(label, options, options.index(view[name]), help=help, **bind(view, name), **rest)
 
 
 def segmented(view: ViewState, name: str, options: Sequence[str], label: str, help: str, **rest: Any) -> str:
     """A row of a few ``options``, one of which is always chosen."""
     view.one_of(name, options)
+    _relabel(name, options, **rest)
     seed = bind(view, name) | {"default": view[name]}
     chosen = st.segmented_control(label, options, help=help, required=True, **seed, **rest)
     return chosen or view[name]
@@ -89,14 +112,15 @@ def toggle(view: ViewState, name: str, label: str, help: str, **rest: Any) -> bo
     return st.toggle(label, view[name], help=help, **bind(view, name), **rest)
 
 
-def text_area(view: ViewState, name: str, longest: int, label: str, help: str, **rest: Any) -> str:
-    """A box for text of at most ``longest`` characters."""
-    return st.text_area(label, view[name], max_chars=longest, help=help, **bind(view, name), **rest)
+def text_area(view: ViewState, name: str, label: str, help: str, **rest: Any) -> str:
+    """A box for text. What is longer than its field allows is cut, with a sentence: a browser that knows the limit
+    refuses to paste a longer text and says nothing."""
+    return st.text_area(label, view[name], help=help, **bind(view, name), **rest)
 
 
-def text_line(view: ViewState, name: str, longest: int, label: str, help: str, **rest: Any) -> str:
-    """One line for text of at most ``longest`` characters, spaces at its ends kept."""
-    return st.text_input(label, view[name], max_chars=longest, help=help, **bind(view, name), **rest)
+def text_line(view: ViewState, name: str, label: str, help: str, **rest: Any) -> str:
+    """One line for text, spaces at its ends kept; cut like that of ``text_area``."""
+    return st.text_input(label, view[name], help=help, **bind(view, name), **rest)
 
 
 def tabs(view: ViewState, name: str, labels: Mapping[str, str]) -> tuple[str, Any]:

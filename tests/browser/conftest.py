@@ -52,8 +52,11 @@ def pytest_collection_modifyitems(items):
 
 
 @contextmanager
-def streamlit_server(script: Path, env: dict[str, str]) -> Iterator[str]:
-    """``streamlit run script`` on a free port of this machine; yields its address once it answers."""
+def streamlit_server(script: Path, env: dict[str, str], cwd: Path = ROOT) -> Iterator[str]:
+    """``streamlit run script`` on a free port of this machine; yields its address once it answers.
+
+    The settings are those of ``.streamlit`` in ``cwd``.
+    """
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
@@ -62,7 +65,7 @@ def streamlit_server(script: Path, env: dict[str, str]) -> Iterator[str]:
     log = script.parent / ".server.log" if script.parent != ROOT else Path(os.devnull)
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), **env}, stdout=out, stderr=out
+            command, cwd=cwd, env=os.environ | {"PYTHONPATH": str(ROOT), **env}, stdout=out, stderr=out
         )
         try:
             _wait_for_health(f"http://localhost:{port}/_stcore/health", process)

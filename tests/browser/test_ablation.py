@@ -1,4 +1,4 @@
-"""Ablation in a real browser, on planted models: a click on a cell pins and removes, a guess opens the result."""
+"""Ablation in a real browser, on planted models: a second click on a cell removes, a guess opens the result."""
 
 import pytest
 from playwright.sync_api import expect
@@ -10,12 +10,15 @@ GRID = "Each head of planted-induction removed alone"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_click_on_a_cell_removes_that_head_too(server, new_page, scheme):
+def test_a_second_click_on_a_cell_removes_that_head_too(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
     page.set_viewport_size({"width": 1280, "height": 1000})
     page.goto(f"{server}/ablation?model=planted-induction&pins=1.2")
     drawn(page, "Without 1.2: change of the loss of the second copy", PLANTED)
     click_head(page, GRID, 1, 0, PLANTED)  # the grid is not wide, so heads run across: column 1 of row 0
+    page.wait_for_url("**head=1**")
+    drawn(page, "Without 1.2: change of the loss of the second copy", PLANTED)
+    click_head(page, GRID, 1, 0, PLANTED)
     drawn(page, "Without 1.2, 0.1: change of the loss of the second copy", PLANTED)
     assert query(page)["pins"] == ["1.2,0.1"]
     expect(page.get_by_text("links of one path")).to_be_visible()

@@ -72,6 +72,11 @@ def test_a_click_on_a_small_picture_makes_its_head_the_current_one(server, page)
     assert query(page) == {"look": ["all"], "layer": ["18"], "head": ["6"], "prompt": [TEXT]}
     ready(page)
     expect(page.get_by_label("Layer", exact=True).first).to_have_value("18")
+    for pinned, url in ((["18.6"], "**pins=18.6**"), (None, lambda url: "pins" not in url)):
+        page.mouse.click(box["x"] + box["width"] * 18.5 / 30, box["y"] + box["height"] * 6.5 / 9)
+        page.wait_for_url(url)
+        ready(page)
+        assert query(page).get("pins") == pinned
     page.get_by_role("radio", name="Matrix").click()
     drawn(page, "Head 18.6")
 

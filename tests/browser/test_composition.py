@@ -18,12 +18,15 @@ def click_pair(page, sender, receiver):
     click_head(page, MATRIX, across, down)
 
 
-def test_a_click_on_a_pair_chooses_it_and_pins_the_receiver(server, page):
+def test_a_click_on_a_pair_chooses_it_and_a_second_one_pins_the_receiver(server, page):
     page.goto(f"{server}/composition?{SMALL}")
     drawn(page, "The 30 strongest pairs")
     expect(page.get_by_text("Feeders of 18.7 through K")).to_be_visible()
     click_pair(page, (11, 1), (17, 3))
     expect(page.get_by_text("Feeders of 17.3 through K")).to_be_visible()
+    page.wait_for_url("**layer=17&head=3**sender=11.1**")
+    assert "pins" not in query(page)
+    click_pair(page, (11, 1), (17, 3))
     page.wait_for_url("**pins=17.3**")
     assert query(page)["sender"] == ["11.1"]
     page.get_by_role("tab", name="Virtual weights").click()
@@ -36,7 +39,7 @@ def test_a_node_of_the_graph_becomes_the_receiver_and_a_row_the_sender(server, p
     page.goto(f"{server}/composition?{SMALL}&edges=10")
     click_head(page, "The 10 strongest pairs", 18, 8)
     expect(page.get_by_text("Feeders of 18.8 through K")).to_be_visible()
-    page.wait_for_url("**pins=18.8**")
+    page.wait_for_url("**layer=18&head=8**")
     drawn(page, MATRIX)
     table = page.get_by_test_id("stDataFrame").first
     table.scroll_into_view_if_needed()

@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.limits import AT_HOME
 from tests.browser.conftest import REAL, go, prompt_box, query, ready
+from tests.helpers import byte_tokenizer, hf_gpt2
+from tests.load.models import save
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b> {{x}} $x$ **y**"
 BUSY = """
@@ -186,6 +188,56 @@ def test_the_longest_prompt_fits_into_an_address(frames, page):
     page.reload()
     ready(page)
     expect(prompt_box(page)).to_have_value(text)
+
+
+def test_a_pasted_text_that_is_too_long_is_cut_with_a_sentence(frames, new_page):
+    page = new_page(permissions=["clipboard-read", "clipboard-write"])
+    page.goto(f"{frames}/attention?model={REAL}")
+    ready(page)
+    page.evaluate("navigator.clipboard.writeText('ab '.repeat(1700))")
+    prompt_box(page).fill("")
+    prompt_box(page).press("Control+v")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".lens-notes")).to_contain_text(
+        "Only the first 4,000 of 5,100 characters of the prompt are kept"
+    )
+    ready(page)
+    expect(prompt_box(page)).to_have_value(("ab " * 1700)[:4000])
+    assert len(query(page)["prompt"][0]) == 4000
+
+
+def test_a_pin_that_the_model_lacks_leaves_note_and_no_chip(frames, page):
+    page.goto(f"{frames}/attention?pins=9.9,1.2")
+    ready(page, DEFAULT_MODEL)
+    expect(page.locator(".lens-notes")).to_contain_text("This model has no head 9.9")
+    expect(page.locator(".st-key-strip [data-tag]")).to_have_text(["1.2"])
+    assert query(page) == {"pins": ["1.2"]}
+
+
+def test_a_folder_opened_by_hand_opens_again_after_a_reload(frames, page, tmp_path):
+    folder = tmp_path / "by-hand"
+    save(hf_gpt2(vocab_size=330, n_positions=128), folder, byte_tokenizer())
+    page.goto(f"{frames}/attention")
+    ready(page, DEFAULT_MODEL)
+    box = page.get_by_role("combobox", name="Model")
+    box.click()
+    box.fill(str(folder))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**model=local*by-hand**")
+    ready(page, "by-hand")
+    page.get_by_label("Layer", exact=True).first.fill("2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**layer=2**")
+    address = page.url
+    page.reload()
+    again = page.get_by_role("button", name="Open again")
+    expect(again).to_have_count(1)
+    expect(page.get_by_text("An address opens no folder")).to_be_visible()
+    again.click()
+    ready(page, "by-hand")
+    expect(again).to_have_count(0)
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("2")
+    assert page.url == address
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,4 +1,4 @@
-"""Head scores in a real browser: a click on a cell opens that head, rows pin, hostile prompts, both themes."""
+"""Head scores in a real browser: a click on a cell opens that head, a second pins it, hostile prompts, both themes."""
 
 import re
 from urllib.parse import quote
@@ -9,12 +9,21 @@ from playwright.sync_api import expect
 from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, fits, prompt_box, query, ready
 
 
-def test_a_click_on_a_cell_pins_the_head_and_opens_its_attention(server, page):
+def test_a_click_on_a_cell_selects_the_head_and_opens_its_attention(server, page):
     page.goto(f"{server}/head_scores?model={REAL}")
     drawn(page, "Head 18.6 on sequence 0")
     click_head(page, "Induction: every head", 17, 3)
     drawn(page, "Head 17.3 on sequence 0")
+    page.wait_for_url(f"**/head_scores?model={REAL}&layer=17&head=3")
+    for url in (
+        f"**/head_scores?model={REAL}&layer=17&head=3&pins=17.3",
+        f"**/head_scores?model={REAL}&layer=17&head=3",
+    ):
+        click_head(page, "Induction: every head", 17, 3)
+        page.wait_for_url(url)
+    page.get_by_role("button", name="Pin 17.3", exact=True).click()
     page.wait_for_url(f"**/head_scores?model={REAL}&layer=17&head=3&pins=17.3")
+    expect(page.locator(".annotation-text").filter(has_text="pinned: 17.3")).to_be_visible()
     expect(page.get_by_text("Head 17.3, this sequence alone:")).to_be_visible()
     page.get_by_label("Sequence", exact=True).fill("5")
     page.keyboard.press("Enter")
@@ -34,7 +43,7 @@ def test_the_grid_has_words_for_a_screen_reader(server, page):
     )
 
 
-def test_a_point_of_the_scatter_pins_its_head(server, page):
+def test_a_point_of_the_scatter_selects_its_head(server, page):
     page.goto(f"{server}/head_scores?model={REAL}&more=scatter&n=10&seqs=4")
     drawn(page, "Induction against previous token")
     place = page.evaluate(
@@ -47,18 +56,19 @@ def test_a_point_of_the_scatter_pins_its_head(server, page):
         }"""
     )
     page.mouse.click(*place)
-    page.wait_for_url("**pins=18.6**")
+    page.wait_for_url("**head=6**")
     assert query(page)["layer"] == ["18"]
+    assert "pins" not in query(page)
 
 
-def test_a_row_of_the_table_pins_its_head(server, page):
+def test_a_row_of_the_table_selects_its_head(server, page):
     page.goto(f"{server}/head_scores?model={REAL}&n=10&seqs=4")
     drawn(page, "Induction: every head")
     table = page.get_by_test_id("stDataFrame")
     table.scroll_into_view_if_needed()
     box = table.bounding_box()
     page.mouse.click(box["x"] + 18, box["y"] + 35 + 17)
-    page.wait_for_url("**pins=18.6**")
+    page.wait_for_url("**layer=18&head=6**")
     drawn(page, "Head 18.6 on sequence 0")
 
 

@@ -20,9 +20,9 @@ def test_the_text_stands_before_the_numbers_and_the_chain_fills(server, page):
     expect(page.locator(".lens-chain li.found")).to_have_count(5)
     expect(page.locator(".lens-chain")).not_to_contain_text("computing")
     page.get_by_test_id("stMain").get_by_role("link", name=re.compile(r"^OV copying of \d")).click()
-    page.wait_for_url("**/ov_copying?**pins=**")
+    page.wait_for_url("**/ov_copying?**head=**")
     ready(page, DEFAULT_MODEL)
-    assert query(page)["pins"] == [f"{query(page)['layer'][0]}.{query(page)['head'][0]}"]
+    assert query(page).keys() == {"layer", "head"}, "a link selects the head, and pins nothing"
 
 
 def test_a_click_on_the_grid_moves_the_chain_to_that_head(server, page):
@@ -30,10 +30,22 @@ def test_a_click_on_the_grid_moves_the_chain_to_that_head(server, page):
     ready(page)
     click_head(page, "2 · It scores", 17, 3)
     drawn(page, "1 · Head 17.3 attends")
-    page.wait_for_url(f"**?model={REAL}&layer=17&head=3&pins=17.3")
+    page.wait_for_url(f"**?model={REAL}&layer=17&head=3")
     expect(page.locator(".lens-chain li.later")).to_have_count(2)  # a large model's ablation waits; no checkpoints
     page.get_by_role("button", name="Back to the strongest head, 18.6").click()
     drawn(page, "1 · Head 18.6 attends")
+
+
+def test_a_click_on_the_head_that_is_shown_selects_it_and_the_next_ones_pin_and_unpin_it(server, page):
+    """The first click changes nothing in the figure, which must not swallow the second one."""
+    page.goto(server)
+    ready(page, DEFAULT_MODEL)
+    for pins in (None, ["1.1"], None, ["1.1"]):
+        click_head(page, "2 · It scores", 1, 1, DEFAULT_MODEL)
+        page.wait_for_url(lambda url, pins=pins: "head=1" in url and ("pins=1.1" in url) is bool(pins))
+        ready(page, DEFAULT_MODEL)
+        assert query(page).get("pins") == pins
+    expect(page.locator(".annotation-text").filter(has_text="pinned: 1.1")).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -60,6 +72,25 @@ def test_a_preset_sets_prompt_page_and_options(server, page, card, path, values,
     page.go_back()
     ready(page, DEFAULT_MODEL)
     expect(prompt_box(page)).to_have_value("mine")
+
+
+def test_all_of_a_card_is_its_link(server, page):
+    """Its words are in the link's name, and a click anywhere on the card, or Enter, follows it."""
+    page.goto(server)
+    ready(page, DEFAULT_MODEL)
+    cards = page.locator("[class*=st-key-preset-]")
+    for card in cards.all():
+        link = card.get_by_role("link")
+        expect(link).to_have_count(1)
+        assert card.inner_text().split("\n")[-1].strip() in link.inner_text()
+        box = card.bounding_box()
+        for x, y in ((4, 4), (box["width"] - 4, 4), (4, box["height"] - 4), (box["width"] - 4, box["height"] - 4)):
+            hit = "([x, y]) => document.elementFromPoint(x, y).closest('a')?.innerText"
+            assert page.evaluate(hit, [box["x"] + x, box["y"] + y]) == link.inner_text()
+    name = re.compile("A decoy: it looks, and copies nothing.*The instruments on models with known answers", re.DOTALL)
+    page.get_by_role("link", name=name).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/method**plant=planted-decoy**")
 
 
 def test_a_hostile_prompt_is_text(server, page):

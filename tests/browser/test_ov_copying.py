@@ -1,4 +1,4 @@
-"""OV copying in a real browser: a click on a cell pins, hostile tokens, both themes. Few random tokens, to be quick."""
+"""OV copying in a real browser: a click on a cell selects, hostile tokens, both themes. Few random tokens: quick."""
 
 from urllib.parse import quote
 
@@ -10,7 +10,7 @@ from tests.browser.conftest import CELL, HOSTILE, REAL, drawn, fits, prompt_box,
 FEW = f"model={REAL}&n=10&seqs=4"
 
 
-def test_a_click_on_a_cell_pins_the_head_even_while_the_null_fills(server, page):
+def test_a_click_on_a_cell_selects_the_head_even_while_the_null_fills(server, page):
     page.goto(f"{server}/ov_copying?{FEW}")
     grid = "Full OV copying: every head"
     expect(page.locator(".gtitle").filter(has_text=grid).first).to_be_visible(timeout=120_000)
@@ -18,9 +18,9 @@ def test_a_click_on_a_cell_pins_the_head_even_while_the_null_fills(server, page)
     for _ in range(5):  # a grid that is drawn anew between the two halves of a click loses it
         page.mouse.click(*page.evaluate(CELL, [grid, 18, 6]))
         page.wait_for_timeout(3000)
-        if query(page).get("pins") == ["18.6"]:
+        if query(page).get("head") == ["6"]:
             break
-    assert query(page)["pins"] == ["18.6"]
+    assert query(page)["layer"] == ["18"]
     assert query(page)["head"] == ["6"]
     drawn(page, "Head 18.6: eigenvalues")
     expect(page.get_by_text("strongest induction heads")).to_be_visible(timeout=120_000)

@@ -1,9 +1,11 @@
-"""Patching in a real browser: a click on a cell looks into it, on a head pins it, both themes fit a projector."""
+"""Patching in a real browser: a click on a cell looks into it, on a head selects it, both themes fit a projector."""
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import CELL, query
+from lens.ui.fields import DEFAULT_MODEL
+from lens.ui.shared.task_fields import EXAMPLE
+from tests.browser.conftest import CELL, go, query, ready
 
 PLANTED = "model=planted-induction&task=repeated"
 
@@ -31,9 +33,12 @@ def test_a_click_on_a_cell_looks_into_it_and_the_address_keeps_it(server, page):
     expect(page.locator("strong", has_text="Layer 1 at 14")).to_be_visible()
 
 
-def test_a_click_on_a_head_pins_it(server, page):
+def test_a_click_on_a_head_selects_it_and_a_second_one_pins_it(server, page):
     page.goto(f"{server}/patching?{PLANTED}&cells=head")
     drawn(page, "Output of heads")
+    click_cell(page, "Output of heads", 2, 1)
+    page.wait_for_url("**cell=1.2**")
+    assert (query(page)["layer"], query(page)["head"]) == (["1"], ["2"])
     click_cell(page, "Output of heads", 2, 1)
     page.wait_for_url("**pins=1.2**")
     assert query(page)["cell"] == ["1.2"]
@@ -44,7 +49,30 @@ def test_a_click_on_a_head_pins_it(server, page):
     click_cell(page, "Direct paths into the values of 1.2", 1, 0)
     page.wait_for_url("**receivers=1.2**")
     expect(page.get_by_text("Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
-    assert query(page)["pins"] == ["1.2,0.1"]
+    assert (query(page)["layer"], query(page)["head"], query(page)["pins"]) == (["0"], ["1"], ["1.2"])
+
+
+def test_own_pairs_go_from_page_to_page_and_the_metric_is_called_what_it_is(server, page):
+    page.goto(f"{server}/patching?task=own")
+    metric = page.get_by_role("combobox", name="Metric").first  # for a moment the one before stands there too
+    expect(metric).to_have_value("Task's own: logit difference")
+    ready(page, DEFAULT_MODEL)
+    pair = EXAMPLE.rpartition(" | ")[0]  # without its wrong answer there is no difference
+    box = page.get_by_role("textbox", name="Pairs, one a line").first
+    box.fill(pair)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url("**own=**")
+    expect(metric).to_have_value("Task's own: log-probability")
+    ready(page, DEFAULT_MODEL)
+    go(page, "Ablation")
+    ready(page, DEFAULT_MODEL)
+    page.get_by_role("combobox", name="Task").click()
+    page.get_by_role("option", name="Your own pairs").click()
+    expect(page.get_by_role("textbox", name="Pairs, one a line").first).to_have_value(pair)
+    expect(metric).to_have_value("Task's own: log-probability")
+    ready(page, DEFAULT_MODEL)
+    expect(page.get_by_role("combobox", name="Metric")).to_have_count(1)
+    assert query(page)["own"] == [pair]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -59,12 +59,15 @@ def open_run(page, address, folder, rest_of=SMALL):
     drawn(page)
 
 
-def test_a_click_on_a_point_opens_that_checkpoint_and_pins_the_head(address, page, folder):
+def test_a_click_on_a_point_opens_that_checkpoint_and_selects_the_head(address, page, folder):
     open_run(page, address, folder, f"{SMALL}&axis=linear&pins=1.2")
     page.mouse.click(*page.evaluate(CURVE, ["run head 1.2", 3]))
     page.wait_for_url("**revision=checkpoint-100**")
     drawn(page)
-    assert query(page)["pins"] == ["1.2"]
+    assert (query(page)["layer"], query(page)["head"], query(page)["pins"]) == (["1"], ["2"], ["1.2"])
+    page.get_by_role("button", name="Unpin 1.2", exact=True).click()
+    page.wait_for_url(lambda url: "pins" not in url)
+    drawn(page)
     expect(page.locator(".lens-badge b")).to_contain_text("@step 100")
     expect(page.get_by_label("Checkpoint", exact=True)).to_have_value(re.compile("step 100"))
     page.get_by_role("link", name="Attention", exact=True).click()

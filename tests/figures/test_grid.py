@@ -1,9 +1,14 @@
+import re
+
 import numpy as np
 import pytest
 
 from lens.figures.grid import grid, is_wide, selected_cell
-from lens.figures.measure import Axes, Measure
+from lens.figures.measure import HEADS, Axes, Measure
+from lens.figures.patch_map import patch_map
 from lens.figures.scatter import scatter
+from lens.figures.theme import CORE, HALO, PIN
+from lens.figures.thumbnails import thumbnails
 
 
 def measure(values, **kwargs):
@@ -87,12 +92,40 @@ def test_equal_values_share_a_rank():
     assert measure([[0.5, 0.5], [0.1, 0.9]]).ranks().tolist() == [[2, 2], [4, 1]]
 
 
-def test_pinned_heads_are_outlined_and_named():
+def test_pinned_heads_are_outlined_and_named_in_the_margin():
     layout = grid(measure(np.zeros((2, 3))), pinned=[(1, 2)]).layout
     assert [(s.x0, s.x1, s.y0, s.y1) for s in layout.shapes] == [(1.5, 2.5, 0.5, 1.5)]
-    assert [note.text for note in layout.annotations] == ["<b>1.2</b>"]
+    assert re.sub("<.*?>", "", layout.annotations[0].text) == "□ pinned: 1.2"
     wide = grid(measure(np.zeros((30, 9))), pinned=[(18, 6)]).layout.shapes[0]
     assert (wide.x0, wide.y0) == (17.5, 5.5)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (12, 12), (30, 9)])
+def test_nothing_covers_a_cell_whatever_is_pinned(shape):
+    every = [tuple(cell) for cell in np.argwhere(np.ones(shape))]
+    patterns = np.ones((*shape, 4, 4), np.float32)
+    for figure in (
+        grid(measure(np.ones(shape)), pinned=every, current=(1, 1)),
+        patch_map(measure(np.ones(shape)), HEADS, [[""] * shape[1]] * shape[0], pinned=every, chosen=(1, 1)),
+        thumbnails(patterns, pinned=every, current=(1, 1)),
+    ):
+        (note,) = figure.layout.annotations
+        assert (note.yref, note.y, note.yanchor) == ("paper", 1, "bottom")  # above the plot
+        assert f"and {len(every) - 8} more" in note.text or len(every) <= 8
+        frames = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+        assert len(frames) == len(every) + 1
+        assert all(frame.fillcolor is None for frame in frames)
+
+
+def test_the_selected_head_has_a_double_outline_and_a_pin_leaves_the_cells_in_their_place():
+    plain, current, pinned, both = (
+        grid(measure(np.zeros((2, 3))), **marks).layout
+        for marks in ({}, {"current": (0, 1)}, {"pinned": [(0, 1)]}, {"current": (0, 1), "pinned": [(0, 1)]})
+    )
+    assert [[shape.line.color for shape in layout.shapes] for layout in (plain, current, pinned, both)] == [
+        [], [HALO, CORE], [PIN], [PIN, CORE],
+    ]  # fmt: skip
+    assert len({(layout.margin.t, layout.height) for layout in (plain, current, pinned, both)}) == 1
 
 
 def test_position_labels_are_escaped_in_ticks_and_hover():
@@ -114,12 +147,13 @@ def test_wrong_shapes_are_refused_with_both_shapes():
 
 def test_scatter_points_carry_their_head_and_leave_out_what_was_not_computed():
     x, y = measure([[0.1, 0.9], [0.2, np.nan]], threshold=0.3), measure([[1.0, 2.0], [3.0, 4.0]], signed=True)
-    figure = scatter(x, y, pinned=[(0, 0)], n_labels=1)
+    figure = scatter(x, y, pinned=[(0, 0)], current=(0, 1), n_labels=0)
     (points,) = figure.data
     assert [tuple(pair) for pair in points.customdata] == [(0, 0), (0, 1), (1, 0)]
     np.testing.assert_allclose(points.x, [0.1, 0.9, 0.2], rtol=1e-6)
     assert points.text[0] == "0.0"
     assert points.text[1] == "0.1"
     assert points.text[2] == ""
+    assert points.marker.line.width == (0, 3, 0)
     assert points.marker.symbol == ("diamond", "circle", "circle")
     assert [shape.x0 for shape in figure.layout.shapes] == [0.3]

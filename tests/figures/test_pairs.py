@@ -5,6 +5,7 @@ import pytest
 
 from lens.figures.layered import Edge, layered_graph
 from lens.figures.pairs import Pairs, pair_matrix, selected_pair
+from lens.figures.theme import CORE, HALO, NEUTRAL, PIN
 
 
 def values(layers=3, heads=2):
@@ -40,7 +41,15 @@ def test_the_chosen_pair_is_framed_around_its_cell():
     figure = pair_matrix(Pairs("K", "", values(), False), chosen=(0, 1, 2, 0))
     assert len(plain.layout.shapes) == 1  # the borders between layers
     frame = figure.layout.shapes[-1]
-    assert ((frame.x0 + frame.x1) / 2, (frame.y0 + frame.y1) / 2) == (4, 1)
+    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (3.5, 4.5, 0.5, 1.5)
+    colours = [
+        [
+            s.line.color
+            for s in pair_matrix(Pairs("K", "", values(), False), chosen=(0, 1, 2, 0), pinned=pins).layout.shapes[1:]
+        ]
+        for pins in ([], [(2, 0)], [(0, 1)])
+    ]
+    assert colours == [[NEUTRAL, HALO, CORE], [PIN, PIN, CORE], [NEUTRAL, HALO, CORE]]
 
 
 def test_names_and_values_that_do_not_fit_are_refused_or_escaped():

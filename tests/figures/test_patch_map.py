@@ -28,8 +28,10 @@ def test_strokes_lie_on_the_cells_that_have_a_reason(n_layers):
     pairs = np.asarray(clicks.customdata).tolist()
     assert sorted(pairs) == [[row, column] for row in range(n_layers) for column in range(3)]
     at = pairs.index([1, 2])
-    (frame,) = figure.layout.shapes
-    assert ((frame.x0 + frame.x1) / 2, (frame.y0 + frame.y1) / 2) == (clicks.x[at], clicks.y[at])
+    for frame in figure.layout.shapes:
+        assert ((frame.x0 + frame.x1) / 2, (frame.y0 + frame.y1) / 2) == (clicks.x[at], clicks.y[at])
+        assert frame.fillcolor is None
+    assert not figure.layout.annotations
 
 
 def test_a_click_names_row_and_column():

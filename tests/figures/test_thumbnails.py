@@ -62,6 +62,16 @@ def test_tiles_lie_where_the_clicks_are():
         assert centre == pytest.approx((x, y), abs=1e-9)
 
 
+@pytest.mark.parametrize("size", [4, 8, 24])
+def test_labels_begin_inside_their_frames(size):
+    figure = thumbnails(np.ones((2, 3, size, size), np.float32), hide_first=False, current=(1, 2))
+    labels = next(trace for trace in figure.data if trace.type == "scatter" and trace.mode == "text")
+    frame = figure.layout.shapes[-1]
+    assert (labels.textposition, labels.text[-1]) == ("bottom left", "1.2")
+    assert frame.x0 < labels.x[-1] < frame.x1
+    assert frame.y0 < labels.y[-1] < frame.y1
+
+
 def test_all_heads_of_a_real_model_are_small():
     figure = thumbnails(np.random.default_rng(0).random((30, 9, 64, 64)).astype(np.float32))
     text = figure.to_json()

@@ -114,7 +114,7 @@ def test_a_long_prompt_is_cut_and_said_so():
     longest = HOSTED.prompt_chars
     values, notes = parse(common_fields(HOSTED), {"prompt": "x" * (longest + 5)})
     assert values["prompt"] == "x" * longest
-    assert notes == [f"prompt was cut to its first {longest} of {longest + 5} characters"]
+    assert notes == [f"only the first {longest:,} of {longest + 5:,} characters of the prompt are kept"]
 
 
 def test_heads_keep_the_good_ones_in_order():

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from urllib.parse import parse_qsl
 
 import pytest
 
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT
-from tests.ui.conftest import REAL, html
+from tests.ui.conftest import REAL, bound, html
 
 TOKENS = """
 import streamlit as st
@@ -66,6 +67,18 @@ def test_bad_values_become_defaults_with_notes(app):
         assert sentence in shown
     assert "layer 0, pins ((0, 1),)" in words(at)
     assert at.query_params == {"model": REAL, "pins": "0.1"}
+    chips = bound(at.multiselect, "pins")
+    assert (chips.value, list(chips.proto.default), list(chips.proto.options)) == (["0.1"], [0], ["0.1"])
+
+
+def test_unpinning_a_head_leaves_the_selected_one(app):
+    at = app(OPEN)
+    at.query_params.update({"layer": "1", "head": "2", "pins": "0.1,1.3"})
+    at.run()
+    bound(at.multiselect, "pins").set_value(["0.1"]).run()
+    assert at.query_params == {"layer": "1", "head": "2", "pins": "0.1"}
+    bound(at.multiselect, "pins").set_value(["0.1", "0.3"]).run()
+    assert at.query_params == {"layer": "0", "head": "3", "pins": "0.1,0.3"}
 
 
 def test_an_address_that_spells_out_defaults_stays_and_a_foreign_one_is_cleaned(app):
@@ -122,7 +135,7 @@ def test_widgets_write_the_view_and_the_address(app):
     assert words(at) == "layer 7 by text top 5"
     assert at.query_params == {"layer": "7", "by": "text"}
     at.number_input(key="view:layer").set_value(0).run()
-    assert at.query_params == {"by": "text"}
+    assert at.query_params == {"layer": "0", "by": "text"}, "layer 0 is a choice like any other"
 
 
 def test_switching_pages_keeps_the_state(app):
@@ -136,6 +149,28 @@ def test_switching_pages_keeps_the_state(app):
     assert words(at) == "layer 3 prompt hello"
     at.switch_page("pages/tokens.py").run()
     assert words(at) == "layer 3 by text top 5"
+
+
+def test_an_option_that_pages_share_is_one_value_for_those_that_have_it(app):
+    script = """
+from lens.ui.fields import text
+from lens.ui.frame import frame
+OPTIONS = [text("own", "none", 99)._replace(joint=True), text("alone", "none", 99)]
+with frame("TITLE", question="?", options=OPTIONS) as view:
+    view.set(own=view.own + "+TITLE", alone=view.alone + "+TITLE")
+"""
+    pages = {name: script.replace("TITLE", name.title()) for name in ("ablation", "patching")}
+    at = app(tokens=TOKENS, **pages).run()
+    at.switch_page("pages/patching.py").run()
+    assert at.query_params == {"own": "none+Patching", "alone": "none+Patching"}
+    at.switch_page("pages/tokens.py").run()
+    assert at.query_params == {}
+    at.switch_page("pages/ablation.py").run()
+    assert at.query_params == {"own": "none+Patching+Ablation", "alone": "none+Ablation"}
+    at.run()  # the menu is drawn before a page changes a value
+    links = {link.proto.label: dict(parse_qsl(link.proto.query_string)) for link in at.get("page_link")}
+    assert links["Patching"] == {"own": "none+Patching+Ablation", "alone": "none+Patching"}
+    assert links["Tokens"] == {}
 
 
 def test_the_menu_lists_the_pages_that_exist(app):

@@ -1,5 +1,6 @@
 """Models in the app: loaded once however many ask, local ones by hand only."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from lens.ui import by_hand
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.memory import residents
 from lens.ui.residents import weight_bytes
-from tests.ui.conftest import REAL, html
+from tests.ui.conftest import REAL, bound, html
 from tests.ui.test_frame import OPEN, words
 
 IDENTITY = OPEN.replace("st.write(", 'st.write(f"object {id(model)}")\n    st.write(')
@@ -32,9 +34,15 @@ def test_eight_sessions_load_one_model(app):
 
 def type_model(at: AppTest, text: str) -> None:
     """What a hand types into the box: AppTest only chooses, so the text becomes a choice first."""
-    box = at.selectbox(key="view:model")
+    box = bound(at.selectbox, "model")
     box.options.append(text)
     box.set_value(text).run()
+
+
+@pytest.fixture(autouse=True)
+def nothing_typed_yet():
+    """What tests before this one typed on this machine is forgotten."""
+    by_hand.typed.clear()
 
 
 @pytest.fixture
@@ -57,6 +65,61 @@ def test_a_local_folder_opens_by_hand_and_its_path_stays_out_of_the_address(app,
     assert at.query_params == {"model": "local:mine"}
     assert str(folder) not in html(at).replace(f"<b>{folder}", "")
     assert "tokens" in words(at)
+
+
+def reloaded(app, query: dict[str, str]) -> AppTest:
+    """A new session on the address that the last one left: what a reload of the page is to the server."""
+    at = app(OPEN)
+    at.query_params.update(query)
+    return at.run()
+
+
+def test_a_page_that_is_loaded_again_opens_the_same_folder_after_one_click(app, folder):
+    at = app(OPEN).run()
+    type_model(at, str(folder))
+    address = dict(at.query_params) | {"layer": "1", "pins": "1.2", "prompt": "some text"}
+    for at in (reloaded(app, address), reloaded(app, address)):  # each load asks again
+        assert not at.exception
+        assert at.query_params == address
+        assert "tokens" not in words(at)
+        assert "An address opens no folder" in at.info[0].value
+        assert str(folder.parent) not in html(at) + at.info[0].value
+        assert at.selectbox(key="view:model").value == "local:mine"
+        at.button(key="open-again").click().run()
+        assert not at.error
+        assert at.query_params == address
+        assert "tokens, layer 1, pins ((1, 2),)" in words(at)
+        assert words(at).startswith(str(folder))
+        assert not [button for button in at.button if button.key == "open-again"]
+
+
+def test_two_folders_of_one_name_are_two_models(app, folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    twin = folder.rename(tmp_path / "other" / "mine")
+    shutil.copytree(twin, folder)
+    at = app(OPEN).run()
+    type_model(at, str(folder))
+    assert at.query_params == {"model": "local:mine"}
+    type_model(at, str(twin))
+    assert at.query_params == {"model": "local:mine-2"}
+    for name, path in (("local:mine", folder), ("local:mine-2", twin)):
+        at = reloaded(app, {"model": name})
+        at.button(key="open-again").click().run()
+        assert words(at).startswith(str(path))
+
+
+def test_a_name_opens_nothing_that_was_not_typed_here_or_is_gone_or_is_asked_for_when_hosted(app, folder, monkeypatch):
+    assert "is a local model of another session" in html(reloaded(app, {"model": "local:mine"}))
+    type_model(app(OPEN).run(), str(folder))
+    with monkeypatch.context() as hosted:
+        hosted.setenv("LENS_HOSTED", "1")
+        at = reloaded(app, {"model": "local:mine"})
+        assert "is a local model of another session" in html(at)
+        assert not [button for button in at.button if button.key == "open-again"]
+    shutil.rmtree(folder)
+    at = reloaded(app, {"model": "local:mine"})
+    assert "is no longer where it was on this machine" in html(at)
+    assert words(at).startswith(DEFAULT_MODEL)
 
 
 def test_a_hosted_app_opens_no_path_typed_by_hand(app, folder, monkeypatch):

@@ -107,19 +107,21 @@ def test_with_nothing_chosen_the_strongest_induction_head_is_shown(tiny, model):
 def test_the_last_pin_is_shown_before_the_strongest_head(tiny):
     at = tiny(pins="1.2,2.3")
     assert (at.number_input(key="view:layer").value, at.number_input(key="view:head").value) == (2, 3)
+    at = tiny(pins="1.2,2.3", layer="0", head="1")  # and the selected one before all
+    assert (at.number_input(key="view:layer").value, at.number_input(key="view:head").value) == (0, 1)
 
 
 def test_head_zero_can_be_chosen_by_hand_and_its_address_keeps_it(tiny):
     at = tiny(layer="1", head="0")
     at.number_input(key="view:layer").set_value(0).run()
     fine(at)
-    assert at.query_params["whose"] == "chosen"
+    assert (at.query_params["layer"], at.query_params["head"]) == ("0", "0")
     assert at.number_input(key="view:layer").value == 0
-    shown = fine(tiny(whose="chosen"))
+    shown = fine(tiny(layer="0", head="0"))
     assert "Head 0.0." in shown
     assert "Not computed because no head is in an earlier layer than layer 0." in shown
     at.number_input(key="view:layer").set_value(2).run()
-    assert "whose" not in at.query_params
+    assert (at.query_params["layer"], at.query_params["head"]) == ("2", "0")
 
 
 def test_pin_and_the_way_back_to_the_strongest(tiny):
@@ -148,9 +150,9 @@ def test_one_token_and_hostile_prompts(tiny):
 
 
 def test_a_head_that_does_not_exist_becomes_one_that_does(tiny):
-    at = tiny(layer="77", head="1", whose="x", seed="-1", radius="?")
+    at = tiny(layer="77", head="1", seed="-1", radius="?")
     shown = fine(at)
-    for sentence in ("Layer 77 does not exist", "Whose must be one of", "Radius must be one of", "outside 0 to"):
+    for sentence in ("Layer 77 does not exist", "Radius must be one of", "outside 0 to"):
         assert sentence in shown
 
 

@@ -80,7 +80,11 @@ def test_home_follows_a_pinned_head_and_leads_back():
     assert "The strongest is 18.6." in words(at)
     at.button(key="home:best").click().run()
     assert "Head 18.6 reads" in words(at)
-    assert at.query_params == {"model": REAL}
+    assert at.query_params == {"model": REAL, "layer": "18", "head": "6", "pins": "17.3"}
+    at.button(key="home:pin").click().run()
+    assert at.query_params["pins"] == "17.3,18.6"
+    at.button(key="home:pin").click().run()
+    assert at.query_params == {"model": REAL, "layer": "18", "head": "6", "pins": "17.3"}
 
 
 def test_without_an_induction_head_the_chain_says_so(tiny_folder):
@@ -181,7 +185,7 @@ def test_presets_hold_valid_values_and_name_the_model(preset):
 def test_every_preset_is_a_link():
     at = open_home().run()
     labels = [link.proto.label for link in at.get("page_link")]
-    assert set(labels) >= {preset.title for preset in home.PRESETS}
+    assert set(labels) >= {f"{preset.title}\n\n{preset.words}" for preset in home.PRESETS}
 
 
 def test_a_preset_replaces_everything_that_was_set():

@@ -247,6 +247,37 @@ def test_no_pairs_are_an_empty_state_and_a_broken_line_a_sentence(tiny):
     assert at.text_area(key="view:own").value.endswith("only | two")
 
 
+def test_own_pairs_are_one_text_for_patching_and_ablation(tiny):
+    at = tiny()
+    bound(at.text_area, "own").set_value(OTHER).run()
+    at.switch_page("pages/ablation.py").run()
+    bound(at.selectbox, "task").select("own").run()
+    assert not at.exception
+    assert bound(at.text_area, "own").value == OTHER
+    assert at.query_params["own"] == OTHER
+    bound(at.text_area, "own").set_value(GOOD).run()
+    at.switch_page("pages/patching.py").run()
+    assert bound(at.text_area, "own").value == GOOD
+
+
+def test_the_metric_is_called_by_what_the_pairs_allow(tiny):
+    at = tiny()
+    assert bound(at.selectbox, "metric").proto.options[0] == "Task's own: logit difference"
+    before = bound(at.selectbox, "metric").key
+    bound(at.text_area, "own").set_value(GOOD.replace(', "wrong": ["f"]', "")).run()
+    after = bound(at.selectbox, "metric")
+    assert after.proto.options[0] == "Task's own: log-probability"
+    assert after.key != before  # the same widget would go on showing the old words
+
+
+def test_more_pairs_than_an_address_holds_are_cut_with_a_sentence(tiny):
+    at, many = tiny(), "\n".join([GOOD] * 200)
+    bound(at.text_area, "own").set_value(many).run()
+    assert not at.exception
+    assert f"Only the first 8,000 of {len(many):,} characters of your pairs are kept" in html(at)
+    assert len(at.query_params["own"]) == 8000
+
+
 def test_a_strangers_pair_is_text(tiny):
     shown = fine(tiny(own=HOSTILE, aligned="on"))
     assert "<img" not in shown

@@ -12,32 +12,47 @@ from lens.tokens import NO_BOS, BosPolicy
 from lens.ui.export import reproduce, to_html, to_json
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.parts import bos_words, metric_help, pin_from_event
+from lens.ui.parts import bos_words, head_from_event, metric_help
 from lens.ui.view import ViewState
 
 
 @pytest.fixture
 def view() -> ViewState:
     fields = common_fields(AT_HOME)
-    return ViewState(fields, parse(fields, {"prompt": 'say "hi"\n</script>'})[0], {})
+    return ViewState(fields, parse(fields, {"prompt": 'say "hi"\n</script>'})[0])
 
 
 def event(*points):
     return {"selection": {"points": [{"customdata": point} for point in points]}}
 
 
-def test_a_click_pins_the_head_and_makes_it_current(view):
-    assert pin_from_event(event({"0": 3, "1": 5}), view) == (3, 5)
-    assert (view.layer, view.head, view.pins) == (3, 5, ((3, 5),))
-    pin_from_event(event({"0": 1, "1": 2}), view)
-    assert view.pins == ((3, 5), (1, 2))
-    pin_from_event(event({"0": 3, "1": 5}), view)
-    assert view.pins == ((1, 2), (3, 5))
+def test_a_click_selects_a_head_and_a_second_one_pins_and_unpins_it(view):
+    assert view.selected is None
+    assert head_from_event(event({"0": 3, "1": 5}), view) == (3, 5)
+    assert (view.selected, view.pins) == ((3, 5), ())
+    head_from_event(event({"0": 3, "1": 5}), view)
+    assert (view.selected, view.pins) == ((3, 5), ((3, 5),))
+    head_from_event(event({"0": 1, "1": 2}), view)
+    assert (view.selected, view.pins) == ((1, 2), ((3, 5),))
+    for pins in ((3, 5), (1, 2)), ((3, 5),):
+        head_from_event(event({"0": 1, "1": 2}), view)
+        assert (view.selected, view.pins) == ((1, 2), pins)
+
+
+def test_head_0_0_is_selected_like_any_other(view):
+    """Without a choice it is what a page reads, but not what anybody selected."""
+    assert (view.layer, view.head, view.selected, view.current()) == (0, 0, None, None)
+    view.pin(2, 1)
+    view.set(layer=None, head=None)
+    assert (view.selected, view.current()) == (None, (2, 1))
+    head_from_event(event({"0": 0, "1": 0}), view)
+    assert (view.selected, view.current(), view.pins) == ((0, 0), (0, 0), ((2, 1),))
+    assert view.canonical() | {"prompt": ""} == {"prompt": "", "layer": "0", "head": "0", "pins": "2.1"}
 
 
 def test_an_empty_selection_changes_nothing(view):
-    assert pin_from_event(event(), view) is None
-    assert view.pins == ()
+    assert head_from_event(event(), view) is None
+    assert (view.selected, view.pins) == (None, ())
 
 
 def test_pins_have_a_limit_and_the_oldest_goes(view):

@@ -3,7 +3,9 @@
 import pytest
 
 from lens.ui.estimate import forward_seconds
+from lens.ui.limits import AT_HOME
 from tests.analysis.shaken import make_model
+from tests.ui.conftest import bound, html
 
 PAGE = """
 from lens.ui import widgets as w
@@ -19,8 +21,8 @@ with frame("Home", question="?", options=OPTIONS) as view:
     w.slider(view, "slid", (0, 9), "Slid", "help")
     w.number(view, "box", (0, 9), "Box", "help")
     w.toggle(view, "on", "On", "help")
-    w.text_area(view, "long", 99, "Long", "help")
-    w.text_line(view, "short", 99, "Short", "help")
+    w.text_area(view, "long", "Long", "help")
+    w.text_line(view, "short", "Short", "help")
     value, body = w.tabs(view, "tab", {"a": "First", "b": "Second"})
     box = w.fold(view, "open", "Fold")
     body.markdown(f"{value} {box.open}")
@@ -103,3 +105,44 @@ def test_what_a_browser_still_shows_does_not_undo_a_click(app):
     row.string_array_value.data[:] = ["b"]
     at._run(shown)
     assert at.query_params == {"layer": "3", "head": "1", "pins": "2.0,3.1", "box": "5", "row": "b"}
+
+
+def test_a_text_that_is_too_long_is_cut_with_a_sentence(page):
+    """The box itself knows no limit: with one, a browser would refuse to paste and say nothing."""
+    for kind, name in (("text_area", "long"), ("text_input", "short")):
+        box = bound(getattr(page, kind), name)
+        assert box.proto.max_chars == 0
+        box.set_value("z" * 120).run()
+        assert page.query_params[name] == "z" * 99
+        assert bound(getattr(page, kind), name).value == "z" * 99
+        assert f"Only the first 99 of 120 characters of {name} are kept." in html(page)
+    page.run()
+    assert "are kept" not in html(page)
+
+
+def test_the_prompt_is_cut_with_a_sentence(page):
+    bound(page.text_area, "prompt").set_value("p" * (AT_HOME.prompt_chars + 1)).run()
+    assert bound(page.text_area, "prompt").value == "p" * AT_HOME.prompt_chars
+    assert "Only the first 4,000 of 4,001 characters of the prompt are kept." in html(page)
+
+
+RELABELLED = """
+from lens.ui.fields import choice
+from lens.ui.frame import frame
+from lens.ui import widgets as w
+with frame("Home", question="?", options=[choice("m", "own", ("own", "b")), choice("by", "x", ("x", "y"))]) as view:
+    by = w.segmented(view, "by", ("x", "y"), "By", "help")
+    w.select(view, "m", ("own", "b"), "Metric", "help", format_func={"own": f"its own: {by}", "b": "B"}.get)
+"""
+
+
+def test_a_choice_that_is_written_in_other_words_gets_a_widget_that_shows_them(app):
+    """A browser goes on showing the words that its widget was drawn with, as long as the widget is the same."""
+    at = app(RELABELLED).run()
+    first = bound(at.selectbox, "m")
+    bound(at.segmented_control, "by").set_value("y").run()
+    second = bound(at.selectbox, "m")
+    assert (first.key, second.key) == ("view:m", "view:m:1")
+    assert list(second.proto.options) == ["its own: y", "B"]
+    at.run()
+    assert bound(at.selectbox, "m").key == "view:m:1"

@@ -12,7 +12,6 @@ from lens.ui.calls import analyse
 from lens.ui.ending import end_page
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
-from lens.ui.shared.task_fields import LONGEST
 from lens.ui.view import ViewState
 from lens.ui.widgets import text_area
 
@@ -31,7 +30,7 @@ def read_own(view: ViewState, model: Any) -> tuple[Any, str]:
     """
     from lens.analysis.interventions.tasks import check_all, parse_pairs, to_pairs
 
-    text_area(view, "own", LONGEST, "Pairs, one a line", OWN_HELP, height=SHORT_LINES)
+    text_area(view, "own", "Pairs, one a line", OWN_HELP, height=SHORT_LINES)
     if not view["own"].strip():
         parts.empty_state("No pairs yet. Write one a line: clean prompt | corrupted prompt | answer | wrong answer")
     prompts = parse_pairs(view["own"])

@@ -31,6 +31,6 @@ def task_fields(offered: Sequence[str], default: str = AUTO) -> tuple[Field, ...
         choice("corruption", "swap", ("swap", "third")),
         choice("apostrophe", "curly", ("curly", "straight")),
         integer("block", 10, low=2, high=512),
-        text("own", EXAMPLE, LONGEST),
+        text("own", EXAMPLE, LONGEST, called="your pairs")._replace(joint=True),
         choice("metric", "task", tuple(METRICS)),
     )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lens.ui import parts
 from lens.ui.models import source_of
-from lens.ui.pages.ablation import LONGEST_SET, words
+from lens.ui.pages.ablation import words
 from lens.ui.pages.ablation.read import Asked, filled
 from lens.ui.view import ViewState
 from lens.ui.widgets import text_line
@@ -41,7 +41,7 @@ def show_set(view: ViewState, model: Any, asked: Asked) -> None:
     from lens.analysis.interventions import faithfulness, nothing_to_explain
     from lens.analysis.names import Head, parse_heads
 
-    typed = text_line(view, "members", LONGEST_SET, "Set", SET_HELP, width=420, placeholder=asked.cells.target.label)
+    typed = text_line(view, "members", "Set", SET_HELP, width=420, placeholder=asked.cells.target.label)
     try:
         chosen = parse_heads(typed, model.cfg) or [Head(*head) for head in asked.cells.target.heads]
     except ValueError as error:

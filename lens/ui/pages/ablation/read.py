@@ -117,9 +117,15 @@ def _target(view: ViewState, model: Any, what: str) -> tuple[Any, str]:
         return Target(tuple((layer, head) for head in range(cfg.n_heads))), ""
     if view["pins"]:
         return Target(tuple(view["pins"])), ""
+    if view.selected:
+        return Target((view.selected,)), f"No head is pinned, so the selected one, {_name(view.selected)}, is removed."
     best = scores.strongest(repeats.sample(model, repeats.settings(view, model)).scores["induction"])
-    why = f"No head is pinned, so the strongest induction head, {best[0]}.{best[1]}, is removed. Cells of the grid pin."
-    return Target((best,)), why
+    why = f"No head is pinned or selected, so the strongest induction head, {_name(best)}, is removed. "
+    return Target((best,)), f"{why}The grid below selects and pins."
+
+
+def _name(head: tuple[int, int]) -> str:
+    return f"{head[0]}.{head[1]}"
 
 
 def compute(view: ViewState, model: Any, asked: Asked, draw: Callable[[Found], Any]) -> Found:

@@ -18,6 +18,7 @@ from lens.ui.widgets import number
 
 WIDTH = 900  # pixels
 TOP = 8  # tokens before and after
+CLICKS = "A click selects a head, a second one pins or unpins it; pinned heads are removed together."
 
 
 def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
@@ -35,9 +36,11 @@ def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
 
     told = words.grid_words(values, reach, gap_of(result, view["seed"]), asked.metric.unit)
     with place.container():
+        if view.selected:
+            parts.pin_button(view, view.selected, "ablation:pin")
         parts.head_grid(figure, view, "ablation:grid", f"{figure.layout.title.text}. {told}")
     parts.notice(told)
-    parts.aside("Chance", f"{note[:1].upper()}{note[1:]}. A click pins a head; pinned heads are removed together.")
+    parts.aside("Chance", f"{note[:1].upper()}{note[1:]}. {CLICKS}")
 
 
 def _grid(view: ViewState, model: Any, asked: Asked, result: Any) -> tuple[Any, np.ndarray, np.ndarray | None, str]:
@@ -56,7 +59,9 @@ def _grid(view: ViewState, model: Any, asked: Asked, result: Any) -> tuple[Any, 
     measure = Measure(
         "change", definition, found.value, asked.metric.unit, found.low, found.high, None, None, True, null
     )
-    figure = grid(measure, pinned=view["pins"], title=f"Each head of {model.name} removed alone: {name}")
+    figure = grid(
+        measure, pinned=view["pins"], current=view.selected, title=f"Each head of {model.name} removed alone: {name}"
+    )
     return small_grid(figure, WIDTH), found.value, band.reach, band.note
 
 

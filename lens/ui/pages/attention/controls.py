@@ -8,13 +8,13 @@ import streamlit as st
 
 from lens.figures.grid import selected_cell
 from lens.ui.pages.attention import FIRST, GROUP, LOOKS, MEASURES, OVER
-from lens.ui.parts import metric_help
+from lens.ui.parts import head_from_event, metric_help, pin_button
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, button, head_picker, segmented
 
 LOOK_HELP = (
     "**Matrix:** one head, or several laid over each other. **On the text** and **Head maps:** CircuitsVis, several "
-    "heads side by side. **All heads:** a small picture of every head; a click makes it the current one."
+    "heads side by side. **All heads:** a small picture of every head; a click selects it, a second one pins it."
 )
 FIRST_HELP = (
     "The first token (BOS, when there is one) is where most heads rest. Hidden, each row is scaled to sum to 1 again, "
@@ -41,13 +41,11 @@ def choose_head(view: ViewState, model: Any, telling: Any) -> tuple[int, int]:
     from lens.analysis.overview import TELLING, most_telling_head
 
     layer, head = head_picker(view, model.cfg.n_layers, model.cfg.n_heads)
-    name, pinned = f"{layer}.{head}", (layer, head) in view["pins"]
-    label, help = ("Unpin", "Take it out of the pinned heads.") if pinned else ("Pin", "Keep it on every page.")
-    button(f"{label} {name}", help, _toggle_pin, view, layer, head, icon=":material/keep:", key="attention:pin")
+    pin_button(view, (layer, head), "attention:pin")
     best = most_telling_head(telling)
     help = metric_help(TELLING, "nats per query", "0 for a head that never reads the text")
     words = f"Most telling: {best} · {float(telling[best]):.2f} nats"
-    button(words, help, _go, view, best.layer, best.head, icon=":material/auto_awesome:", key="attention:telling")
+    button(words, help, view.select, best.layer, best.head, icon=":material/auto_awesome:", key="attention:telling")
     return layer, head
 
 
@@ -125,10 +123,8 @@ def lock_from_chart(view: ViewState, key: str, offset: int) -> None:
 
 
 def head_from_chart(view: ViewState, key: str) -> None:
-    """Make a clicked head the current one."""
-    cell = selected_cell(st.session_state[key])
-    if cell is not None:
-        _go(view, *cell)
+    """A click on a head, as in every figure of heads: it selects, a second one pins or unpins."""
+    head_from_event(st.session_state[key], view)
 
 
 def on_click(act: Any, view: ViewState, key: str, *args: Any) -> dict[str, Any]:
@@ -146,14 +142,3 @@ def _several(view: ViewState, n_heads: int) -> list[int]:
         "Which", range(n_heads), list(known), placeholder=f"all {n_heads}", help=SEVERAL_HELP, width=160, **seed
     )
     return sorted(view["several"]) or list(range(n_heads))
-
-
-def _toggle_pin(view: ViewState, layer: int, head: int) -> None:
-    if (layer, head) in view["pins"]:
-        view.set(pins=tuple(pin for pin in view["pins"] if pin != (layer, head)))
-    else:
-        view.pin(layer, head)
-
-
-def _go(view: ViewState, layer: int, head: int) -> None:
-    view.set(layer=layer, head=head)

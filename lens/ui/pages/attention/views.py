@@ -95,15 +95,17 @@ def draw_circuits(look: str, shown: Shown, part: Part, labels: Sequence[str]) ->
 
 
 def draw_all(view: ViewState, figure: Any, alt: str) -> None:
-    """Small pictures of every head; a click makes a head the current one."""
+    """Small pictures of every head; a click selects a head, a second one pins or unpins it."""
+    figure.update_layout(meta={"selected": view.selected})
     clicks = on_click(head_from_chart, view, "attention:all")
     st.plotly_chart(figure, config={"displaylogo": False}, alt=alt, **clicks)
 
 
-def all_figure(model: Any, seen: Any, current: tuple[int, int], hide: bool) -> Any:
-    """The small pictures, the current head framed."""
+def all_figure(view: ViewState, model: Any, seen: Any, current: tuple[int, int], hide: bool) -> Any:
+    """The small pictures, the current head and the pinned ones framed."""
     title = f"All {seen.telling.size} heads · {model.name}"
-    return thumbnails(seen.pictures, title=title, pinned=[current], tile=seen.pictures.shape[-1], hide_first=hide)
+    tile = seen.pictures.shape[-1]
+    return thumbnails(seen.pictures, title=title, pinned=view["pins"], current=current, tile=tile, hide_first=hide)
 
 
 def small_print(text: str) -> None:

@@ -87,11 +87,8 @@ def read_board(view: ViewState, model: Any, asked: Asked, offset: int) -> Board:
 
 
 def shown_receiver(view: ViewState, found: Any) -> tuple[int, int]:
-    """The current head if it is pinned or in a layer that can receive, else the last pin, else the strongest pair's."""
-    current = (view["layer"], view["head"])
-    if current in view["pins"] or current[0] > 0:
-        return current
-    return view["pins"][-1] if view["pins"] else words.strongest(found)[2:]
+    """The selected head, else the last one pinned, else the strongest pair's."""
+    return view.current() or words.strongest(found)[2:]
 
 
 def shown_sender(view: ViewState, found: Any, receiver: tuple[int, int]) -> tuple[int, int] | None:
@@ -137,7 +134,8 @@ def show_matrix(view: ViewState, model: Any, board: Board) -> Any:
     pairs = measure(view, board.found)
     title = f"{pairs.name[:1].upper()}{pairs.name[1:]} of all pairs of heads: {model.name}"
     chosen = None if board.sender is None else (*board.sender, *board.receiver)
-    figure = pair_matrix(pairs, chosen=chosen, title=title)
+    figure = pair_matrix(pairs, chosen=chosen, pinned=view["pins"], title=title)
+    figure.update_layout(meta={"selected": (view.selected, view["sender"])})  # another figure after each click
     st.plotly_chart(
         figure,
         key="composition:matrix",
@@ -150,14 +148,18 @@ def show_matrix(view: ViewState, model: Any, board: Board) -> Any:
 
 
 def choose_pair(view: ViewState, sender: tuple[int, int], receiver: tuple[int, int]) -> None:
-    """Show this pair; the receiver is pinned."""
-    view.pin(*receiver)
-    view.set(sender=(sender,))
+    """Show this pair; its receiver is selected."""
+    view.set(sender=(sender,), layer=receiver[0], head=receiver[1])
 
 
 def _choose_clicked(view: ViewState, key: str) -> None:
+    """A click on a pair chooses it; a second one pins or unpins its receiver."""
     pair = selected_pair(st.session_state[key])
-    if pair is not None:
+    if pair is None:
+        return
+    if (view["sender"], view.selected) == ((pair[:2],), pair[2:]):
+        view.toggle_pin(*pair[2:])
+    else:
         choose_pair(view, pair[:2], pair[2:])
 
 

@@ -41,6 +41,8 @@ def show_feeders(view: ViewState, board: Board, scores: Any | None) -> None:
     previous = None if scores is None else scores["previous"]
     table = words.feeder_table(board.found, board.receiver, previous)
     st.markdown(f"**Feeders of {name}** through {words.MODES[board.found.mode]}")
+    if scores is not None:
+        parts.pin_button(view, board.receiver, "composition:pin")
     if scores is None:
         st.dataframe(table, hide_index=True, height=HEIGHT, column_config=_columns(board, None))
         return
@@ -181,7 +183,7 @@ def _prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any | Non
     y = Measure(name, f"{found.definition} Chance: {NULL}.{turn}", found.score, "sd of an entry", signed=True)
     x = score_words.measure(scores["induction"])
     title = f"Prefix matching: weights against activations, {model.name}"
-    figure = scatter(x, y, pinned=view["pins"], title=title)
+    figure = scatter(x, y, pinned=view["pins"], current=board.receiver, title=title)
     parts.head_grid(figure, view, key="composition:prefix", alt=f"{title}. {told}")
     parts.notice(told)
     parts.misreading(words.PREFIX_MISREADING)

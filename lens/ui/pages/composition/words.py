@@ -29,8 +29,8 @@ ONE_LAYER = (
     "layers or more."
 )
 LAYER_0 = (
-    "Head {} stands in layer 0: no head is earlier, so nothing feeds it. Click a cell of the matrix, or pin a head of "
-    "a later layer."
+    "Head {} stands in layer 0: no head is earlier, so nothing feeds it. Click a cell of the matrix, or select a head "
+    "of a later layer."
 )
 FORMULA = (
     r"C^{Q} = \frac{\lVert W_{OV}^{1} W_{QK}^{2} \rVert}{\lVert W_{OV}^{1} \rVert \lVert W_{QK}^{2} \rVert}, \quad"

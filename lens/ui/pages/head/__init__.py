@@ -3,13 +3,11 @@
 from lens.ui.fields import choice
 from lens.ui.page import Page
 
-WHOSE = ("auto", "chosen")
-
 PAGE = Page(
     name="head",
     section="Score",
     title="One head",
     question="What is known about this one head?",
     icon="center_focus_strong",
-    options=(choice("whose", "auto", WHOSE), choice("radius", "linear", ("linear", "log"))),
+    options=(choice("radius", "linear", ("linear", "log")),),
 )

@@ -6,7 +6,6 @@ replaces its entry in ``LINKS``; nothing else changes.
 
 import html
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -16,7 +15,7 @@ from lens.ui.pages.home import start as home
 from lens.ui.shared import repeats
 from lens.ui.shared import score_words as scores
 from lens.ui.view import ViewState
-from lens.ui.widgets import bind, button
+from lens.ui.widgets import button, number
 
 PICKER = "Zero-based. Nothing chosen and nothing pinned: the strongest induction head."
 MISREADING = (
@@ -53,41 +52,18 @@ def choose_head(view: ViewState, model: Any) -> tuple[tuple[int, int], Data]:
     place = st.container(horizontal=True, vertical_alignment="bottom")
     data = Data(repeats.sample(model, repeats.settings(view, model)))
     best = scores.strongest(data.sample.scores["induction"])
-    if view["whose"] == "auto" and (view["layer"], view["head"]) == (0, 0):
-        layer, head = view["pins"][-1] if view["pins"] else best
-        view.set(layer=layer, head=head)
+    view.select(*(view.current() or best))
     with place:
         layer, head = _picker(view, "layer", model.cfg.n_layers), _picker(view, "head", model.cfg.n_heads)
-        name, pinned = f"{layer}.{head}", (layer, head) in view["pins"]
-        label, help = ("Unpin", "Take it out of the pinned heads.") if pinned else ("Pin", "Keep it on every page.")
-        button(f"{label} {name}", help, _toggle_pin, view, layer, head, icon=":material/keep:", key="head:pin")
+        parts.pin_button(view, (layer, head), "head:pin")
         if (layer, head) != best:
             words = f"Strongest induction head: {best[0]}.{best[1]}"
-            button(words, "The largest induction score of all heads.", _go, view, *best, key="head:best")
+            button(words, "The largest induction score of all heads.", view.select, *best, key="head:best")
     return (layer, head), data
 
 
 def _picker(view: ViewState, name: str, size: int) -> int:
-    value = int(view.within(name, 0, size - 1))
-    seed = bind(view, name, write=partial(_chosen, view, name))
-    return int(st.number_input(name.capitalize(), 0, size - 1, value, help=PICKER, width=120, **seed))
-
-
-def _chosen(view: ViewState, name: str, key: str) -> None:
-    """Head 0.0 is also what an address without a head means, so a choice by hand is remembered as one."""
-    view.set(**{name: st.session_state[key]})
-    view.set(whose="chosen" if (view["layer"], view["head"]) == (0, 0) else None)
-
-
-def _toggle_pin(view: ViewState, layer: int, head: int) -> None:
-    if (layer, head) in view["pins"]:
-        view.set(pins=tuple(pin for pin in view["pins"] if pin != (layer, head)))
-    else:
-        view.pin(layer, head)
-
-
-def _go(view: ViewState, layer: int, head: int) -> None:
-    view.set(layer=layer, head=head, whose="chosen" if (layer, head) == (0, 0) else None)
+    return int(number(view, name, (0, size - 1), name.capitalize(), PICKER, width=120))
 
 
 def links() -> tuple[Link, ...]:
@@ -129,10 +105,10 @@ def show_chain(view: ViewState, model: Any, head: tuple[int, int], data: Data) -
 def draw_outline(place: Any, chain: tuple[Link, ...], found: dict[str, Finding]) -> None:
     """One line of links; those that are not there yet are being computed."""
     items = ""
-    for number, link in enumerate(chain, 1):
+    for step, link in enumerate(chain, 1):
         finding = found.get(link.name, Finding("computing …"))
         words = html.escape(finding.words)
-        items += f'<li class="{finding.state}" data-step="{number}"><b>{link.name}</b><span>{words}</span></li>'
+        items += f'<li class="{finding.state}" data-step="{step}"><b>{link.name}</b><span>{words}</span></li>'
     style = f'style="grid-template-columns:repeat({len(chain)},1fr)"'
     place.html(f'<ol class="lens-chain" {style} aria-label="The chain of evidence for one head">{items}</ol>')
 
@@ -172,6 +148,6 @@ def take_away(view: ViewState, model: Any, head: tuple[int, int], data: Data, fo
     links_found = {name: {"words": one.words, "numbers": one.row} for name, one in found.items()}
     payload = {"head": head, "links": links_found, "source": sample.scores.source, "seed": sample.scores.seed}
     title = f"Induction: head {head[0]}.{head[1]} among all"
-    figure = grid(scores.measure(sample.scores["induction"]), pinned=[head], title=title)
+    figure = grid(scores.measure(sample.scores["induction"]), pinned=view["pins"], current=head, title=title)
     table = head_scored.table(sample, head)
     export(view, Export(f"head-{head[0]}-{head[1]}", figure, table, payload, code, reads_prompt=False))

@@ -82,18 +82,16 @@ def show_grid(view: ViewState, score: Any, model: Any) -> Any:
         view.note("on a prompt this score has no control: showing the score itself")
     title = f"{scores.TITLES[score.kind.name]}{' minus its control' if difference else ''}: every head of {model.name}"
     shown = scores.measure(score, difference)
-    figure = small_grid(grid(shown, pinned=view["pins"], title=title), GRID_WIDTH)
+    current = shown_head(view, score)
+    figure = small_grid(grid(shown, pinned=view["pins"], current=current, title=title), GRID_WIDTH)
     words = scores.notice_difference(score) if difference else scores.notice(score, view["on"] == "text")
     parts.head_grid(figure, view, key="scores:grid", alt=f"{title}. {words}")
     return figure
 
 
 def shown_head(view: ViewState, score: Any) -> tuple[int, int]:
-    """The current head if it is pinned, else the last one pinned, else the strongest."""
-    current = (view["layer"], view["head"])
-    if current in view["pins"]:
-        return current
-    return view["pins"][-1] if view["pins"] else scores.strongest(score)
+    """The selected head, else the last one pinned, else the strongest."""
+    return view.current() or scores.strongest(score)
 
 
 def explain(view: ViewState, model: Any, score: Any, on_text: bool) -> None:

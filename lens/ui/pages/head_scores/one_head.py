@@ -36,6 +36,7 @@ def show_head(view: ViewState, model: Any, board: Board, name: str, places: tupl
         row, control = _choose_sequence(view, board)
         words = this_sequence(board.scores[name], row, (layer, head))
         st.caption(words)
+        parts.pin_button(view, (layer, head), "scores:pin")
     tokens = (board.control if control else board.tokens)[row]
     cells, meaning = marked(board, name, tokens)
     pattern = attention(model, tokens, layer, head)

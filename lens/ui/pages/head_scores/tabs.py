@@ -83,7 +83,7 @@ def columns(score: Any) -> dict[str, Any]:
     null = f"{kind.null}; uniform attention gives {score.uniform:.4f}" if score.effect is not None else ""
     interval = f"An end of the interval of the mean: {INTERVAL} over sequences."
     return {
-        "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to pin it.", width=70),
+        "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to select it.", width=70),
         "layer": st.column_config.NumberColumn(help="Layer, from 0.", width=60),
         "index": st.column_config.NumberColumn(help="Head within its layer, from 0.", width=60),
         "score": st.column_config.ProgressColumn(
@@ -99,12 +99,12 @@ def columns(score: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def pin_row(view: ViewState, key: str, rows: pd.DataFrame) -> None:
-    """Pin the head of the row that was clicked."""
+def select_row(view: ViewState, key: str, rows: pd.DataFrame) -> None:
+    """Select the head of the row that was clicked."""
     chosen = st.session_state[key]["selection"]["rows"]
     if chosen:
         row = rows.iloc[chosen[0]]
-        view.pin(int(row["layer"]), int(row["index"]))
+        view.select(int(row["layer"]), int(row["index"]))
 
 
 def _table(view: ViewState, score: Any) -> None:
@@ -115,7 +115,7 @@ def _table(view: ViewState, score: Any) -> None:
         height=TABLE_HEIGHT,
         column_config=columns(score),
         key="scores:table",
-        on_select=partial(pin_row, view, "scores:table", rows),
+        on_select=partial(select_row, view, "scores:table", rows),
         selection_mode="single-row",
         alt=f"All {len(rows)} heads by their {scores.TITLES[score.kind.name].lower()} score, largest first; sortable",
     )
@@ -129,7 +129,7 @@ def _scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
     against = select(view, "against", others, "Against", help, format_func=scores.TITLES.get, width=260)
     x, y = (scores.measure(board.scores[which], view["shown"] == "difference") for which in (against, name))
     title = f"{scores.TITLES[name]} against {scores.TITLES[against].lower()}"
-    figure = scatter(x, y, pinned=view["pins"], title=title)
+    figure = scatter(x, y, pinned=view["pins"], current=view.current(), title=title)
     pair = (board.scores[against], board.scores[name])
     means = (score.score.mean for score in pair)
     words = scores.both(*pair, analyse(rank_correlation, *means, model.cfg.group_size))

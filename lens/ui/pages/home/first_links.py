@@ -1,4 +1,4 @@
-"""The first links of the chain, computed live for the head with the highest induction score, or the one pinned."""
+"""The first links of the chain, computed live for the head with the highest induction score, or the one selected."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -48,15 +48,17 @@ def show_chain(view: ViewState, model: Any, outline: Any, places: tuple[Any, Any
     with left:
         _matrix(model, sample, pattern, head)
         st.markdown(attends_words(sample, pattern, head, found))
+        parts.pin_button(view, head, "home:pin")
         home.open_page(view, "attends", head)
     with filling.container():
-        figure = grid(scores.measure(score), pinned=[head], title="2 · It scores: induction, every head")
+        title = "2 · It scores: induction, every head"
+        figure = grid(scores.measure(score), pinned=view["pins"], current=head, title=title)
         parts.head_grid(small_grid(figure, None), view, key="home:grid", alt=scores.notice(score))
         _numbers(score, found)
         st.markdown(score_words(sample, head, found, best))
         if head != best:
             words = f"Back to the strongest head, {best[0]}.{best[1]}"
-            button(words, "Unpins all heads.", view.set, key="home:best", kwargs={"pins": ()})
+            button(words, "The largest induction score of all heads.", view.select, *best, key="home:best")
         home.open_page(view, "scores", head)
     return Shown(head, sample, figure, first)
 

@@ -142,8 +142,8 @@ def _card(preset: Preset) -> None:
     # The model is named even if it is the default: the menu writes no such query, so it is read anew.
     query = {"model": DEFAULT_MODEL, **preset.query}
     icon, page = f":material/{preset.icon}:", page_of(preset.page)
-    st.page_link(page.file, label=preset.title, icon=icon, query_params=query, width="stretch")
-    st.caption(preset.words)
+    label = f"{preset.title}\n\n{preset.words}"  # all of the card is the link, for a screen reader too
+    st.page_link(page.file, label=label, icon=icon, query_params=query, width="stretch")
 
 
 def status(place: Any, view: ViewState, model: Any = None) -> None:
@@ -179,12 +179,10 @@ def later() -> tuple[Any, ...]:
 
 
 def open_page(view: ViewState, name: str, head: tuple[int, int]) -> None:
-    """The link to the page that says more about a link of the chain, with this head pinned there."""
+    """The link to the page that says more about a link of the chain, with this head selected there."""
     page = page_of(PAGES[name])
     if page not in present():
         return
-    pins = tuple(pin for pin in view["pins"] if pin != head)
-    pinned = view.field("pins").write((*pins, head))
-    query = query_for(view, page.path) | {"layer": str(head[0]), "head": str(head[1]), "pins": pinned}
+    query = query_for(view, page.path) | {"layer": str(head[0]), "head": str(head[1])}
     label = f"{page.title} of {head[0]}.{head[1]}"
     st.page_link(page.file, label=label, icon=f":material/{page.icon}:", query_params=query)

@@ -11,7 +11,6 @@ from lens.figures.facts import Fact, facts
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.export import Export, export
-from lens.ui.pages.model import LONGEST_NAME
 from lens.ui.pages.model.ranked import Ranking, labels, rank, show_ranking, whole
 from lens.ui.view import ViewState
 from lens.ui.widgets import text_line
@@ -99,8 +98,8 @@ def _ratio(view: ViewState, model: Any, told: Ranking) -> None:
         parts.not_computed(f"{model.name} has no tokenizer ({model.bos.reason}), so no text names a token.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        text_line(view, "a", LONGEST_NAME, "Token a", TOKEN_HELP, width=200)
-        text_line(view, "b", LONGEST_NAME, "Token b", TOKEN_HELP, width=200)
+        text_line(view, "a", "Token a", TOKEN_HELP, width=200)
+        text_line(view, "b", "Token b", TOKEN_HELP, width=200)
         ids = [single(model, view[name]) for name in ("a", "b")]
         if all(isinstance(i, int) for i in ids):
             a, b = (float(told.values[i]) for i in ids)

@@ -15,7 +15,6 @@ from lens.ui.calls import analyse
 from lens.ui.export import Export, export
 from lens.ui.models import read_prompt
 from lens.ui.names import Group, names
-from lens.ui.pages.model import LONGEST_NAME
 from lens.ui.view import ViewState
 from lens.ui.widgets import text_line
 
@@ -105,7 +104,7 @@ def show_activations(view: ViewState, model: Any) -> None:
 
 
 def _search(view: ViewState, rows: Sequence[Any]) -> list[Any]:
-    text = text_line(view, "find", LONGEST_NAME, "Find names", FIND_HELP, width=420, placeholder="3.attn, pattern, W_O")
+    text = text_line(view, "find", "Find names", FIND_HELP, width=420, placeholder="3.attn, pattern, W_O")
     words = text.lower().split()
     found = [row for row in rows if all(word in row.name.lower() for word in words)]
     if not found:

@@ -14,7 +14,7 @@ from lens.ui import parts
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.pages.model import SHOWN
-from lens.ui.view import ViewState
+from lens.ui.view import ViewState, say_next_run
 from lens.ui.widgets import segmented
 
 PEAK = 1.3  # memory while loading, in weights
@@ -89,10 +89,10 @@ def choose(view: ViewState, rows: pd.DataFrame) -> None:
         return
     row = rows.iloc[chosen[0]]
     if row["refused"]:
-        st.session_state["lens:refused"] = f"{row['model']} {row['refused']}"
+        say_next_run(f"{row['model']} {row['refused']}")
         return
     if row["runs here"].startswith("no, offered"):
-        st.session_state["lens:refused"] = f"{row['model']} is larger than what is offered here"
+        say_next_run(f"{row['model']} is larger than what is offered here")
         return
     view.set(model=row["model"], part=None, revision=None, layer=None, head=None, query=None)
 

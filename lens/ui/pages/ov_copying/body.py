@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from lens.ui import parts
 from lens.ui.models import open_model
 from lens.ui.pages.ov_copying import head as ov_head
 from lens.ui.pages.ov_copying import read as page
@@ -19,6 +20,7 @@ def draw(view: ViewState) -> None:
     head = page.shown_head(view, found.shown.score)
     with right:
         ov_head.show_eigenvalues(view, model, found, head)
+        parts.pin_button(view, head, "ov:pin")
     with left:
         null = page.read_null(view, found, place, model)
     with place.container():

@@ -74,7 +74,7 @@ def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: tupl
     left, right = st.columns([1.4, 1], gap="medium")
     with left:
         x = words.measure(weights, None, found.circuit)
-        figure = scatter(x, y, pinned=[head, *view["pins"]], title=f"Copying: weights against {ON[on].lower()}")
+        figure = scatter(x, y, pinned=view["pins"], current=head, title=f"Copying: weights against {ON[on].lower()}")
         parts.head_grid(figure, view, key=f"ov:data:{on}", alt=sentence)
     with right:
         for name, title in names.items():

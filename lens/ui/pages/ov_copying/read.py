@@ -126,15 +126,13 @@ def _grid(view: ViewState, found: Copying, model: Any, null: Any) -> Any:
 
     title = f"{CIRCUITS[found.circuit]} OV copying: every head of {model.name}"
     measure = words.measure(found.shown.score, null, found.circuit)
-    return small_grid(grid(measure, pinned=view["pins"], title=title), GRID_WIDTH)
+    current = shown_head(view, found.shown.score)
+    return small_grid(grid(measure, pinned=view["pins"], current=current, title=title), GRID_WIDTH)
 
 
 def shown_head(view: ViewState, score: np.ndarray) -> tuple[int, int]:
-    """The current head if it is pinned, else the last one pinned, else the one that copies most."""
-    current = (view["layer"], view["head"])
-    if current in view["pins"]:
-        return current
-    return view["pins"][-1] if view["pins"] else words.strongest(score)
+    """The selected head, else the last one pinned, else the one that copies most."""
+    return view.current() or words.strongest(score)
 
 
 def show_more(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lens.figures.scatter import scatter
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import operation_seconds
-from lens.ui.pages.head_scores.tabs import pin_row
+from lens.ui.pages.head_scores.tabs import select_row
 from lens.ui.pages.ov_copying import data as ov_data
 from lens.ui.pages.ov_copying import data_words as told
 from lens.ui.pages.ov_copying import words
@@ -41,7 +41,7 @@ def show_scatter(view: ViewState, model: Any, found: Copying) -> None:
     x = Measure("residual copying", words.DEFINITIONS["residual"], residual, signed=True)
     y = Measure("full copying", words.DEFINITIONS["full"], full, signed=True)
     sentence = words.scatter_words(full, residual, analyse(rank_correlation, full, residual, model.cfg.group_size))
-    figure = scatter(x, y, pinned=view["pins"], title="Full against residual OV copying")
+    figure = scatter(x, y, pinned=view["pins"], current=view.current(), title="Full against residual OV copying")
     parts.head_grid(figure, view, key="ov:scatter", alt=sentence)
     parts.notice(sentence)
     parts.aside("Rank correlations", f"Tested {HOW}.")
@@ -53,7 +53,7 @@ def largest_k(model: Any) -> int:
 
 
 def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> dict[str, Any]:
-    """All heads, with what they do on text and in their own rows beside the score; a click on a row pins its head.
+    """All heads, with what they do on text and in their own rows beside the score; a click on a row selects it.
 
     Returns what it has beside the scores: "text" and "top", where they were computed.
     """
@@ -83,7 +83,7 @@ def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> dict[s
             height=TABLE_HEIGHT,
             column_config=_columns(k),
             key="ov:table",
-            on_select=partial(pin_row, view, "ov:table", rows),
+            on_select=partial(select_row, view, "ov:table", rows),
             selection_mode="single-row",
             alt=f"All {len(rows)} heads by their {found.circuit} OV copying score, largest first; sortable",
         )
@@ -127,7 +127,7 @@ def top_shares(view: ViewState, model: Any, k: int, show: Any) -> words.Top | No
 def _columns(k: int) -> dict[str, Any]:
     show = partial(st.column_config.NumberColumn, format="%.3f")
     return {
-        "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to pin it.", width=70),
+        "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to select it.", width=70),
         "full": show(help=words.DEFINITIONS["full"]),
         "residual": show(help=words.DEFINITIONS["residual"]),
         "positive share": show(help="Share of Σ|λ| of the chosen circuit with positive real part; .5 by chance."),

@@ -111,7 +111,7 @@ def _choose(view: ViewState, model: Any) -> int | None:
         help = "This model has no tokenizer, so tokens are ids."
         return int(number(view, "token", (0, last), "If it attends to id", help))
     help = "One token of this model. A space in front belongs to it: in a sentence most words have one."
-    text = text_line(view, "attended", 60, "If it attends to …", help)
+    text = text_line(view, "attended", "If it attends to …", help)
     if not text:
         st.info("Type a token, like “ Mary” with its space.", icon=":material/edit:")
         return None

@@ -28,6 +28,9 @@ def show_cell(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]
     experiment, columns = found.look.experiment, column_labels(model, found)
     name = words.cell_name(found, chosen, columns)
     st.markdown("**What this cell changes.** Click a cell of the map; without a click it is the largest.")
+    head = head_of(found, chosen)
+    if head is not None:
+        parts.pin_button(view, head, "patching:pin")
     pair = int(number(view, "prompt_pair", (1, len(experiment.pairs)), "Pair", PAIR_HELP, width=110)) - 1
     if int(found.sweep.status[chosen][pair]) == ABSENT:
         parts.not_computed(f"pair {pair + 1} has only {len(experiment.pairs.clean[pair])} tokens. Choose another pair.")
@@ -50,7 +53,6 @@ def show_cell(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]
         alt=f"Likeliest next tokens before and after {name} is replaced in pair {pair + 1}",
     )
     parts.notice(notice(experiment.pairs, change, labels, pair, _values(found, chosen, pair)))
-    head = head_of(found, chosen)
     if head is not None:
         _show_attention(model, change, head)
 

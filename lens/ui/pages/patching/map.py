@@ -68,6 +68,7 @@ def draw_meanwhile(place: Any, view: ViewState, model: Any, found: Found) -> Non
 def show_map(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> Any:
     """The clickable map; returns the figure."""
     figure = make_figure(view, model, found, chosen)
+    figure.update_layout(meta={"selected": (view.selected, view["cell"])})  # another figure after each click
     if found.approximate:
         st.warning(words.APPROXIMATION, icon=":material/speed:")
     st.plotly_chart(
@@ -99,13 +100,15 @@ def chosen_cell(view: ViewState, found: Found) -> tuple[int, int]:
 
 
 def _choose_clicked(view: ViewState, found: Found) -> None:
+    """A click on a cell chooses it and selects its head, if it is one; a second one pins or unpins the head."""
     cell = selected_cell(st.session_state[KEY])
     if cell is None:
         return
-    view.set(cell=(cell,))
     head = head_of(found, cell)
-    if head is not None:
-        view.pin(*head)
+    if view["cell"] != (cell,):
+        view.set(cell=(cell,), **({} if head is None else {"layer": head[0], "head": head[1]}))
+    elif head is not None:
+        view.click(*head)
 
 
 def head_of(found: Found, cell: tuple[int, int]) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from lens.ui.calls import analyse, sweep
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.models import source_of
-from lens.ui.pages.patching import INPUTS, LONGEST_LIST
+from lens.ui.pages.patching import INPUTS
 from lens.ui.pages.patching.map import head_of
 from lens.ui.pages.patching.read import Found
 from lens.ui.shared.tasks import METRICS
@@ -32,7 +32,8 @@ INPUT_HELP = (
 RECEIVERS_HELP = (
     "Heads as layer.head with commas, such as 18.6, 17.3; all of them receive at once. Empty: the pinned heads; "
     "without pins, the head that is chosen in the map. Keys and values are those of the group a head belongs to. "
-    "A click in the grid below pins a sender and writes the receivers here, so that they stay."
+    "A click in the grid below selects a sender, a second one pins it; either writes the receivers here, so that they "
+    "stay."
 )
 MISREADING = (
     "Only the sender's own write reaches the receiver: no head or MLP between them may react. So a component that acts "
@@ -48,7 +49,7 @@ WHERE = (
 
 
 def show_paths(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> None:
-    """The grid of all senders for the chosen receivers; it fills while it runs, and a click pins the sender."""
+    """The grid of all senders for the chosen receivers; it fills while it runs, and a click selects the sender."""
     from lens.analysis.interventions import Path
 
     through = segmented(view, "input", tuple(INPUTS), "Into", INPUT_HELP, format_func=INPUTS.get)
@@ -86,9 +87,7 @@ def _choose_receivers(
     from lens.analysis.names import parse_heads
 
     first = view["pins"] or (chosen or (view["layer"], view["head"]),)
-    typed = text_line(
-        view, "receivers", LONGEST_LIST, "Receivers", RECEIVERS_HELP, width=420, placeholder=_names(first)
-    )
+    typed = text_line(view, "receivers", "Receivers", RECEIVERS_HELP, width=420, placeholder=_names(first))
     try:
         heads = tuple(map(tuple, parse_heads(typed, model.cfg)))
     except ValueError as error:
@@ -138,26 +137,27 @@ def _figure(view: ViewState, result: Any, into: str) -> tuple[Any, Any]:
     measure = Measure(
         "direct effect", definition, found.value, result.path.metric.unit, found.low, found.high, signed=True
     )
-    figure = grid(measure, pinned=view["pins"], title=f"Direct paths into the {into}")
+    figure = grid(measure, pinned=view["pins"], current=view.selected, title=f"Direct paths into the {into}")
     largest = max((abs(effect) for _, effect in senders_in_order(result)), default=0) or 1.0
     figure.update_traces(zmin=-largest, zmax=largest, selector={"type": "heatmap"})  # beside MLPs and the embedding
     return figure, found
 
 
 def _clickable(view: ViewState, figure: Any, heads: tuple[tuple[int, int], ...], alt: str) -> None:
+    figure.update_layout(meta={"selected": view.selected})  # another figure after each click
     st.plotly_chart(
         figure,
         key=KEY,
-        on_select=partial(_pin_sender, view, heads),
+        on_select=partial(_sender_clicked, view, heads),
         selection_mode="points",
         config={"displaylogo": False},
         alt=alt,
     )
 
 
-def _pin_sender(view: ViewState, heads: tuple[tuple[int, int], ...]) -> None:
-    """A click pins the sender; the receivers, which may be the pins, stay what they were."""
-    if parts.pin_from_event(st.session_state[KEY], view) is not None and heads:
+def _sender_clicked(view: ViewState, heads: tuple[tuple[int, int], ...]) -> None:
+    """A click selects the sender, a second one pins it; the receivers, which may be either, stay what they were."""
+    if parts.head_from_event(st.session_state[KEY], view) is not None and heads:
         view.set(receivers=_names(heads))
 
 

@@ -14,7 +14,6 @@ from lens.ui.calls import analyse
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
-from lens.ui.pages.tokens import LONGEST_PIECE
 from lens.ui.view import ViewState
 from lens.ui.widgets import button, number, text_line, toggle
 
@@ -53,7 +52,7 @@ def code(view: ViewState) -> str:
 
 
 def _cuts(view: ViewState, model: Any) -> list[Cut]:
-    text = text_line(view, "piece", LONGEST_PIECE, "Text", "Any text. A space in front counts: it is part of a token.")
+    text = text_line(view, "piece", "Text", "Any text. A space in front counts: it is part of a token.")
     with st.container(horizontal=True, gap="small"):
         for example in EXAMPLES:
             button(
@@ -112,7 +111,7 @@ def _search(view: ViewState, model: Any, strings: list[str]) -> pd.DataFrame:
     """Tokens that contain a text, page by page; returns all of them."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         help = "Plain text, no patterns; a space counts."
-        text = text_line(view, "find", LONGEST_PIECE, "Tokens that contain", help, width=320)
+        text = text_line(view, "find", "Tokens that contain", help, width=320)
         toggle(view, "case", "Same case", "On: 'cat' does not find 'Cat'.")
         found = containing(strings, text, view["case"]) if text else []
         n_pages = max(1, -(-len(found) // PER_PAGE))

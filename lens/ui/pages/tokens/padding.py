@@ -31,7 +31,7 @@ FORMULA = (
 def show_padding(view: ViewState, model: Any) -> None:
     """The whole tab."""
     read_prompt(view, model)
-    text_area(view, "other", limits().prompt_chars, "Second text", "Padded together with the prompt.", height=80)
+    text_area(view, "other", "Second text", "Padded together with the prompt.", height=80)
     side = segmented(view, "pad", ("right", "left"), "Padding side", SIDE_HELP, format_func=str.capitalize)
     if not view["other"].strip():
         st.info("The second text is empty. Type one to pad it together with the prompt.", icon=":material/edit:")

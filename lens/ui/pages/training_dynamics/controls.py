@@ -18,8 +18,8 @@ from lens.ui.widgets import number as number_box
 BESIDE_HELP = "Other training runs to draw on the same axis. Those on this machine are offered."
 AXIS_HELP = "The axis of training. Log shows the beginning, linear the proportions; what lies at 0 has no place on log."
 CHECKPOINT_HELP = (
-    "The checkpoint that all pages open. A click on a point of a curve opens that one; on the curve of a head, it pins "
-    "the head too."
+    "The checkpoint that all pages open. A click on a point of a curve opens that one; on the curve of a head, it "
+    "selects the head too."
 )
 BORN_HELP = (
     "Threshold of prefix-matching score minus control, above which a head counts as an induction head. It is fixed "

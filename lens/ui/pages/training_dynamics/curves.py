@@ -69,11 +69,13 @@ def phase_of(view: ViewState, one: Shown) -> Phase:
 
 
 def heads_of(view: ViewState, one: Shown) -> list[Head]:
-    """The heads that are drawn in full: the pinned ones of the view's model, else the strongest of a run."""
+    """The heads that are drawn in full, the current one last: pinned and selected ones of the view's model, else the
+    strongest of a run."""
     layers, heads = one.shape.n_layers, one.shape.n_heads
-    pins = [Head(*pin) for pin in view["pins"] if pin[0] < layers and pin[1] < heads]
-    if one.name == view["model"] and pins:
-        return pins[-6:]
+    wanted = [*(pin for pin in view["pins"] if pin != view.selected), *([view.selected] if view.selected else [])]
+    chosen = [Head(*head) for head in wanted if head[0] < layers and head[1] < heads]
+    if one.name == view["model"] and chosen:
+        return chosen[-6:]
     return [best_of(one.curves.induction[-1] - one.curves.control[-1])]
 
 

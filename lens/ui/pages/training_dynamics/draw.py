@@ -83,9 +83,11 @@ def show_curves(view: ViewState, shown: list[Shown], look: Look) -> Any:
 
 
 def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
-    """The pinned head of the view's model, checkpoint by checkpoint."""
+    """The current head of the view's model, checkpoint by checkpoint."""
     one = main_run(view, shown)
     head = heads_of(view, one)[-1]
+    if one.name == view["model"]:
+        parts.pin_button(view, tuple(head), "dynamics:pin")
     segmented(view, "play", tuple(PLAYS), "Head reads", PLAY_HELP, format_func=PLAYS.get)
     text = _text(view, one, look)
     if text is None:
@@ -169,7 +171,7 @@ def _open(view: ViewState, shown: list[Shown]) -> None:
         view.set(model=one.name, layer=None, head=None, query=None, beside=tuple(sorted(beside)))
     view.set(revision=one.found.at(index).place)
     if layer >= 0:
-        view.pin(layer, head)
+        view.select(layer, head)
 
 
 def _open_index(view: ViewState, one: Shown) -> int:

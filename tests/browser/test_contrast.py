@@ -1,0 +1,54 @@
+"""Text of all pages in both themes: its computed colour has a contrast of 4.5:1 with what lies behind it (WCAG 2)."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
+LEAST = 4.5
+PAGES = {
+    "home": "?layer=1&head=1&pins=1.1",
+    "offer": "?model=nobody/no-such-model",  # a primary button
+    "note": "?pins=9.9&bos=maybe",
+    "model": "model",
+    "tokens": "tokens",
+    "attention": "attention",
+    "head_scores": "head_scores?pins=1.1,0.2",
+    "head": "head",
+    "ov_copying": "ov_copying?pins=1.2",
+    "composition": "composition",
+    "ablation": "ablation",
+    "patching": "patching?model=planted-induction&task=repeated&cells=head",
+    "training_dynamics": "training_dynamics",
+    "method": "method?seqs=4",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_all_text_can_be_read(server, new_page, name, scheme):
+    page = new_page(color_scheme=scheme)
+    page.goto(f"{server}/{PAGES[name]}")
+    expect(page.locator(".lens-title")).to_be_visible()
+    expect(
+        page.locator(".js-plotly-plot, .lens-empty, .lens-line, [data-testid=stAlert], [class*=st-key-offer]").first
+    ).to_be_visible(timeout=120_000)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=240_000)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+    page.wait_for_timeout(500)  # what was stale fades
+    found = page.evaluate(CONTRAST)
+    assert len(found) > 20
+    page.screenshot(path=f"screenshots/contrast-{name}-{scheme}.png", full_page=True)
+    assert sorted({(value, where, text) for text, value, where in found if value < LEAST}) == []
+
+
+def test_the_measure_knows_what_it_measures(page):
+    page.set_content(
+        '<div data-testid="stApp" style="background:#fff">'
+        '<p style="color:#000">black</p><p style="color:#767676">just</p><p style="color:#777">under</p>'
+        '<div style="opacity:.5"><p style="color:#000">half</p></div>'
+        '<b style="background:rgb(127 182 255)"><i style="color:#fff">button</i></b><p hidden>not there</p></div>'
+    )
+    found = {text: value for text, value, _ in page.evaluate(CONTRAST)}
+    assert found == {"black": 21, "just": 4.54, "under": 4.48, "half": 3.98, "button": 2.09}
