@@ -63,8 +63,7 @@ class CellLogits(Tensor):
 def positions_of(index: Any, shape: torch.Size) -> Positions:
     """The positions that ``logits[index]`` reads, of logits [batch, pos, d_vocab]; all where that is not plain."""
     parts = index if isinstance(index, tuple) else (index,)
-    plain = all(isinstance(part, int | slice | list | range) or part is ... or _is_numbers(part) for part in parts)
-    if not plain or any(isinstance(part, bool) for part in parts):
+    if not all(_takes_one_axis(part) or part is ... for part in parts):
         return range(shape[1])
     gap = next((i for i, part in enumerate(parts) if part is ...), len(parts))
     before, after = parts[:gap], parts[gap + 1 :]
@@ -78,8 +77,12 @@ def positions_of(index: Any, shape: torch.Size) -> Positions:
     return whole[at.cpu() if isinstance(at, Tensor) else at].reshape(-1).tolist()
 
 
-def _is_numbers(part: Any) -> bool:
-    return isinstance(part, Tensor) and part.dtype in (torch.int64, torch.int32)
+def _takes_one_axis(part: Any) -> bool:
+    if isinstance(part, Tensor):
+        return part.dtype in (torch.int64, torch.int32)
+    if isinstance(part, list):
+        return all(type(at) is int for at in part)
+    return isinstance(part, int | slice | range) and not isinstance(part, bool)
 
 
 def patched_logits(patches: GivenPatches, cells: Sequence[Place]) -> Iterator[Float[Tensor, "batch pos d_vocab"]]:

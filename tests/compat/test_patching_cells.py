@@ -80,6 +80,8 @@ READS = {
     "a new axis": lambda x: x[:, None, -1],
     "a mask": lambda x: x[x > 0],
     "a mask of places": lambda x: x[CLEAN > 4],
+    "a mask of places, then a token": lambda x: x[(CLEAN > 4).tolist(), 3],
+    "true": lambda x: x[True, 0],
     "a softmax": lambda x: x.log_softmax(-1),
     "a function": lambda x: torch.einsum("bpv,bpv->bp", x, x),
     "several": lambda x: x[:, -1].max() - x[:, 0].mean() + torch.stack([x, x]).sum(),
