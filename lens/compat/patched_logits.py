@@ -55,7 +55,7 @@ class CellLogits(Tensor):
             if func in ABOUT:
                 return func(*args, **(kwargs or {}))
             if func == Tensor.__getitem__ and isinstance(args[0], CellLogits):
-                args = (args[0].read(positions_of(args[1], args[0].shape)), *args[1:])
+                return func(args[0].read(positions_of(args[1], args[0].shape)), args[1])
             args, kwargs = tree_map_only(CellLogits, lambda x: x.read(range(x.shape[1])), (args, kwargs or {}))
             return func(*args, **kwargs)
 

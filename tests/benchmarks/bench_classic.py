@@ -102,9 +102,9 @@ def quick(lib: Library, clean: Tensor, corrupted: Tensor) -> Iterator[tuple[str,
     yield "to_str_tokens", lambda: len(model.to_str_tokens(WORDS))
     yield "accumulated_resid, apply_ln", lambda: len(cache.accumulated_resid(-1, apply_ln=True))
     yield "decompose_resid", lambda: cache.decompose_resid(-1)
-    yield "stack_head_results", lambda: fresh(model, clean).stack_head_results(-1)
+    yield "stack_head_results", lambda: fresh(cache).stack_head_results(-1)
     yield "stack_neuron_results, last position", lambda: cache.stack_neuron_results(-1, pos_slice=-1)
-    yield "get_full_resid_decomposition", lambda: cache.get_full_resid_decomposition(-1, expand_neurons=False)
+    yield "get_full_resid_decomposition", lambda: fresh(cache).get_full_resid_decomposition(-1, expand_neurons=False)
     yield "apply_ln_to_stack", lambda: cache.apply_ln_to_stack(stack, -1)
     yield "logit_attrs", lambda: cache.logit_attrs(stack, *READ)
     yield "detect_head", lambda: lib.head_detector.detect_head(model, WORDS, "previous_token_head")
@@ -120,9 +120,11 @@ def quick(lib: Library, clean: Tensor, corrupted: Tensor) -> Iterator[tuple[str,
     )
 
 
-def fresh(model: Any, tokens: Tensor) -> Any:
-    """A cache that has no head results yet: they stay in it once they are computed."""
-    return model.run_with_cache(tokens, names_filter=lambda name: name.endswith(("hook_z", "hook_resid_post")))[1]
+def fresh(cache: Any) -> Any:
+    """The same activations without results of heads: theirs keeps them once they are computed."""
+    return type(cache)(
+        {name: x for name, x in cache.cache_dict.items() if not name.endswith("hook_result")}, cache.model
+    )
 
 
 def cells(lib: Library, clean: Tensor, corrupted: Tensor) -> Iterator[tuple[str, Verb]]:
