@@ -226,11 +226,19 @@ def main(threads: str = "1", *parts: str) -> None:
             if name.startswith("W_E @ OV"):
                 memory(name, (mine, other))
     if not parts or "loading" in parts:
-        with tempfile.TemporaryDirectory() as folder:
-            hf.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            verbs = tuple(partial(lambda lib: lib.load(folder)(runs[0]), lib) for lib in libraries)
-            line("from a folder, first forward", verbs, 3)
+        loading(libraries, tokenizer, runs[0])
+
+
+def loading(libraries: tuple[Library, Library], tokenizer: PreTrainedTokenizerFast, tokens: Tensor) -> None:
+    """Opening a folder until the first logits stand."""
+    with tempfile.TemporaryDirectory() as folder:
+        random_gpt2()[0].save_pretrained(folder)  # not the one that theirs was built on: its modules are changed
+        tokenizer.save_pretrained(folder)
+        line("from a folder, first forward", tuple(partial(opened, lib, folder, tokens) for lib in libraries), 3)
+
+
+def opened(lib: Library, folder: str, tokens: Tensor) -> Tensor:
+    return lib.load(folder)(tokens)
 
 
 if __name__ == "__main__":

@@ -149,6 +149,15 @@ def test_indices_of_ones_own(each, cache, frame):
     same(together, loop)
 
 
+@pytest.mark.parametrize("name", ["post", "resid_post", "pre"])
+def test_other_activations_of_a_position(classic, name):
+    cache = classic.run_with_cache(CLEAN)[1]
+    frame = patching.make_df_from_ranges((2, 6), ("layer", "pos"))
+    given = {"patch_setter": patching.layer_pos_patch_setter, "activation_name": name, "index_df": frame}
+    together, loop, *_ = both_ways(classic, cache, collecting, **given)
+    same(together, loop)
+
+
 def test_one_clean_prompt_for_all(classic):
     """A setter broadcasts, so the clean run may be a single prompt; and cells must exist."""
     cache = classic.run_with_cache(CLEAN[:1])[1]

@@ -38,7 +38,7 @@ class GivenPatches:
     def __init__(
         self, model: Transformer, tokens: Int[Tensor, "batch pos"], site: str, given: Mapping[int, Tensor]
     ) -> None:
-        self.model, self.given = model, given
+        self.model, self.given = model, {layer: activation.to(model.device) for layer, activation in given.items()}
         self.n_batch, self.n_pos = tokens.shape
         wanted = activation_shape(find_site(site, model.cfg), model.cfg, *tokens.shape)
         for layer, activation in given.items():
@@ -54,12 +54,11 @@ class GivenPatches:
         return cut_positions(self.given[layer][rows.pair], rows, name)
 
     def _differing(self, layer: int, site: Site) -> np.ndarray:
-        """Whether the given activation differs in any prompt, [pos, …] with the axes of the site in their order."""
-        base = self.setup.base.kept[site.hook_name(layer)]
-        differs = (base != self.given[layer].to(base.device)).any(0)
+        """Whether the given activation differs in any prompt: [pos], [pos, head] or, of a pattern, [pos, head, key]."""
+        differs = (self.setup.base.kept[site.hook_name(layer)] != self.given[layer]).any(0)
         if site.name == "pattern":
             return differs.movedim(1, 0).cpu().numpy()  # head query key -> query head key
-        return differs.flatten(len(site.axes)).any(-1).cpu().numpy()
+        return differs.flatten(2 if "head" in site.axes else 1).any(-1).cpu().numpy()
 
     @property
     def base(self) -> Float[Tensor, "batch pos d_model"]:
