@@ -97,4 +97,7 @@ def logit_contributions(
     reads = direction * norm.w
     reads = reads - reads.mean(-1, keepdim=True) if norm.centred else reads  # centring the direction centres x
     scale = Slice(pos).apply(cache["ln_final.hook_scale"], -2)
-    return torch.einsum("c...d,...d->c...", values, reads.expand(values.shape[1:])) / scale[..., 0]
+    read = (
+        values @ reads if reads.ndim == 1 else torch.einsum("c...d,...d->c...", values, reads.expand(values.shape[1:]))
+    )
+    return read / scale[..., 0]

@@ -32,7 +32,9 @@ class Slice:
             )
 
     def apply(self, tensor: Tensor, dim: int = 0) -> Tensor:
-        """``tensor`` with this part of axis ``dim``; an int drops the axis."""
+        """``tensor`` with this part of axis ``dim``; an int drops the axis, and all of it is ``tensor`` itself."""
+        if self.mode == "identity":
+            return tensor
         index: list = [slice(None)] * tensor.ndim
         index[dim] = self.slice.to(tensor.device) if self.mode == "array" else self.slice
         return tensor[tuple(index)]

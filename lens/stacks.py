@@ -59,6 +59,9 @@ class StackVerbs:
         part = Slice(batch_slice).slice
         return self.slice_batch(part)
 
+    def _of_batch(self, batch_slice: SliceInput) -> Self:
+        return self if batch_slice is None or not self.has_batch_dim else self.apply_slice_to_batch_dim(batch_slice)
+
     def accumulated_resid(
         self,
         layer: int | None = None,
@@ -204,7 +207,7 @@ class StackVerbs:
             residual_stack = Slice(batch_slice).apply(residual_stack, 1)
         if recompute_ln:
             return readout.normalised_streams(self, residual_stack, layer, mlp_input)
-        cache = self.apply_slice_to_batch_dim(batch_slice) if self.has_batch_dim else self
+        cache = self._of_batch(batch_slice)
         return readout.scaled_components(cache, residual_stack, layer, mlp_input, pos_slice)
 
     def logit_attrs(
@@ -232,7 +235,7 @@ class StackVerbs:
             direction = direction - wrong
         if has_batch_dim:
             residual_stack = Slice(batch_slice).apply(residual_stack, 1)
-        cache = self.apply_slice_to_batch_dim(batch_slice) if self.has_batch_dim else self
+        cache = self._of_batch(batch_slice)
         if direction.ndim == 2 and residual_stack.ndim == 4:
             direction = direction[:, None]  # one token per sequence, the same at every position
         return readout.logit_contributions(cache, residual_stack, direction, pos_slice)

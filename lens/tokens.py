@@ -44,6 +44,8 @@ def padded(rows: Sequence[Sequence[int]], pad: int, padding_side: str = "right")
     if not rows:
         raise ValueError("No text was given; wanted at least one.")
     width, left = max(map(len, rows)), padding_side == "left"
+    if min(map(len, rows)) == width:
+        return TokenBatch(torch.tensor(rows), torch.ones(len(rows), width, dtype=torch.bool))
     tokens = torch.full((len(rows), width), pad)
     mask = torch.zeros(len(rows), width, dtype=torch.bool)
     for i, row in enumerate(rows):

@@ -41,7 +41,8 @@ class WeightViews:
         return torch.stack([getattr(block.attn, name).to(self.device) for block in self.blocks])
 
     def _per_query_head(self, name: str) -> Tensor:
-        return self._attn(name).repeat_interleave(self.cfg.group_size, dim=1)
+        stacked, group = self._attn(name), self.cfg.group_size
+        return stacked if group == 1 else stacked.repeat_interleave(group, dim=1)
 
     def _mlp(self, name: str) -> Tensor:
         if self.cfg.attn_only:

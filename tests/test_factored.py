@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lens import FactoredMatrix
 
@@ -176,3 +177,108 @@ def test_gradients_reach_both_factors():
     dense = (a @ b).detach()
     close(a.grad, dense / dense.norm() @ b.detach().T)
     close(b.grad, a.detach().T @ (dense / dense.norm()))
+
+
+class Largest(TorchDispatchMode):
+    """The most entries of a tensor that was computed inside the block; views are none."""
+
+    def __init__(self):
+        super().__init__()
+        self.entries = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(x, torch.Tensor) and not func.is_view:
+                self.entries = max(self.entries, x.numel())
+        return out
+
+
+def with_outer(left: bool = True, right: bool = True):
+    """Six heads between an embedding and an unembedding of 23 tokens, and the dense matrices of the same."""
+    torch.manual_seed(5)
+    A, B, E, U = (torch.randn(*shape) for shape in ((2, 3, 8, 2), (2, 3, 2, 8), (23, 8), (8, 23)))
+    full, dense = FactoredMatrix(A, B), A.double() @ B.double()
+    full, dense = (E @ full, E.double() @ dense) if left else (full, dense)
+    full, dense = (full @ U, dense @ U.double()) if right else (full, dense)
+    return full, dense.float(), E, U
+
+
+SIDES = pytest.mark.parametrize(("left", "right"), [(True, True), (True, False), (False, True)])
+
+
+@SIDES
+def test_a_matrix_that_all_heads_share_is_held_once(left, right):
+    full, dense, E, U = with_outer(left, right)
+    assert full.shape == dense.shape
+    assert (full.ldim, full.mdim, full.rdim) == (dense.shape[-2], 2, dense.shape[-1])
+    assert (full.left is E, full.right is U) == (left, right)
+    close(full.AB, dense, 1e-4)
+    assert full.A.shape == (2, 3, dense.shape[-2], 2)
+    assert full.A is full.A
+    close(full.T.AB, dense.mT, 1e-4)
+    close((0.5 * full).AB, dense / 2, 1e-4)
+    close(full.norm(), torch.linalg.matrix_norm(dense), 1e-4)
+    u, s, v = full.svd()
+    close(u * s[..., None, :] @ v.mT, dense, 1e-4)
+    close(s, torch.linalg.svdvals(dense)[..., :2], 1e-4)
+    close(u.mT @ u, torch.eye(2).expand(2, 3, 2, 2))
+    close(full.make_even().AB, dense, 1e-4)
+    if left and right:
+        close(full.trace(), dense.diagonal(dim1=-2, dim2=-1).sum(-1), 1e-4)
+        close(full.eigenvalues.sum(-1).real, full.trace(), 1e-4)
+        by_size = torch.linalg.eigvals(dense).abs().sort(descending=True).values[..., :2]
+        close(full.eigenvalues.abs().sort(descending=True).values, by_size, 1e-4)
+        close(full.BA, full.B @ full.A, 1e-4)
+
+
+@SIDES
+def test_products_and_parts_with_shared_matrices(left, right):
+    full, dense, _, _ = with_outer(left, right)
+    before, after = torch.randn(7, full.ldim), torch.randn(full.rdim, 7)
+    close((before @ full @ after).AB, before @ dense @ after, 1e-3)
+    many = torch.randn(2, 3, full.rdim, 4)
+    close((full @ many).AB, dense @ many, 1e-3)
+    close((many.mT @ full.T).AB, many.mT @ dense.mT, 1e-3)
+    close((full @ full.T).AB, dense @ dense.mT, 1e-2)
+    narrow = torch.randn(full.rdim, 1)
+    wide = torch.randn(1, 5)
+    close((full @ narrow @ wide).AB, dense @ narrow @ wide, 1e-3)
+    vector = torch.randn(full.rdim)
+    close(full @ vector, dense @ vector, 1e-4)
+    vector = torch.randn(full.ldim)
+    close(vector @ full, vector @ dense, 1e-4)
+    for index in ((1,), (1, 2), ([0, 1], [2, 2]), (0, None, 1), (slice(None), 1, slice(3, 6)), (..., [5, 1])):
+        close(full[index].AB, dense[index], 1e-4)
+    close(full[0, 1, 4, -2].AB, dense[0, 1, 4:5, -2:-1], 1e-4)
+    close(full.get_corner(2), dense[:2, :2, :2, :2], 1e-4)
+    close(full.unsqueeze(0).AB, dense[None], 1e-4)
+
+
+def test_few_heads_take_the_shared_matrix_in():
+    """One head's factor is smaller than what it was multiplied with, so nothing is gained by holding both."""
+    full, dense, _, _ = with_outer()
+    one = full[1, 2]
+    assert (one.left, one.right) == (None, None)
+    assert [x.shape for x in one.pair] == [(23, 2), (2, 23)]
+    close(one.AB, dense[1, 2], 1e-4)
+
+
+@pytest.mark.parametrize("of", ["eigenvalues", "S", "norm", "trace"])
+def test_small_numbers_need_no_factor_of_all_heads(of):
+    torch.manual_seed(5)
+    heads = FactoredMatrix(torch.randn(6, 8, 2), torch.randn(6, 2, 8))
+    E, U = torch.randn(500, 8), torch.randn(8, 500)
+    with Largest() as largest:
+        found = getattr(E @ heads @ U, of)
+        found() if callable(found) else found
+    assert 0 < largest.entries <= E.numel()
+
+
+def test_a_norm_keeps_its_digits_where_the_factors_hardly_meet():
+    """Writes along one direction, read along another that is almost at right angles to it."""
+    directions = torch.linalg.qr(torch.randn(64, 2, dtype=torch.float64)).Q
+    reads = directions[:, 1:] + 1e-3 * directions[:, :1]
+    A, B = torch.randn(40, 1, dtype=torch.float64) * directions[:, 0], reads * torch.randn(1, 5, dtype=torch.float64)
+    found = FactoredMatrix(A.float(), B.float()).norm()
+    close(found, torch.linalg.matrix_norm(A.float().double() @ B.float().double()).float(), 1e-6)

@@ -9,6 +9,7 @@ say which. What differs on purpose is in the docstring of :class:`lens.compat.tr
   ``refactor_factored_attn_matrices`` it does the OV half where positions act on QK, and prints that.
 - ``accumulated_resid(apply_ln=True)`` normalises each stream by its own statistics; ``logit_attrs`` includes the
   gain of the final norm.
+- The logits that a metric of ``patching`` gets are computed where it reads them; they behave as a tensor in all else.
 - A field of a config that Lens does not compute is refused by its name; ``ignore=[name]`` opens the model without it.
 """
 

@@ -1,11 +1,12 @@
-"""``transformer_lens.patching``: clean activations put into a corrupted run, one forward pass for each cell.
+"""``transformer_lens.patching``: clean activations put into a corrupted run, cell by cell.
 
 Every function returns the metric of the patched run, [layer, …]; ``patching_metric`` reads the logits
-[batch, pos, d_vocab].
+[batch, pos, d_vocab]. The setters of this module put in single pieces, and such cells are run together: each starts at
+its layer, and only positions that it can change are computed. Any other setter gets one forward pass for each cell.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.interventions.cells import Place
+from lens.analysis.interventions.given import GivenPatches
+from lens.analysis.interventions.sites import SITES, activation_shape, available_sites, axis_size
 from lens.cache import get_act_name
+from lens.compat.patched_logits import patched_logits
+from lens.model import Transformer
 
 Setter = Callable[[Tensor, Sequence[int], Tensor], Tensor]
 Metric = Callable[[Float[Tensor, "batch pos d_vocab"]], Float[Tensor, ""]]
@@ -63,19 +69,63 @@ def generic_activation_patch(
         sizes = _sizes(model, corrupted_tokens, activation_name)
         shape = [sizes[name] for name in index_axis_names]
         index_df = make_df_from_ranges(shape, index_axis_names)
-    values = []
-    for row in index_df.itertuples(index=False):
-        index = [int(i) for i in row]
-        name = get_act_name(activation_name, index[0])
-
-        def put(corrupted: Tensor, hook: Any, index: list[int] = index, clean: Tensor = clean_cache[name]) -> Tensor:
-            return patch_setter(corrupted, index, clean)
-
-        logits = model.run_with_hooks(corrupted_tokens, fwd_hooks=[(name, put)])
-        values.append(patching_metric(logits).item())
+    index = [[int(i) for i in row] for row in index_df.itertuples(index=False)]
+    run = (model, corrupted_tokens, clean_cache, activation_name, index)
+    cells = _cells(*run, patch_setter)
+    each = _one_by_one(*run, patch_setter) if cells is None else patched_logits(*cells)
+    values = [patching_metric(logits).item() for logits in each]
     result = torch.tensor(values, device=model.device)
     result = result if shape is None else result.reshape(shape)
     return (result, index_df) if return_index_df else result
+
+
+def _one_by_one(
+    model: Any,
+    tokens: Tensor,
+    clean_cache: Mapping[Any, Tensor],
+    activation_name: str,
+    index: Sequence[list[int]],
+    patch_setter: Setter,
+) -> Iterator[Float[Tensor, "batch pos d_vocab"]]:
+    for one in index:
+        name = get_act_name(activation_name, one[0])
+
+        def put(corrupted: Tensor, hook: Any, index: list[int] = one, clean: Tensor = clean_cache[name]) -> Tensor:
+            return patch_setter(corrupted, index, clean)
+
+        yield model.run_with_hooks(tokens, fwd_hooks=[(name, put)])
+
+
+def _cells(
+    model: Any,
+    tokens: Tensor,
+    clean_cache: Mapping[Any, Tensor],
+    activation_name: str,
+    index: Sequence[list[int]],
+    patch_setter: Setter,
+) -> tuple[GivenPatches, list[Place]] | None:
+    """The single pieces that are put in, if they are such; None where each cell needs a forward pass of its own."""
+    if not isinstance(model, Transformer) or any(point.active for point in model.hook_dict.values()):
+        return None  # the forward pass of a loop runs with the hooks that are active now
+    point = get_act_name(activation_name, 0)
+    site = next((SITES[name] for name in available_sites(model.cfg) if SITES[name].hook_name(0) == point), None)
+    axes = () if site is None else (PATTERN_AXES if site.name == "pattern" else AXES).get(patch_setter, ())
+    if not axes or not set(axes) <= {"layer", *site.axes} or len({x.device for x in model.parameters()}) > 1:
+        return None
+    sizes = [axis_size(site, axis, model.cfg, tokens.shape[-1]) for axis in axes]
+    if not all(_within(one, sizes) for one in index):
+        return None
+    clean = {layer: clean_cache[site.hook_name(layer)] for layer in sorted({one[0] for one in index})}
+    shape = activation_shape(site, model.cfg, *tokens.shape)
+    if not clean or any(x.shape != shape for x in clean.values()):
+        return None  # a setter may broadcast
+    places = [Place(**dict(zip(axes, (at % size for at, size in zip(one, sizes))))) for one in index]
+    return GivenPatches(model, tokens.to(model.device), site.name, clean), places
+
+
+def _within(index: Sequence[int], sizes: Sequence[int]) -> bool:
+    """Whether an index has all axes and exists; layers do not count from the end."""
+    return len(index) >= len(sizes) and index[0] >= 0 and all(-size <= at < size for at, size in zip(index, sizes))
 
 
 def layer_pos_patch_setter(corrupted: Tensor, index: Sequence[int], clean: Tensor) -> Tensor:
@@ -113,6 +163,19 @@ def layer_head_dest_src_pos_pattern_patch_setter(corrupted: Tensor, index: Seque
     _, head, query, key = index
     corrupted[:, head, query, key] = clean[:, head, query, key]
     return corrupted
+
+
+# What the index of a setter says, in order; of patterns, pos is the query.
+AXES = {
+    layer_pos_patch_setter: ("layer", "pos"),
+    layer_pos_head_vector_patch_setter: ("layer", "pos", "head"),
+    layer_head_vector_patch_setter: ("layer", "head"),
+}
+PATTERN_AXES = {
+    layer_head_pattern_patch_setter: ("layer", "head"),
+    layer_head_pos_pattern_patch_setter: ("layer", "head", "pos"),
+    layer_head_dest_src_pos_pattern_patch_setter: ("layer", "head", "pos", "key"),
+}
 
 
 def _sweep(activation_name: str, patch_setter: Setter, *index_axis_names: str) -> Callable[..., Tensor]:

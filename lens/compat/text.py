@@ -45,7 +45,7 @@ class ClassicText(TextVerbs):
         else:
             rows = [self.all_ids(text, prepend_bos) for text in ([input] if isinstance(input, str) else input)]
             tokens = padded(rows, self.pad_id, padding_side or self.default_padding_side).tokens
-        return tokens.to(self.device) if move_to_device else tokens.cpu()
+        return tokens.to(self.device if move_to_device else "cpu")
 
     def to_str_tokens(
         self, input: str | list | np.ndarray | Tensor, prepend_bos: bool | None = None, padding_side: str | None = None

@@ -1,11 +1,12 @@
 """The same weights in TransformerLens, where it is installed, and its own patching sweeps."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 import torch
 from tokenizers import Tokenizer, models
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -16,14 +17,21 @@ ARCHITECTURE = {"gpt2": "gpt2", "llama": "HuggingFaceTB/SmolLM2-135M-Instruct"} 
 SWEEPS = {"resid_pre": "get_act_patch_resid_pre", "z": "get_act_patch_attn_head_out_all_pos"}
 
 
-def bridge(hf: PreTrainedModel):
-    """A TransformerLens model on the modules of ``hf``; it insists on a tokenizer, so it gets one of two words."""
+def few_words(words: Sequence[str] = ("a",)) -> PreTrainedTokenizerFast:
+    """A tokenizer of these words, separated by spaces; ``<u>`` is any other, and stands at the ends."""
+    ends = {"unk_token": "<u>", "bos_token": "<u>", "eos_token": "<u>", "pad_token": "<u>"}
+    ids = {word: i for i, word in enumerate(dict.fromkeys(["<u>", *words]))}
+    made = Tokenizer(models.WordLevel(ids, unk_token="<u>"))
+    made.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=made, **ends)
+
+
+def bridge(hf: PreTrainedModel, words: Sequence[str] = ("a",)):
+    """A TransformerLens model on the modules of ``hf``; it insists on a tokenizer, so it gets one of few words."""
     from transformer_lens import TransformerBridge
 
-    ends = {"unk_token": "<u>", "bos_token": "<u>", "eos_token": "<u>", "pad_token": "<u>"}
-    words = Tokenizer(models.WordLevel({"<u>": 0, "a": 1}, unk_token="<u>"))
     with tempfile.TemporaryDirectory() as folder:
-        PreTrainedTokenizerFast(tokenizer_object=words, **ends).save_pretrained(folder)
+        few_words(words).save_pretrained(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         name = ARCHITECTURE[hf.config.model_type]
         model = TransformerBridge.boot_transformers(name, hf_model=hf, tokenizer=tokenizer)

@@ -120,7 +120,7 @@ class TestPatching:
             model, CORRUPTED, cache, difference, setter, "attn_out", index_df=frame, return_index_df=True
         )
         whole = patching.get_act_patch_attn_out(model, CORRUPTED, cache, difference)
-        assert torch.equal(flat.reshape(2, 2), whole[:2, :2])
+        torch.testing.assert_close(flat.reshape(2, 2), whole[:2, :2])  # batches of other sizes round otherwise
         assert back is frame
         with pytest.raises(ValueError, match="one of the two"):
             patching.generic_activation_patch(model, CORRUPTED, cache, difference, setter, "attn_out")

@@ -86,3 +86,15 @@ def axis_size(site: Site, axis: str, cfg: Config, n_pos: int) -> int:
     heads = cfg.n_kv_heads if site.name in ("k", "v") else cfg.n_heads
     sizes = {"layer": cfg.n_layers, "pos": n_pos, "key": n_pos, "head": heads, "neuron": cfg.d_mlp}
     return sizes[axis]
+
+
+def activation_shape(site: Site, cfg: Config, n_batch: int, n_pos: int) -> tuple[int, ...]:
+    """Shape of the site's activation for ``n_batch`` prompts of ``n_pos`` tokens."""
+    if site.name == "pattern":
+        return n_batch, cfg.n_heads, n_pos, n_pos
+    sizes = [axis_size(site, axis, cfg, n_pos) for axis in site.axes]
+    if "head" in site.axes:
+        sizes.append(cfg.d_head)
+    elif "neuron" not in site.axes:
+        sizes.append(1 if site.name.endswith("_scale") else cfg.d_model)
+    return n_batch, *sizes
