@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.analysis.names import Head, check_heads
-from lens.analysis.streaming import Progress, silent, stream
+from lens.analysis.streaming import stream
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 SCORES_NOTE = (
     "Raw attention scores cannot be compared between heads or queries: adding a constant to all scores of a query "

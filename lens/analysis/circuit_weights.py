@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lens.analysis.names import Head, check_heads
-from lens.analysis.streaming import Progress, silent
 from lens.components import Norm, at_least_float32
 from lens.config import Config
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 Embedding = Literal["tokens", "first_mlp"]
 EMBEDDINGS = ("tokens", "first_mlp")

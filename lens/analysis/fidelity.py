@@ -13,11 +13,11 @@ from lens.analysis.checks import SUM, WHOLE, Check, Run, reason, tolerance, too_
 from lens.analysis.memory import weight_bytes
 from lens.analysis.recomputed import exact
 from lens.analysis.reference import NoReference, reference_logits, reference_of
-from lens.analysis.streaming import Progress, silent
 from lens.components import Norm, softcapped
 from lens.hooked import HookedTransformer
 from lens.load.ram import machine_memory
 from lens.process import center_unembed, center_writing_weights, fold_layer_norm, fold_value_biases, why_inexact
+from lens.progress import Progress, silent
 from lens.readout import logit_contributions
 
 LONGEST = 32  # tokens that are read: every check is per token

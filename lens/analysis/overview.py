@@ -9,8 +9,9 @@ from torch import Tensor
 
 from lens.analysis.names import Head
 from lens.analysis.pattern_scores import row_entropy, stripe
-from lens.analysis.streaming import Progress, silent, stream_patterns
+from lens.analysis.streaming import stream_patterns
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 OFFSETS = 5  # looking at itself, or 1 to 4 tokens back
 WINDOW = 16  # looking around here

@@ -10,8 +10,9 @@ from torch import Tensor
 from lens.analysis.attention import value_lengths
 from lens.analysis.overview import Zones, fitted, zones
 from lens.analysis.pattern_scores import first_query, row_entropy, stripe
-from lens.analysis.streaming import Progress, silent, stream
+from lens.analysis.streaming import stream
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 KEEP_BYTES = 64_000_000  # of the patterns of all heads; above, the residual streams are kept instead
 CELLS = 24  # of a small picture, besides the first token

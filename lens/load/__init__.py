@@ -5,7 +5,7 @@ Importing this package, or :mod:`lens.load.catalogue`, imports no torch; :func:`
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lens.load.progress import Progress, part, silent
+from lens.progress import Progress, part, silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

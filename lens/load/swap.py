@@ -10,8 +10,8 @@ from torch import Tensor
 from lens.components import same_values
 from lens.load.checkpoints import Checkpoint, Checkpoints, checkpoints
 from lens.load.folder import read_weights
-from lens.load.progress import Progress, part, silent
 from lens.load.sources import locate
+from lens.progress import Progress, part, silent
 
 if TYPE_CHECKING:
     from lens.hooked import HookedTransformer

@@ -19,9 +19,9 @@ from lens.analysis.interventions.runs import Run, base_names, frozen_names, othe
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
 from lens.analysis.interventions.walk import Setup, edit_of, walk
-from lens.analysis.streaming import Progress, silent
 from lens.hooks import HookSpec, hooks
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 FINAL = "ln_final.hook_scale"
 
