@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lens.components import Norm
-from lens.decompose import reader
-from lens.slices import Slice, SliceInput
+from lens.decompose import Index, indexed, reader
 
 if TYPE_CHECKING:
     from lens.cache import ActivationCache
@@ -29,7 +28,7 @@ def scaled_components(
     values: Float[Tensor, "component *batch_and_pos d_model"],
     layer: int | None = None,
     mlp_input: bool = False,
-    pos: SliceInput = None,
+    pos: Index = None,
 ) -> Float[Tensor, "component *batch_and_pos d_model"]:
     """Parts of one stream, as its reader sees them: centred (LayerNorm) and divided by the scale of the whole stream.
 
@@ -39,7 +38,7 @@ def scaled_components(
     name, norm = norm_before(cache, reader(cache, layer), mlp_input)
     if not isinstance(norm, Norm):
         return values
-    scale = Slice(pos).apply(cache[f"{name}.hook_scale"], -2)
+    scale = indexed(cache[f"{name}.hook_scale"], -2, pos)
     centred = values - values.mean(-1, keepdim=True) if norm.centred else values
     return (centred / scale).to(values.dtype)
 
@@ -56,11 +55,11 @@ def centred_directions(
 
 
 def scale_of_reader(
-    cache: "ActivationCache", layer: int | None = None, mlp_input: bool = False, pos: SliceInput = None
+    cache: "ActivationCache", layer: int | None = None, mlp_input: bool = False, pos: Index = None
 ) -> Float[Tensor, "*batch_and_pos 1"]:
     """What the norm before ``layer`` divided the stream by at each position; one where there is no norm."""
     name, norm = norm_before(cache, reader(cache, layer), mlp_input)
-    return Slice(pos).apply(cache[f"{name}.hook_scale"], -2) if isinstance(norm, Norm) else torch.ones(1)
+    return indexed(cache[f"{name}.hook_scale"], -2, pos) if isinstance(norm, Norm) else torch.ones(1)
 
 
 def normalised_streams(
@@ -83,7 +82,7 @@ def logit_contributions(
     cache: "ActivationCache",
     values: Float[Tensor, "component *batch_and_pos d_model"],
     direction: Float[Tensor, "*batch_and_pos d_model"],
-    pos: SliceInput = None,
+    pos: Index = None,
 ) -> Float[Tensor, "component *batch_and_pos"]:
     """What each part of the final stream adds to a logit (or difference of logits), in logits.
 
@@ -96,7 +95,7 @@ def logit_contributions(
         return (values * direction).sum(-1)
     reads = direction * norm.w
     reads = reads - reads.mean(-1, keepdim=True) if norm.centred else reads  # centring the direction centres x
-    scale = Slice(pos).apply(cache["ln_final.hook_scale"], -2)
+    scale = indexed(cache["ln_final.hook_scale"], -2, pos)
     read = (
         values @ reads if reads.ndim == 1 else torch.einsum("c...d,...d->c...", values, reads.expand(values.shape[1:]))
     )
