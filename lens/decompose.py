@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lens.components import Norm
 
@@ -159,7 +159,7 @@ def _before(cache: "ActivationCache", layer: int, name: str, onto: Tensor) -> Te
     if not isinstance(norm, Norm):
         return onto
     onto = onto * (norm.w[:, None] if onto.ndim == 2 else norm.w)
-    return onto - onto.mean(0) if norm.centred else onto
+    return norm.centre(onto, dim=0)
 
 
 def _over_scale(cache: "ActivationCache", layer: int, name: str, x: Tensor, pos: Index) -> Tensor:
@@ -176,11 +176,7 @@ def _after(cache: "ActivationCache", layer: int, name: str, x: Tensor, pos: Inde
     if not isinstance(norm, Norm):
         return x
     scale = indexed(cache[f"blocks.{layer}.{name}.hook_scale"], -2, pos)[..., None, :]
-    return (_centred(norm, x) / scale).to(x.dtype) * norm.w
-
-
-def _centred(norm: nn.Module, x: Tensor) -> Tensor:
-    return x - x.mean(-1, keepdim=True) if isinstance(norm, Norm) and norm.centred else x
+    return (norm.centre(x) / scale).to(x.dtype) * norm.w
 
 
 def by_head(cache: "ActivationCache", layer: int | None = None, pos: Index = None) -> Stack:

@@ -39,8 +39,7 @@ def scaled_components(
     if not isinstance(norm, Norm):
         return values
     scale = indexed(cache[f"{name}.hook_scale"], -2, pos)
-    centred = values - values.mean(-1, keepdim=True) if norm.centred else values
-    return (centred / scale).to(values.dtype)
+    return (norm.centre(values) / scale).to(values.dtype)
 
 
 def centred_directions(
@@ -51,7 +50,7 @@ def centred_directions(
     Centring the direction centres what it reads.
     """
     _, norm = norm_before(cache, reader(cache, layer), mlp_input)
-    return onto - onto.mean(0) if isinstance(norm, Norm) and norm.centred else onto
+    return norm.centre(onto, dim=0) if isinstance(norm, Norm) else onto
 
 
 def scale_of_reader(
@@ -72,9 +71,8 @@ def normalised_streams(
     _, norm = norm_before(cache, reader(cache, layer), mlp_input)
     if not isinstance(norm, Norm):
         return values
-    exact = values.float() - values.float().mean(-1, keepdim=True) if norm.centred else values.float()
-    scale = (exact.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
-    normalised = (exact / scale).to(values.dtype) * norm.w
+    exact = norm.centre(values.float())
+    normalised = (exact / norm.scale_of(exact)).to(values.dtype) * norm.w
     return normalised + norm.b if norm.centred else normalised
 
 
@@ -93,8 +91,7 @@ def logit_contributions(
     norm = cache.model.ln_final
     if not isinstance(norm, Norm):
         return (values * direction).sum(-1)
-    reads = direction * norm.w
-    reads = reads - reads.mean(-1, keepdim=True) if norm.centred else reads  # centring the direction centres x
+    reads = norm.centre(direction * norm.w)  # centring the direction centres x
     scale = indexed(cache["ln_final.hook_scale"], -2, pos)
     read = (
         values @ reads if reads.ndim == 1 else torch.einsum("c...d,...d->c...", values, reads.expand(values.shape[1:]))

@@ -105,8 +105,8 @@ def lone(model: Transformer, rows: Float[Tensor, "token d_model"]) -> Float[Tens
     norm = model.blocks[0].ln1
     if not isinstance(norm, Norm):
         return rows
-    rows = rows - rows.mean(-1, keepdim=True) if norm.centred else rows
-    return rows / (rows.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
+    rows = norm.centre(rows)
+    return rows / norm.scale_of(rows)
 
 
 def gained(model: Transformer, layer: int, rows: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n d_model"]:
