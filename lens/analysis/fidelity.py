@@ -33,8 +33,8 @@ def components(run: Run) -> Check:
     claim += f" (before its cap at {cap:g}, which is then applied)" if cap is not None else ""
     if coarse := too_coarse(model.dtype):
         return Check(name, claim, None, 0.0, "", "", "", coarse)
-    pos = (max(0, n_pos - LAST), n_pos)
-    stack, logits = decompose.whole(run.cache, expand_neurons=False, pos=pos), run.logits[:, slice(*pos)]
+    pos = slice(max(0, n_pos - LAST), n_pos)
+    stack, logits = decompose.whole(run.cache, expand_neurons=False, pos=pos), run.logits[:, pos]
     off, sizes = [], []
     for chosen in (logits.argmax(-1), logits.argmin(-1)):
         direction = model.unembed.directions(chosen)
@@ -44,7 +44,7 @@ def components(run: Run) -> Check:
         off.append((total - exact(logits.gather(-1, chosen[..., None])[..., 0])).abs())
         sizes.append(parts.abs().sum(0))
     worst, size = torch.stack(off).max().item(), torch.stack(sizes).max().item()
-    where = f"last {pos[1] - pos[0]} positions, {len(stack.labels)} components"
+    where = f"last {pos.stop - pos.start} positions, {len(stack.labels)} components"
     why = reason(model.dtype, size, SUM, "sum of absolute contributions")
     return Check(name, claim, worst, tolerance(model.dtype, size, SUM), "logits", where, why)
 
