@@ -90,7 +90,8 @@ def seen_of(model, tokens, **how) -> SimpleNamespace:
     """What the page gets from the cache: the same result as arrays."""
     found = text_attention(model, tokens, **how)
     return SimpleNamespace(**{name: getattr(found, name) for name in found._fields} | {
-        name: getattr(found, name).numpy() for name in ("pattern", "streams", "value_length", "telling", "pictures")
+        name: getattr(found, name).numpy()
+        for name in ("pattern", "streams", "value_length", "content_dependence", "pictures")
     })  # fmt: skip
 
 
@@ -448,10 +449,10 @@ def test_the_exported_overview_gives_the_numbers_of_the_page(model, tiny_folder)
     seen = seen_of(model, tokens)
     taken = take.overview_export(seen, Prompt(prompt, tokens, model.to_str_tokens(tokens)), None)
     found = run_code(view_of(prompt=prompt), taken.code, tiny_folder)
-    best = np.unravel_index(seen.telling.argmax(), seen.telling.shape)
+    best = np.unravel_index(seen.content_dependence.argmax(), seen.content_dependence.shape)
     assert (found["layer"], found["head"]) == best
-    np.testing.assert_allclose(found["seen"].telling, seen.telling, atol=1e-6)
+    np.testing.assert_allclose(found["seen"].content_dependence, seen.content_dependence, atol=1e-6)
     rows = taken.table()
     assert len(rows) == model.cfg.n_layers * model.cfg.n_heads
-    np.testing.assert_allclose(rows.telling_nats.max(), seen.telling.max())
+    np.testing.assert_allclose(rows.telling_nats.max(), seen.content_dependence.max())
     assert list(rows.columns[:3]) == ["layer", "head", "first_token"]
