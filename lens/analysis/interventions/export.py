@@ -1,4 +1,4 @@
-"""An experiment as JSON, as text for an address, and as Python that reproduces its numbers."""
+"""An experiment as JSON, and as Python that reproduces its numbers."""
 
 import json
 from dataclasses import asdict, fields, replace
