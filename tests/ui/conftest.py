@@ -72,7 +72,7 @@ def printed(code: str) -> str:
     return out.getvalue()
 
 
-def app_page(page: str, **query: str) -> AppTest:
+def app_page(page: str, /, **query: str) -> AppTest:
     """A page of the app, not yet run; ``page`` is "" for Home."""
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180)
     if page:
@@ -81,7 +81,7 @@ def app_page(page: str, **query: str) -> AppTest:
     return at
 
 
-def local(page: str, folder: Path, **query: str) -> AppTest:
+def local(page: str, folder: Path, /, **query: str) -> AppTest:
     """A page, not yet run, with the model in ``folder`` open under the folder's name."""
     at = app_page(page, **{"model": f"local:{folder.name}"} | query)
     at.session_state["lens:paths"] = {f"local:{folder.name}": str(folder)}
