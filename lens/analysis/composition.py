@@ -13,13 +13,13 @@ from torch import Tensor
 from lens.analysis.circuit_weights import CUT
 from lens.analysis.head_weights import Weights, head_weights, rotated, why_not_bilinear
 from lens.analysis.names import Head, check_heads
-from lens.analysis.streaming import Progress, silent
 from lens.analysis.verdicts import ALPHA
 from lens.composition import few_rows, scores_of_rows, unit
 from lens.config import Config
 from lens.factored import FactoredMatrix
 from lens.finite import require_finite_weights
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 Mode = Literal["Q", "K", "V"]
 READS = {"Q": "what the later head asks for", "K": "what the later head is found by", "V": "what the later head moves"}

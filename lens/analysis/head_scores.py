@@ -11,10 +11,11 @@ from torch import Tensor
 from lens.analysis.pattern_scores import PREVIOUS_NULL, PatternScores, first_query, scores_from_pattern, uniform_scores
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
-from lens.analysis.streaming import Progress, silent, stream_patterns
+from lens.analysis.streaming import stream_patterns
 from lens.analysis.text_scores import text_scores
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
+from lens.progress import Progress, silent
 from lens.tokens import TokenBatch
 
 CONTROL = "the same queries and keys on the paired control, where other tokens follow the first copy"

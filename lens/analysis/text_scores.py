@@ -8,8 +8,9 @@ from torch import Tensor
 
 from lens.analysis.pattern_scores import BACK, PREVIOUS_NULL, row_entropy
 from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
-from lens.analysis.streaming import Progress, batches, silent, stream_patterns
+from lens.analysis.streaming import batches, stream_patterns
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 OTHERS = "as many other earlier tokens of the same query, position 0 left out"
 KINDS = (

@@ -17,7 +17,7 @@ import numpy as np
 
 from lens.load.digests import cache_root, digests, sha256
 from lens.load.files import GENERATION, read_json
-from lens.load.progress import Progress, part, silent
+from lens.progress import Progress, part, silent
 
 CONVERTER = 2  # raise it whenever the same GGUF gives different files
 SHARD_BYTES = 120_000_000  # what is held in memory while converting; one tensor may be larger

@@ -38,12 +38,12 @@ def choose_look(view: ViewState) -> str:
 
 def choose_head(view: ViewState, model: Any, telling: Any) -> tuple[int, int]:
     """The current head, a button to pin it, and one that goes to the most telling head; returns (layer, head)."""
-    from lens.analysis.overview import TELLING, most_telling_head
+    from lens.analysis.content_dependence import CONTENT_DEPENDENCE, most_content_dependent
 
     layer, head = head_picker(view, model.cfg.n_layers, model.cfg.n_heads)
     pin_button(view, (layer, head), "attention:pin")
-    best = most_telling_head(telling)
-    help = metric_help(TELLING, "nats per query", "0 for a head that never reads the text")
+    best = most_content_dependent(telling)
+    help = metric_help(CONTENT_DEPENDENCE, "nats per query", "0 for a head that never reads the text")
     words = f"Most telling: {best} · {float(telling[best]):.2f} nats"
     button(words, help, view.select, best.layer, best.head, icon=":material/auto_awesome:", key="attention:telling")
     return layer, head

@@ -103,7 +103,7 @@ def draw_all(view: ViewState, figure: Any, alt: str) -> None:
 
 def all_figure(view: ViewState, model: Any, seen: Any, current: tuple[int, int], hide: bool) -> Any:
     """The small pictures, the current head and the pinned ones framed."""
-    title = f"All {seen.telling.size} heads · {model.name}"
+    title = f"All {seen.content_dependence.size} heads · {model.name}"
     tile = seen.pictures.shape[-1]
     return thumbnails(seen.pictures, title=title, pinned=view["pins"], current=current, tile=tile, hide_first=hide)
 
