@@ -17,6 +17,7 @@ from lens.analysis.interventions.tasks import induction
 from lens.analysis.verdicts import Gap, Verdict
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
 from lens.ui.pages.ablation import MORE, WHAT, words
+from lens.ui.pages.ablation import read as page
 from tests.helpers import hf_llama
 from tests.load.models import save
 from tests.ui.conftest import bound, html

@@ -17,7 +17,7 @@ from lens.figures.measure import Measure
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
-from lens.ui.pages.head_scores.one_head import labels
+from lens.ui.labels import token_labels
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, offer, remembered
@@ -92,7 +92,9 @@ def _pairs(view: ViewState, model: Any, head: tuple[int, int], distance: int) ->
         offer(key, f"The highest of {n:.1f} billion query–key pairs are not searched yet.", "Search, about 20 s")
         return
     found = analyse(top_pairs, model, head, PAIRS, view["embedding"], distance, progress=True)
-    frame = pd.DataFrame({"query": labels(model, found.row), "key": labels(model, found.column), "score": found.value})
+    frame = pd.DataFrame(
+        {"query": token_labels(model, found.row), "key": token_labels(model, found.column), "score": found.value}
+    )
     help = "Attention score before the softmax, minus the mean of the query over all keys; nats."
     config = {"score": st.column_config.NumberColumn(format="%.1f", help=help)}
     st.dataframe(
@@ -114,8 +116,8 @@ def show_directions(view: ViewState, model: Any, head: tuple[int, int]) -> None:
     for one in range(min(DIRECTIONS, len(found.singular))):
         row = {"direction": one, "singular value": found.singular[one], "share so far": found.share[one]}
         for name, ends in zip(names, (found.left, found.right)):
-            row[f"{name} +"] = " ".join(labels(model, ends.high[one]))
-            row[f"{name} −"] = " ".join(labels(model, ends.low[one]))
+            row[f"{name} +"] = " ".join(token_labels(model, ends.high[one]))
+            row[f"{name} −"] = " ".join(token_labels(model, ends.low[one]))
         rows.append(row)
     config = {
         "singular value": st.column_config.NumberColumn(format="%.2f", help="Of the matrix, from large to small."),
