@@ -49,7 +49,9 @@ def next_token_loss(
     if mask is None:
         return loss if per_token else loss.mean()
     real = (mask[:, :-1] & mask[:, 1:]).to(loss.device)
-    return loss.masked_fill(~real, torch.nan) if per_token else loss[real].mean()
+    if per_token:
+        return loss.masked_fill(~real, torch.nan)
+    return loss.masked_fill(~real, 0).sum() / real.sum()
 
 
 class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
@@ -161,7 +163,8 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
     ) -> Tensor:
         """:func:`next_token_loss`; NotFinite, with the layer and position, where it is NaN or infinite."""
         loss = next_token_loss(logits, tokens, mask, per_token)
-        real = loss[(mask[:, :-1] & mask[:, 1:]).to(loss.device)] if per_token and mask is not None else loss
+        unpadded = per_token and mask is not None
+        real = loss.masked_fill(~(mask[:, :-1] & mask[:, 1:]).to(loss.device), 0) if unpadded else loss
         require_finite(self, tokens, real, mask, "losses")
         return loss
 

@@ -31,7 +31,7 @@ def draw(view: ViewState) -> None:
     st.markdown(line, help=metric_help(words.HABITS_HELP, "share of attention; nats", words.HABITS_NULL))
     if look == "all":
         hide = choose.choose_first(view, small=True)
-        figure = views.all_figure(model, seen, (layer, head), hide)
+        figure = views.all_figure(view, model, seen, (layer, head), hide)
         told, caption = words.all_heads(seen.habits, seen.telling, len(labels)), words.blocks_of_all(seen, len(labels))
         views.draw_all(view, figure, told)
         taken = tables.overview_export(seen, prompt, figure)
