@@ -134,12 +134,12 @@ def _induction(scores: Any, head: Head) -> float:
     return float(scores["induction"].score.mean[head])
 
 
-def edges(values: np.ndarray, count: int) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
+def edges(values: np.ndarray, count: int) -> list[tuple[Head, Head, float]]:
     """The pairs with the largest values, (sender, receiver, value), the largest first."""
     order = np.argsort(-np.where(np.isfinite(values), values, -np.inf), axis=None, kind="stable")
     order = order[: min(count, int(np.isfinite(values).sum()))]
     places = np.stack(np.unravel_index(order, values.shape), axis=1).tolist()
-    return [((a, b), (c, d), float(values[a, b, c, d])) for a, b, c, d in places]
+    return [(Head(a, b), Head(c, d), float(values[a, b, c, d])) for a, b, c, d in places]
 
 
 def edges_notice(found: list, receiver: Head) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from lens.analysis.names import Head
 from lens.figures.theme import number
 from lens.ui.shared import heads
 from lens.ui.shared.agreement_words import correlation
@@ -19,12 +20,12 @@ TEXT_LOGIT = (
 )
 
 
-def repeats_words(weights: np.ndarray, null: Any, on: OnData, head: tuple[int, int], agreement: Any) -> str:
+def repeats_words(weights: np.ndarray, null: Any, on: OnData, head: Head, agreement: Any) -> str:
     """What the head that raises its target most, and the one that is shown, do on repeats, beside their weights."""
     rank, logit = on.scores["target_rank"], on.scores["target_logit"]
     among = f"among {round(2 * rank.uniform) + 1} tokens"
 
-    def told(cell: tuple[int, int]) -> str:
+    def told(cell: Head) -> str:
         """One head's numbers, and what they carry."""
         where = f"rank {number(float(rank.score.mean[cell]))} {among}"
         control, weight = number(float(rank.null_mean[cell])), number(float(weights[cell]))
@@ -41,7 +42,7 @@ def repeats_words(weights: np.ndarray, null: Any, on: OnData, head: tuple[int, i
     return f"{text}{on.side.few and f'No verdict: {on.side.few}. '}{correlation(agreement, COMPARED['repeats'])}"
 
 
-def text_words(weights: np.ndarray, null: Any, on: OnData, head: tuple[int, int], agreement: Any) -> str:
+def text_words(weights: np.ndarray, null: Any, on: OnData, head: Head, agreement: Any) -> str:
     """What the head that is shown does on text, whether its weights say so, and how often the two differ."""
     best = heads.strongest(on.scores["text_logit"].effect.mean)
     text = f"On text, {_told(on, weights, head)}. {verdict(weights, null, on, head, WHAT_TEXT)} "
@@ -59,7 +60,7 @@ COMPARED = {
 }
 
 
-def _told(on: OnData, weights: np.ndarray, cell: tuple[int, int]) -> str:
+def _told(on: OnData, weights: np.ndarray, cell: Head) -> str:
     share, logit = on.scores["text_share"], on.scores["text_logit"]
     mean, control = (number(float(values[cell])) for values in (share.score.mean, share.null_mean))
     return (

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.pages.ov_copying import CIRCUITS, EMBEDDINGS, NULLS, RADIUS, WEIGHTS, words
@@ -53,7 +54,7 @@ class Shown(NamedTuple):
 
     found: Copying
     null: Any  # words.Null; None where it is not computed
-    head: tuple[int, int]
+    head: Head
     more: dict[str, Any]  # "text" (OnData) and "top" (Top), where the table of all heads has them
 
 

@@ -15,6 +15,7 @@ from lens.analysis.head_vocabulary import (
     own_ranks_of,
     written_for,
 )
+from lens.analysis.names import Head
 from lens.analysis.vocabulary import cut, spellings
 from lens.figures.theme import number as said
 from lens.tokens import visible
@@ -30,7 +31,7 @@ DRAWN = 256  # tokens whose ranks are computed
 AMONG = (1, 10, 100)  # "is it in the top k of its row"
 
 
-def show_tokens(view: ViewState, model: Any, head: tuple[int, int]) -> None:
+def show_tokens(view: ViewState, model: Any, head: Head) -> None:
     """Both ends of the diagonal, the ranks in its rows, and a row of choice."""
     left, middle, right = st.columns(3, gap="medium")
     found = analyse(copied_tokens, model, head, view["embedding"], SHOWN, progress=True)
@@ -58,7 +59,7 @@ def _list(model: Any, ids: np.ndarray, values: np.ndarray, ranks: np.ndarray | N
     st.dataframe(frame, hide_index=True, height="content", column_config=config, alt=alt)
 
 
-def _diagonal_words(view: ViewState, model: Any, head: tuple[int, int], found: Any) -> str:
+def _diagonal_words(view: ViewState, model: Any, head: Head, found: Any) -> str:
     """The whole diagonal in a sentence, with the ranks of tokens that were drawn at random."""
     ranks = analyse(own_ranks_of, head[0], model, view["embedding"], DRAWN, view["seed"], heads=(head[1],))
     shares, most = [], most_top(ranks.d_vocab)
@@ -80,7 +81,7 @@ def _diagonal_words(view: ViewState, model: Any, head: tuple[int, int], found: A
     )
 
 
-def _row(view: ViewState, model: Any, head: tuple[int, int]) -> str:
+def _row(view: ViewState, model: Any, head: Head) -> str:
     """What the head writes for a chosen token; returns the sentence for the notice."""
     token = _choose(view, model)
     if token is None:

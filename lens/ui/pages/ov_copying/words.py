@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from lens.analysis.names import Head
 from lens.figures.measure import Measure
 from lens.figures.theme import number
 from lens.ui.shared import heads
@@ -80,7 +81,7 @@ def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8)
     return text + (f". Not {', '.join(no)}: {_why_not(null, heads)}" if no else ".")
 
 
-def _why_not(null: Null, heads: list[tuple[int, int]]) -> str:
+def _why_not(null: Null, heads: list[Head]) -> str:
     opposite = [cell for cell in heads if null.side.sign[cell] < 0]
     if opposite:
         names = ", ".join(f"{layer}.{head}" for layer, head in opposite)
@@ -88,7 +89,7 @@ def _why_not(null: Null, heads: list[tuple[int, int]]) -> str:
     return "no more than rotations of all heads would. What a head writes on data can differ: see 'Copying on data'."
 
 
-def head_words(found: Any, null: Any, head: tuple[int, int]) -> str:
+def head_words(found: Any, null: Any, head: Head) -> str:
     """One head's eigenvalues in a sentence."""
     values, score = found.eigenvalues[head], float(found.score[head])
     name = f"{head[0]}.{head[1]}"

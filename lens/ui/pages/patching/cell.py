@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -104,7 +105,7 @@ def _values(found: Found, chosen: tuple[int, int], pair: int) -> tuple[float, fl
     return float(sweep.base[pair]), float(sweep.values[chosen][pair]), float(sweep.other[pair])
 
 
-def _show_attention(model: Any, change: Any, head: tuple[int, int]) -> None:
+def _show_attention(model: Any, change: Any, head: Head) -> None:
     """Where the head looks from the last token, before and after: the places that either run looks at most."""
     rows = change.pattern[:, head[1], -1]
     places = np.argsort(-rows.max(0), kind="stable")[:N_LOOKS]
