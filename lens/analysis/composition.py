@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.stats import pearson3
@@ -53,6 +54,24 @@ class Composition:
         """
         p = self.p if receiver is None else self.p[:, :, receiver[0], receiver[1]]
         return p * (p == p).sum() <= ALPHA  # NaN is no pair
+
+    def feeders(self, receiver: tuple[int, int]) -> list[Head]:
+        """Every earlier head, the largest score to ``receiver`` first."""
+        scores = _array(self.scores)[:, :, receiver[0], receiver[1]]
+        known = int((~np.isnan(scores)).sum())
+        order = np.argsort(-np.where(np.isnan(scores), -1, scores), axis=None, kind="stable")[:known]
+        return [Head(*divmod(int(place), scores.shape[1])) for place in order]
+
+    def strongest(self) -> tuple[Head, Head]:
+        """Sender and receiver of the largest score."""
+        scores = _array(self.scores)
+        pair = tuple(map(int, np.unravel_index(int(np.nanargmax(scores)), scores.shape)))
+        return Head(*pair[:2]), Head(*pair[2:])
+
+
+def _array(values: Tensor | np.ndarray) -> np.ndarray:
+    """As numpy: results that a cache keeps are so already."""
+    return values.cpu().numpy() if isinstance(values, Tensor) else values
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ from lens.ui.models import open_model, read_prompt
 with frame("Home", question="?") as view:
     model = open_model(view)
     prompt = read_prompt(view, model)
-    st.write(f"{model.name}: {len(prompt.labels)} tokens, layer {view.layer}, pins {view.pins}")
+    st.write(f"{model.name}: {len(prompt.labels)} tokens, layer {view.layer}, pins {tuple(map(tuple, view.pins))}")
 """
 
 

@@ -16,9 +16,9 @@ from lens.analysis.ov_copying import ov_copying
 from lens.analysis.random_tokens import repeated_tokens
 from lens.load.checkpoints import checkpoints
 from lens.ui.pages.head import chain as page
-from lens.ui.pages.head.attends import words
-from lens.ui.pages.head.chain import Finding
-from lens.ui.pages.training_dynamics.controls import checkpoint_name
+from lens.ui.runs import checkpoint_name
+from lens.ui.shared.chain.attends import prompt_words as words
+from lens.ui.shared.chain.link import Finding
 from tests.load import toys
 from tests.ui.conftest import app_page, fine, local
 

@@ -12,8 +12,8 @@ from lens import HookedTransformer
 from lens.analysis.head_scores import head_scores, repeat_scores_of
 from lens.analysis.random_tokens import repeated_tokens
 from lens.ui.calls import call_key
-from lens.ui.pages.head_scores.one_head import stripe
 from lens.ui.shared import repeats
+from lens.ui.shared.patterns import stripe
 from tests.ui.conftest import REAL, app_page, fine, llama_folder, local, printed
 
 open_page = partial(app_page, "head_scores", model=REAL)

@@ -19,6 +19,7 @@ from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.menu import page_of
 from lens.ui.pages.home import start as home
+from lens.ui.shared.chain.link import NAMES
 from tests.ui.conftest import REAL, app_page, bound, fine, llama_folder, markdown
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +88,7 @@ def test_without_an_address_home_tells_the_whole_chain_of_the_shipped_model():
     assert at.query_params == {}
     assert f"{DEFAULT_MODEL} · 2 layers of 4 heads · 0.56 M parameters" in shown
     links = outline(shown)
-    assert list(links) == list(home.NAMES)
+    assert list(links) == list(NAMES)
     assert {state for state, _ in links.values()} == {"found"}
     model = HookedTransformer.from_pretrained(DEFAULT_MODEL)
     repeated = repeated_tokens(model, 25, 16, 0)
@@ -115,14 +116,14 @@ def test_without_an_address_home_tells_the_whole_chain_of_the_shipped_model():
 def test_a_decoy_attends_and_scores_and_does_neither_copy_nor_matter():
     at = open_home(model="planted-decoy").run()
     links = outline(fine(at))
-    assert [links[name][0] for name in home.NAMES] == ["found", "found", "none", "none", "later"]
+    assert [links[name][0] for name in NAMES] == ["found", "found", "none", "found", "none", "later"]
     assert "There is nothing it could need it for: the model is not seen to use the repetition" in markdown(at)
 
 
 def test_a_planted_circuit_is_found_link_by_link():
     at = open_home(model="planted-induction").run()
     links = outline(fine(at))
-    assert [links[name][0] for name in home.NAMES] == ["found", "found", "found", "found", "later"]
+    assert [links[name][0] for name in NAMES] == ["found", "found", "found", "found", "found", "later"]
 
 
 def test_a_link_that_takes_long_is_computed_after_a_click():

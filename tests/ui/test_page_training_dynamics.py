@@ -19,7 +19,7 @@ from lens.ui import runs
 from lens.ui.calls import result_store
 from lens.ui.pages.training_dynamics.runs import grouped
 from lens.ui.pages.training_dynamics.runs import told as told_runs
-from lens.ui.shared.birth import told
+from lens.ui.shared.chain.was_born import birth_words as told
 from tests.analysis.runs import STEPS, spoil, write_run
 from tests.ui.conftest import app_page, fine, html, printed
 
@@ -199,7 +199,7 @@ def test_runs_are_kept_apart_by_seed_and_repeats():
 class TestBirth:
     page = """
 from lens.ui.frame import frame
-from lens.ui.shared.birth import birth
+from lens.ui.shared.chain.was_born import birth
 import streamlit as st
 with frame("Home", question="When was it born?") as view:
     st.write(birth(view, view["model"], (1, 2)).words)
