@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from lens.analysis.interventions.cache_patching import CachePatches, Stretch
 from lens.analysis.interventions.cells import Place
-from lens.analysis.interventions.given import GivenPatches, Stretch
 from lens.analysis.interventions.plan import BUDGET
 
 Positions = Iterable[int]
@@ -85,7 +85,7 @@ def _takes_one_axis(part: Any) -> bool:
     return isinstance(part, int | slice | range) and not isinstance(part, bool)
 
 
-def patched_logits(patches: GivenPatches, cells: Sequence[Place]) -> Iterator[Float[Tensor, "batch pos d_vocab"]]:
+def patched_logits(patches: CachePatches, cells: Sequence[Place]) -> Iterator[Float[Tensor, "batch pos d_vocab"]]:
     """The logits of the run with each of ``cells`` in it, in their order."""
     model, base = patches.model, cache(lambda: patches.model.unembed(patches.base))
     at_once = max(1, BUDGET // (4 * patches.n_batch * patches.n_pos * model.cfg.d_model))

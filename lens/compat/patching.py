@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.interventions.cache_patching import CachePatches
 from lens.analysis.interventions.cells import Place
-from lens.analysis.interventions.given import GivenPatches
 from lens.analysis.interventions.sites import SITES, activation_shape, available_sites, axis_size
 from lens.cache import get_act_name
 from lens.compat.patched_logits import patched_logits
@@ -103,7 +103,7 @@ def _cells(
     activation_name: str,
     index: Sequence[list[int]],
     patch_setter: Setter,
-) -> tuple[GivenPatches, list[Place]] | None:
+) -> tuple[CachePatches, list[Place]] | None:
     """The single pieces that are put in, if they are such; None where each cell needs a forward pass of its own."""
     if not isinstance(model, Transformer) or any(point.active for point in model.hook_dict.values()):
         return None  # the forward pass of a loop runs with the hooks that are active now
@@ -120,7 +120,7 @@ def _cells(
     if not clean or any(x.shape != shape for x in clean.values()):
         return None  # a setter may broadcast
     places = [Place(**dict(zip(axes, (at % size for at, size in zip(one, sizes))))) for one in index]
-    return GivenPatches(model, tokens.to(model.device), site.name, clean), places
+    return CachePatches(model, tokens.to(model.device), site.name, clean), places
 
 
 def _within(index: Sequence[int], sizes: Sequence[int]) -> bool:

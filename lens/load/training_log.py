@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from lens.load.checkpoints import TRAINER_STATE, Checkpoints
 from lens.load.files import read_json
-from lens.load.runs import loss_log
+from lens.load.training_records import loss_log
 
 
 class TrainingLog(NamedTuple):

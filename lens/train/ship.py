@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from lens.load.entries import SHIPPED
 from lens.load.files import TOKEN_COUNTS
-from lens.load.runs import RUNS
 from lens.load.tokenizer import read_tokenizer
+from lens.load.training_records import RUNS
 from lens.texts import held_out
 from lens.train.recipe import Recipe, new_model
 from lens.train.run import LOG, Header, checkpoint_name

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreT
 
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, Sweep, attribution, run_sweep
 from lens.analysis.interventions.plan import BUDGET
-from lens.analysis.interventions.runs import record
+from lens.analysis.interventions.recording import record
 from lens.hooked import HookedTransformer
 from lens.load.catalogue import wheel_file
 from lens.load.entries import SMOLLM2_INSTRUCT

@@ -14,7 +14,7 @@ from lens.hooked import HookedTransformer
 from lens.load.catalogue import available_offline, is_local, resolve
 from lens.load.checkpoints import checkpoints
 from lens.load.entries import ASSETS, SHIPPED
-from lens.load.runs import loss_log, training_runs
+from lens.load.training_records import loss_log, training_runs
 from lens.texts import held_out
 from lens.train.scores import held_out_contexts, held_out_loss
 from lens.train.ship import read_header, results_table

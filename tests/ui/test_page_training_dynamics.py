@@ -13,7 +13,7 @@ from lens.analysis.dynamics import HeadCurve, Places, dynamics
 from lens.analysis.phase_change import Birth
 from lens.analysis.training_run import TrainingRun
 from lens.load.checkpoints import checkpoints
-from lens.load.runs import training_runs
+from lens.load.training_records import training_runs
 from lens.results import results_folder
 from lens.ui import runs
 from lens.ui.calls import result_store

@@ -15,8 +15,8 @@ from lens.analysis.interventions.entries import changes_at, of_cell
 from lens.analysis.interventions.intervention import Experiment
 from lens.analysis.interventions.plan import ABSENT, BUDGET, row_bytes
 from lens.analysis.interventions.readers import Reader
+from lens.analysis.interventions.recording import other_names, record
 from lens.analysis.interventions.results import Sweep
-from lens.analysis.interventions.runs import other_names, record
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.slopes import metric_of, slopes_of
 from lens.analysis.interventions.values import Values, values_of

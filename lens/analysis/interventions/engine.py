@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.interventions.intervention import Experiment
-from lens.analysis.interventions.kept import Kept
+from lens.analysis.interventions.last_prepared import LastPrepared
 from lens.analysis.interventions.plan import BUDGET, COMPUTED, Plan, make_plan
 from lens.analysis.interventions.readers import Reader
+from lens.analysis.interventions.recording import Run, base_names, frozen_names, other_names, record
 from lens.analysis.interventions.results import Sweep
 from lens.analysis.interventions.rows import Rows, cut_positions
-from lens.analysis.interventions.runs import Run, base_names, frozen_names, other_names, record
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
 from lens.analysis.interventions.walk import Setup, edit_of, walk
@@ -67,7 +67,7 @@ class Outline(NamedTuple):
     empty: Sweep  # with every no-op filled in
 
 
-_recorded: Kept[Recorded] = Kept()
+_recorded: LastPrepared[Recorded] = LastPrepared()
 
 
 def prepare(model: Transformer, experiment: Experiment, budget: int = BUDGET) -> Prepared:

@@ -10,8 +10,8 @@ from lens.analysis.interventions.cells import Cell, check_places
 from lens.analysis.interventions.engine import final_changes, prepare
 from lens.analysis.interventions.intervention import Experiment
 from lens.analysis.interventions.plan import BUDGET
+from lens.analysis.interventions.recording import first_stream
 from lens.analysis.interventions.rows import Rows
-from lens.analysis.interventions.runs import first_stream
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.walk import changes
 from lens.components import at_least_float32

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from lens.analysis.interventions.cells import Place, check_places
 from lens.analysis.interventions.engine import over_read, read_all, read_rows, seconds_per_token_layer
-from lens.analysis.interventions.kept import Kept
+from lens.analysis.interventions.last_prepared import LastPrepared
 from lens.analysis.interventions.path import Path, PathPart, PathSweep, Sender, empty_sweep, senders_of, with_senders
 from lens.analysis.interventions.plan import BUDGET, MOST_TOKENS, make_stops, row_bytes
 from lens.analysis.interventions.readers import Reader
+from lens.analysis.interventions.recording import Run, first_stream, record
 from lens.analysis.interventions.rows import Rows
-from lens.analysis.interventions.runs import Run, first_stream, record
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
 from lens.analysis.interventions.walk import Prefix, Setup, Walked, walk
@@ -62,7 +62,7 @@ class _Piece(NamedTuple):
     inputs: dict[int, Tensor]
 
 
-_kept: Kept[_Runs] = Kept()
+_kept: LastPrepared[_Runs] = LastPrepared()
 
 
 def path_outline(model: Transformer, path: Path, budget: int = BUDGET) -> PathOutline:

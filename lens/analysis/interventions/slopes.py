@@ -10,7 +10,7 @@ from torch import Tensor
 from lens.analysis.interventions.engine import over_read
 from lens.analysis.interventions.intervention import Experiment
 from lens.analysis.interventions.readers import Reader
-from lens.analysis.interventions.runs import first_stream, frozen_names
+from lens.analysis.interventions.recording import first_stream, frozen_names
 from lens.analysis.interventions.sites import find_site, n_layers_of
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.interventions.intervention import Intervention
+from lens.analysis.interventions.recording import Run
 from lens.analysis.interventions.rows import Rows, cut_positions
-from lens.analysis.interventions.runs import Run
 from lens.analysis.interventions.sites import find_site
 from lens.config import Config
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from lens.analysis.interventions.cells import Place
 from lens.analysis.interventions.intervention import Intervention
+from lens.analysis.interventions.recording import NORMS, Run, frozen_names
 from lens.analysis.interventions.rows import Rows, cut_positions
-from lens.analysis.interventions.runs import NORMS, Run, frozen_names
 from lens.analysis.interventions.sites import Site, find_site
 from lens.analysis.interventions.values import Values
 from lens.attention import KeyValues

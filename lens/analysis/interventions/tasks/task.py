@@ -10,7 +10,7 @@ from lens.analysis.crossed import shortage, unit_note
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.readers import Reader
-from lens.analysis.interventions.runs import record
+from lens.analysis.interventions.recording import record
 from lens.analysis.interventions.tasks.prompts import PromptPair, in_rounds, to_pairs
 from lens.analysis.verdicts import Gap, Verdict, gap_between, mean_over_pairs
 from lens.components import at_least_float32

@@ -8,7 +8,7 @@ import streamlit as st
 
 from lens.figures.training import Axis, Panel, Trace, training
 from lens.load.files import read_json
-from lens.load.runs import RunRow, training_runs
+from lens.load.training_records import RunRow, training_runs
 from lens.ui import parts
 from lens.ui.pages.training_dynamics.curves import NOTHING, title_of
 from lens.ui.pages.training_dynamics.read import Shown

@@ -11,21 +11,21 @@ KEEP_BYTES = 400_000_000  # of recorded runs that stay ready for the next part o
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class LastPrepared(Generic[T]):
     """The last value of each model. Values must hold no model, so that they do not keep one alive."""
 
     def __init__(self) -> None:
-        self._found: WeakKeyDictionary[Transformer, dict[Hashable, T]] = WeakKeyDictionary()
+        self._values: WeakKeyDictionary[Transformer, dict[Hashable, T]] = WeakKeyDictionary()
         self._lock = Lock()
 
     def get(self, model: Transformer, key: Hashable, make: Callable[[], T], n_bytes: Callable[[T], int]) -> T:
         """The value of ``key`` for these very weights, made if it is not the last one."""
         whole = (key, tuple((p.data_ptr(), p._version) for p in model.parameters()))
         with self._lock:
-            found = self._found.setdefault(model, {}).get(whole)
-        if found is None:
-            found = make()
-            if n_bytes(found) < KEEP_BYTES:
+            value = self._values.setdefault(model, {}).get(whole)
+        if value is None:
+            value = make()
+            if n_bytes(value) < KEEP_BYTES:
                 with self._lock:
-                    self._found[model] = {whole: found}
-        return found
+                    self._values[model] = {whole: value}
+        return value

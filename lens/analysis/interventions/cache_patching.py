@@ -15,8 +15,8 @@ from lens.analysis.interventions.cells import Place
 from lens.analysis.interventions.intervention import Intervention
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.plan import BUDGET, MERGE, MOST_TOKENS, Row, buckets, row_bytes
+from lens.analysis.interventions.recording import record
 from lens.analysis.interventions.rows import Rows, cut_positions
-from lens.analysis.interventions.runs import record
 from lens.analysis.interventions.sites import Site, activation_shape, find_site
 from lens.analysis.interventions.walk import Setup, walk
 from lens.model import Transformer
@@ -29,7 +29,7 @@ class Stretch(NamedTuple):
     normed: Float[Tensor, "batch pos d_model"]  # the normalised final stream from ``start`` on
 
 
-class GivenPatches:
+class CachePatches:
     """One run, and pieces of ``given`` (layer → activation of the site) put into it, cell by cell.
 
     Equal to one forward pass per cell. A cell whose piece is, bit by bit, what stands there anyway is not run.

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from lens.analysis.interventions.cache_patching import CachePatches
 from lens.analysis.interventions.cells import Place
-from lens.analysis.interventions.given import GivenPatches
 from lens.analysis.interventions.sites import SITES, activation_shape, available_sites
 from tests.helpers import hf_gpt2, hf_llama, in_lens
 
@@ -33,7 +33,7 @@ def test_shapes_of_every_site_are_those_of_a_run(model, cache):
 def test_a_cell_starts_where_it_changes_something(model, cache):
     z = cache["blocks.1.attn.hook_z"].clone()
     z[1, 3, 2] += 1
-    patches = GivenPatches(model, TOKENS, "z", {1: z})
+    patches = CachePatches(model, TOKENS, "z", {1: z})
     cells = [Place(1, head=2), Place(1, head=1), Place(1, pos=3, head=2), Place(1, pos=2), Place(1, pos=3), Place(1)]
     stretches = patches.streams(cells)
     assert [one.start for one in stretches] == [3, 5, 3, 5, 3, 3]
@@ -48,4 +48,4 @@ def test_a_cell_starts_where_it_changes_something(model, cache):
 
 def test_an_activation_of_another_run_length_is_refused(model, cache):
     with pytest.raises(ValueError, match=r"z of layer 1: got \[2, 4, 4, 8\], wanted \[2, 5, 4, 8\]"):
-        GivenPatches(model, TOKENS, "z", {1: cache["blocks.1.attn.hook_z"][:, 1:]})
+        CachePatches(model, TOKENS, "z", {1: cache["blocks.1.attn.hook_z"][:, 1:]})
