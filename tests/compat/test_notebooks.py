@@ -76,7 +76,7 @@ def test_exploratory_analysis(run, folder, capsys):
     assert ran["every_head"].shape == (5, model.cfg.n_layers, model.cfg.n_heads)
     at_layer_0 = ran["patched_residual_stream_diff"][0]
     same = (ran["tokens"] == ran["corrupted_tokens"]).all(0)
-    gap = ran["original_average_logit_diff"] - ran["corrupted_average_logit_diff"]  # rounding is of logits, not of shares
+    gap = ran["original_average_logit_diff"] - ran["corrupted_average_logit_diff"]  # rounding is of logits
     torch.testing.assert_close(gap * at_layer_0[same], torch.zeros(int(same.sum())), atol=2e-5, rtol=0)
 
 
