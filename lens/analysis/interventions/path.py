@@ -43,6 +43,8 @@ class Path:
             raise ValueError("Path: name receivers as (layer, head) for q, k and v; none for 'final'.")
         if self.put == "add" or self.metric.kind == "kl":
             raise ValueError("Path: put='add' and the metric kl are not offered here; use other, mean or zero.")
+        # Plain pairs, whatever was given: the repr stands in the Python that a page exports.
+        object.__setattr__(self, "receivers", tuple((layer, head) for layer, head in self.receivers))
 
     @property
     def intervention(self) -> Intervention:

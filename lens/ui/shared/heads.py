@@ -51,8 +51,8 @@ def pin_button(view: "ViewState", head: Head, key: str) -> None:
 def best_button(view: "ViewState", head: Head, best: Head, words: str, key: str) -> None:
     """The way back to the strongest head; nothing where it is shown already. ``words`` stand before its name."""
     if head != best:
-        st.button(f"{words} {label(best)}", key, "The largest induction score of all heads.", on_click=go,
-                  args=(view, best))  # fmt: skip
+        help = "The largest induction score of all heads."
+        st.button(f"{words} {label(best)}", key, help, on_click=go, args=(view, best))
 
 
 def select_row(view: "ViewState", key: str, rows: "pd.DataFrame") -> None:
