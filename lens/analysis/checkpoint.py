@@ -9,8 +9,11 @@ from torch import Tensor
 
 from lens.analysis.attention import head_patterns
 from lens.analysis.held_out import beginnings
+from lens.analysis.instruments.induction import INDUCTION
+from lens.analysis.instruments.layout import repeats_layout
+from lens.analysis.instruments.patterns import PatternReader
+from lens.analysis.instruments.previous import PREVIOUS
 from lens.analysis.names import Head
-from lens.analysis.pattern_scores import scores_from_pattern
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.hooked import HookedTransformer
 from lens.hooks import HookPoint, hooks
@@ -70,13 +73,14 @@ def measure_repeats(model: HookedTransformer, repeated: RepeatedTokens) -> OnRep
     """Scores and losses from one forward pass of the sequences and one of their controls."""
     both = torch.cat([repeated.tokens, repeated.control]).to(model.device)
     n, bos, n_seqs = repeated.n, repeated.bos, len(repeated.tokens)
+    read = PatternReader((INDUCTION, PREVIOUS), repeats_layout(n, bos, model.device))
     found = torch.empty(3, len(both), model.cfg.n_layers, model.cfg.n_heads, device=model.device)
     losses = []
     for rows in _batches(model, both):
 
         def look(pattern: Tensor, hook: HookPoint, rows: slice = rows) -> None:
-            scores = scores_from_pattern(pattern.float(), n, bos)
-            found[:, rows, hook.layer()] = torch.stack([scores.induction, scores.previous, scores.previous_null])
+            (induction, previous), (_, previous_null) = read(pattern.float())
+            found[:, rows, hook.layer()] = torch.stack([induction, previous, previous_null])
 
         names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
         with hooks(model, [(names, look)], writes=False):

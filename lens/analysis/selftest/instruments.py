@@ -1,21 +1,23 @@
-"""The registry: every instrument with its words, its sizes and what it must say about each planted model.
+"""What is tested, with its sizes and what it must say about each planted model.
 
-A new instrument is one function in ``measure`` or ``causal`` (or elsewhere), one entry, and, if it tests a function
-that the others do not, one field of ``Tools``.
+Instruments of patterns come from the registry of instruments by themselves. What one number per head cannot say, or
+what is read on the bench in a way of its own, is one function in ``measure`` or ``causal`` (or elsewhere), one entry,
+and, if it tests a function that the others do not, one field of ``Tools``.
 """
 
 from functools import partial
 
 from lens.analysis.induction_loss import DEFINITION as LOSS
+from lens.analysis.instruments import registry as instruments
+from lens.analysis.instruments.instrument import by_model
 from lens.analysis.logit_lens import DEFINITION as LENS
 from lens.analysis.logit_lens import SOURCE as LENS_SOURCE
-from lens.analysis.pattern_scores import PREVIOUS_NULL
 from lens.analysis.selftest import measure
 from lens.analysis.selftest.causal_instruments import CAUSAL
 from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change
-from lens.analysis.selftest.instrument import Instrument, by_model
+from lens.analysis.selftest.instrument import Instrument, of
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected
-from lens.analysis.selftest.subject import OTHER_N
+from lens.analysis.selftest.subject import OTHER_N, TESTED
 from lens.planted import closed_form as exact
 from lens.planted.layout import COPY, DISTANCE
 
@@ -27,57 +29,17 @@ PAIRED = "the same queries on the paired control, whose second half is other ran
 _ONE, _NOTHING = Expected(FOUND, 1.0), Expected(INSIDE, 0.0)
 _SAVING = exact.saving(COPY)
 
+MINUS = "Here for the head with the largest, minus its null."
+
 INSTRUMENTS = (
-    Instrument(
-        name="induction",
-        title="Induction score",
-        measure=partial(measure.head_score, name="induction"),
-        unit="probability",
-        definition=f"Prefix matching: mean attention from a token of the second copy to the token after its first "
-        f"occurrence, A[q, q−{DISTANCE}] on blocks of {DISTANCE + 1}; minus the control.",
-        formula=r"S = \operatorname{mean}_q A[q, q-n+1] - \operatorname{mean}_q A^{\text{control}}[q, q-n+1]",
-        null=f"{PAIRED}; threshold: 95th percentile over sequences of the largest control of any head",
-        source=OLSSON,
-        fooled_by="Without the control, any head that always looks n − 1 tokens back (planted-offset). With it: "
-        "nothing is said about copying; planted-decoy and planted-anticopy score 1 as well.",
-        smallest=0.0,
-        striking=0.5,
-        tolerance=1e-3,
-        expected=by_model(_ONE, _ONE, Expected(REJECTED, 0.0), _ONE, _ONE),
-    ),
-    Instrument(
-        name="previous",
-        title="Previous-token score",
-        measure=partial(measure.head_score, name="previous"),
-        unit="probability",
-        definition="Mean attention to the token before, A[q, q−1] over q ≥ 6, minus the null.",
-        formula=r"S = \operatorname{mean}_{q \ge 6} A[q, q-1] - "
-        r"\max_{j = 2 \dots 5} \operatorname{mean}_{q \ge 6} A[q, q-j]",
-        null=f"{PREVIOUS_NULL}; threshold: 95th percentile over sequences of the largest of any head",
-        source=OLSSON,
-        fooled_by="A head that prefers near tokens in general exceeds the null a little: how much is the size of the "
-        "score, not its verdict. And one head that always looks 2 back hides every weaker one.",
-        smallest=0.0,
-        striking=0.5,
-        tolerance=1e-3,
-        expected=by_model(_ONE, _ONE, _ONE, _ONE, _ONE),
-    ),
-    Instrument(
-        name="duplicate",
-        title="Duplicate-token score",
-        measure=partial(measure.head_score, name="duplicate"),
-        unit="probability",
-        definition="Mean attention from a token of the second copy to its first occurrence, A[q, q−n]; minus the "
-        "control.",
-        formula=r"S = \operatorname{mean}_q A[q, q-n] - \operatorname{mean}_q A^{\text{control}}[q, q-n]",
-        null=f"{PAIRED}; threshold as for induction",
-        source=OLSSON,
-        fooled_by="The planted head scores ½, not 1: it looks at its own position as much as at the earlier one. A low "
-        "score need not be a weak match.",
-        smallest=0.0,
-        striking=0.5,
-        tolerance=1e-3,
-        expected=by_model(*[Expected(FOUND, 0.5)] * 5),
+    *(
+        of(
+            instruments.instrument(name),
+            partial(measure.head_score, name=name),
+            MINUS,
+            null="; threshold: 95th percentile over sequences of the largest null of any head",
+        )
+        for name in TESTED
     ),
     Instrument(
         name="composition",

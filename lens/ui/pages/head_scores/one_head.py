@@ -8,9 +8,9 @@ import streamlit as st
 import torch
 
 from lens.analysis.attention import head_patterns
+from lens.analysis.instruments.layout import repeats_layout, text_layout
+from lens.analysis.instruments.registry import instrument
 from lens.analysis.names import Head
-from lens.analysis.pattern_scores import first_query
-from lens.analysis.text_scores import text_weights
 from lens.figures.cells import Marks
 from lens.figures.fitted import small_matrix
 from lens.figures.matrix import View, matrix
@@ -89,14 +89,8 @@ def labels(model: Any, tokens: np.ndarray) -> list[str]:
 
 def stripe(name: str, n: int, bos: int) -> tuple[list[tuple[int, int]], str]:
     """The (query, key) cells that a score on repeated tokens averages, and what they are; none for an entropy."""
-    second, length = range(bos + n, bos + 2 * n), bos + 2 * n
-    cells = {
-        "induction": ([(q, q - n + 1) for q in second], "after its first occurrence"),
-        "duplicate": ([(q, q - n) for q in second if q > n or bos], "its first occurrence"),
-        "previous": ([(q, q - 1) for q in range(first_query(length), length)], "the token before"),
-        "first": ([(q, 0) for q in range(1, length)], "the first token"),
-    }
-    return cells.get(name, ([], ""))
+    one = instrument(name)
+    return one.reads(repeats_layout(n, bos)), one.cells
 
 
 def marked(board: Board, name: str, tokens: np.ndarray) -> tuple[Sequence[tuple[int, int]], str]:
@@ -105,10 +99,8 @@ def marked(board: Board, name: str, tokens: np.ndarray) -> tuple[Sequence[tuple[
         return stripe(name, board.sample.settings.n, board.sample.repeated.bos)
 
     row = torch.tensor(tokens)[None]
-    weights = analyse(text_weights, row, torch.ones_like(row, dtype=torch.bool))
-    if name not in weights:
-        return [], ""
-    return [(int(q), int(k)) for q, k in np.argwhere(weights[name].score[0] > 0)], "what the score averages"
+    layout = text_layout(row, torch.ones_like(row, dtype=torch.bool))
+    return instrument(name).reads(layout), "what the score averages"
 
 
 def _choose_sequence(view: ViewState, board: Board) -> tuple[int, bool]:

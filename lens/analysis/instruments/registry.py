@@ -1,0 +1,47 @@
+"""All instruments, in the order of the chain. Imports no torch: pages list these names before they compute.
+
+A new one: its file, a line here, and a test.
+"""
+
+from collections.abc import Sequence
+
+from lens.analysis.instruments.distance import DISTANCE
+from lens.analysis.instruments.duplicate import DUPLICATE
+from lens.analysis.instruments.entropy import ENTROPY, ENTROPY_SHARE
+from lens.analysis.instruments.first import FIRST
+from lens.analysis.instruments.induction import INDUCTION
+from lens.analysis.instruments.instrument import LINKS, Instrument, Link
+from lens.analysis.instruments.previous import PREVIOUS
+from lens.analysis.instruments.self_attention import SELF
+from lens.analysis.instruments.sink import SINK
+
+INSTRUMENTS: tuple[Instrument, ...] = (
+    FIRST,
+    SINK,
+    SELF,
+    DISTANCE,
+    ENTROPY,
+    ENTROPY_SHARE,
+    INDUCTION,
+    DUPLICATE,
+    PREVIOUS,
+)
+HEAD_SCORES = ("induction", "duplicate", "previous", "first", "entropy", "entropy_normalised")  # asked by default
+
+
+def instrument(name: str) -> Instrument:
+    """The instrument of that name; KeyError lists the names."""
+    for one in INSTRUMENTS:
+        if one.name == name:
+            return one
+    raise KeyError(f"no instrument is called {name!r}; there are {', '.join(one.name for one in INSTRUMENTS)}")
+
+
+def instruments_named(names: Sequence[str]) -> tuple[Instrument, ...]:
+    """Several, in this order; KeyError lists the names."""
+    return tuple(map(instrument, names))
+
+
+def by_link() -> dict[Link, tuple[Instrument, ...]]:
+    """All instruments under the link of the chain that they are evidence for, links in its order."""
+    return {link: tuple(one for one in INSTRUMENTS if one.link == link) for link in LINKS}
