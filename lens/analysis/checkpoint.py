@@ -11,8 +11,11 @@ from lens.analysis.attention import head_patterns
 from lens.analysis.held_out import beginnings
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.layout import repeats_layout
+from lens.analysis.instruments.measure import sample_for
 from lens.analysis.instruments.patterns import PatternReader
 from lens.analysis.instruments.previous import PREVIOUS
+from lens.analysis.instruments.registry import instrument
+from lens.analysis.instruments.sample import WEIGHTS, repeats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.hooked import HookedTransformer
@@ -50,6 +53,17 @@ class OnRepeats(NamedTuple):
     previous_null: Float[Tensor, "sequence layer head"]
     first_copy: Float[Tensor, " sequence"]  # loss on tokens 2 … n of the first copy
     second_copy: Float[Tensor, " sequence"]  # loss on the same tokens the second time
+
+
+class OnInstrument(NamedTuple):
+    """One instrument at one checkpoint, in its unit. NaN where there is no such number, interval, null or threshold."""
+
+    value: Float[Tensor, "layer head"]
+    low: Float[Tensor, "layer head"]
+    high: Float[Tensor, "layer head"]
+    null: Float[Tensor, "layer head"]  # mean of what it is compared with
+    threshold: Float[Tensor, ""]
+    above: Float[Tensor, "layer head"]  # 1: beyond chance, 0: not, NaN: the sample cannot say
 
 
 class OnTexts(NamedTuple):
@@ -100,6 +114,20 @@ def measure_texts(model: HookedTransformer, texts: TokenBatch) -> OnTexts:
         for part in _batches(model, tokens)
     ]
     return OnTexts(torch.cat(rows).cpu())
+
+
+def measure_instrument(model: HookedTransformer, name: str, inputs: Inputs) -> OnInstrument:
+    """The number of every head by the instrument called ``name``, on the part of ``inputs`` that it reads.
+
+    Tasks are the repeats. KeyError for a name that does not exist, ValueError where this model has no such number.
+    """
+    one, samples = instrument(name), [repeats(inputs.repeated)]
+    found = one.measure(model, sample_for(one, [*samples, WEIGHTS]) or samples[0])
+    none = torch.full_like(found.score.mean, torch.nan)
+    above = none if found.above is None else found.above.to(none.dtype)
+    parts = (found.score.mean, found.score.low, found.score.high, found.null_mean)
+    threshold = torch.tensor(torch.nan if found.threshold is None else found.threshold)
+    return OnInstrument(*(none if one is None else one.cpu() for one in parts), threshold, above.cpu())
 
 
 def measure_pattern(model: HookedTransformer, tokens: Float[Tensor, "1 pos"], head: Head) -> Float[Tensor, "query key"]:

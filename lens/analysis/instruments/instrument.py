@@ -87,17 +87,20 @@ class Needs:
     refuses: "Callable[[Config], str | None]" = never  # why a model of this structure has no such number
 
     def why_not(self, model: "HookedTransformer", sample: SampleName | None = None) -> str:
-        """Why it cannot be measured in ``model``, on this sample, as a half sentence; "" if it can."""
-        cfg = model.cfg
+        """Why it cannot be measured in ``model``, on such a sample, as a half sentence; "" if it can."""
         wanted = self.samples[0] if sample is None else sample
         if wanted not in self.samples:
             return f"it is measured on {' or '.join(SAMPLES[one] for one in self.samples)}"
+        if wanted in ("text", "shipped text") and model.tokenizer is None:
+            return "this model has no tokenizer and reads no text"
+        return self.lacks(model.cfg)
+
+    def lacks(self, cfg: "Config") -> str:
+        """What models of this structure lack for it, whatever the sample; "" if nothing."""
         if cfg.n_layers < self.layers:
             return f"it needs {self.layers} layers and this model has {cfg.n_layers}"
         if cfg.d_vocab < self.vocabulary:
             return f"it needs a vocabulary of {self.vocabulary} tokens and this model has {cfg.d_vocab}"
-        if wanted in ("text", "shipped text") and model.tokenizer is None:
-            return "this model has no tokenizer and reads no text"
         return self.refuses(cfg) or ""
 
 

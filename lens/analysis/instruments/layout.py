@@ -95,8 +95,8 @@ class Layout:
 
     def average(self, of_queries: Float[Tensor, "batch head query"]) -> Float[Tensor, "batch head"]:
         """Mean over q ≥ 1; 0 for a row that has no such query."""
-        share = self.later.float() / self.later.sum(-1, keepdim=True).clamp(min=1)
-        return (of_queries * share[:, None]).sum(-1)
+        total = (of_queries * self.later[:, None]).sum(-1)
+        return total / self.later.sum(-1, keepdim=True).clamp(min=1)
 
     def entries(self, cells: Bool[Tensor, "row query key"]) -> Entries:
         """Attention to ``cells``, mean over the queries that have one; the null is on other sequences."""

@@ -32,18 +32,21 @@ def of(
     measure: Callable[[Subject], Reading],
     here: str,
     name: str = "",
+    title: str = "",
     null: str = "",
     smallest: float = 0.0,
     striking: float = 0.5,
     tolerance: float = 1e-3,
+    expected: Mapping[str, Expected] | None = None,
 ) -> Instrument:
     """An instrument of the registry on the bench: what is said of it stands there.
 
     ``here``: what the bench reads of it, a sentence. ``null``: what is added to its null, beginning with ";".
+    ``expected``: where the bench reads it on another sample than its own.
     """
     return Instrument(
         name=name or one.name,
-        title=one.title,
+        title=title or one.title,
         measure=measure,
         unit=one.unit,
         definition=f"{one.definition} {here}",
@@ -54,5 +57,5 @@ def of(
         smallest=smallest,
         striking=striking,
         tolerance=tolerance,
-        expected=one.expected,
+        expected=one.expected if expected is None else expected,
     )

@@ -34,65 +34,39 @@ MINUS = "Here for the head with the largest, minus its null."
 INSTRUMENTS = (
     *(
         of(
-            instruments.instrument(name),
-            partial(measure.head_score, name=name),
+            one,
+            partial(measure.head_score, name=one.name),
             MINUS,
+            title=f"{one.title} score",
             null="; threshold: 95th percentile over sequences of the largest null of any head",
         )
-        for name in TESTED
+        for one in instruments.instruments_named(TESTED)
     ),
-    Instrument(
+    of(
+        instruments.instrument("feeder_k"),
+        measure.composition,
+        "Here for the strongest pair of a head of layer 0 and one of layer 1.",
         name="composition",
-        title="K-composition",
-        measure=measure.composition,
-        unit="share of the product of norms",
-        definition="How much of what a head of layer 0 writes a head of layer 1 reads as key: "
-        "‖W_OV W_QKᵀ‖ over the product of both norms, for the strongest pair.",
-        formula=r"C = \frac{\lVert W_{OV}^{1} W_{QK}^{2\top} \rVert_F}"
-        r"{\lVert W_{OV}^{1} \rVert_F \lVert W_{QK}^{2} \rVert_F}",
-        null="senders whose output is rotated at random (Haar), 95th percentile of the largest of all pairs; and the "
-        "mean plus three standard deviations of the other senders to the same receiver",
-        source=ELHAGE,
-        fooled_by="Size: the score does not see it. A head of a thousandth of the strength composes as well, and "
-        "planted-decoy, which does nothing, composes like planted-induction.",
-        smallest=0.0,
+        null="; threshold: 95th percentile of the largest of all pairs with senders whose output is rotated at random "
+        "(Haar), and the mean plus three standard deviations of the other senders to the same receiver",
         striking=float("inf"),
         tolerance=1e-4,
-        expected=by_model(
-            *[Expected(FOUND, exact.composition())] * 2,
-            Expected(INSIDE),
-            *[Expected(FOUND, exact.composition())] * 2,
-        ),
     ),
-    Instrument(
+    of(
+        instruments.instrument("ov_copying"),
+        measure.copying_score,
+        "Here for the head where it is farthest from 0.",
         name="copying",
-        title="Copying score",
-        measure=measure.copying_score,
-        unit="ratio",
-        definition="Sum of the eigenvalues of the full OV circuit over the sum of their sizes, for the head where it "
-        "is farthest from 0: 1 raises the token it attends to, −1 lowers it.",
-        formula=r"\frac{\sum_i \lambda_i}{\sum_i |\lambda_i|}, \qquad \lambda = \operatorname{eig}(W_O M W_V), \quad "
-        r"M = W_U \big(I - \tfrac{1}{d_{vocab}} 11^\top\big) W_E",
-        null="a random rotation between W_V and W_O; 95th percentile of the largest size of any head",
-        source=ELHAGE,
-        fooled_by="Size again, and use: planted-offset's head copies, by its weights, though it does no induction.",
-        smallest=0.0,
+        null="; threshold: 95th percentile of the largest size of any head",
         striking=float("inf"),
-        tolerance=1e-3,
-        expected=by_model(_ONE, Expected(INSIDE), _ONE, Expected(REJECTED, -1.0), _ONE),
     ),
-    Instrument(
+    of(
+        instruments.instrument("direct_effect"),
+        measure.attribution,
+        "Here for the head with the largest, the next token of the block against the one after; minus the same on the "
+        "control, whose second half is other random tokens.",
         name="attribution",
-        title="Direct logit attribution",
-        measure=measure.attribution,
-        unit="logits",
-        definition="What the head with the largest share adds to the logit of the next token of the block, minus that "
-        "of the one after; minus the same on the control.",
-        formula=r"\frac{x_h}{\sigma} \cdot (\gamma \odot \Delta), \qquad \Delta = W_U[:, a] - W_U[:, b]",
-        null=f"{PAIRED}; threshold: 95th percentile over sequences of the largest size of any head there",
-        source=f"{ELHAGE}; frozen scale of the final norm",
-        fooled_by="Redundancy: planted-redundant's heads get half of the logit each, and the model does as well "
-        "without either one.",
+        null="; threshold: 95th percentile over sequences of the largest size of any head there",
         smallest=0.5,
         striking=1.0,
         tolerance=5e-3,
