@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         scores, model = _measure(chosen, wanted)
     except (ValueError, KeyError, OSError) as error:
-        parser.error(str(error.args[0]) if error.args else str(error))
+        parser.error(str(error) if isinstance(error, OSError) else str(error.args[0]))
     print(_table(scores))  # noqa: T201 - a command line
     for name, reason in scores.missing.items():
         print(f"{name}: {reason}.", file=sys.stderr)  # noqa: T201
@@ -65,16 +65,16 @@ def _measure(chosen: argparse.Namespace, wanted: "Sequence[Instrument]") -> "tup
     from lens.analysis.random_tokens import repeated_tokens
     from lens.hooked import HookedTransformer
 
-    torch.set_grad_enabled(False)
     model = HookedTransformer.from_pretrained(chosen.model)
     bos = model.bos.id is not None and model.bos.prepend
     samples = [repeats(repeated_tokens(model, chosen.n, chosen.seqs, chosen.seed, bos))]
     if chosen.task:
         samples.append(_task(model, chosen.task, chosen.seed))
-    if chosen.text is None:
-        found = measure(model, wanted, samples, _progress)
-    else:
-        found = _with_text(model, wanted, samples, _text(model, chosen.text))
+    with torch.no_grad():
+        if chosen.text is None:
+            found = measure(model, wanted, samples, _progress)
+        else:
+            found = _with_text(model, wanted, samples, _text(model, chosen.text))
     print(file=sys.stderr)  # noqa: T201 - ends the line of the progress
     return found, model
 

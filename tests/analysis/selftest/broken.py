@@ -45,6 +45,10 @@ def wrong_offset(model, cache, layer):
     return cache["pattern", layer].roll(1, dims=-1)
 
 
+def one_too_far(model, cache, layer):
+    return cache["pattern", layer].roll(-1, dims=-1)
+
+
 def no_causal_mask(model, cache, layer):
     q, k = (cache[name, layer].transpose(1, 2) for name in "qk")
     return (q @ k.mT / model.blocks[layer].attn.scale).softmax(-1)

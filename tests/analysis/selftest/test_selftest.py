@@ -123,9 +123,8 @@ def test_a_broken_instrument_is_red(name, fault, model):
 
 
 @pytest.mark.parametrize("name", TESTED)
-@pytest.mark.parametrize("fault", [broken.wrong_offset, broken.keys_and_queries_swapped])
-def test_every_instrument_of_patterns_is_red_on_wrong_patterns(name, fault):
-    tools = Tools(head_scores=broken.scores_of(fault))
+def test_every_instrument_of_patterns_is_red_when_heads_look_one_too_far(name):
+    tools = Tools(head_scores=broken.scores_of(broken.one_too_far))
     found = run(instruments=[instrument(name)], tools=tools)
     assert not all(row.ok for row in found)
 
@@ -174,7 +173,8 @@ class TestRegistry:
             getattr(one, name) for name in ("title", "unit", "definition", "formula", "null", "source", "fooled_by")
         )
         verdicts = {expected.verdict for expected in one.expected.values()}
-        assert {FOUND, INSIDE} <= verdicts
+        assert INSIDE in verdicts
+        assert FOUND in verdicts or one.name in TESTED  # where no plant does it, no head of any may be found
 
     def test_names(self):
         assert len({one.name for one in INSTRUMENTS}) == len(INSTRUMENTS)
