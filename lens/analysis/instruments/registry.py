@@ -20,6 +20,7 @@ from lens.analysis.instruments.prefix_matching import PREFIX_MATCHING
 from lens.analysis.instruments.previous import PREVIOUS
 from lens.analysis.instruments.self_attention import SELF
 from lens.analysis.instruments.sink import SINK
+from lens.analysis.instruments.two_back import TWO_BACK
 
 INSTRUMENTS: tuple[Instrument, ...] = (
     FIRST,
@@ -31,6 +32,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     INDUCTION,
     DUPLICATE,
     PREVIOUS,
+    TWO_BACK,
     OV_FULL,
     OV_RESIDUAL,
     TOP_1,
