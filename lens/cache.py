@@ -8,8 +8,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from lens.stacks import StackVerbs
-
 ATTN = ("k", "v", "q", "z", "rot_k", "rot_q", "result", "pattern", "attn_scores")
 MLP = ("pre", "post", "mid", "pre_linear")
 SHORT = {
@@ -47,7 +45,7 @@ def get_act_name(name: str, layer: int | str | None = None, layer_type: str | No
     return f"{block}{part}{'.' if part else ''}hook_{name}"
 
 
-class ActivationCache(StackVerbs, Mapping[str, Tensor]):
+class ActivationCache(Mapping[str, Tensor]):
     """Name → activation. ``cache["pattern", 3]``, ``cache["pattern", 3, "attn"]`` and the full name are one entry.
 
     A layer below zero counts from the end. The tensors are those of the run: do not write into them.

@@ -59,12 +59,21 @@ class Norm(nn.Module):
         self.hook_normalized = HookPoint()  # the shape of the input
 
     def forward(self, x: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
-        exact = at_least_float32(x)
-        if self.centred:
-            exact = exact - exact.mean(self.axes, keepdim=True)
-        scale = self.hook_scale((exact.pow(2).mean(self.axes, keepdim=True) + self.eps).sqrt())
+        exact = self.centre(at_least_float32(x))
+        scale = self.hook_scale(self.scale_of(exact))
         normalized = self.hook_normalized((exact / scale).to(x.dtype))
         return normalized * self.w + self.b if self.centred else normalized * self.w
+
+    def centre(self, x: Float[Tensor, "*axes d"], dim: int | None = None) -> Float[Tensor, "*axes d"]:
+        """``x`` less its mean over the norm's axes, as LayerNorm takes it out; RMSNorm leaves ``x`` as it is.
+
+        ``dim``: where the norm's axis is in ``x``, if it is not the last: centring what reads centres what is read.
+        """
+        return x - x.mean(self.axes if dim is None else dim, keepdim=True) if self.centred else x
+
+    def scale_of(self, centred: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes 1"]:
+        """What the norm divides by, of what :meth:`centre` left."""
+        return (centred.pow(2).mean(self.axes, keepdim=True) + self.eps).sqrt()
 
 
 def stream_norm(cfg: Config, wanted: bool = True) -> nn.Module:

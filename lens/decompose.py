@@ -1,21 +1,21 @@
 """The residual stream as a sum: of layers, of heads, of neurons, with biases, so that nothing is left over.
 
 ``layer`` is always the layer that reads the stream; None or −1 is the unembedding, after the last layer. Every result
-keeps the batch and position axes of the cache. ``pos`` is a :class:`~lens.slices.Slice` of the position axis.
+keeps the batch and position axes of the cache. ``pos``: only these positions (:func:`indexed`).
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from lens.components import Norm
-from lens.slices import Slice, SliceInput
 
 if TYPE_CHECKING:
     from lens.cache import ActivationCache
 
+Index: TypeAlias = int | slice | list | Tensor | None  # of one axis; a list or tensor of indices or of booleans
 KINDS = ("embed", "attn", "mlp")
 
 
@@ -24,6 +24,17 @@ class Stack(NamedTuple):
 
     values: Float[Tensor, "component *batch_and_pos d_model"]
     labels: list[str]
+
+
+def indexed(x: Tensor, dim: int, index: Index) -> Tensor:
+    """``x`` at some places of axis ``dim``: an int drops the axis, a list keeps its order, None is ``x`` itself."""
+    if index is None:
+        return x
+    if isinstance(index, tuple):
+        raise ValueError(f"{index}: a tuple may be a range or a choice; give slice(start, stop) or a list.")
+    if not isinstance(index, (int, slice)):
+        index = torch.as_tensor(index, device=x.device)
+    return x[(..., index, *[slice(None)] * (-1 - dim if dim < 0 else x.ndim - 1 - dim))]
 
 
 def reader(cache: "ActivationCache", layer: int | None) -> int:
@@ -36,14 +47,12 @@ def reader(cache: "ActivationCache", layer: int | None) -> int:
     return layer
 
 
-def stream(
-    cache: "ActivationCache", layer: int | None = None, mlp_input: bool = False, pos: SliceInput = None
-) -> Tensor:
+def stream(cache: "ActivationCache", layer: int | None = None, mlp_input: bool = False, pos: Index = None) -> Tensor:
     """The stream that ``layer`` reads; with ``mlp_input`` the one that its MLP reads."""
     layer = _checked(cache, reader(cache, layer), mlp_input)
     if mlp_input and not cache.model.cfg.parallel:
-        return Slice(pos).apply(cache["resid_mid", layer], -2)
-    return Slice(pos).apply(cache["resid_post", layer - 1] if layer else cache["resid_pre", 0], -2)
+        return indexed(cache["resid_mid", layer], -2, pos)
+    return indexed(cache["resid_post", layer - 1] if layer else cache["resid_pre", 0], -2, pos)
 
 
 def _checked(cache: "ActivationCache", layer: int, mlp_input: bool) -> int:
@@ -57,7 +66,7 @@ def streams(
     layer: int | None = None,
     incl_mid: bool = False,
     mlp_input: bool = False,
-    pos: SliceInput = None,
+    pos: Index = None,
 ) -> Stack:
     """The stream that each layer up to ``layer`` reads, "0_pre", "1_pre", …, "final_post".
 
@@ -73,7 +82,7 @@ def streams(
         if has_mid and ((incl_mid and one < layer) or (mlp_input and one == layer)):
             rows.append(cache["resid_mid", one])
             labels.append(f"{one}_mid")
-    return Stack(torch.stack([Slice(pos).apply(row, -2) for row in rows]), labels)
+    return Stack(torch.stack([indexed(row, -2, pos) for row in rows]), labels)
 
 
 def by_layer(
@@ -81,7 +90,7 @@ def by_layer(
     layer: int | None = None,
     mlp_input: bool = False,
     kinds: tuple[str, ...] = KINDS,
-    pos: SliceInput = None,
+    pos: Index = None,
 ) -> Stack:
     """What embedding, attention layers and MLPs add to the stream that ``layer`` reads: "embed", "0_attn_out", ….
 
@@ -96,26 +105,26 @@ def by_layer(
     names += [(f"{one}_{part}_out", (f"{part}_out", one)) for one in range(layer) for part in parts]
     if mlp_input and "attn" in kinds and not cfg.parallel:
         names += [(f"{layer}_attn_out", ("attn_out", layer))]
-    rows = [Slice(pos).apply(cache[key], -2) for _, key in names]
+    rows = [indexed(cache[key], -2, pos) for _, key in names]
     return Stack(torch.stack(rows) if rows else _none(cache, pos), [label for label, _ in names])
 
 
-def _none(cache: "ActivationCache", pos: SliceInput) -> Tensor:
+def _none(cache: "ActivationCache", pos: Index) -> Tensor:
     like = stream(cache, 0, pos=pos)
     return like.new_zeros(0, *like.shape)
 
 
 def head_writes(
-    cache: "ActivationCache", layer: int, pos: SliceInput = None
+    cache: "ActivationCache", layer: int, pos: Index = None
 ) -> Float[Tensor, "*batch_and_pos head d_model"]:
     """What each head of ``layer`` adds to the stream, b_O not included.
 
     Where a norm follows attention, it is applied as the linear map it was at each position (its scale frozen).
     """
     if ("result", layer) in cache:
-        result = Slice(pos).apply(cache["result", layer], -3)
+        result = indexed(cache["result", layer], -3, pos)
     else:
-        z = Slice(pos).apply(cache["z", layer], -3)
+        z = indexed(cache["z", layer], -3, pos)
         result = torch.einsum("...hd,hdm->...hm", z, cache.model.blocks[layer].attn.W_O)
     return _after(cache, layer, "ln1_post", result, pos)
 
@@ -123,8 +132,8 @@ def head_writes(
 def neuron_writes(
     cache: "ActivationCache",
     layer: int,
-    neurons: SliceInput = None,
-    pos: SliceInput = None,
+    neurons: Index = None,
+    pos: Index = None,
     onto: Float[Tensor, "d_model *output"] | None = None,
 ) -> Float[Tensor, "*batch_and_pos neuron d_model"]:
     """What each neuron of ``layer`` adds to the stream: its activation times its row of W_out, b_out not included.
@@ -132,10 +141,9 @@ def neuron_writes(
     Large: d_mlp x d_model numbers for every position. ``onto``: only their products with these directions, one
     [d_model] or several [d_model, output], in place of the last axis; W_out is multiplied by them first.
     """
-    post = Slice(neurons).apply(Slice(pos).apply(cache["post", layer], -2), -1)
-    W_out = Slice(neurons).apply(cache.model.blocks[layer].mlp.W_out)
-    if Slice(neurons).mode == "int":
-        post, W_out = post[..., None], W_out[None]
+    neurons = [neurons] if isinstance(neurons, int) else neurons
+    post = indexed(indexed(cache["post", layer], -2, pos), -1, neurons)
+    W_out = indexed(cache.model.blocks[layer].mlp.W_out, 0, neurons)
     if onto is None:
         return _after(cache, layer, "ln2_post", post[..., None] * W_out, pos)
     read = W_out @ _before(cache, layer, "ln2_post", onto.to(W_out))
@@ -151,31 +159,27 @@ def _before(cache: "ActivationCache", layer: int, name: str, onto: Tensor) -> Te
     if not isinstance(norm, Norm):
         return onto
     onto = onto * (norm.w[:, None] if onto.ndim == 2 else norm.w)
-    return onto - onto.mean(0) if norm.centred else onto
+    return norm.centre(onto, dim=0)
 
 
-def _over_scale(cache: "ActivationCache", layer: int, name: str, x: Tensor, pos: SliceInput) -> Tensor:
+def _over_scale(cache: "ActivationCache", layer: int, name: str, x: Tensor, pos: Index) -> Tensor:
     """``x`` [..., pos, part, *output] over the scale that the norm had at each position."""
     if not isinstance(getattr(cache.model.blocks[layer], name), Norm):
         return x
-    scale = Slice(pos).apply(cache[f"blocks.{layer}.{name}.hook_scale"], -2)  # [..., pos, 1]
+    scale = indexed(cache[f"blocks.{layer}.{name}.hook_scale"], -2, pos)  # [..., pos, 1]
     return (x / scale.reshape(*scale.shape, *[1] * (x.ndim - scale.ndim))).to(x.dtype)
 
 
-def _after(cache: "ActivationCache", layer: int, name: str, x: Tensor, pos: SliceInput) -> Tensor:
+def _after(cache: "ActivationCache", layer: int, name: str, x: Tensor, pos: Index) -> Tensor:
     """``x`` [..., pos, part, d_model] as it reaches the stream, past the norm that may follow."""
     norm = getattr(cache.model.blocks[layer], name)
     if not isinstance(norm, Norm):
         return x
-    scale = Slice(pos).apply(cache[f"blocks.{layer}.{name}.hook_scale"], -2)[..., None, :]
-    return (_centred(norm, x) / scale).to(x.dtype) * norm.w
+    scale = indexed(cache[f"blocks.{layer}.{name}.hook_scale"], -2, pos)[..., None, :]
+    return (norm.centre(x) / scale).to(x.dtype) * norm.w
 
 
-def _centred(norm: nn.Module, x: Tensor) -> Tensor:
-    return x - x.mean(-1, keepdim=True) if isinstance(norm, Norm) and norm.centred else x
-
-
-def by_head(cache: "ActivationCache", layer: int | None = None, pos: SliceInput = None) -> Stack:
+def by_head(cache: "ActivationCache", layer: int | None = None, pos: Index = None) -> Stack:
     """What each head before ``layer`` adds to the stream: "L0H0", "L0H1", …."""
     n_heads, layer = cache.model.cfg.n_heads, reader(cache, layer)
     rows = [head_writes(cache, one, pos).movedim(-2, 0) for one in range(layer)]
@@ -186,15 +190,15 @@ def by_head(cache: "ActivationCache", layer: int | None = None, pos: SliceInput 
 def by_neuron(
     cache: "ActivationCache",
     layer: int | None = None,
-    neurons: SliceInput = None,
-    pos: SliceInput = None,
+    neurons: Index = None,
+    pos: Index = None,
     onto: Float[Tensor, "d_model *output"] | None = None,
 ) -> Stack:
     """What each neuron before ``layer`` adds to the stream: "L0N0", "L0N1", …; see :func:`neuron_writes`."""
     layer = reader(cache, layer)
     part = -1 if onto is not None and onto.ndim == 1 else -2
     rows = [neuron_writes(cache, one, neurons, pos, onto).movedim(part, 0) for one in range(layer)]
-    chosen = Slice(neurons).indices(cache.model.cfg.d_mlp)
+    chosen = indexed(torch.arange(cache.model.cfg.d_mlp), 0, neurons).reshape(-1).tolist()
     labels = [f"L{one}N{neuron}" for one in range(layer) for neuron in chosen]
     return Stack(torch.cat(rows) if rows else projected(_none(cache, pos), onto), labels)
 
@@ -209,7 +213,7 @@ def biases(
     layer: int | None = None,
     mlp_input: bool = False,
     incl_mlp: bool = True,
-    pos: SliceInput = None,
+    pos: Index = None,
 ) -> Float[Tensor, "*batch_and_pos d_model"]:
     """What b_O, b_out (``incl_mlp``) and the biases of norms after them add to the stream that ``layer`` reads."""
     blocks, layer = cache.model.blocks, _checked(cache, reader(cache, layer), mlp_input)
@@ -231,7 +235,7 @@ def whole(
     layer: int | None = None,
     mlp_input: bool = False,
     expand_neurons: bool = True,
-    pos: SliceInput = None,
+    pos: Index = None,
     onto: Float[Tensor, "d_model *output"] | None = None,
 ) -> Stack:
     """Heads, neurons (or MLP layers), embedding and biases: components that sum to the stream that ``layer`` reads.

@@ -65,7 +65,7 @@ class FoldedUnembed(nn.Module):
     def after(self, norm: Norm) -> Self:
         """With the gain and bias of the norm before it moved in; once, because a second gain would not commute."""
         b_U = self.b_U + self.read(norm.b) if norm.centred else self.b_U
-        shift = self.shift if self.shift is None else centre(norm.w * self.shift, norm.centred)
+        shift = self.shift if self.shift is None else norm.centre(norm.w * self.shift)
         return type(self)(self, b_U, norm.w * self.gain, shift, norm.centred)
 
     def centred_over_vocabulary(self) -> Self:

@@ -1,7 +1,7 @@
 """HookedTransformer: a transformer with its tokenizer, and the verbs that people type."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,13 +12,14 @@ from lens.circuits import CircuitViews
 from lens.config import Config
 from lens.finite import require_finite
 from lens.generate import Sampling, generate_tokens, padded_left, until_end
+from lens.load import read
+from lens.load.checkpoints import Checkpoint, Checkpoints
+from lens.load.placement import DeviceMap
 from lens.model import Transformer
+from lens.progress import Progress, silent
+from lens.swap import CheckpointVerbs
 from lens.tokens import NO_BOS, BosPolicy, TextVerbs, TokenBatch
 from lens.weights import WeightViews
-
-if TYPE_CHECKING:
-    from lens.load.checkpoints import Checkpoint, Checkpoints
-    from lens.load.placement import DeviceMap
 
 RETURN_TYPES = ("logits", "loss", "both", None)
 
@@ -49,10 +50,12 @@ def next_token_loss(
     if mask is None:
         return loss if per_token else loss.mean()
     real = (mask[:, :-1] & mask[:, 1:]).to(loss.device)
-    return loss.masked_fill(~real, torch.nan) if per_token else loss[real].mean()
+    if per_token:
+        return loss.masked_fill(~real, torch.nan)
+    return loss.masked_fill(~real, 0).sum() / real.sum()
 
 
-class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
+class HookedTransformer(TextVerbs, WeightViews, CircuitViews, CheckpointVerbs, Transformer):
     """A language model whose every activation can be read and changed.
 
     ``name`` and ``revision`` say which weights these are, ``note`` what every figure about them must say, ``ignored``
@@ -77,16 +80,16 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
     @classmethod
     def from_pretrained(
         cls,
-        name: "str | Checkpoints",
+        name: str | Checkpoints,
         *,
         revision: str | None = None,
         checkpoint_index: int | None = None,
         checkpoint_value: int | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
-        device_map: "DeviceMap | None" = None,
+        device_map: DeviceMap | None = None,
         ignore: Sequence[str] = (),
-        progress: Callable[[float, str], None] | None = None,
+        progress: Progress = silent,
     ) -> Self:
         """Open a model by alias, Hub id, local folder or GGUF file. Nothing is folded: the weights are the file's.
 
@@ -96,8 +99,6 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         the model is computed as if they were not there, and its note, so every figure, says so. ``progress`` receives
         a fraction and what is being done. Errors say what is available.
         """
-        from lens.load import read
-
         which = {"revision": revision, "checkpoint_index": checkpoint_index, "checkpoint_value": checkpoint_value}
         how = {"device": device, "dtype": dtype, "device_map": device_map, "ignore": ignore}
         loaded = read(name, **which, **how, progress=progress)
@@ -107,23 +108,6 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
         model.checkpoint, model.checkpoints = loaded.checkpoint, loaded.checkpoints
         model.ignored = tuple(ignore)
         return model.eval()
-
-    def load_checkpoint(
-        self,
-        index: int | None = None,
-        value: int | None = None,
-        *,
-        found: "Checkpoints | None" = None,
-        progress: Callable[[float, str], None] | None = None,
-    ) -> "Checkpoint":
-        """Another point of the training in this same model: its weights change in place, nothing else is rebuilt.
-
-        Give the ``index`` (negative: from the end) or the ``value`` (tokens or steps); see
-        :func:`lens.load.swap.load_checkpoint`. A read that fails leaves the model as it was.
-        """
-        from lens.load.swap import load_checkpoint
-
-        return load_checkpoint(self, index, value, found=found, progress=progress)
 
     def forward(
         self,
@@ -161,7 +145,8 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, Transformer):
     ) -> Tensor:
         """:func:`next_token_loss`; NotFinite, with the layer and position, where it is NaN or infinite."""
         loss = next_token_loss(logits, tokens, mask, per_token)
-        real = loss[(mask[:, :-1] & mask[:, 1:]).to(loss.device)] if per_token and mask is not None else loss
+        unpadded = per_token and mask is not None
+        real = loss.masked_fill(~(mask[:, :-1] & mask[:, 1:]).to(loss.device), 0) if unpadded else loss
         require_finite(self, tokens, real, mask, "losses")
         return loss
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lens.components import Norm
 from lens.config import Config
 from lens.factored import FactoredMatrix
-from lens.folded import CentredEmbed, FoldedUnembed
+from lens.folded import CentredEmbed, FoldedUnembed, centre
 from lens.model import Transformer, within_layer
 
 Model = TypeVar("Model", bound=Transformer)
@@ -92,8 +92,7 @@ def _fold(changes: dict[str, Tensor], model: Transformer, norm_name: str, name: 
     folded = norm.w[:, None] * W
     if norm.centred:
         changes[f"{name}.{bias_name}"] = reader.get_parameter(bias_name) + norm.b @ W
-        folded = folded - folded.mean(-2, keepdim=True)
-    changes[f"{name}.{which}"] = folded
+    changes[f"{name}.{which}"] = norm.centre(folded, dim=-2)
     changes.update(_neutral(norm_name, norm))
 
 
@@ -114,7 +113,7 @@ def center_writing_weights(model: Model) -> Model:
         if not model.cfg.attn_only:
             writers += [f"blocks.{layer}.mlp.{name}" for name in ("W_out", "b_out")]
     changes = {name: model.get_parameter(name) for name in writers}
-    changes = {name: weight - weight.mean(-1, keepdim=True) for name, weight in changes.items()}
+    changes = {name: centre(weight) for name, weight in changes.items()}
     made = _rebuilt(model, changes, "center_writing_weights")
     made.embed = CentredEmbed(made.embed)
     if made.unembed.embed:

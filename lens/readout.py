@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lens.components import Norm
-from lens.decompose import reader
-from lens.slices import Slice, SliceInput
+from lens.decompose import Index, indexed, reader
 
 if TYPE_CHECKING:
     from lens.cache import ActivationCache
@@ -29,7 +28,7 @@ def scaled_components(
     values: Float[Tensor, "component *batch_and_pos d_model"],
     layer: int | None = None,
     mlp_input: bool = False,
-    pos: SliceInput = None,
+    pos: Index = None,
 ) -> Float[Tensor, "component *batch_and_pos d_model"]:
     """Parts of one stream, as its reader sees them: centred (LayerNorm) and divided by the scale of the whole stream.
 
@@ -39,9 +38,8 @@ def scaled_components(
     name, norm = norm_before(cache, reader(cache, layer), mlp_input)
     if not isinstance(norm, Norm):
         return values
-    scale = Slice(pos).apply(cache[f"{name}.hook_scale"], -2)
-    centred = values - values.mean(-1, keepdim=True) if norm.centred else values
-    return (centred / scale).to(values.dtype)
+    scale = indexed(cache[f"{name}.hook_scale"], -2, pos)
+    return (norm.centre(values) / scale).to(values.dtype)
 
 
 def centred_directions(
@@ -52,15 +50,15 @@ def centred_directions(
     Centring the direction centres what it reads.
     """
     _, norm = norm_before(cache, reader(cache, layer), mlp_input)
-    return onto - onto.mean(0) if isinstance(norm, Norm) and norm.centred else onto
+    return norm.centre(onto, dim=0) if isinstance(norm, Norm) else onto
 
 
 def scale_of_reader(
-    cache: "ActivationCache", layer: int | None = None, mlp_input: bool = False, pos: SliceInput = None
+    cache: "ActivationCache", layer: int | None = None, mlp_input: bool = False, pos: Index = None
 ) -> Float[Tensor, "*batch_and_pos 1"]:
     """What the norm before ``layer`` divided the stream by at each position; one where there is no norm."""
     name, norm = norm_before(cache, reader(cache, layer), mlp_input)
-    return Slice(pos).apply(cache[f"{name}.hook_scale"], -2) if isinstance(norm, Norm) else torch.ones(1)
+    return indexed(cache[f"{name}.hook_scale"], -2, pos) if isinstance(norm, Norm) else torch.ones(1)
 
 
 def normalised_streams(
@@ -73,9 +71,8 @@ def normalised_streams(
     _, norm = norm_before(cache, reader(cache, layer), mlp_input)
     if not isinstance(norm, Norm):
         return values
-    exact = values.float() - values.float().mean(-1, keepdim=True) if norm.centred else values.float()
-    scale = (exact.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
-    normalised = (exact / scale).to(values.dtype) * norm.w
+    exact = norm.centre(values.float())
+    normalised = (exact / norm.scale_of(exact)).to(values.dtype) * norm.w
     return normalised + norm.b if norm.centred else normalised
 
 
@@ -83,7 +80,7 @@ def logit_contributions(
     cache: "ActivationCache",
     values: Float[Tensor, "component *batch_and_pos d_model"],
     direction: Float[Tensor, "*batch_and_pos d_model"],
-    pos: SliceInput = None,
+    pos: Index = None,
 ) -> Float[Tensor, "component *batch_and_pos"]:
     """What each part of the final stream adds to a logit (or difference of logits), in logits.
 
@@ -94,9 +91,8 @@ def logit_contributions(
     norm = cache.model.ln_final
     if not isinstance(norm, Norm):
         return (values * direction).sum(-1)
-    reads = direction * norm.w
-    reads = reads - reads.mean(-1, keepdim=True) if norm.centred else reads  # centring the direction centres x
-    scale = Slice(pos).apply(cache["ln_final.hook_scale"], -2)
+    reads = norm.centre(direction * norm.w)  # centring the direction centres x
+    scale = indexed(cache["ln_final.hook_scale"], -2, pos)
     read = (
         values @ reads if reads.ndim == 1 else torch.einsum("c...d,...d->c...", values, reads.expand(values.shape[1:]))
     )

@@ -1,17 +1,20 @@
 """Results on disk, so that a sweep over a training run is computed once: checked at every read, bounded in size.
 
 A key names everything that a result depends on: the content of the weights, the tokens, the analysis, its parameters
-and the source code that computed it. Whoever changes any of these gets another key, never an old number.
+and the source code that computed it. Whoever changes any of these gets another key, never an old number. Who changes
+code that has no part in it, of pages, of figures or of training, keeps what was computed.
 """
 
 import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +23,7 @@ import numpy as np
 from lens.load.digests import cache_root
 
 PACKAGE = Path(__file__).parent
-OUTSIDE = ("ui", "figures", "compat")  # draw or rename numbers, never compute them
+IMPORT = re.compile(r"^\s*(?:from (lens[\w.]*) import (\([^)]*\)|.*)|import (lens[\w.]*))", re.MULTILINE)
 DIGEST = 32  # bytes of a SHA-256
 MOST_BYTES = 1_000_000_000  # of all kept results; beyond it the ones longest unused go
 STALE = 3600  # seconds after which an unfinished file belongs to a process that died
@@ -40,20 +43,57 @@ def results_folder() -> Path:
 
 
 @cache
-def code_version() -> str:
-    """Names the code that computes: a hash of every source file of the core and the analyses, and torch's version."""
+def code_version(module: str) -> str:
+    """Names the code that computes: a hash of ``module``, of all of Lens that it imports, and of torch's version."""
     from importlib.metadata import version
 
     digest = hashlib.sha256(version("torch").encode())
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if path.relative_to(PACKAGE).parts[0] not in OUTSIDE:
-            digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted(sources(module)):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def result_key(analysis: str, **parts: Any) -> str:
-    """A file name for one result; ``parts`` are plain values (numbers, texts, lists) that JSON can write exactly."""
-    text = json.dumps({"analysis": analysis, "code": code_version(), **parts}, sort_keys=True, allow_nan=False)
+def sources(module: str) -> set[Path]:
+    """The files of ``module`` ("lens.analysis.dynamics") and of every module of Lens that it imports, however deep.
+
+    Read from the import statements, also those inside functions; an import that is made of a text at run time is not
+    among them.
+    """
+    todo, files = _with_packages(module), set()
+    while todo:
+        path = _file(todo.pop())
+        if path is not None and path not in files:
+            files.add(path)
+            todo += _imports(path.read_text(encoding="utf-8"))
+    return files
+
+
+def _file(module: str) -> Path | None:
+    """The file of a module or package; None for what is neither, such as a function."""
+    place = PACKAGE.joinpath(*module.split(".")[1:])
+    return next((path for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file()), None)
+
+
+def _imports(source: str) -> list[str]:
+    """What follows ``from`` or ``import``, and what may be modules among the names that are taken from a package."""
+    modules = []
+    for package, names, plain in IMPORT.findall(source):
+        modules += _with_packages(package or plain)
+        modules += [f"{package}.{name}" for name in re.findall(r"\w+", names)]
+    return modules
+
+
+def _with_packages(module: str) -> list[str]:
+    """ "lens.load.hub" → "lens", "lens.load", "lens.load.hub"; all three run when it is imported."""
+    return list(accumulate(module.split("."), "{}.{}".format))
+
+
+def result_key(analysis: str, module: str, **parts: Any) -> str:
+    """A file name for one result; ``parts`` are plain values (numbers, texts, lists) that JSON can write exactly.
+
+    ``module``: the one that computes it, ``__name__``; its code is part of the key.
+    """
+    text = json.dumps({"analysis": analysis, "code": code_version(module), **parts}, sort_keys=True, allow_nan=False)
     return f"{analysis}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 

@@ -86,13 +86,13 @@ def _with_text(
     from dataclasses import replace
 
     from lens.analysis.instruments.measure import measure
-    from lens.analysis.streaming import part
+    from lens.progress import part
 
     patterns = [one for one in wanted if one.pattern is not None]
     others = [one for one in wanted if one.pattern is None]
     share = len(patterns) / len(wanted)
     on_texts = measure(model, patterns, [texts], part(_progress, 0, share))
-    found = measure(model, others, samples, part(_progress, share, 1 - share))
+    found = measure(model, others, samples, part(_progress, share, 1))
     every = {**on_texts.scores, **found.scores}
     ordered = {one.name: every[one.name] for one in wanted if one.name in every}
     source = "; ".join(filter(None, (on_texts.source, found.source)))

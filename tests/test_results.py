@@ -2,12 +2,15 @@
 
 import logging
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lens import results
 from lens.results import Result, load, remembered, result_key, save
+from tests.imports import import_graph
 
 MADE = Result(
     {"loss": np.linspace(0, 1, 7, dtype=np.float32), "ids": np.arange(6).reshape(2, 3)}, {"n": 16, "why": "ü"}
@@ -68,29 +71,64 @@ def test_a_cut_or_foreign_file_is_computed_again(folder, content):
 
 def test_a_key_names_everything(monkeypatch):
     keys = {
-        result_key("scores", model="m", seed=0),
-        result_key("scores", model="m", seed=1),
-        result_key("losses", model="m", seed=0),
+        result_key("scores", "lens.results", model="m", seed=0),
+        result_key("scores", "lens.results", model="m", seed=1),
+        result_key("losses", "lens.results", model="m", seed=0),
     }
-    monkeypatch.setattr(results, "code_version", lambda: "another")
-    keys.add(result_key("scores", model="m", seed=0))
+    monkeypatch.setattr(results, "code_version", lambda module: "another")
+    keys.add(result_key("scores", "lens.results", model="m", seed=0))
     assert len(keys) == 4
 
 
-def test_the_code_version_follows_the_analyses_and_not_the_pages(tmp_path, monkeypatch):
-    for name in ("model.py", "analysis/x.py", "ui/page.py"):
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package in which ``analysis.x`` computes with ``model`` and ``load.hub``, and others do not take part."""
+    files = {
+        "__init__.py": "",
+        "model.py": "import lens.hooks\n",
+        "hooks.py": "a = 1\n",
+        "load/__init__.py": "",
+        "load/hub.py": "def f():\n    from lens.files import (\n        one,\n        other,\n    )\n",
+        "files.py": "one = other = 1\n",
+        "analysis/__init__.py": "",
+        "analysis/x.py": "from lens.model import f\nfrom lens.load import hub\n",
+        "analysis/y.py": "from lens.model import f\n",
+        "ui/page.py": "from lens.analysis import x\n",
+        "train/run.py": "from lens.analysis import x\n",
+    }
+    for name, text in files.items():
         (tmp_path / "lens" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "lens" / name).write_text("a = 1\n")
+        (tmp_path / "lens" / name).write_text(text)
     monkeypatch.setattr(results, "PACKAGE", tmp_path / "lens")
+    return tmp_path / "lens"
 
+
+def test_the_code_version_follows_what_computes_and_nothing_else(package):
     def version():
-        return results.code_version.__wrapped__()
+        return results.code_version.__wrapped__("lens.analysis.x")
 
-    before = version()
-    (tmp_path / "lens/ui/page.py").write_text("a = 2\n")
-    assert version() == before
-    (tmp_path / "lens/analysis/x.py").write_text("a = 2\n")
-    assert version() != before
+    files = sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py"))
+    followed = []
+    for name in files:
+        text, before = (package / name).read_text(), version()
+        (package / name).write_text(text + "b = 2\n")
+        followed += [name] if version() != before else []
+        (package / name).write_text(text)
+        assert version() == before
+    assert sorted(set(files) - set(followed)) == ["analysis/y.py", "train/run.py", "ui/page.py"]
+
+
+def test_a_training_runs_results_follow_the_model_and_the_scores_but_not_the_training_code():
+    files = {path.relative_to(results.PACKAGE).as_posix() for path in results.sources("lens.analysis.training_run")}
+    assert {"model.py", "load/folder.py", "families/gpt2.py", "analysis/checkpoint.py"} <= files
+    assert not {name for name in files if name.startswith(("train/", "ui/", "figures/", "compat/"))}
+    graph, reached, todo = import_graph(types=False), set(), ["lens.analysis.training_run"]
+    while todo:
+        module = todo.pop()
+        todo += graph[module] - reached
+        reached.add(module)
+    named = {results.PACKAGE / name for name in files}
+    assert {Path(sys.modules[name].__file__) for name in reached & sys.modules.keys()} <= named
 
 
 def test_the_longest_unused_go_first(folder, monkeypatch):

@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.analysis.names import Head, check_heads
-from lens.analysis.streaming import Progress, silent, stream
+from lens.analysis.streaming import stream
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 SCORES_NOTE = (
     "Raw attention scores cannot be compared between heads or queries: adding a constant to all scores of a query "
@@ -49,27 +50,6 @@ def head_patterns(
             found[rows, place] = pattern[:, head].float()
 
     stream(model, tokens, {_name(layer, "pattern"): visit for layer in _layers(heads)}, mask, progress)
-    return HeadPatterns(heads, found.cpu())
-
-
-def head_log_patterns(
-    model: Transformer,
-    tokens: Int[Tensor, "batch pos"],
-    heads: list[Head],
-    mask: Bool[Tensor, "batch pos"] | None = None,
-    progress: Progress = silent,
-) -> HeadPatterns:
-    """Log-attention of ``heads`` in nats: score − logsumexp over allowed keys, −inf at keys that may not be seen.
-
-    Exact where the probability itself would round to 0. See ``SCORES_NOTE`` for why raw scores are not offered.
-    """
-    found = _empty(model, tokens, heads)
-
-    def visit(layer: int, rows: slice, scores: Float[Tensor, "batch head query key"]) -> None:
-        for place, head in _of_layer(heads, layer):
-            found[rows, place] = scores[:, head].float().log_softmax(-1)
-
-    stream(model, tokens, {_name(layer, "attn_scores"): visit for layer in _layers(heads)}, mask, progress)
     return HeadPatterns(heads, found.cpu())
 
 

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis.loss import next_token_stats
-from lens.analysis.streaming import Progress, part, silent
 from lens.hooked import HookedTransformer
+from lens.progress import Progress, part, silent
 
 DEFINITION = (
     "Mean loss with BOS minus mean loss without, nats, over the tokens that both runs predict: all but the first token "
@@ -39,7 +39,7 @@ def bos_effect(model: HookedTransformer, tokens: Int[Tensor, "1 pos"], progress:
         raise ValueError("bos_effect: one token is predicted with BOS only; give a text of at least two tokens.")
     front = torch.full_like(tokens[:, :1], model.bos.id)
     after_bos = next_token_stats(model, torch.cat([front, tokens], 1), top_k=1, progress=part(progress, 0, 0.5))
-    alone = next_token_stats(model, tokens, top_k=1, progress=part(progress, 0.5, 0.5))
+    alone = next_token_stats(model, tokens, top_k=1, progress=part(progress, 0.5, 1))
     with_bos, without = after_bos.loss[0, 1:-1], alone.loss[0, :-1]
     means = (with_bos.double().mean().item(), without.double().mean().item())
     return BosEffect(with_bos, without, *means, means[0] - means[1], len(without), after_bos.loss[0, 0].item())

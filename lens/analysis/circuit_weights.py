@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lens.analysis.names import Head, check_heads
-from lens.analysis.streaming import Progress, silent
 from lens.components import Norm, at_least_float32
 from lens.config import Config
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 Embedding = Literal["tokens", "first_mlp"]
 EMBEDDINGS = ("tokens", "first_mlp")
@@ -31,8 +31,7 @@ def read_through(norm: nn.Module, W: Float[Tensor, "*head d_model d_head"]) -> F
     W = at_least_float32(W)
     if not isinstance(norm, Norm):
         return W
-    W = norm.w.to(W.dtype)[:, None] * W
-    return W - W.mean(-2, keepdim=True) if norm.centred else W
+    return norm.centre(norm.w.to(W.dtype)[:, None] * W, dim=-2)
 
 
 def write_through(norm: nn.Module, W: Float[Tensor, "*head d_head d_model"]) -> Float[Tensor, "*head d_head d_model"]:
@@ -40,7 +39,7 @@ def write_through(norm: nn.Module, W: Float[Tensor, "*head d_head d_model"]) -> 
     W = at_least_float32(W)
     if not isinstance(norm, Norm):
         return W
-    return (W - W.mean(-1, keepdim=True) if norm.centred else W) * norm.w.to(W.dtype)
+    return norm.centre(W) * norm.w.to(W.dtype)
 
 
 def value_weights(model: Transformer, layer: int) -> Float[Tensor, "kv_head d_model d_head"]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.stats import pearson3
@@ -13,13 +14,13 @@ from torch import Tensor
 from lens.analysis.circuit_weights import CUT
 from lens.analysis.head_weights import Weights, head_weights, rotated, why_not_bilinear
 from lens.analysis.names import Head, check_heads
-from lens.analysis.streaming import Progress, silent
 from lens.analysis.verdicts import ALPHA
 from lens.composition import few_rows, scores_of_rows, unit
 from lens.config import Config
 from lens.factored import FactoredMatrix
 from lens.finite import require_finite_weights
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 Mode = Literal["Q", "K", "V"]
 READS = {"Q": "what the later head asks for", "K": "what the later head is found by", "V": "what the later head moves"}
@@ -53,6 +54,24 @@ class Composition:
         """
         p = self.p if receiver is None else self.p[:, :, receiver[0], receiver[1]]
         return p * (p == p).sum() <= ALPHA  # NaN is no pair
+
+    def feeders(self, receiver: tuple[int, int]) -> list[Head]:
+        """Every earlier head, the largest score to ``receiver`` first."""
+        scores = _array(self.scores)[:, :, receiver[0], receiver[1]]
+        known = int((~np.isnan(scores)).sum())
+        order = np.argsort(-np.where(np.isnan(scores), -1, scores), axis=None, kind="stable")[:known]
+        return [Head(*divmod(int(place), scores.shape[1])) for place in order]
+
+    def strongest(self) -> tuple[Head, Head]:
+        """Sender and receiver of the largest score."""
+        scores = _array(self.scores)
+        pair = tuple(map(int, np.unravel_index(int(np.nanargmax(scores)), scores.shape)))
+        return Head(*pair[:2]), Head(*pair[2:])
+
+
+def _array(values: Tensor | np.ndarray) -> np.ndarray:
+    """As numpy: results that a cache keeps are so already."""
+    return values.cpu().numpy() if isinstance(values, Tensor) else values
 
 
 @torch.no_grad()

@@ -17,8 +17,9 @@ from lens.analysis.large_products import midrank
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.rotation_test import rotation_z
 from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
-from lens.analysis.streaming import Progress, silent, stream
+from lens.analysis.streaming import stream
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 CONTROL = "the same queries and tokens on the paired control, where other tokens follow the first copy"
 TARGET = "the induction target, the token after the earlier occurrence of the query's"

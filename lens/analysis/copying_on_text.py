@@ -15,8 +15,9 @@ from lens.analysis.copying_on_data import CopyingScores
 from lens.analysis.direct_paths import PATH, DirectPaths
 from lens.analysis.rotation_test import rotation_z
 from lens.analysis.score_results import Kind, Samples, head_score
-from lens.analysis.streaming import Progress, silent, stream
+from lens.analysis.streaming import stream
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 FEWEST = 3  # tokens of a document: two queries, so that one can be the control of the other
 CONTROL = "the same writes on the tokens the head attends to at the document's other queries, mean over all pairs"

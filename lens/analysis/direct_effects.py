@@ -11,8 +11,8 @@ from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Ids, Pairs
 from lens.analysis.interventions.readers import Reader
 from lens.analysis.interventions.runs import record
-from lens.analysis.streaming import Progress, silent
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 
 @torch.no_grad()

@@ -77,9 +77,7 @@ def final_scale(model: Transformer, resid: Float[Tensor, "batch pos d_model"]) -
     norm = model.ln_final
     if not isinstance(norm, Norm):
         return torch.ones_like(resid[..., :1])
-    exact = at_least_float32(resid)
-    exact = exact - exact.mean(-1, keepdim=True) if norm.centred else exact
-    return (exact.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
+    return norm.scale_of(norm.centre(at_least_float32(resid)))
 
 
 def token_readers(model: Transformer, ids: Int[Tensor, "sequence token"]) -> Float[Tensor, "sequence token d_model"]:

@@ -11,10 +11,10 @@ from lens.analysis.checkpoint import OnInstrument, OnRepeats, OnTexts, Setting
 from lens.analysis.names import Head
 from lens.analysis.phase_change import BORN_AT, Birth, Window, birth, phase_window
 from lens.analysis.stats import Estimate, estimate, family_wise_threshold
-from lens.analysis.streaming import Progress, silent
 from lens.analysis.training_run import Measured, TrainingRun
 from lens.analysis.verdicts import too_few
 from lens.finite import NotFinite
+from lens.progress import Progress, silent
 from lens.texts import BOOKS, UNIT
 
 PREFIX = (

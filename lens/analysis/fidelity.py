@@ -13,11 +13,11 @@ from lens.analysis.checks import SUM, WHOLE, Check, Run, reason, tolerance, too_
 from lens.analysis.memory import weight_bytes
 from lens.analysis.recomputed import exact
 from lens.analysis.reference import NoReference, reference_logits, reference_of
-from lens.analysis.streaming import Progress, silent
 from lens.components import Norm, softcapped
 from lens.hooked import HookedTransformer
 from lens.load.ram import machine_memory
 from lens.process import center_unembed, center_writing_weights, fold_layer_norm, fold_value_biases, why_inexact
+from lens.progress import Progress, silent
 from lens.readout import logit_contributions
 
 LONGEST = 32  # tokens that are read: every check is per token
@@ -33,8 +33,8 @@ def components(run: Run) -> Check:
     claim += f" (before its cap at {cap:g}, which is then applied)" if cap is not None else ""
     if coarse := too_coarse(model.dtype):
         return Check(name, claim, None, 0.0, "", "", "", coarse)
-    pos = (max(0, n_pos - LAST), n_pos)
-    stack, logits = decompose.whole(run.cache, expand_neurons=False, pos=pos), run.logits[:, slice(*pos)]
+    pos = slice(max(0, n_pos - LAST), n_pos)
+    stack, logits = decompose.whole(run.cache, expand_neurons=False, pos=pos), run.logits[:, pos]
     off, sizes = [], []
     for chosen in (logits.argmax(-1), logits.argmin(-1)):
         direction = model.unembed.directions(chosen)
@@ -44,7 +44,7 @@ def components(run: Run) -> Check:
         off.append((total - exact(logits.gather(-1, chosen[..., None])[..., 0])).abs())
         sizes.append(parts.abs().sum(0))
     worst, size = torch.stack(off).max().item(), torch.stack(sizes).max().item()
-    where = f"last {pos[1] - pos[0]} positions, {len(stack.labels)} components"
+    where = f"last {pos.stop - pos.start} positions, {len(stack.labels)} components"
     why = reason(model.dtype, size, SUM, "sum of absolute contributions")
     return Check(name, claim, worst, tolerance(model.dtype, size, SUM), "logits", where, why)
 

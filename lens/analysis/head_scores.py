@@ -13,10 +13,11 @@ from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
 from lens.analysis.instruments.sample import repeats
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.score_results import HeadScores
-from lens.analysis.streaming import Progress, part, silent, uniform_pattern
+from lens.analysis.streaming import uniform_pattern
 from lens.analysis.text_scores import text_scores
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
+from lens.progress import Progress, part, silent
 from lens.tokens import TokenBatch
 
 
@@ -72,7 +73,7 @@ def head_scores(
     on_repeats = summarise_scores(repeat_scores(model, repeated, part(progress, 0, share), names), repeated)
     if text is None:
         return on_repeats
-    on_text = text_scores(model, text.tokens, text.mask, part(progress, share, 1 - share), ("previous",))
+    on_text = text_scores(model, text.tokens, text.mask, part(progress, share, 1), ("previous",))
     scores = {"previous_on_text": on_text.scores["previous"]} if "previous" in on_text.scores else {}
     missing = {"previous_on_text": on_text.missing["previous"]} if "previous" in on_text.missing else {}
     return replace(on_repeats, scores={**on_repeats.scores, **scores}, missing=missing)

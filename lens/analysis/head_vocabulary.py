@@ -21,12 +21,12 @@ from lens.analysis.circuit_weights import (
 from lens.analysis.large_products import Ends, diagonal, ends, midrank, own_ranks
 from lens.analysis.random_tokens import sampling_set
 from lens.analysis.stats import LEVEL, MIN_SAMPLES
-from lens.analysis.streaming import Progress, part, silent
 from lens.analysis.verdicts import ALPHA
 from lens.factored import FactoredMatrix
 from lens.finite import require_finite_weights
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
+from lens.progress import Progress, part, silent
 
 TOP_SHARE = 0.1  # of the vocabulary: the largest k of a top k
 UNIT = "logits × scale"  # a row is divided by the scales of two norms, which only a text gives
@@ -97,7 +97,7 @@ def copied_tokens(
     matrix = full_ov(model, head, embedding, part(progress, 0, 0.9))
     own = diagonal(matrix)
     found = ends(own, k)
-    ranks = own_ranks(matrix, torch.cat([found.high, found.low]), part(progress, 0.9, 0.1))
+    ranks = own_ranks(matrix, torch.cat([found.high, found.low]), part(progress, 0.9, 1))
     positive, trace = float((own > 0).float().mean()), float(own.double().sum())
     return Copied(found, *ranks.split(len(found.high)), positive, trace)
 

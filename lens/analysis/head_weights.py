@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.circuit_weights import read_through, write_through
-from lens.components import at_least_float32
+from lens.components import Norm, at_least_float32
 from lens.config import Config
 from lens.factored import FactoredMatrix
 from lens.model import Transformer
@@ -51,8 +51,8 @@ def head_weights(model: Transformer, layer: int, weights: Weights = "folded") ->
     if weights == "folded":
         W_Q, W_K, W_V = (read_through(block.ln1, W) for W in (W_Q, W_K, W_V))
         W_O = write_through(block.ln1_post, W_O)
-        if cfg.norm == "LN" and cfg.pre_norm:
-            W_O = W_O - W_O.mean(-1, keepdim=True)
+        if isinstance(block.ln1, Norm):  # every reader of the stream has such a norm and takes out the same mean
+            W_O = block.ln1.centre(W_O)
     W_K, W_V = (W.repeat_interleave(cfg.group_size, dim=0) for W in (W_K, W_V))
     return HeadWeights(W_Q, W_K, W_V, W_O)
 

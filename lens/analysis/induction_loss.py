@@ -10,10 +10,10 @@ from torch import Tensor
 from lens.analysis.loss import next_token_stats
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.stats import Estimate, estimate
-from lens.analysis.streaming import Progress, silent
 from lens.analysis.verdicts import Verdict, rounding_of
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 DEFINITION = (
     "Mean loss (nats) on tokens 2 … n of the second copy, beside the same tokens of the first copy. The first token of "

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.streaming import Progress, silent
 from lens.factored import FactoredMatrix
+from lens.progress import Progress, silent
 
 ENTRIES = 25_000_000  # of the product held at once: 100 MB
 

@@ -7,10 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis.loss import BYTES, chunks
-from lens.analysis.streaming import Progress, silent
 from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 DEFINITION = (
     "Log-probability (nats) and rank of a token, read from the residual stream after every layer through the model's "

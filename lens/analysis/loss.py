@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lens.analysis.streaming import Progress, batches, silent
+from lens.analysis.streaming import batches
 from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 BYTES = 32_000_000  # of logits held at once
 LAYERS = 0.8  # of the progress of a batch; the rest is the unembedding

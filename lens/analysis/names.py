@@ -18,11 +18,6 @@ class Head(NamedTuple):
         return f"{self.layer}.{self.head}"
 
 
-def head_labels(cfg: Config) -> list[str]:
-    """ "0.0", "0.1", … of every head, layer by layer: the order of a flattened ``[layer, head]`` array."""
-    return [str(Head(layer, head)) for layer in range(cfg.n_layers) for head in range(cfg.n_heads)]
-
-
 def parse_head(text: str, cfg: Config) -> Head:
     """The head that "18.6", "L18H6" or "18h6" means in a model of this size.
 

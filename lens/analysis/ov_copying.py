@@ -23,10 +23,10 @@ from lens.analysis.circuit_weights import (
     value_weights,
     vocabulary_rows,
 )
-from lens.analysis.streaming import Progress, part, silent
 from lens.analysis.verdicts import ALPHA
 from lens.finite import require_finite_weights
 from lens.model import Transformer
+from lens.progress import Progress, part, silent
 
 DRAWS = 200  # random rotations per head
 DEFINITION = (
@@ -79,7 +79,7 @@ def ov_cores(
     middles, full, residual = {}, [], []
     needed = list(dict.fromkeys(stream_embedding(layer, embedding) for layer in range(model.cfg.n_layers)))
     for place, which in enumerate(needed):
-        step = part(progress, place / len(needed), 1 / len(needed))
+        step = part(progress, place / len(needed), (place + 1) / len(needed))
         middles[which] = vocabulary_product(model, which, step)
     for layer, block in enumerate(model.blocks):
         V, O = value_weights(model, layer), output_weights(model, layer)  # noqa: E741 - W_O is called O everywhere

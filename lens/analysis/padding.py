@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.analysis.loss import chunks, final_stream
-from lens.analysis.streaming import Progress, silent
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 DEFINITION = (
     "Largest absolute difference of any logit at any real token between the padded batch and the text alone. "

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from lens.analysis.composition import check_composes
 from lens.analysis.head_weights import HeadWeights, Weights, head_weights, rotated
-from lens.analysis.streaming import Progress, silent
 from lens.analysis.verdicts import normal_reach
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 ROWS = 4096  # of the embedding held at once
 DEFINITION = (

@@ -10,9 +10,9 @@ from lens.analysis.circuit_weights import source_rows
 from lens.analysis.instruments.previous import PREVIOUS_NULL
 from lens.analysis.pattern_scores import previous_token
 from lens.analysis.qk_circuit import check_bilinear, gained, lone
-from lens.analysis.streaming import Progress, silent
 from lens.attention import per_head
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 POSITIONS = 48
 TOKENS = 256  # averaged at each position

@@ -16,11 +16,11 @@ from lens.analysis.circuit_weights import Embedding, check_embedding, check_head
 from lens.analysis.head_weights import turned, why_not_bilinear
 from lens.analysis.large_products import Entries, top_entries
 from lens.analysis.rotation_test import rotation_z
-from lens.analysis.streaming import Progress, part, silent
 from lens.components import Norm
 from lens.factored import FactoredMatrix
 from lens.finite import require_finite_weights
 from lens.model import Transformer
+from lens.progress import Progress, part, silent
 
 SAME_TOKEN = (
     "How much more a token as a query scores with itself as a key than with the average token, in standard deviations "
@@ -62,7 +62,7 @@ def qk_circuits(
     check_embedding(model.cfg, embedding)
     wanted = list(dict.fromkeys(stream_embedding(layer, embedding) for layer in range(model.cfg.n_layers)))
     moments = {
-        which: embedding_moments(model, which, part(progress, place / len(wanted), 1 / len(wanted)))
+        which: embedding_moments(model, which, part(progress, place / len(wanted), (place + 1) / len(wanted)))
         for place, which in enumerate(wanted)
     }
     same, z, eigenvalues = [], [], []
@@ -105,8 +105,8 @@ def lone(model: Transformer, rows: Float[Tensor, "token d_model"]) -> Float[Tens
     norm = model.blocks[0].ln1
     if not isinstance(norm, Norm):
         return rows
-    rows = rows - rows.mean(-1, keepdim=True) if norm.centred else rows
-    return rows / (rows.pow(2).mean(-1, keepdim=True) + norm.eps).sqrt()
+    rows = norm.centre(rows)
+    return rows / norm.scale_of(rows)
 
 
 def gained(model: Transformer, layer: int, rows: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n d_model"]:
@@ -190,4 +190,4 @@ def top_pairs(
 ) -> Entries:
     """The query–key token pairs with the highest scores, each minus its query's mean over keys (row: query)."""
     matrix = full_qk(model, head, embedding, distance, part(progress, 0, 0.2))
-    return top_entries(matrix, k, part(progress, 0.2, 0.8))
+    return top_entries(matrix, k, part(progress, 0.2, 1))

@@ -10,8 +10,8 @@ from torch import Tensor
 from lens.finite import is_sound, not_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
-Progress = Callable[[float, str], None]  # fraction 0..1, stage; it may raise, and the analysis ends there
 Visit = Callable[[int, slice, Tensor], None]  # layer, rows of the input, activation of these rows
 
 TOKENS = 4096  # read in one forward pass
@@ -20,15 +20,6 @@ BYTES = 128_000_000  # of one layer's pattern
 
 class _LastSeen(Exception):
     """The last layer that was asked for has been looked at; the rest of the forward pass is of no use."""
-
-
-def silent(fraction: float, stage: str) -> None:
-    """Progress that nobody watches."""
-
-
-def part(progress: Progress, start: float, share: float) -> Progress:
-    """The progress of one stage that begins at ``start`` and takes ``share`` of the whole, both 0..1."""
-    return lambda fraction, stage: progress(start + share * fraction, stage)
 
 
 def batches(n_rows: int, n_pos: int, n_heads: int) -> Iterator[slice]:

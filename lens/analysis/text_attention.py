@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis.attention import value_lengths
-from lens.analysis.overview import Zones, fitted, zones
+from lens.analysis.content_dependence import Zones, content_dependence, zones
 from lens.analysis.pattern_scores import first_query, row_entropy, stripe
-from lens.analysis.streaming import Progress, silent, stream
+from lens.analysis.streaming import stream
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 KEEP_BYTES = 64_000_000  # of the patterns of all heads; above, the residual streams are kept instead
 CELLS = 24  # of a small picture, besides the first token
@@ -37,7 +38,7 @@ class TextAttention(NamedTuple):
     streams: Float[Tensor, "other_layer pos d_model"]  # the residual stream before each layer
     value_length: Float[Tensor, "layer head key"]  # ‖v W_O‖, residual-stream units
     habits: Habits  # each [layer, head]
-    telling: Float[Tensor, "layer head"]  # nats, see overview.TELLING
+    content_dependence: Float[Tensor, "layer head"]  # nats per query, see lens.analysis.content_dependence
     pictures: Float[Tensor, "layer head row column"]  # see shrink
     block: int  # tokens per cell of the pictures, the first token aside
 
@@ -55,7 +56,7 @@ def text_attention(
     cfg, n_pos = model.cfg, tokens.shape[1]
     short = 4 * cfg.n_layers * cfg.n_heads * n_pos**2 <= keep_bytes
     block = -(-(n_pos - 1) // CELLS)
-    patterns, streams, lengths, habits, found, pictures = [], [], [], [], [], []
+    patterns, streams, lengths, habits, by_layer, pictures = [], [], [], [], [], []
 
     def visit_stream(layer: int, rows: slice, resid: Float[Tensor, "1 pos d_model"]) -> None:
         streams.append(resid[0].float().cpu())
@@ -68,7 +69,7 @@ def text_attention(
         if short:
             patterns.append(pattern.cpu())
         habits.append(head_habits(pattern))
-        found.append(zones(pattern))
+        by_layer.append(zones(pattern))
         pictures.append(shrink(pattern, block).cpu())
 
     visits = {}
@@ -76,12 +77,13 @@ def text_attention(
         visits |= {} if short else {f"blocks.{layer}.hook_resid_pre": visit_stream}
         visits |= {f"blocks.{layer}.attn.hook_v": visit_values, f"blocks.{layer}.attn.hook_pattern": visit_pattern}
     stream(model, tokens, visits, progress=progress)
+    whole = Zones(*map(torch.cat, zip(*by_layer)))
     return TextAttention(
         pattern=torch.stack(patterns) if short else torch.empty(0, cfg.n_heads, n_pos, n_pos),
         streams=torch.empty(0, n_pos, cfg.d_model) if short else torch.stack(streams),
         value_length=torch.stack(lengths),
         habits=Habits(*(torch.stack(column).cpu() for column in zip(*habits))),
-        telling=fitted(Zones(*map(torch.cat, zip(*found)))).unflatten(0, (cfg.n_layers, -1)).cpu(),
+        content_dependence=content_dependence(whole).unflatten(0, (cfg.n_layers, -1)).cpu(),
         pictures=torch.stack(pictures),
         block=block,
     )

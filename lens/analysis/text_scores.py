@@ -12,8 +12,8 @@ from lens.analysis.instruments.patterns import measure_patterns
 from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
 from lens.analysis.instruments.sample import text
 from lens.analysis.score_results import HeadScores
-from lens.analysis.streaming import Progress, silent
 from lens.model import Transformer
+from lens.progress import Progress, silent
 from lens.tokens import TokenBatch
 
 

@@ -80,7 +80,7 @@ class TrainingRun:
     def shape(self) -> Shape:
         """Name and sizes of the models of this run."""
         parts = {"reader": reader_of(self.found), "device": str(pick_device(None))}
-        result = remembered(result_key("shape", **parts), self._shape)
+        result = remembered(result_key("shape", __name__, **parts), self._shape)
         return Shape(**result.facts)
 
     def identical(self, indices: Iterable[int] | None = None) -> tuple[tuple[int, ...], ...]:
@@ -93,7 +93,7 @@ class TrainingRun:
         known = self._known  # one pair, so that two threads never mix a setting and another's tokens
         if known is None or known[0] != setting:
             parts = {"reader": reader_of(self.found), "text": held_out_digest(), "setting": list(setting)}
-            kept = remembered(result_key("inputs", **parts), lambda: self._inputs(setting))
+            kept = remembered(result_key("inputs", __name__, **parts), lambda: self._inputs(setting))
             known = self._known = (setting, _unpacked_inputs(kept))
         return known[1]
 
@@ -159,7 +159,7 @@ class TrainingRun:
     def _key(self, analysis: str, index: int, *tokens: Tensor, **parameters: int) -> str:
         digest = hashlib.sha256(b"".join(_bytes_of(one) for one in tokens)).hexdigest()
         weights, device = content_of(self.found, index), str(pick_device(None))
-        return result_key(analysis, weights=weights, tokens=digest, parameters=parameters, device=device)
+        return result_key(analysis, __name__, weights=weights, tokens=digest, parameters=parameters, device=device)
 
     def _measured(self, key: str, index: int, measure) -> dict[str, Tensor]:
         def compute() -> Result:

@@ -23,7 +23,7 @@ OLD = "transformer_lens"
 VERSION = "2.18.0"  # of the library whose names these are
 
 MODULES = {  # transformer_lens.… → module of Lens
-    "ActivationCache": "lens.cache",
+    "ActivationCache": "lens.compat.cache",
     "FactoredMatrix": "lens.factored",
     "HookedTransformer": "lens.compat.transformer",
     "HookedTransformerConfig": "lens.compat.config",
@@ -37,7 +37,7 @@ MODULES = {  # transformer_lens.… → module of Lens
     "utils": "lens.compat.utils",
 }
 NAMES = {  # from transformer_lens import … → where it is in Lens; a name alone is the module
-    "ActivationCache": "lens.cache:ActivationCache",
+    "ActivationCache": "lens.compat.cache:ActivationCache",
     "EasyTransformer": "lens.compat.transformer:HookedTransformer",
     "EasyTransformerConfig": "lens.compat.config:HookedTransformerConfig",
     "FactoredMatrix": "lens.factored:FactoredMatrix",

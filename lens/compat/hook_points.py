@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lens.compat.slices import Slice, SliceInput
 from lens.hooks import (
     Hooked,
     HookFunction,
@@ -21,7 +22,6 @@ from lens.hooks import (
     keep,
     select,
 )
-from lens.slices import Slice, SliceInput
 
 __all__ = ["HookFunction", "HookPoint", "HookedRootModule", "NamesFilter"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lens.cache import ActivationCache
 from lens.compat import loading_from_pretrained as loading
+from lens.compat.cache import ActivationCache
 from lens.compat.config import HookedTransformerConfig
 from lens.compat.hook_points import HookedRootModule
 from lens.compat.initial import init_weights_

@@ -14,13 +14,13 @@ from lens.cache import get_act_name
 from lens.compat.datasets import keep_single_column, tokenize_and_concatenate
 from lens.compat.initial import fans as calc_fan_in_and_fan_out
 from lens.compat.loading_from_pretrained import tokenizer_of
+from lens.compat.slices import Slice, SliceInput
 from lens.components import ACT_FN, at_least_float32
 from lens.composition import composition_scores as _all_pairs
 from lens.factored import FactoredMatrix
 from lens.finite import NotFinite, require_finite
 from lens.generate import Sampling, next_token_probs
 from lens.load.device import pick_device
-from lens.slices import Slice, SliceInput
 
 __all__ = [
     "ACTIVATION_FN_DICT",

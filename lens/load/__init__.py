@@ -5,7 +5,7 @@ Importing this package, or :mod:`lens.load.catalogue`, imports no torch; :func:`
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from lens.load.progress import Progress, part, silent
+from lens.progress import Progress, part, silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def read(
     dtype: "str | torch.dtype | None" = None,
     device_map: "DeviceMap | None" = None,
     ignore: "Sequence[str]" = (),
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Loaded:
     """Config, weights and tokenizer of a model, float32 unless asked otherwise.
 
@@ -69,7 +69,6 @@ def read(
     if device is not None and device_map is not None:
         raise ValueError(f"device={str(device)!r} and device_map={device_map!r}; give one of the two.")
     where, form = pick_device("cpu" if device_map is not None else device), pick_dtype(dtype)
-    progress = progress or silent
     entry = resolve(name) if isinstance(name, str) else name.entry if isinstance(name, Checkpoints) else name
     given = name if isinstance(name, Checkpoints) else None
     chosen = chosen_checkpoint(given or entry, revision, checkpoint_index, checkpoint_value)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from lens.load.digests import cache_root, digests, sha256
-from lens.load.files import read_json
-from lens.load.progress import Progress, part, silent
+from lens.load.files import GENERATION, read_json
+from lens.progress import Progress, part, silent
 
 CONVERTER = 2  # raise it whenever the same GGUF gives different files
 SHARD_BYTES = 120_000_000  # what is held in memory while converting; one tensor may be larger
@@ -90,6 +90,8 @@ def _write(gguf: Path, digest: str, folder: Path, progress: Progress) -> None:
     _dump(folder / "config.json", config)
     (folder / "tokenizer.json").write_text(tokenizer.tokenizer, "utf-8")
     _dump(folder / "tokenizer_config.json", tokenizer.config)
+    if len(tokenizer.end_ids) > 1:
+        _dump(folder / GENERATION, {"eos_token_id": tokenizer.end_ids})
     _write_shards(tensors, len(file.tensors), folder, part(progress, 0.05, 0.95))
     progress(0.95, "Checking the converted copy")
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}

@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Event
 
 from lens.load.patterns import WEIGHT_SUFFIXES
-from lens.load.progress import Progress
 from lens.load.resume import Remote, complete, remote
+from lens.progress import Progress
 
 POLL = 0.3  # seconds between two looks at a download
 WINDOW = 5.0  # seconds over which the rate is averaged

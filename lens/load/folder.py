@@ -18,10 +18,10 @@ from lens.load.adapter import with_adapter
 from lens.load.entries import STARTS
 from lens.load.files import CONFIG, TOKEN_COUNTS, Weights, contents, read_json, weights_of
 from lens.load.placement import DeviceMap, moved, place
-from lens.load.progress import Progress, part, silent
 from lens.load.sources import Source
 from lens.load.tensors import Tensors
 from lens.load.tokenizer import bos_policy, read_end_ids, read_tokenizer, tokenizer_of
+from lens.progress import Progress, part, silent
 from lens.tokens import BosPolicy
 
 if TYPE_CHECKING:

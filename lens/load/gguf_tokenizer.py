@@ -23,11 +23,15 @@ UNSAID = (None, "default")  # older files of GPT-2 and GPT-NeoX, which both cut 
 WHOLE_FIRST = ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "tekken")
 
 
+ENDS = ("eos", "eot", "eom")  # of a text, of a turn, of a message: generation stops at each
+
+
 class TokenizerFiles(NamedTuple):
-    """Contents of tokenizer.json (text) and tokenizer_config.json (object)."""
+    """Contents of tokenizer.json (text) and tokenizer_config.json (object), and the tokens with which a text ends."""
 
     tokenizer: str
     config: dict[str, Any]
+    end_ids: list[int]
 
 
 def tokenizer_files(file: GGUFFile) -> TokenizerFiles:
@@ -36,14 +40,20 @@ def tokenizer_files(file: GGUFFile) -> TokenizerFiles:
     tokens = file.fields["tokenizer.ggml.tokens"]
     config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     for name, field in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):
-        token_id = file.fields.get(f"tokenizer.ggml.{field}_token_id")
+        token_id = _special(file, field, len(tokens))
         if token_id is not None:
-            if not 0 <= token_id < len(tokens):
-                raise ValueError(f"{file.path} is damaged: its {field} token is {token_id} of {len(tokens)} tokens.")
             config[f"{name}_token"] = tokens[token_id]
     if "tokenizer.chat_template" in file.fields:
         config["chat_template"] = file.fields["tokenizer.chat_template"]
-    return TokenizerFiles(tokenizer.to_str(), config)
+    ends = (_special(file, field, len(tokens)) for field in ENDS)
+    return TokenizerFiles(tokenizer.to_str(), config, [end for end in dict.fromkeys(ends) if end is not None])
+
+
+def _special(file: GGUFFile, field: str, n_tokens: int) -> int | None:
+    token_id = file.fields.get(f"tokenizer.ggml.{field}_token_id")
+    if token_id is not None and not 0 <= token_id < n_tokens:
+        raise ValueError(f"{file.path} is damaged: its {field} token is {token_id} of {n_tokens} tokens.")
+    return token_id
 
 
 def build(file: GGUFFile) -> Tokenizer:

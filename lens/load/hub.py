@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lens.load.files import ADAPTER_CONFIG, CONFIG, TOKENIZER_FILES, TOKENIZER_ROOTS, is_complete, wanted, weight_root
-from lens.load.progress import Progress, silent
+from lens.progress import Progress, silent
 
 
 class NoNetwork(ConnectionError):

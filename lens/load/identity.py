@@ -8,8 +8,8 @@ from pathlib import Path
 from lens.load.checkpoints import Checkpoints
 from lens.load.digests import digests
 from lens.load.files import ADAPTER_CONFIG, CONFIG, TOKEN_COUNTS, TOKENIZER_FILES, adapter_weights, weights_of
-from lens.load.progress import silent
 from lens.load.sources import Source, locate
+from lens.progress import silent
 
 BLOB = re.compile(r"[0-9a-f]{64}")  # a large file of the Hub's cache is named by its SHA-256
 

@@ -8,7 +8,7 @@ from lens.load import hub
 from lens.load.catalogue import HUB_ID, available_offline, cached_id, is_local, resolve, wheel_file
 from lens.load.entries import ENTRIES, Entry
 from lens.load.files import ADAPTER_CONFIG, CONFIG, TOKENIZER_ROOTS, is_adapter, read_json
-from lens.load.progress import Progress, silent
+from lens.progress import Progress, silent
 
 if TYPE_CHECKING:
     from lens.load.checkpoints import Checkpoint, Checkpoints

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lens.load.files import Weights
-from lens.load.progress import Progress, silent
+from lens.progress import Progress, silent
 
 LFS_POINTER = b"version https://git-lfs"
 REOPEN_BYTES = 50_000_000  # read for conversion, and then needed no more, before their pages are given back

@@ -8,7 +8,7 @@ from lens.load import hub
 from lens.load.catalogue import HUB_ID
 from lens.load.entries import Start
 from lens.load.files import CONFIG, GENERATION, TOKENIZER_ROOTS, read_json
-from lens.load.progress import Progress
+from lens.progress import Progress
 from lens.tokens import NO_BOS, BosPolicy
 
 if TYPE_CHECKING:

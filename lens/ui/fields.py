@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from lens.analysis.names import Head
 from lens.ui.limits import Limits
 
 DEFAULT_MODEL = "lens-2l"  # comes with Lens, opens in a moment, and its whole training is here
@@ -106,10 +107,10 @@ def text(name: str, default: str, longest: int, called: str = "") -> Field:
 def heads(name: str, most: int) -> Field:
     """A list of attention heads, ``18.6,17.3`` = layer 18 head 6 and layer 17 head 3; order kept, no repeats."""
 
-    def read(value: str) -> tuple[tuple[int, int], ...]:
+    def read(value: str) -> tuple[Head, ...]:
         words = [part for part in value.split(",") if part.strip()][: most + 1]
         bad = [part for part in words if not re.fullmatch(r"\s*\d{1,4}\.\d{1,4}\s*", part)]
-        found = tuple(dict.fromkeys(tuple(int(n) for n in part.split(".")) for part in words if part not in bad))
+        found = tuple(dict.fromkeys(Head(*map(int, part.split("."))) for part in words if part not in bad))
         if bad:
             raise BadValue(
                 f"{name} are written like 18.6,17.3; left out {', '.join(map(short, bad))}", use=found[:most]

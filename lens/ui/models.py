@@ -14,6 +14,7 @@ from lens.ui.badge import note_model
 from lens.ui.ending import end_page
 from lens.ui.fields import DEFAULT_MODEL, LOCAL, short
 from lens.ui.garbage import set_aside
+from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.memory import draw_memory, residents
 from lens.ui.queue import Job, Queue
@@ -110,8 +111,6 @@ def read_prompt(view: ViewState, model: Any, longest: int | None = None) -> Prom
 
     Cut, with a note, to ``longest`` tokens, ``limits().prompt_tokens`` unless the page says otherwise.
     """
-    from lens.tokens import visible
-
     if not view["prompt"].strip():
         st.info("The prompt is empty. Type a text above, or choose one of the examples.", icon=":material/edit:")
         end_page()
@@ -123,7 +122,7 @@ def read_prompt(view: ViewState, model: Any, longest: int | None = None) -> Prom
     tokens = model.to_tokens(view["prompt"], prepend_bos(view), longest=longest)
     _note_odd_tokens(view, model, tokens[0].tolist())
     view.fit_query(tokens.shape[1])
-    return Prompt(view["prompt"], tokens, [visible(token) for token in model.to_str_tokens(tokens)])
+    return Prompt(view["prompt"], tokens, token_labels(model, tokens[0]))
 
 
 def _note_odd_tokens(view: ViewState, model: Any, ids: list[int]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.figures.grid import selected_cell
 from lens.ui.ending import end_page
 from lens.ui.models import prepend_bos
@@ -72,12 +73,12 @@ def not_computed(reason: str) -> None:
     st.html(f'<div class="lens-empty">Not computed because {html.escape(reason)}</div>')
 
 
-def head_from_event(event: Mapping[str, Any], view: ViewState) -> tuple[int, int] | None:
+def head_from_event(event: Mapping[str, Any], view: ViewState) -> Head | None:
     """Select the head whose cell was clicked, or pin and unpin it if it is selected; None if nothing was clicked."""
     cell = selected_cell(event)
     if cell is not None:
         view.click(*cell)
-    return cell
+    return None if cell is None else Head(*cell)
 
 
 def head_grid(figure: Any, view: ViewState, key: str, alt: str) -> None:
@@ -94,13 +95,6 @@ def head_grid(figure: Any, view: ViewState, key: str, alt: str) -> None:
         config={"displaylogo": False},
         alt=alt,
     )
-
-
-def pin_button(view: ViewState, head: tuple[int, int], key: str) -> None:
-    """Pins the head that the page is about, or unpins it. A second click on the head in a figure does the same."""
-    name, pinned = f"{head[0]}.{head[1]}", head in view["pins"]
-    label, help = ("Unpin", "Take it out of the pinned heads.") if pinned else ("Pin", "Keep it in view on every page.")
-    st.button(f"{label} {name}", key, help, on_click=view.toggle_pin, args=head, icon=":material/keep:")
 
 
 def chart(figure: Any, alt: str, key: str | None = None) -> None:

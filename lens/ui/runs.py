@@ -74,6 +74,22 @@ def chosen(run: Any) -> list[int]:
     return list(range(n)) if n <= most else sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
 
 
+def place_name(label: int, unit: str) -> str:
+    """A point of training in words: "2.5M tokens", "step 400"."""
+    if unit == "steps":
+        return f"step {label:,}"
+    for size, sign in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if label >= size:
+            return f"{label / size:.3g}{sign} tokens"
+    return f"{label} tokens"
+
+
+def checkpoint_name(found: Any, index: int) -> str:
+    """A checkpoint in words, by tokens where they are known."""
+    one = found.at(index)
+    return place_name(one.label, found.unit) if one.tokens is None else place_name(one.tokens, "tokens")
+
+
 def measure_checkpoint(cell: Cell, setting: Any) -> Any:
     """Everything that is measured at one checkpoint, from disk where it was measured before: ``Measured``."""
     return run_of(cell[0]).measure(cell[1], setting)

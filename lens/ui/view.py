@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from lens.analysis.names import Head
 from lens.ui.fields import Field, address, common_fields, parse, short, write
 from lens.ui.limits import limits
 
@@ -98,7 +99,7 @@ class ViewState:
         self._fit_index("head", n_heads)
         gone = [pin for pin in self["pins"] if pin[0] >= n_layers or pin[1] >= n_heads]
         if gone:
-            names = ", ".join(f"{layer}.{head}" for layer, head in gone)
+            names = ", ".join(map(str, gone))
             self.note(f"this model has no head {names} ({n_layers} layers of {n_heads} heads): unpinned")
             self.set(pins=tuple(pin for pin in self["pins"] if pin not in gone))
             self.repinned()
@@ -125,14 +126,14 @@ class ViewState:
         return value
 
     @property
-    def selected(self) -> tuple[int, int] | None:
-        """The (layer, head) that was chosen, by a click, a number or the address; None where none was."""
+    def selected(self) -> Head | None:
+        """The head that was chosen, by a click, a number or the address; None where none was."""
         values = self.values()
         if values["layer"] is None and values["head"] is None:
             return None
-        return self["layer"], self["head"]
+        return Head(self["layer"], self["head"])
 
-    def current(self) -> tuple[int, int] | None:
+    def current(self) -> Head | None:
         """The head that a page of one head is about: the selected one, else the last one pinned; None: neither."""
         return self.selected or (self["pins"][-1] if self["pins"] else None)
 
@@ -142,7 +143,7 @@ class ViewState:
 
     def pin(self, layer: int, head: int) -> None:
         """Pin a head and make it the current one; beyond the limit the oldest pin goes."""
-        pins = [pin for pin in self["pins"] if pin != (layer, head)] + [(layer, head)]
+        pins = [pin for pin in self["pins"] if pin != (layer, head)] + [Head(layer, head)]
         self.set(pins=tuple(pins[-limits().pins :]), layer=layer, head=head)
 
     def toggle_pin(self, layer: int, head: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.ui.fields import BadValue
 from lens.ui.view import ViewState, say_next_run
 
@@ -143,12 +144,12 @@ def fold(view: ViewState, name: str, label: str) -> Any:
     return st.expander(label, **bind(view, name))
 
 
-def head_picker(view: ViewState, n_layers: int, n_heads: int) -> tuple[int, int]:
-    """Two number boxes for the current head; returns (layer, head), both zero-based."""
+def head_picker(view: ViewState, n_layers: int, n_heads: int) -> Head:
+    """Two number boxes for the current head."""
     with st.container(horizontal=True, width="content"):
         layer = number(view, "layer", (0, n_layers - 1), "Layer", "Zero-based layer of the head.", width=130)
         head = number(view, "head", (0, n_heads - 1), "Head", "Zero-based index within its layer.", width=130)
-    return int(layer), int(head)
+    return Head(int(layer), int(head))
 
 
 def button(label: str, help: str, act: Callable[..., None], *args: Any, **rest: Any) -> bool:

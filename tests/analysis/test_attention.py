@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lens.analysis.attention import head_log_patterns, head_patterns, hide_first, value_weighted_patterns
+from lens.analysis.attention import head_patterns, hide_first, value_weighted_patterns
 from lens.analysis.names import Head
 
 HEADS = [Head(2, 1), Head(0, 3), Head(2, 0), Head(1, 2)]
@@ -24,13 +24,6 @@ def test_patterns_are_those_of_the_cache_in_the_order_asked(model, tokens):
         torch.testing.assert_close(found.pattern[:, place], all_of_them[layer][:, head], atol=1e-6, rtol=0)
 
 
-def test_log_pattern_is_the_log_and_forbidden_keys_are_minus_infinity(model, tokens):
-    logs, pattern = head_log_patterns(model, tokens, HEADS).pattern, head_patterns(model, tokens, HEADS).pattern
-    torch.testing.assert_close(logs.exp(), pattern, atol=1e-6, rtol=0)
-    torch.testing.assert_close(logs.logsumexp(-1), torch.zeros(3, 4, 11), atol=1e-5, rtol=0)
-    assert torch.isneginf(logs[..., 0, 1:]).all()
-
-
 def test_value_weighted_equals_each_key_written_alone(model, tokens):
     found = value_weighted_patterns(model, tokens, HEADS).pattern
     pattern, v = cached(model, tokens, "hook_pattern"), cached(model, tokens, "hook_v")
@@ -47,7 +40,7 @@ def test_value_weighted_equals_each_key_written_alone(model, tokens):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_changes_nothing(model, ragged, side):
     padded, mask, texts = ragged(side)
-    for function in (head_patterns, head_log_patterns, value_weighted_patterns):
+    for function in (head_patterns, value_weighted_patterns):
         found = function(model, padded, HEADS, mask).pattern
         for row, text in enumerate(texts):
             real = mask[row].nonzero()[:, 0]

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lens.analysis.attention import head_patterns, value_weighted_patterns
-from lens.analysis.names import head_labels, parse_head
-from lens.analysis.overview import unexplained
+from lens.analysis.content_dependence import content_dependence, zones
+from lens.analysis.names import Head
 from lens.analysis.streaming import uniform_pattern
 from lens.analysis.text_attention import head_habits, layer_pattern, shrink, text_attention
 
@@ -18,7 +18,7 @@ def tokens():
 
 
 def every_head(model, tokens):
-    heads = [parse_head(label, model.cfg) for label in head_labels(model.cfg)]
+    heads = [Head(layer, head) for layer in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
     shape = (model.cfg.n_layers, model.cfg.n_heads, P, P)
     return head_patterns(model, tokens, heads).pattern.view(shape), heads
 
@@ -29,7 +29,9 @@ def test_a_short_text_keeps_the_patterns_of_all_heads(model, tokens):
     assert len(found.streams) == 0
     weighted = value_weighted_patterns(model, tokens, heads).pattern.view(pattern.shape)
     torch.testing.assert_close(pattern * found.value_length[:, :, None], weighted, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found.telling, torch.stack([unexplained(layer) for layer in pattern]))
+    torch.testing.assert_close(
+        found.content_dependence, torch.stack([content_dependence(zones(layer)) for layer in pattern])
+    )
     for got, want in zip(found.habits, head_habits(pattern)):
         torch.testing.assert_close(got, want)
     assert found.pictures.shape == (3, 4, P, P)
@@ -41,7 +43,7 @@ def test_a_long_text_keeps_the_streams_and_each_layer_comes_out_the_same(model, 
     assert len(long.pattern) == 0
     for layer in range(model.cfg.n_layers):
         torch.testing.assert_close(layer_pattern(model, long.streams[layer], layer), short.pattern[layer])
-    for field in ("value_length", "telling", "pictures"):
+    for field in ("value_length", "content_dependence", "pictures"):
         torch.testing.assert_close(getattr(long, field), getattr(short, field))
 
 

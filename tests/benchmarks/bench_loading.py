@@ -75,8 +75,8 @@ def compare(title: str, small: str, ways: dict[str, tuple[str, str]]) -> None:
 
 def main() -> None:
     from lens.load.catalogue import resolve
-    from lens.load.progress import silent
     from lens.load.sources import locate
+    from lens.progress import silent
 
     with tempfile.TemporaryDirectory() as root:
         torch.manual_seed(0)

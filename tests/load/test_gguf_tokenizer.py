@@ -213,3 +213,18 @@ def test_other_kinds_are_named(tmp_path):
 
     with pytest.raises(ValueError, match=r"kind 't5'; Lens builds 'gpt2' \(byte-level BPE\) and 'llama'"):
         read(str(file_with(tmp_path, add, 263)))
+
+
+def test_a_text_ends_at_the_end_of_a_turn_too(tmp_path):
+    """Chat models name the end of a text and the end of a turn; a copy that names one needs no file for it."""
+
+    def ends(**more):
+        def add(writer):
+            add_byte_level(writer)
+            for field, token in more.items():
+                getattr(writer, f"add_{field}_token_id")(token)
+
+        return HookedTransformer.from_pretrained(str(file_with(tmp_path, add, 263))).end_ids
+
+    assert ends() == ends(eot=0) == (0,)
+    assert ends(eot=2, eom=5) == (0, 2, 5)

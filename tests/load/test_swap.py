@@ -5,7 +5,7 @@ import torch
 
 from lens import HookedTransformer
 from lens.load.checkpoints import checkpoints
-from lens.load.swap import swap_weights
+from lens.swap import swap_weights
 from tests.helpers import hf_gpt2, hf_llama, in_lens
 from tests.load.models import save
 from tests.load.toys import new_repository

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.ui import work
+from tests.ui.conftest import markdown
 
 ANALYSE = """
 import streamlit as st
@@ -37,15 +38,11 @@ def page(script: str, **values) -> str:
     return script
 
 
-def words(at) -> str:
-    return " | ".join(element.value for element in at.markdown)
-
-
 def test_a_result_is_computed_once_for_all_visitors(app, calls):
     script = page(ANALYSE, SCALE=3.25)
     first, second = app(script).run(), app(script).run()
     assert not first.exception
-    assert words(first) == words(second) == "Squares ndarray 11.375"
+    assert markdown(first) == markdown(second) == "Squares ndarray 11.375"
     assert len(calls) == 1
 
 
@@ -57,27 +54,27 @@ def test_a_cancelled_analysis_says_so_and_starts_again_on_a_click(app, calls):
     at = app(page(ANALYSE, SCALE=4.5))
     at.session_state["lens:cancelled"] = {call_key(work.squares, (torch.arange(4.0),), {"scale": 4.5})}
     at.run()
-    assert "Cancelled" in words(at)
+    assert "Cancelled" in markdown(at)
     assert calls == []
     at.button(key=next(b.key for b in at.button if b.label == "Compute")).click().run()
-    assert words(at) == "Squares ndarray 15.75"
+    assert markdown(at) == "Squares ndarray 15.75"
     assert len(calls) == 1
 
 
 def test_a_sweep_computes_only_what_is_missing(app, calls):
     app(page(SWEEP, CELLS=[1, 2], SCALE=5.5, ESTIMATE=0.0)).run()
     at = app(page(SWEEP, CELLS=[1, 2, 3], SCALE=5.5, ESTIMATE=0.0)).run()
-    assert words(at) == "done [1, 2, 3] missing ()"
+    assert markdown(at) == "done [1, 2, 3] missing ()"
     assert [call[1] for call in calls] == [1, 2, 3]
 
 
 def test_long_work_waits_for_a_click_and_shows_what_there_is(app, calls):
     app(page(SWEEP, CELLS=[1], SCALE=6.5, ESTIMATE=0.0)).run()
     at = app(page(SWEEP, CELLS=[1, 2], SCALE=6.5, ESTIMATE=900.0)).run()
-    assert "done [1] missing (2,)" in words(at)
+    assert "done [1] missing (2,)" in markdown(at)
     start = next(button for button in at.button if button.label == "Compute, about 450 s")
     start.click().run()
-    assert words(at) == "done [1, 2] missing ()"
+    assert markdown(at) == "done [1, 2] missing ()"
 
 
 def test_progress_is_handed_to_the_analysis(app):
@@ -89,7 +86,7 @@ from tests.ui.work import with_progress
 with frame("Home", question="?") as view:
     st.write(f"{analyse(with_progress, 5, progress=True)} steps")
 """).run()
-    assert words(at) == "5 steps"
+    assert markdown(at) == "5 steps"
 
 
 def test_an_unexpected_error_is_a_sentence_and_a_report(app):

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT
-from tests.ui.conftest import REAL, bound, html
+from tests.ui.conftest import REAL, bound, html, markdown
 
 TOKENS = """
 import streamlit as st
@@ -33,19 +33,15 @@ from lens.ui.models import open_model, read_prompt
 with frame("Home", question="?") as view:
     model = open_model(view)
     prompt = read_prompt(view, model)
-    st.write(f"{model.name}: {len(prompt.labels)} tokens, layer {view.layer}, pins {view.pins}")
+    st.write(f"{model.name}: {len(prompt.labels)} tokens, layer {view.layer}, pins {tuple(map(tuple, view.pins))}")
 """
-
-
-def words(at) -> str:
-    return " | ".join(element.value for element in at.markdown)
 
 
 def test_the_default_page_opens_the_default_model(app):
     at = app(OPEN).run()
     assert not at.exception
     assert not at.error
-    assert words(at).startswith(f"{DEFAULT_MODEL}: ")
+    assert markdown(at).startswith(f"{DEFAULT_MODEL}: ")
     assert at.query_params == {}
     assert f"<b>{DEFAULT_MODEL}@tokens_" in html(at), "the checkpoint that is open is named"
 
@@ -65,7 +61,7 @@ def test_bad_values_become_defaults_with_notes(app):
         "Seed must be a whole number",
     ):
         assert sentence in shown
-    assert "layer 0, pins ((0, 1),)" in words(at)
+    assert "layer 0, pins ((0, 1),)" in markdown(at)
     assert at.query_params == {"model": REAL, "pins": "0.1"}
     chips = bound(at.multiselect, "pins")
     assert (chips.value, list(chips.proto.default), list(chips.proto.options)) == (["0.1"], [0], ["0.1"])
@@ -99,14 +95,14 @@ def test_unknown_models_and_paths_are_refused(app, name):
     assert not at.exception
     assert not at.error
     assert f"showing {DEFAULT_MODEL}" in html(at) or f"showing model &#x27;{DEFAULT_MODEL}" in html(at)
-    assert words(at).startswith(DEFAULT_MODEL)
+    assert markdown(at).startswith(DEFAULT_MODEL)
 
 
 def test_a_model_that_is_not_here_is_offered_never_fetched(app):
     at = app(OPEN)
     at.query_params["model"] = "nobody/no-such-model"
     at.run()
-    assert "is not on this machine" in words(at)
+    assert "is not on this machine" in markdown(at)
     assert [button.label for button in at.button if "Download" in button.label] == ["Download nobody/no-such-model"]
     assert at.query_params["model"] == "nobody/no-such-model"
 
@@ -132,7 +128,7 @@ def test_widgets_write_the_view_and_the_address(app):
     at = app(TOKENS).run()
     at.number_input(key="view:layer").set_value(7).run()
     at.selectbox(key="view:by").set_value("text").run()
-    assert words(at) == "layer 7 by text top 5"
+    assert markdown(at) == "layer 7 by text top 5"
     assert at.query_params == {"layer": "7", "by": "text"}
     at.number_input(key="view:layer").set_value(0).run()
     assert at.query_params == {"layer": "0", "by": "text"}, "layer 0 is a choice like any other"
@@ -143,12 +139,12 @@ def test_switching_pages_keeps_the_state(app):
     at.query_params.update({"layer": "3", "prompt": "hello"})
     at.run()
     at.switch_page("pages/tokens.py").run()
-    assert words(at) == "layer 3 by id top 5"
+    assert markdown(at) == "layer 3 by id top 5"
     at.selectbox(key="view:by").set_value("text").run()
     at.switch_page("pages/attention.py").run()
-    assert words(at) == "layer 3 prompt hello"
+    assert markdown(at) == "layer 3 prompt hello"
     at.switch_page("pages/tokens.py").run()
-    assert words(at) == "layer 3 by text top 5"
+    assert markdown(at) == "layer 3 by text top 5"
 
 
 def test_an_option_that_pages_share_is_one_value_for_those_that_have_it(app):
@@ -225,9 +221,9 @@ def test_pins_are_typed_removed_and_checked(app):
     at.run()
     pins = at.multiselect(key="view:pins")
     pins.set_value(["3.1", "4.2"]).run()
-    assert "layer 4, pins ((3, 1), (4, 2))" in words(at)
+    assert "layer 4, pins ((3, 1), (4, 2))" in markdown(at)
     at.multiselect(key="view:pins").set_value(["3.1", "nonsense"]).run()
-    assert "pins ((3, 1),)" in words(at)
+    assert "pins ((3, 1),)" in markdown(at)
     assert "left out &#x27;nonsense&#x27;" in html(at)
 
 

@@ -12,8 +12,8 @@ from lens.ui import by_hand
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.memory import residents
 from lens.ui.residents import weight_bytes
-from tests.ui.conftest import REAL, bound, html
-from tests.ui.test_frame import OPEN, words
+from tests.ui.conftest import REAL, bound, html, markdown
+from tests.ui.test_frame import OPEN
 
 IDENTITY = OPEN.replace("st.write(", 'st.write(f"object {id(model)}")\n    st.write(')
 
@@ -64,7 +64,7 @@ def test_a_local_folder_opens_by_hand_and_its_path_stays_out_of_the_address(app,
     assert not at.error
     assert at.query_params == {"model": "local:mine"}
     assert str(folder) not in html(at).replace(f"<b>{folder}", "")
-    assert "tokens" in words(at)
+    assert "tokens" in markdown(at)
 
 
 def reloaded(app, query: dict[str, str]) -> AppTest:
@@ -81,15 +81,15 @@ def test_a_page_that_is_loaded_again_opens_the_same_folder_after_one_click(app, 
     for at in (reloaded(app, address), reloaded(app, address)):  # each load asks again
         assert not at.exception
         assert at.query_params == address
-        assert "tokens" not in words(at)
+        assert "tokens" not in markdown(at)
         assert "An address opens no folder" in at.info[0].value
         assert str(folder.parent) not in html(at) + at.info[0].value
         assert at.selectbox(key="view:model").value == "local:mine"
         at.button(key="open-again").click().run()
         assert not at.error
         assert at.query_params == address
-        assert "tokens, layer 1, pins ((1, 2),)" in words(at)
-        assert words(at).startswith(str(folder))
+        assert "tokens, layer 1, pins ((1, 2),)" in markdown(at)
+        assert markdown(at).startswith(str(folder))
         assert not [button for button in at.button if button.key == "open-again"]
 
 
@@ -105,7 +105,7 @@ def test_two_folders_of_one_name_are_two_models(app, folder, tmp_path):
     for name, path in (("local:mine", folder), ("local:mine-2", twin)):
         at = reloaded(app, {"model": name})
         at.button(key="open-again").click().run()
-        assert words(at).startswith(str(path))
+        assert markdown(at).startswith(str(path))
 
 
 def test_a_name_opens_nothing_that_was_not_typed_here_or_is_gone_or_is_asked_for_when_hosted(app, folder, monkeypatch):
@@ -119,7 +119,7 @@ def test_a_name_opens_nothing_that_was_not_typed_here_or_is_gone_or_is_asked_for
     shutil.rmtree(folder)
     at = reloaded(app, {"model": "local:mine"})
     assert "is no longer where it was on this machine" in html(at)
-    assert words(at).startswith(DEFAULT_MODEL)
+    assert markdown(at).startswith(DEFAULT_MODEL)
 
 
 def test_a_hosted_app_opens_no_path_typed_by_hand(app, folder, monkeypatch):
@@ -127,7 +127,7 @@ def test_a_hosted_app_opens_no_path_typed_by_hand(app, folder, monkeypatch):
     at = app(OPEN).run()
     type_model(at, str(folder))
     assert not at.exception
-    assert words(at).startswith(DEFAULT_MODEL)
+    assert markdown(at).startswith(DEFAULT_MODEL)
     assert "never by a path" in html(at)
 
 
@@ -157,7 +157,7 @@ def test_a_folded_view_is_made_once_has_a_key_of_its_own_and_counts_what_it_adds
     residents.clear()
     at = app(TWICE).run()
     assert not at.exception
-    assert words(at) == "True True"
+    assert markdown(at) == "True True"
     (one,) = residents().resident()
     holder = residents().holder(one.key, "")
     raw = weight_bytes([holder.model])

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,11 +16,9 @@ from lens.analysis.interventions.tasks import induction
 from lens.analysis.verdicts import Gap, Verdict
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
 from lens.ui.pages.ablation import MORE, WHAT, words
-from tests.helpers import hf_llama
-from tests.load.models import save
-from tests.ui.conftest import bound, html
+from lens.ui.pages.ablation import read as page
+from tests.ui.conftest import app_page, bound, fine, html, local
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
@@ -30,38 +27,14 @@ def name(head: tuple[int, int]) -> str:
 
 
 def opened(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/ablation.py")
-    at.query_params.update({"model": "planted-induction"} | query)
-    return at.run()
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory, tokenizer) -> Path:
-    """A shaken LLaMA of three layers of four heads, two of which share keys and values, as a folder."""
-    model = hf_llama(vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=90)
-    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
+    return app_page("ablation", **{"model": "planted-induction"} | query).run()
 
 
 @pytest.fixture
 def tiny(tiny_folder):
     """``tiny(what="mlp", ...)``: the page with the tiny model open, few and short pairs, run once."""
-
-    def run(**query: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-        at.switch_page("pages/ablation.py")
-        at.query_params.update({"model": "local:tiny", "pairs": "3", "block": "4", "n": "5", "seqs": "3"} | query)
-        at.session_state["lens:paths"] = {"local:tiny": str(tiny_folder)}
-        return at.run()
-
-    return run
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
+    few = {"pairs": "3", "block": "4", "n": "5", "seqs": "3"}
+    return lambda **query: local("ablation", tiny_folder, **few | query).run()
 
 
 def told(at: AppTest) -> str:

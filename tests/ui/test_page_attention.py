@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,11 +26,9 @@ from lens.ui.pages.attention import tables as take
 from lens.ui.pages.attention.numbers import Shown
 from lens.ui.pages.attention.views import figure_of
 from lens.ui.view import ViewState
-from tests.helpers import hf_llama
-from tests.load.models import save
-from tests.ui.conftest import REAL, bound, html
+from tests.ui.conftest import REAL, app_page, bound, fine, llama_folder, local
 
-ROOT = Path(__file__).parents[2]
+open_page = partial(app_page, "attention", model=REAL)
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ ![a](http://b.example/c) {0} %{z}"
 MEASURES = ("attention", "log", "moved")
 
@@ -37,39 +36,19 @@ MEASURES = ("attention", "log", "moved")
 @pytest.fixture(scope="module")
 def tiny_folder(tmp_path_factory, tokenizer) -> Path:
     """A shaken LLaMA of a few thousand weights that reads 5000 tokens, as a folder."""
-    model = hf_llama(vocab_size=len(tokenizer) + 5, max_position_embeddings=5000)
-    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
+    return llama_folder(tmp_path_factory, tokenizer, vocab_size=len(tokenizer) + 5, max_position_embeddings=5000)
 
 
 @pytest.fixture
 def tiny(tiny_folder):
     """``tiny(prompt="a b", ...)``: the page with a tiny model open, run once."""
 
-    def build(**query: str) -> AppTest:
-        at = open_page(model="local:tiny", **query)
-        at.session_state["lens:paths"] = {"local:tiny": str(tiny_folder)}
-        return at.run()
-
-    return build
+    return lambda **query: local("attention", tiny_folder, **query).run()
 
 
 @pytest.fixture(scope="module")
 def model(tiny_folder) -> HookedTransformer:
     return HookedTransformer.from_pretrained(str(tiny_folder))
-
-
-def open_page(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/attention.py")
-    at.query_params.update({"model": REAL} | query)
-    return at
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
 
 
 def line(at: AppTest) -> str:
@@ -90,7 +69,8 @@ def seen_of(model, tokens, **how) -> SimpleNamespace:
     """What the page gets from the cache: the same result as arrays."""
     found = text_attention(model, tokens, **how)
     return SimpleNamespace(**{name: getattr(found, name) for name in found._fields} | {
-        name: getattr(found, name).numpy() for name in ("pattern", "streams", "value_length", "telling", "pictures")
+        name: getattr(found, name).numpy()
+        for name in ("pattern", "streams", "value_length", "content_dependence", "pictures")
     })  # fmt: skip
 
 
@@ -448,10 +428,10 @@ def test_the_exported_overview_gives_the_numbers_of_the_page(model, tiny_folder)
     seen = seen_of(model, tokens)
     taken = take.overview_export(seen, Prompt(prompt, tokens, model.to_str_tokens(tokens)), None)
     found = run_code(view_of(prompt=prompt), taken.code, tiny_folder)
-    best = np.unravel_index(seen.telling.argmax(), seen.telling.shape)
+    best = np.unravel_index(seen.content_dependence.argmax(), seen.content_dependence.shape)
     assert (found["layer"], found["head"]) == best
-    np.testing.assert_allclose(found["seen"].telling, seen.telling, atol=1e-6)
+    np.testing.assert_allclose(found["seen"].content_dependence, seen.content_dependence, atol=1e-6)
     rows = taken.table()
     assert len(rows) == model.cfg.n_layers * model.cfg.n_heads
-    np.testing.assert_allclose(rows.telling_nats.max(), seen.telling.max())
+    np.testing.assert_allclose(rows.telling_nats.max(), seen.content_dependence.max())
     assert list(rows.columns[:3]) == ["layer", "head", "first_token"]

@@ -16,22 +16,13 @@ from lens.analysis.ov_copying import ov_copying
 from lens.analysis.random_tokens import repeated_tokens
 from lens.load.checkpoints import checkpoints
 from lens.ui.pages.head import chain as page
-from lens.ui.pages.head.attends import words
-from lens.ui.pages.head.chain import Finding
-from lens.ui.pages.training_dynamics.controls import checkpoint_name
-from tests.helpers import hf_llama
+from lens.ui.runs import checkpoint_name
+from lens.ui.shared.chain.attends import prompt_words as words
+from lens.ui.shared.chain.link import Finding
 from tests.load import toys
-from tests.load.models import save
-from tests.ui.conftest import ROOT, fine, local
+from tests.ui.conftest import app_page, fine, local
 
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory, tokenizer) -> Path:
-    """A shaken LLaMA of three layers of four heads, two of which share keys and values, as a folder."""
-    model = hf_llama(vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=90)
-    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +168,7 @@ def test_the_summary_names_what_is_missing():
 
 
 def test_the_last_link_says_when_the_head_of_a_shipped_model_was_born():
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/head.py").run()
+    at = app_page("head").run()
     shown = fine(at)
     assert 'class="found" data-step="6"' in shown
     assert re.search(

@@ -1,26 +1,22 @@
 """The Head scores page: numbers against the analysis itself, odd prompts and addresses, the Python of its export."""
 
-import contextlib
 import hashlib
-import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
 from lens.analysis.head_scores import head_scores, repeat_scores_of
 from lens.analysis.random_tokens import repeated_tokens
 from lens.ui.calls import call_key
-from lens.ui.pages.head_scores.one_head import stripe
 from lens.ui.shared import repeats
-from tests.helpers import hf_llama
-from tests.load.models import save
-from tests.ui.conftest import REAL, html
+from lens.ui.shared.patterns import stripe
+from tests.ui.conftest import REAL, app_page, fine, llama_folder, local, printed
 
-ROOT = Path(__file__).parents[2]
+open_page = partial(app_page, "head_scores", model=REAL)
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
 CONTEXT = 90
 
@@ -28,40 +24,14 @@ CONTEXT = 90
 @pytest.fixture(scope="module")
 def tiny_folder(tmp_path_factory, tokenizer) -> Path:
     """A shaken LLaMA of three layers of four heads that reads 90 tokens, as a folder."""
-    model = hf_llama(vocab_size=len(tokenizer), max_position_embeddings=CONTEXT)
-    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
-
-
-def open_page(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/head_scores.py")
-    at.query_params.update({"model": REAL} | query)
-    return at
+    return llama_folder(tmp_path_factory, tokenizer, max_position_embeddings=CONTEXT)
 
 
 @pytest.fixture
 def tiny(tiny_folder):
     """``tiny(on="text", ...)``: the page with the tiny model open, run once."""
 
-    def build(**query: str) -> AppTest:
-        at = open_page(model="local:tiny", **query)
-        at.session_state["lens:paths"] = {"local:tiny": str(tiny_folder)}
-        return at.run()
-
-    return build
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
-
-
-def printed(code: str) -> str:
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        exec(code, {})
-    return out.getvalue()
+    return lambda **query: local("head_scores", tiny_folder, **query).run()
 
 
 def test_the_default_page_finds_the_induction_heads_and_its_python_says_the_same():

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
 from lens.analysis.head_scores import head_scores
@@ -20,40 +19,23 @@ from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.menu import page_of
 from lens.ui.pages.home import start as home
-from tests.helpers import hf_llama
-from tests.load.models import save
-from tests.ui.conftest import REAL, bound, html
+from lens.ui.shared.chain.link import NAMES
+from tests.ui.conftest import REAL, app_page, bound, fine, llama_folder, markdown
 
 ROOT = Path(__file__).parents[2]
+open_home = partial(app_page, "", model=REAL)
 
 
 @pytest.fixture(scope="module")
 def tiny_folder(tmp_path_factory, tokenizer) -> Path:
     torch.manual_seed(0)  # a model without circuits, and the same one each time: what it has by chance stays what it is
-    model = hf_llama(vocab_size=len(tokenizer), max_position_embeddings=80)
-    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
-
-
-def open_home(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.query_params.update({"model": REAL} | query)
-    return at
+    return llama_folder(tmp_path_factory, tokenizer, max_position_embeddings=80)
 
 
 def outline(shown: str) -> dict[str, tuple[str, str]]:
     """Link of the chain -> (state, words)."""
     found = re.findall(r'<li class="(\w*)" data-step="\d"><b>([\w ]+)</b><span>(.*?)</span>', shown)
     return {name: (state, words) for state, name, words in found}
-
-
-def fine(at: AppTest) -> str:
-    assert not at.exception
-    assert not at.error
-    return html(at)
-
-
-def words(at: AppTest) -> str:
-    return " ".join(element.value for element in at.markdown)
 
 
 def test_home_follows_the_strongest_head_of_the_real_model():
@@ -65,21 +47,21 @@ def test_home_follows_the_strongest_head_of_the_real_model():
     assert outline(shown)["copies"] == ("found", "0.59, above its null")
     assert outline(shown)["matters"] == ("later", "not computed yet")
     assert outline(shown)["was born"] == ("later", "not computed")
-    assert "Not computed because it takes about" in words(at)
-    assert "Not computed because no checkpoints of smollm2-135m-instruct are known" in words(at)
+    assert "Not computed because it takes about" in markdown(at)
+    assert "Not computed because no checkpoints of smollm2-135m-instruct are known" in markdown(at)
     assert "rank 1 of 270" in shown
-    assert "Head 18.6 reads 25 random tokens, then the same 25 again" in words(at)
-    assert "It is the strongest." in words(at)
+    assert "Head 18.6 reads 25 random tokens, then the same 25 again" in markdown(at)
+    assert "It is the strongest." in markdown(at)
     assert {metric.label: metric.value for metric in at.metric}["Rank"] == "1 of 270"
     assert "Q4_1" in shown
 
 
 def test_home_follows_a_pinned_head_and_leads_back():
     at = open_home(pins="17.3").run()
-    assert "Head 17.3 reads" in words(at)
-    assert "The strongest is 18.6." in words(at)
+    assert "Head 17.3 reads" in markdown(at)
+    assert "The strongest is 18.6." in markdown(at)
     at.button(key="home:best").click().run()
-    assert "Head 18.6 reads" in words(at)
+    assert "Head 18.6 reads" in markdown(at)
     assert at.query_params == {"model": REAL, "layer": "18", "head": "6", "pins": "17.3"}
     at.button(key="home:pin").click().run()
     assert at.query_params["pins"] == "17.3,18.6"
@@ -95,18 +77,18 @@ def test_without_an_induction_head_the_chain_says_so(tiny_folder):
     assert outline(shown)["matters"][0] == "none"
     assert outline(shown)["was born"] == ("later", "not computed")
     assert "within chance" in shown
-    assert "No head attends this way more than chance allows" in words(at)
-    assert "None of the 12 heads exceeds" in words(at)
+    assert "No head attends this way more than chance allows" in markdown(at)
+    assert "None of the 12 heads exceeds" in markdown(at)
     assert "None of the 12 heads exceeds the null threshold" in shown
 
 
 def test_without_an_address_home_tells_the_whole_chain_of_the_shipped_model():
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).run()
+    at = app_page("").run()
     shown = fine(at)
     assert at.query_params == {}
     assert f"{DEFAULT_MODEL} · 2 layers of 4 heads · 0.56 M parameters" in shown
     links = outline(shown)
-    assert list(links) == list(home.NAMES)
+    assert list(links) == list(NAMES)
     assert {state for state, _ in links.values()} == {"found"}
     model = HookedTransformer.from_pretrained(DEFAULT_MODEL)
     repeated = repeated_tokens(model, 25, 16, 0)
@@ -126,7 +108,7 @@ def test_without_an_address_home_tells_the_whole_chain_of_the_shipped_model():
     loss = [run(fwd_hooks=hooks)[:, 26:].mean().item() for hooks in ([(point, replace)], [])]
     assert links["matters"][1] == f"+{number(loss[0] - loss[1])} nats without it"
     assert links["was born"][1].startswith("between ")
-    assert f"Head {layer}.{head} of {DEFAULT_MODEL} was born between" in words(at)
+    assert f"Head {layer}.{head} of {DEFAULT_MODEL} was born between" in markdown(at)
     labels = [link.proto.label for link in at.get("page_link")]
     assert {f"{page} of {layer}.{head}" for page in ("Attention", "OV copying", "Training dynamics")} <= set(labels)
 
@@ -134,14 +116,14 @@ def test_without_an_address_home_tells_the_whole_chain_of_the_shipped_model():
 def test_a_decoy_attends_and_scores_and_does_neither_copy_nor_matter():
     at = open_home(model="planted-decoy").run()
     links = outline(fine(at))
-    assert [links[name][0] for name in home.NAMES] == ["found", "found", "none", "none", "later"]
-    assert "There is nothing it could need it for: the model is not seen to use the repetition" in words(at)
+    assert [links[name][0] for name in NAMES] == ["found", "found", "none", "found", "none", "later"]
+    assert "There is nothing it could need it for: the model is not seen to use the repetition" in markdown(at)
 
 
 def test_a_planted_circuit_is_found_link_by_link():
     at = open_home(model="planted-induction").run()
     links = outline(fine(at))
-    assert [links[name][0] for name in home.NAMES] == ["found", "found", "found", "found", "later"]
+    assert [links[name][0] for name in NAMES] == ["found", "found", "found", "found", "found", "later"]
 
 
 def test_a_link_that_takes_long_is_computed_after_a_click():
@@ -149,7 +131,7 @@ def test_a_link_that_takes_long_is_computed_after_a_click():
     next(one for one in at.button if (one.key or "").startswith("start:matters-")).click().run()
     links = outline(fine(at))
     assert links["matters"][1].endswith("nats without it")
-    assert "Removed alike, 8 other heads of its layer" in words(at)
+    assert "Removed alike, 8 other heads of its layer" in markdown(at)
 
 
 @pytest.mark.parametrize("query", [{"prompt": ""}, {"prompt": "x"}, {"prompt": "cat " * 1000}])
@@ -169,7 +151,7 @@ def test_a_model_that_is_not_here_leaves_the_text_on_the_page():
     shown = fine(at)
     assert home.QUESTION in shown
     assert "computing" in shown
-    assert "is not on this machine" in words(at)
+    assert "is not on this machine" in markdown(at)
 
 
 @pytest.mark.parametrize("preset", home.PRESETS, ids=lambda preset: preset.title)

@@ -5,7 +5,6 @@ import io
 import re
 from collections import Counter
 from html import escape
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -17,9 +16,8 @@ from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.pages.method import words
 from lens.ui.pages.method.card import plant_query
-from tests.ui.conftest import html
+from tests.ui.conftest import app_page, fine, html, markdown
 
-ROOT = Path(__file__).parents[2]
 TITLES = {one.name: one.title for one in INSTRUMENTS}
 
 
@@ -29,20 +27,7 @@ def rows():
 
 
 def open_page(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/method.py")
-    at.query_params.update(query)
-    return at.run()
-
-
-def fine(at: AppTest) -> str:
-    assert not at.exception
-    assert not at.error
-    return html(at)
-
-
-def said(at: AppTest) -> str:
-    return " ".join(element.value for element in at.markdown)
+    return app_page("method", **query).run()
 
 
 def test_the_scorecard_shows_every_reading():
@@ -61,7 +46,7 @@ def test_the_scorecard_shows_every_reading():
     assert {metric.label: metric.value for metric in at.metric} == {
         "Value": "0", "By hand": "0", "Without control": "1.00", "Control": "1.00", "Chance": "1.00", "n": "16"
     }  # fmt: skip
-    assert "without its control 1.00, on the control 1.00" in said(at)
+    assert "without its control 1.00, on the control 1.00" in markdown(at)
     assert "A red row proves a fault" in shown
     assert all(one.name in shown for one in PLANTS)
 
@@ -78,7 +63,7 @@ def test_the_scorecard_shows_every_reading():
 def test_the_address_says_which_reading_is_explained(query, text):
     at = open_page(**query)
     shown = fine(at)
-    assert text in said(at)
+    assert text in markdown(at)
     assert at.query_params == query
     one = next(one for one in INSTRUMENTS if one.name == query["instrument"])
     for words_of_it in (one.source, one.fooled_by[:40]):
@@ -115,7 +100,7 @@ def test_a_changed_seed_changes_the_tokens_not_the_verdicts():
 def test_the_model_of_the_header_is_left_alone():
     at = open_page(model="gpt2")
     assert "readings are as planted" in fine(at)
-    assert "can be fetched" not in said(at)
+    assert "can be fetched" not in markdown(at)
 
 
 def test_the_python_of_the_export_computes_the_card_again():
@@ -172,16 +157,12 @@ class TestOtherPages:
         ],
     )
     def test_pages_open_a_planted_model(self, page, text):
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-        at.switch_page(f"pages/{page}.py")
-        at.query_params.update(plant_query(plant("planted-induction")))
-        shown = fine(at.run())
+        shown = fine(app_page(page, **plant_query(plant("planted-induction"))).run())
         assert "planted-induction" in shown
         assert "Weights written by hand" in shown
 
     def test_home_follows_the_planted_head(self):
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-        at.query_params.update({"model": "planted-induction"})
-        shown = fine(at.run())
+        at = app_page("", model="planted-induction").run()
+        shown = fine(at)
         assert "rank 1 of 8" in shown
-        assert "Head 1.2 reads" in said(at)
+        assert "Head 1.2 reads" in markdown(at)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ from lens.ui.view import ViewState
 from tests.helpers import hf_gpt2, hf_llama
 from tests.load.models import save
 from tests.load.toys import new_repository
-from tests.ui.conftest import REAL, html
+from tests.ui.conftest import REAL, app_page, fine, local
 
-ROOT = Path(__file__).parents[2]
+open_page = partial(app_page, "model", model=REAL)
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ ![a](http://b.example/c)"
 
 
@@ -49,30 +50,10 @@ def folders(tmp_path_factory, tokenizer) -> dict[str, Path]:
     return {name: root / name for name in ("llama", "gpt2", "toy")}
 
 
-def open_page(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180)
-    at.switch_page("pages/model.py")
-    at.query_params.update({"model": REAL} | query)
-    return at
-
-
 @pytest.fixture
 def tiny(folders):
     """``tiny("gpt2", part="folding", ...)``: the page with a tiny model open, run once."""
-
-    def build(name: str = "gpt2", **query: str) -> AppTest:
-        at = open_page(model=f"local:{name}", **query)
-        at.session_state["lens:paths"] = {f"local:{name}": str(folders[name])}
-        return at.run()
-
-    return build
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error, [error.value for error in at.error]
-    return html(at)
+    return lambda name="gpt2", **query: local("model", folders[name], **query).run()
 
 
 def rows_of(at: AppTest) -> dict[str, list[str]]:

@@ -1,7 +1,5 @@
 """The OV copying page: numbers against the analysis, odd addresses and models, what is not one token, its Python."""
 
-import contextlib
-import io
 from pathlib import Path
 
 import numpy as np
@@ -18,24 +16,18 @@ from lens.analysis.held_out import beginnings
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_of, ov_copying, ov_cores
 from lens.analysis.score_results import Samples, head_score
+from lens.ui.pages.ov_copying import MORE
 from lens.ui.pages.ov_copying import data as ov_data
 from lens.ui.pages.ov_copying import data_words as ov_data_words
 from lens.ui.pages.ov_copying import read as page
 from lens.ui.pages.ov_copying import words as ov_words
 from lens.ui.store import to_numpy
-from tests.helpers import hf_gpt2, hf_llama
+from tests.helpers import hf_gpt2
 from tests.load import toys
 from tests.load.models import save
-from tests.ui.conftest import bound, fine, local
+from tests.ui.conftest import bound, fine, local, printed
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory, tokenizer) -> Path:
-    """A shaken LLaMA of three layers of four heads, two of which share keys and values, as a folder."""
-    model = hf_llama(vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=90)
-    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +48,6 @@ def tiny(tiny_folder):
 def head_line(at: AppTest) -> str:
     """What is said about the head that is shown."""
     return next(element.value for element in at.caption if element.value.startswith("Head "))
-
-
-def printed(code: str) -> str:
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        exec(code, {})
-    return out.getvalue()
 
 
 def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
@@ -91,7 +77,7 @@ def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
     assert float(lines[3]) == pytest.approx(top["on text"], abs=1e-5)
 
 
-@pytest.mark.parametrize("more", list(page.MORE))
+@pytest.mark.parametrize("more", list(MORE))
 @pytest.mark.parametrize("circuit", list(page.CIRCUITS))
 def test_every_tab_of_both_circuits(tiny, more, circuit):
     at = tiny(more=more, circuit=circuit, weights="raw", radius="log", pins="1.2", layer="1", head="2", attended="e")

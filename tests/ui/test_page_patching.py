@@ -17,11 +17,8 @@ from lens.analysis.interventions.tasks import parse_pairs, to_pairs
 from lens.analysis.stats import MIN_SAMPLES
 from lens.figures.theme import number as said
 from lens.ui.shared import tasks
-from tests.helpers import hf_llama
-from tests.load.models import save
-from tests.ui.conftest import bound, html
+from tests.ui.conftest import app_page, bound, fine, html, local
 
-ROOT = Path(__file__).parents[2]
 PLANTED = {"model": "planted-induction", "task": "repeated"}
 MANY = 16  # pairs: fewer carry no verdict
 GOOD = '{"clean": "ab ab cab", "corrupted": "ab ax cab", "answer": "e", "wrong": ["f"]}'
@@ -32,47 +29,26 @@ HOSTILE = '{"clean": "<img src=x>a", "corrupted": "<img src=x>b", "answer": "e",
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, tokenizer) -> Path:
-    """A shaken LLaMA of three layers of four heads, two of which share keys and values."""
-    model = hf_llama(vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=90)
-    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
-
-
-@pytest.fixture(scope="module")
-def model(folder) -> HookedTransformer:
-    return HookedTransformer.from_pretrained(str(folder))
+def model(tiny_folder) -> HookedTransformer:
+    return HookedTransformer.from_pretrained(str(tiny_folder))
 
 
 def opened(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/patching.py")
-    at.query_params.update(query)
-    return at.run()
+    return app_page("patching", **query).run()
 
 
 @pytest.fixture
-def tiny(folder):
+def tiny(tiny_folder):
     """``tiny(own=…, cells="head")``: the page with the tiny model and pairs of one's own, past the ability check."""
 
     def build(**query: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-        at.switch_page("pages/patching.py")
-        at.query_params.update({"model": "local:tiny", "task": "own", "own": f"{GOOD}\n{OTHER}", **query})
-        at.session_state["lens:paths"] = {"local:tiny": str(folder)}
-        at.run()
+        at = local("patching", tiny_folder, **{"task": "own", "own": f"{GOOD}\n{OTHER}"} | query).run()
         for button in at.button:
             if button.label == "Go on anyway":
                 return button.click().run()
         return at
 
     return build
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
 
 
 def with_columns(at: AppTest, *names: str):
@@ -161,18 +137,15 @@ def test_typed_receivers_stay_while_senders_are_pinned(tiny, model):
     assert "the receivers cannot be read" in fine(tiny(more="path", input="q", receivers="2.3, x"))
 
 
-def own_pairs(folder: Path, lines: list[str]) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/patching.py")
-    at.query_params.update({"model": "local:tiny", "task": "own", "own": "\n".join(lines)})
-    at.session_state["lens:paths"] = {"local:tiny": str(folder)}
+def own_pairs(tiny_folder: Path, lines: list[str]) -> AppTest:
+    at = local("patching", tiny_folder, task="own", own="\n".join(lines))
     return at.run()
 
 
-def test_a_model_that_fails_at_the_task_is_stopped_before_anything_is_patched(folder):
+def test_a_model_that_fails_at_the_task_is_stopped_before_anything_is_patched(tiny_folder):
     """Right and wrong exchanged in every other pair: no side leads, and the two runs differ by nothing on average."""
     weak = GOOD.replace('"e"', '"?"').replace('"f"', '"e"').replace('"?"', '"f"')
-    at = own_pairs(folder, [GOOD, weak] * (MANY // 2))
+    at = own_pairs(tiny_folder, [GOOD, weak] * (MANY // 2))
     shown = fine(at)
     assert "The model does not do this task" in shown
     assert "lens-line notice" not in shown
@@ -180,8 +153,8 @@ def test_a_model_that_fails_at_the_task_is_stopped_before_anything_is_patched(fo
     assert "lens-line notice" in fine(go_on.click().run())
 
 
-def test_two_pairs_are_drawn_without_a_verdict(folder):
-    shown = fine(own_pairs(folder, [GOOD, OTHER]))
+def test_two_pairs_are_drawn_without_a_verdict(tiny_folder):
+    shown = fine(own_pairs(tiny_folder, [GOOD, OTHER]))
     assert "With 2 pairs, at least 16 are needed, it cannot be said whether the model does this task" in shown
     assert "lens-line notice" in shown
     assert "Not shown as asked" in shown

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,38 +24,23 @@ from lens.ui.pages.tokens import prompt as tokens_prompt
 from lens.ui.pages.tokens import repeat as tokens_repeat
 from lens.ui.pages.tokens.per_token import colouring, hovers, table, tell
 from lens.ui.view import ViewState
-from tests.helpers import hf_llama
-from tests.load.models import save
-from tests.ui.conftest import REAL, bound, html
+from tests.ui.conftest import REAL, app_page, bound, fine, html, llama_folder, local
 
-ROOT = Path(__file__).parents[2]
+open_page = partial(app_page, "tokens", model=REAL)
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ ![a](http://b.example/c)"
 
 
 @pytest.fixture(scope="module")
 def tiny_folder(tmp_path_factory, tokenizer) -> Path:
     """A shaken LLaMA of a few thousand weights that reads 3000 tokens, as a folder."""
-    model = hf_llama(vocab_size=len(tokenizer) + 5, max_position_embeddings=3000)
-    return save(model, tmp_path_factory.mktemp("model") / "tiny", tokenizer)
-
-
-def open_page(**query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/tokens.py")
-    at.query_params.update({"model": REAL} | query)
-    return at
+    return llama_folder(tmp_path_factory, tokenizer, vocab_size=len(tokenizer) + 5, max_position_embeddings=3000)
 
 
 @pytest.fixture
 def tiny(tiny_folder):
     """``tiny(prompt="a b", ...)``: the page with the tiny model open, run once."""
 
-    def build(**query: str) -> AppTest:
-        at = open_page(model="local:tiny", **query)
-        at.session_state["lens:paths"] = {"local:tiny": str(tiny_folder)}
-        return at.run()
-
-    return build
+    return lambda **query: local("tokens", tiny_folder, **query).run()
 
 
 def metrics(at: AppTest) -> dict[str, str]:
@@ -64,13 +50,6 @@ def metrics(at: AppTest) -> dict[str, str]:
 def strip_of(at: AppTest) -> str:
     """The markup that the page hands to its strip of chips."""
     return next(c.proto.json for c in at.get("bidi_component") if "lens-strip" in c.proto.json)
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
 
 
 def test_the_default_page_tells_the_loss_of_the_default_prompt():

@@ -1,9 +1,6 @@
 """The Training dynamics page: numbers against the analysis itself, checkpoints opened from it, odd addresses."""
 
-import contextlib
-import io
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,11 +19,10 @@ from lens.ui import runs
 from lens.ui.calls import result_store
 from lens.ui.pages.training_dynamics.runs import grouped
 from lens.ui.pages.training_dynamics.runs import told as told_runs
-from lens.ui.shared.birth import told
+from lens.ui.shared.chain.was_born import birth_words as told
 from tests.analysis.runs import STEPS, spoil, write_run
-from tests.ui.conftest import html
+from tests.ui.conftest import app_page, fine, html, printed
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
 SMALL = {"n": "12", "seqs": "16", "texts": "4", "late": "40", "early": "8", "around": "2"}
 SETTING, PLACES = Setting(n=12, seqs=16, texts=4), Places(40, 8, 2)
@@ -50,26 +46,11 @@ def page(folders):
     """``page(model="local:run", ...)``: the page with the runs of this session, run once."""
 
     def build(**query: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-        at.switch_page("pages/training_dynamics.py")
-        at.query_params.update(SMALL | query)
+        at = app_page("training_dynamics", **SMALL | query)
         at.session_state["lens:paths"] = folders
         return at.run()
 
     return build
-
-
-def fine(at: AppTest) -> str:
-    """All HTML of a page without errors."""
-    assert not at.exception
-    assert not at.error
-    return html(at)
-
-
-def printed(code: str) -> str:
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        exec(code, {})
-    return out.getvalue()
 
 
 def test_the_table_is_that_of_the_analysis(page, folders):
@@ -121,10 +102,7 @@ def test_a_model_without_checkpoints_says_so_and_offers_those_that_have(page):
 
 
 def test_without_any_run_it_says_what_to_do(folders):
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-    at.switch_page("pages/training_dynamics.py")
-    at.query_params["model"] = "smollm2-135m-instruct"
-    at.run()
+    at = app_page("training_dynamics", model="smollm2-135m-instruct").run()
     fine(at)
     assert not at.get("plotly_chart")
 
@@ -221,7 +199,7 @@ def test_runs_are_kept_apart_by_seed_and_repeats():
 class TestBirth:
     page = """
 from lens.ui.frame import frame
-from lens.ui.shared.birth import birth
+from lens.ui.shared.chain.was_born import birth
 import streamlit as st
 with frame("Home", question="When was it born?") as view:
     st.write(birth(view, view["model"], (1, 2)).words)

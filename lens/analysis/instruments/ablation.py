@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from lens.analysis.instruments.instrument import Measure, Size
     from lens.analysis.instruments.sample import Sample
     from lens.analysis.score_results import HeadScore
-    from lens.analysis.streaming import Progress
     from lens.config import Config
     from lens.hooked import HookedTransformer
+    from lens.progress import Progress
 
 PUTS = {"resample": "other", "mean": "mean", "zero": "zero"}  # as the engine calls what is put there
 REPLACED = {

@@ -9,8 +9,8 @@ from lens.planted.layout import COPY, D_VOCAB
 if TYPE_CHECKING:
     from lens.analysis.instruments.sample import Sample
     from lens.analysis.score_results import HeadScore
-    from lens.analysis.streaming import Progress
     from lens.hooked import HookedTransformer
+    from lens.progress import Progress
 
 LEAST = 0.02  # logits: less changes the odds of a token by less than 2%
 ABOVE_AVERAGE = 1 - 1 / D_VOCAB  # of a planted logit: the average token has a share of it
@@ -20,12 +20,12 @@ def _measure(model: "HookedTransformer", sample: "Sample", progress: "Progress")
     # The registry of instruments imports no torch.
     from lens.analysis.direct_effects import direct_effects
     from lens.analysis.instruments.on_task import task_score
-    from lens.analysis.streaming import part
     from lens.analysis.verdicts import rounding_of
+    from lens.progress import part
 
     task = sample.task_of()
     clean, other = (
-        direct_effects(model, task.pairs, task.metric, side, part(progress, start, 0.5))
+        direct_effects(model, task.pairs, task.metric, side, part(progress, start, start + 0.5))
         for side, start in (("clean", 0), ("corrupted", 0.5))
     )
     return task_score(DIRECT_EFFECT.kind("task"), clean, other, task.pairs, max(LEAST, rounding_of(clean, other)))

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from lens.analysis.instruments.instrument import Measure, Size
     from lens.analysis.instruments.sample import Sample
     from lens.analysis.score_results import HeadScore
-    from lens.analysis.streaming import Progress
     from lens.config import Config
     from lens.hooked import HookedTransformer
+    from lens.progress import Progress
 
 READS = {  # what of the later head reads, and its matrix in words and in LaTeX
     "Q": ("queries", "QK", "W_{QK}^{2}"),

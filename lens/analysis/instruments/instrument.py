@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from lens.analysis.instruments.layout import Entries, Layout, Pattern
     from lens.analysis.instruments.sample import Sample
     from lens.analysis.score_results import HeadScore, Kind
-    from lens.analysis.streaming import Progress
     from lens.config import Config
     from lens.hooked import HookedTransformer
+    from lens.progress import Progress
 
 Link = Literal["attends", "scores", "copies", "is fed", "matters"]
 LINKS: tuple[Link, ...] = ("attends", "scores", "copies", "is fed", "matters")  # of the chain, in its order

@@ -6,9 +6,9 @@ from lens.analysis.instruments.instrument import Cost, Instrument, SampleName
 from lens.analysis.instruments.patterns import measure_patterns
 from lens.analysis.instruments.sample import WEIGHTS, Sample
 from lens.analysis.score_results import HeadScore, HeadScores
-from lens.analysis.streaming import Progress, part, silent
 from lens.config import Config
 from lens.hooked import HookedTransformer
+from lens.progress import Progress, part, silent
 
 
 def measure(
@@ -29,7 +29,7 @@ def measure(
             chosen[one.name] = (one, sample)
     groups, found = _groups(list(chosen.values())), {}
     for done, (group, sample) in enumerate(groups):
-        watch = part(progress, done / len(groups), 1 / len(groups))
+        watch = part(progress, done / len(groups), (done + 1) / len(groups))
         if group[0].pattern is not None:
             scores = measure_patterns(model, group, sample, watch)
             found |= scores.scores

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from lens.analysis.instruments.instrument import Measure, Size
     from lens.analysis.instruments.sample import Sample
     from lens.analysis.score_results import HeadScore
-    from lens.analysis.streaming import Progress
     from lens.config import Config
     from lens.hooked import HookedTransformer
+    from lens.progress import Progress
 
 DRAWS = 200  # rotations per head
 NULL = (
@@ -35,7 +35,7 @@ def _measure(circuit: str) -> "Measure":
         from lens.analysis.copying_verdicts import RULE, by_weights
         from lens.analysis.ov_copying import circuit_of, null_band, null_scores_of, ov_cores
         from lens.analysis.score_results import Tested, weights_score
-        from lens.analysis.streaming import part
+        from lens.progress import part
 
         core = getattr(ov_cores(model, progress=part(progress, 0, 0.2)), circuit)
         found = circuit_of(torch.linalg.eigvals(core))

@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from lens.analysis.instruments.instrument import Measure, Size
     from lens.analysis.instruments.sample import Sample
     from lens.analysis.score_results import HeadScore
-    from lens.analysis.streaming import Progress
     from lens.config import Config
     from lens.hooked import HookedTransformer
+    from lens.progress import Progress
 
 TOKENS = 64  # drawn from the vocabulary
 EXPECTED = by_model(*[Expected(FOUND, 1.0), Expected(INSIDE)] * 2, Expected(FOUND, 1.0))

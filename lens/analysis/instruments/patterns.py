@@ -12,8 +12,9 @@ from lens.analysis.instruments.layout import Layout, Pattern, even_pattern, repe
 from lens.analysis.instruments.sample import Sample
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.score_results import HeadScores, Samples, head_score
-from lens.analysis.streaming import Progress, batches, part, silent, stream_patterns
+from lens.analysis.streaming import batches, stream_patterns
 from lens.model import Transformer
+from lens.progress import Progress, part, silent
 from lens.tokens import TokenBatch
 
 
@@ -146,7 +147,7 @@ def read_texts(
     rows_of = list(batches(len(tokens), tokens.shape[1], model.cfg.n_heads))
     for done, rows in enumerate(rows_of):
         reader = PatternReader(instruments, text_layout(tokens[rows], mask[rows]))
-        watch = part(progress, done / len(rows_of), 1 / len(rows_of))
+        watch = part(progress, done / len(rows_of), (done + 1) / len(rows_of))
         out = _stream(model, reader, tokens[rows], mask[rows], _named(watch, f"part {done + 1}: "))
         parts.append(Readings(names, *out, reader.uniform().cpu(), reader.n_queries.cpu()))
     return join(parts)

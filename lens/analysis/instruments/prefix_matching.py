@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from lens.analysis.instruments.instrument import Size
     from lens.analysis.instruments.sample import Sample
     from lens.analysis.score_results import HeadScore
-    from lens.analysis.streaming import Progress
     from lens.config import Config
     from lens.hooked import HookedTransformer
+    from lens.progress import Progress
 
 
 def _measure(model: "HookedTransformer", sample: "Sample", progress: "Progress") -> "HeadScore":
@@ -22,10 +22,10 @@ def _measure(model: "HookedTransformer", sample: "Sample", progress: "Progress")
     from lens.analysis.instruments.patterns import measure_patterns
     from lens.analysis.prefix_matching import prefix_matching
     from lens.analysis.score_results import Tested, weights_score
-    from lens.analysis.streaming import part
+    from lens.progress import part
 
     previous = measure_patterns(model, [PREVIOUS], sample, part(progress, 0, 0.7))["previous"].score.mean
-    found = prefix_matching(model, previous, progress=part(progress, 0.7, 0.3))
+    found = prefix_matching(model, previous, progress=part(progress, 0.7, 1))
     score, null = found.score.cpu(), torch.zeros(1, *found.score.shape)
     rule = f"z above {found.reach:.2f}, which the farthest of all heads exceeds in at most 5% of models without it"
     return weights_score(PREFIX_MATCHING.kind("repeats"), score, null, Tested(found.z.cpu() > found.reach, rule))

@@ -15,30 +15,26 @@ from lens.analysis.interventions.engine import (
     outline,
     run_sweep,
     sweep_group,
-    sweep_parts,
 )
 from lens.analysis.interventions.export import (
     ablation_to_python,
     agreement_lines,
     change_lines,
     from_json,
-    from_url,
     paths_to_python,
     sets_to_python,
     to_json,
     to_python,
-    to_url,
 )
 from lens.analysis.interventions.head_sets import (
     Faithfulness,
     HeadSets,
     faithfulness,
-    gap_of_heads,
     head_sets,
     nothing_to_explain,
 )
 from lens.analysis.interventions.inspect import CellChange, cell_change
-from lens.analysis.interventions.intervention import FREEZE, INTO, KINDS, PUT, Experiment, Intervention, Metric
+from lens.analysis.interventions.intervention import INTO, KINDS, Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Noise, Pairs, with_noise
 from lens.analysis.interventions.path import (
     INPUTS,
@@ -57,7 +53,6 @@ from lens.analysis.interventions.results import (
     Recovered,
     Share,
     Sweep,
-    clean_and_corrupted,
     closed,
     effect,
     gap_of,
@@ -67,11 +62,9 @@ from lens.analysis.interventions.sites import SITES, Site, available_sites, find
 
 __all__ = [
     "ATTRIBUTION_NOTE",
-    "FREEZE",
     "INPUTS",
     "INTO",
     "KINDS",
-    "PUT",
     "SITES",
     "STATUS",
     "Agreement",
@@ -106,15 +99,12 @@ __all__ = [
     "available_sites",
     "cell_change",
     "change_lines",
-    "clean_and_corrupted",
     "closed",
     "effect",
     "faithfulness",
     "find_site",
     "from_json",
-    "from_url",
     "gap_of",
-    "gap_of_heads",
     "head_sets",
     "heads_set",
     "nothing_to_explain",
@@ -129,10 +119,8 @@ __all__ = [
     "senders_in_order",
     "sets_to_python",
     "sweep_group",
-    "sweep_parts",
     "to_json",
     "to_python",
-    "to_url",
     "with_noise",
     "with_senders",
 ]

@@ -35,6 +35,8 @@ class Target:
     def __post_init__(self) -> None:
         if bool(self.heads) == bool(self.mlps):
             raise ValueError("Target: give heads, or layers of MLPs; one of the two.")
+        # Plain pairs, whatever was given: the repr stands in the Python that a page exports.
+        object.__setattr__(self, "heads", tuple((layer, head) for layer, head in self.heads))
 
     @property
     def site(self) -> str:

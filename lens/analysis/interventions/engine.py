@@ -1,7 +1,7 @@
 """Sweeps of interventions: prepared once, computed group by group, equal to one forward pass per cell."""
 
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -19,9 +19,9 @@ from lens.analysis.interventions.runs import Run, base_names, frozen_names, othe
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
 from lens.analysis.interventions.walk import Setup, edit_of, walk
-from lens.analysis.streaming import Progress, silent
 from lens.hooks import HookSpec, hooks
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 FINAL = "ln_final.hook_scale"
 
@@ -173,13 +173,6 @@ def outline(model: Transformer, experiment: Experiment, budget: int = BUDGET) ->
 def sweep_group(group: int, model: Transformer, experiment: Experiment, budget: int = BUDGET) -> Part:
     """One group of a sweep: each can be cached on its own, and :func:`assemble` puts any of them together."""
     return compute_group(prepare(model, experiment, budget), group, budget)
-
-
-def sweep_parts(model: Transformer, experiment: Experiment, budget: int = BUDGET) -> Iterator[Part]:
-    """All groups in turn, for callers that draw while it runs."""
-    prepared = prepare(model, experiment, budget)
-    for group in range(len(prepared.plan.groups)):
-        yield compute_group(prepared, group, budget)
 
 
 def assemble(model: Transformer, experiment: Experiment, parts, budget: int = BUDGET) -> Sweep:

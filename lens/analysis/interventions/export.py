@@ -1,8 +1,6 @@
-"""An experiment as JSON, as text for an address, and as Python that reproduces its numbers."""
+"""An experiment as JSON, and as Python that reproduces its numbers."""
 
-import base64
 import json
-import zlib
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -14,8 +12,6 @@ from lens.analysis.interventions.pairs import Noise, Pairs
 from lens.analysis.interventions.path import Path
 
 VERSION = 1
-MOST_URL = 6000  # characters; proxies refuse longer addresses
-MOST_JSON = 1_000_000  # bytes, unpacked
 
 
 def to_json(experiment: Experiment) -> str:
@@ -111,30 +107,6 @@ def _place(place: Any) -> Place:
     if not fits or not all(one is None or type(one) is int for one in place):
         raise ValueError(f"No experiment: {place!r} is no place; wanted [layer, pos, head, key, neuron].")
     return Place(*place)
-
-
-def to_url(experiment: Experiment) -> str:
-    """The experiment as text that an address can hold; ValueError if it is too long for one."""
-    packed = base64.urlsafe_b64encode(zlib.compress(to_json(experiment).encode(), 9)).decode().rstrip("=")
-    if len(packed) > MOST_URL:
-        raise ValueError(
-            f"{len(packed)} characters; an address holds at most {MOST_URL}. Save the JSON, or use fewer pairs."
-        )
-    return packed
-
-
-def from_url(text: str) -> Experiment:
-    """The experiment that :func:`to_url` wrote. Untrusted: what it may unpack to is bounded."""
-    try:
-        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        unpack = zlib.decompressobj()
-        data = unpack.decompress(packed, MOST_JSON)
-        written = data.decode()
-    except (ValueError, zlib.error) as error:
-        raise ValueError("No experiment: the address is cut off or was changed. Copy it again.") from error
-    if unpack.unconsumed_tail:
-        raise ValueError(f"No experiment: it unpacks to more than {MOST_JSON} bytes.")
-    return from_json(written)
 
 
 def to_python(

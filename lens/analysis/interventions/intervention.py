@@ -16,7 +16,6 @@ INTO = {
     "corrupted": "denoising: clean activations into the corrupted run; says what is sufficient",
     "clean": "noising: corrupted activations into the clean run; says what is necessary",
 }
-FREEZE = ("patterns", "scales")
 KINDS = ("logit_diff", "logit", "log_prob", "prob", "prob_diff", "rank", "loss", "kl", "function")
 
 

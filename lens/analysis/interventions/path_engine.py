@@ -19,10 +19,10 @@ from lens.analysis.interventions.runs import Run, first_stream, record
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
 from lens.analysis.interventions.walk import Prefix, Setup, Walked, walk
-from lens.analysis.streaming import Progress, silent
 from lens.attention import per_head
 from lens.config import Config
 from lens.model import Transformer
+from lens.progress import Progress, silent
 
 MAKING = 0.5  # layers: what the senders' writes and the receivers' inputs of a row cost
 

@@ -11,6 +11,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse, call_key
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
+from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.shared.own_pairs import SHOWN, alignment, read_own
@@ -168,19 +169,12 @@ def choose_metric(view: ViewState, chosen: Chosen, left_out: Sequence[str] = ())
     return Metric(kind, where="all") if kind == "loss" else Metric(kind)
 
 
-def labels_of(model: Any, ids: Sequence[int]) -> list[str]:
-    """Tokens as they are written in figures, one for each id."""
-    from lens.tokens import visible
-
-    return list(map(visible, model.to_str_tokens(list(ids))))
-
-
 def show_pairs(model: Any, chosen: Chosen) -> None:
     """The pairs token under token, differences marked, and how they were made."""
     pairs = chosen.pairs
     bodies = []
     for index in range(min(SHOWN, len(pairs))):
-        sides = [labels_of(model, side[index]) for side in (pairs.clean, pairs.corrupted)]
+        sides = [token_labels(model, side[index]) for side in (pairs.clean, pairs.corrupted)]
         differs = [a != b for a, b in zip(pairs.clean[index], pairs.corrupted[index])]
         bodies.append(alignment(index, *sides, differs))
     st.html("".join(bodies))
@@ -191,11 +185,11 @@ def show_pairs(model: Any, chosen: Chosen) -> None:
 def pair_table(model: Any, chosen: Chosen) -> pd.DataFrame:
     """One row per pair: prompts and answers as text."""
     pairs = chosen.pairs
-    rows = {"clean": ["".join(labels_of(model, ids)) for ids in pairs.clean]}
-    rows["corrupted"] = ["".join(labels_of(model, ids)) for ids in pairs.corrupted]
+    rows = {"clean": ["".join(token_labels(model, ids)) for ids in pairs.clean]}
+    rows["corrupted"] = ["".join(token_labels(model, ids)) for ids in pairs.corrupted]
     for name, answers in (("answer", pairs.answers), ("wrong", pairs.wrong)):
         if answers:
-            rows[name] = [", ".join(labels_of(model, ids)) for ids in answers]
+            rows[name] = [", ".join(token_labels(model, ids)) for ids in answers]
     return pd.DataFrame(rows)
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 from lens.ui import parts
 from lens.ui.models import source_of
 from lens.ui.pages.ablation import words
-from lens.ui.pages.ablation.read import Asked, filled
+from lens.ui.pages.ablation.read import Asked
+from lens.ui.shared import experiments
 from lens.ui.view import ViewState
 from lens.ui.widgets import text_line
 
@@ -53,7 +54,7 @@ def show_set(view: ViewState, model: Any, asked: Asked) -> None:
         parts.not_computed(f"{why}. Type the heads of the set, such as 0.1, 1.2.")
         return
     sets = _sets(view, model, asked, chosen)
-    result, complete = filled(model, sets.experiment)
+    result, complete = experiments.run(model, sets.experiment)
     if not complete:
         return
     refused = nothing_to_explain(result, view["seed"])

@@ -6,17 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
-from lens.ui import parts
-from lens.ui.calls import analyse, sweep
 from lens.ui.ending import end_page
-from lens.ui.limits import limits
-from lens.ui.pages.ablation import KEPT, MORE, SHORT, TASKS, WHAT, words
-from lens.ui.shared import repeats, tasks
-from lens.ui.shared import score_words as scores
+from lens.ui.pages.ablation import KEPT, TASKS, WHAT
+from lens.ui.shared import experiments, heads, repeats, tasks
 from lens.ui.shared.task_fields import METRICS
-from lens.ui.store import to_numpy, to_torch
+from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
-from lens.ui.widgets import head_picker, number, segmented, select, tabs, toggle
+from lens.ui.widgets import head_picker, number, segmented, toggle
 
 WHAT_HELP = (
     "**Pinned heads** are removed together, and each alone. **One head:** the current one. **A layer's heads:** all "
@@ -118,14 +114,10 @@ def _target(view: ViewState, model: Any, what: str) -> tuple[Any, str]:
     if view["pins"]:
         return Target(tuple(view["pins"])), ""
     if view.selected:
-        return Target((view.selected,)), f"No head is pinned, so the selected one, {_name(view.selected)}, is removed."
-    best = scores.strongest(repeats.sample(model, repeats.settings(view, model)).scores["induction"])
-    why = f"No head is pinned or selected, so the strongest induction head, {_name(best)}, is removed. "
+        return Target((view.selected,)), f"No head is pinned, so the selected one, {view.selected}, is removed."
+    best = heads.strongest(repeats.sample(model, repeats.settings(view, model)).scores["induction"].score.mean)
+    why = f"No head is pinned or selected, so the strongest induction head, {best}, is removed. "
     return Target((best,)), f"{why}The grid below selects and pins."
-
-
-def _name(head: tuple[int, int]) -> str:
-    return f"{head[0]}.{head[1]}"
 
 
 def compute(view: ViewState, model: Any, asked: Asked, draw: Callable[[Found], Any]) -> Found:
@@ -134,7 +126,7 @@ def compute(view: ViewState, model: Any, asked: Asked, draw: Callable[[Found], A
 
     found = Found(asked.cells, {}, None, measure_name(asked), asked.metric.unit)
     for put in PUTS:
-        result, complete = filled(model, asked.experiment(put))
+        result, complete = experiments.run(model, asked.experiment(put))
         if not complete:
             break
         found.removed[put] = removed(result, view["seed"])
@@ -144,28 +136,6 @@ def compute(view: ViewState, model: Any, asked: Asked, draw: Callable[[Found], A
     if not found.removed:
         end_page()
     return found
-
-
-def filled(
-    model: Any, experiment: Any, show: Callable[[Any], Any] | None = None, agreed: bool = False
-) -> tuple[Any, bool]:
-    """A sweep as far as it is computed, and whether that is all of it; ``show(sweep)`` while it fills.
-
-    Long work waits for a click, unless the visitor has ``agreed`` to it already.
-    """
-    from lens.analysis.interventions import outline, sweep_group
-    from lens.analysis.interventions.ablation import with_parts
-
-    first = analyse(outline, model, experiment)
-    empty = to_torch(first.empty)
-    if first.n_computed > limits().patched_rows:
-        most = limits().patched_rows
-        parts.not_computed(f"{first.n_computed:,} changed runs are asked for, at most {most:,} here: use fewer pairs.")
-        return empty, False
-    draw = None if show is None else lambda done: show(with_parts(empty, to_torch(list(done.values()))))
-    estimate = 0.0 if agreed else first.seconds
-    done = sweep(sweep_group, range(first.n_groups), model, experiment, show=draw, estimate=estimate)
-    return with_parts(empty, to_torch(list(done.done.values()))), not done.missing
 
 
 def removed(result: Any, seed: int) -> Removed:
@@ -185,18 +155,3 @@ def measure_name(asked: Asked) -> str:
     if asked.task.name == "induction" and asked.metric == asked.task.metric:
         return "loss of the second copy"
     return METRICS[asked.metric.kind].replace("KL", "kl").lower().replace("kl", "KL")
-
-
-def show_more(view: ViewState, model: Any, asked: Asked, found: Found) -> None:
-    """The tabs below; only the open one is computed."""
-    from lens.ui.pages.ablation import tabs as more
-    from lens.ui.pages.ablation.head_set import show_set
-
-    opened, body = tabs(view, "more", MORE)
-    with body:
-        if opened == "table":
-            st.dataframe(words.table(found), hide_index=True, alt="Change by every set and way of removing")
-            return
-        select(view, "put", tuple(SHORT), "Put in place", words.PUT_HELP, format_func=words.PUTS.get, width=230)
-        shown = {"grid": more.show_grid, "set": show_set, "tokens": more.show_tokens, "answers": more.show_answers}
-        shown[opened](view, model, asked)

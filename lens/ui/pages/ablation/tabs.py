@@ -10,9 +10,10 @@ import streamlit as st
 from lens.figures.theme import number as written
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.labels import token_labels
 from lens.ui.pages.ablation import words
-from lens.ui.pages.ablation.read import Asked, filled, measure_name
-from lens.ui.shared import tasks
+from lens.ui.pages.ablation.read import Asked, measure_name
+from lens.ui.shared import experiments, heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import number
 
@@ -28,7 +29,7 @@ def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
     def draw(result: Any) -> None:
         place.plotly_chart(_grid(view, model, asked, result)[0], config={"displaylogo": False})
 
-    result, _ = filled(model, asked.heads(view["put"]), show=draw)
+    result, _ = experiments.run(model, asked.heads(view["put"]), show=draw)
     figure, values, reach, note = _grid(view, model, asked, result)
     if not np.isfinite(values).any():
         return
@@ -37,7 +38,7 @@ def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
     told = words.grid_words(values, reach, gap_of(result, view["seed"]), asked.metric.unit)
     with place.container():
         if view.selected:
-            parts.pin_button(view, view.selected, "ablation:pin")
+            heads.pin_button(view, view.selected, "ablation:pin")
         parts.head_grid(figure, view, "ablation:grid", f"{figure.layout.title.text}. {told}")
     parts.notice(told)
     parts.aside("Chance", f"{note[:1].upper()}{note[1:]}. {CLICKS}")
@@ -72,7 +73,7 @@ def show_tokens(view: ViewState, model: Any, asked: Asked) -> None:
 
     pair = _pair(view, asked)
     change = _change(model, asked, view["put"], pair, None)
-    labels = tasks.labels_of(model, change.tokens.tolist())
+    labels = token_labels(model, change.tokens.tolist())
     loss = np.concatenate([np.full((2, 1), np.nan), change.loss], axis=1)
     more = loss[1] - loss[0]
     largest = float(np.nanmax(np.abs(more), initial=0)) or 1.0
@@ -107,7 +108,7 @@ def show_answers(view: ViewState, model: Any, asked: Asked) -> None:
         view.set(token=None)
     at = _position(view, asked, pair)
     change = _change(model, asked, view["put"], pair, at)
-    labels = tasks.labels_of(model, change.top.tolist())
+    labels = token_labels(model, change.top.tolist())
     right, wrong = _answers(asked, pair, at)
     rows = pd.DataFrame(
         {
@@ -121,7 +122,7 @@ def show_answers(view: ViewState, model: Any, asked: Asked) -> None:
             "logit change": change.logit[1] - change.logit[0],
         }
     )
-    context = "".join(tasks.labels_of(model, change.tokens.tolist())[-12:])
+    context = "".join(token_labels(model, change.tokens.tolist())[-12:])
     st.caption(f"After … {context} (position {at} of prompt {pair}). Ranks are zero-based; 0 is the likeliest.")
     form = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns[-3:]}
     st.dataframe(rows, hide_index=True, column_config=form, alt=f"Likeliest tokens at position {at} before and after")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lens.figures.theme import number
+from lens.ui.shared.wording import interval, percent
 
 PUTS = {"other": "Resample", "mean": "Mean", "zero": "Zero, off-distribution"}
 PUT_HELP = (
@@ -45,16 +46,6 @@ BOUNDS = {
     "nothing": f"within ±{PARTLY:.0%} of that way",
     "better": f"more than {PARTLY:.0%} of that way in the other direction",
 }
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """The 95% interval with a leading space; "" where there is none."""
-    return "" if low is None else f" [{number(float(low))}, {number(float(high))}]"
-
-
-def percent(share: float) -> str:
-    """A share in whole percents, with a real minus and none before zero."""
-    return f"{round(100 * float(share)) + 0}%".replace("-", "−")
 
 
 def class_of(share: float) -> str:

@@ -25,14 +25,15 @@ def draw(view: ViewState) -> None:
         seen = analyse(text_attention, model, prompt.tokens, progress=True)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         look = choose.choose_look(view)
-        layer, head = choose.choose_head(view, model, seen.telling)
+        layer, head = choose.choose_head(view, model, seen.content_dependence)
     habits, uniform = [column[layer, head] for column in seen.habits], head_habits(uniform_pattern(len(labels)))
-    line = words.description(f"{layer}.{head}", habits, uniform, seen.telling, len(labels))
+    line = words.description(f"{layer}.{head}", habits, uniform, seen.content_dependence, len(labels))
     st.markdown(line, help=metric_help(words.HABITS_HELP, "share of attention; nats", words.HABITS_NULL))
     if look == "all":
         hide = choose.choose_first(view, small=True)
-        figure = views.all_figure(model, seen, (layer, head), hide)
-        told, caption = words.all_heads(seen.habits, seen.telling, len(labels)), words.blocks_of_all(seen, len(labels))
+        figure = views.all_figure(view, model, seen, (layer, head), hide)
+        told = words.all_heads(seen.habits, seen.content_dependence, len(labels))
+        caption = words.blocks_of_all(seen, len(labels))
         views.draw_all(view, figure, told)
         taken = tables.overview_export(seen, prompt, figure)
     else:
@@ -55,7 +56,7 @@ def draw(view: ViewState) -> None:
             views.draw_circuits(look, shown, part, labels)
         taken = tables.heads_export(shown, prompt, measure, look != "matrix", figure)
     views.small_print(caption)
-    notice(words.with_why(told, layer, head, seen.telling, len(labels)))
+    notice(words.with_why(told, layer, head, seen.content_dependence, len(labels)))
     misreading(words.MISREADING)
     provenance(view, model)
     formula(words.FORMULA, words.FORMULA_WHERE)

@@ -6,9 +6,11 @@ from typing import Any
 
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.figures.grid import selected_cell
 from lens.ui.pages.attention import FIRST, GROUP, LOOKS, MEASURES, OVER
-from lens.ui.parts import head_from_event, metric_help, pin_button
+from lens.ui.parts import head_from_event, metric_help
+from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, button, head_picker, segmented
 
@@ -36,32 +38,32 @@ def choose_look(view: ViewState) -> str:
     return segmented(view, "look", tuple(LOOKS), "View", LOOK_HELP, format_func=LOOKS.get)
 
 
-def choose_head(view: ViewState, model: Any, telling: Any) -> tuple[int, int]:
-    """The current head, a button to pin it, and one that goes to the most telling head; returns (layer, head)."""
-    from lens.analysis.overview import TELLING, most_telling_head
+def choose_head(view: ViewState, model: Any, telling: Any) -> Head:
+    """The current head, with a button to pin it, and one that goes to the most telling head."""
+    from lens.analysis.content_dependence import CONTENT_DEPENDENCE, most_content_dependent
 
-    layer, head = head_picker(view, model.cfg.n_layers, model.cfg.n_heads)
-    pin_button(view, (layer, head), "attention:pin")
-    best = most_telling_head(telling)
-    help = metric_help(TELLING, "nats per query", "0 for a head that never reads the text")
+    head = head_picker(view, model.cfg.n_layers, model.cfg.n_heads)
+    heads.pin_button(view, head, "attention:pin")
+    best = most_content_dependent(telling)
+    help = metric_help(CONTENT_DEPENDENCE, "nats per query", "0 for a head that never reads the text")
     words = f"Most telling: {best} · {float(telling[best]):.2f} nats"
     button(words, help, view.select, best.layer, best.head, icon=":material/auto_awesome:", key="attention:telling")
-    return layer, head
+    return head
 
 
-def choose_heads(view: ViewState, field: str, n_heads: int) -> list[tuple[int, int]]:
-    """The heads that are shown together, as (layer, head), the current one first if it is among them.
+def choose_heads(view: ViewState, field: str, n_heads: int) -> list[Head]:
+    """The heads that are shown together, the current one first if it is among them.
 
     ``field`` is ``over`` or ``group``. Never empty.
     """
     layer, head = view["layer"], view["head"]
     over = segmented(view, field, tuple(OVER if field == "over" else GROUP), "Heads", OVER_HELP, format_func=OVER.get)
-    found = [(layer, one) for one in _several(view, n_heads)] if over == "layer" else list(view["pins"])
+    found = [Head(layer, one) for one in _several(view, n_heads)] if over == "layer" else list(view["pins"])
     if over != "head" and found:
         return sorted(found, key=lambda one: one != (layer, head))  # stable: only the current head moves
     if over == "pins":
         view.note("no head is pinned, so the current one is shown; its pin button stands beside it")
-    return [(layer, head)]
+    return [Head(layer, head)]
 
 
 def choose_measure(view: ViewState) -> str:

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lens.analysis.names import Head
 from lens.figures.theme import shorten
 from lens.ui.calls import analyse
+from lens.ui.store import to_numpy, to_torch
 
 SIDE = 256  # queries and keys of a matrix: 350 kB
 NUMBERS = 300_000  # of all heads on one text: 1.7 MB of JSON
@@ -18,7 +20,7 @@ STRIPS = 2000  # tokens in all strips together
 class Shown(NamedTuple):
     """The numbers of some heads, as the page shows them."""
 
-    heads: list[tuple[int, int]]
+    heads: list[Head]
     values: np.ndarray  # [head, query, key]
     hidden: np.ndarray | None  # [head, query]: the share that the hidden first token had; None when it is shown
 
@@ -45,27 +47,24 @@ class Part(NamedTuple):
         return row if 0 <= row < len(self.labels) else None
 
 
-def patterns(model: Any, seen: Any, heads: list[tuple[int, int]]) -> np.ndarray:
+def patterns(model: Any, seen: Any, heads: list[Head]) -> np.ndarray:
     """Attention [head, query, key] of these heads: kept for a short text, one layer at a time for a long one."""
     if len(seen.pattern):
         return np.stack([seen.pattern[layer, head] for layer, head in heads])
-    import torch
-
     from lens.analysis.text_attention import layer_pattern
 
     layers = {
-        layer: analyse(layer_pattern, model, torch.tensor(seen.streams[layer]), layer)
+        layer: analyse(layer_pattern, model, to_torch(seen.streams[layer]), layer)
         for layer in sorted({layer for layer, _ in heads})
     }
     return np.stack([layers[layer][head] for layer, head in heads])
 
 
-def show(model: Any, seen: Any, heads: list[tuple[int, int]], measure: str, hide: bool, share: bool = False) -> Shown:
+def show(model: Any, seen: Any, heads: list[Head], measure: str, hide: bool, share: bool = False) -> Shown:
     """The numbers of ``heads``: attention, or with measure "moved" attention times the length of the values.
 
     A hidden first token leaves rows of attention that sum to 1 again. ``share`` makes rows of lengths sum to 1 too.
     """
-    import torch
 
     from lens.analysis.attention import hide_first
 
@@ -76,25 +75,23 @@ def show(model: Any, seen: Any, heads: list[tuple[int, int]], measure: str, hide
         values = values / np.where(totals > 0, totals, 1) if share else values
     if not hide:
         return Shown(heads, values, None)
-    rest = hide_first(torch.tensor(values))
+    rest = to_numpy(hide_first(to_torch(values)))
     if measure == "moved" and not share:  # lengths stay lengths
         totals = values.sum(-1)
         hidden = values[:, :, 0] / np.where(totals > 0, totals, 1)
         kept = values.copy()
         kept[:, :, 0] = 0
         return Shown(heads, kept, hidden)
-    return Shown(heads, rest.pattern.numpy(), rest.hidden.numpy())
+    return Shown(heads, rest.pattern, rest.hidden)
 
 
 def blocks(shown: Shown, labels: list[str]) -> Part:
     """The whole text, the first token alone and then blocks of tokens: each cell the largest number of its pairs."""
-    import torch
-
     from lens.analysis.text_attention import shrink
 
     size = len(labels)
     block = -(-(size - 1) // SIDE)
-    values = shrink(torch.tensor(shown.values), block).numpy()
+    values = to_numpy(shrink(to_torch(shown.values), block))
     names = [f"0: {shorten(labels[0])}"]
     for low in range(1, size, block):
         names.append(f"{low}–{min(low + block, size) - 1}: {shorten(labels[low], 9)}")

@@ -50,13 +50,13 @@ def heads_code(shown: Shown, measure: str, share: bool, n_tokens: int) -> str:
 def overview_export(seen: Any, prompt: Prompt, figure: Any) -> Export:
     """Habits and telling score of every head."""
     columns = dict(zip(("first_token", "previous_token", "itself", "entropy_nats"), seen.habits))
-    columns |= {"telling_nats": seen.telling}
+    columns |= {"telling_nats": seen.content_dependence}
     payload = {"tokens": prompt.labels, **columns, "queries": len(prompt.labels) - 1}
     code = (
         "from lens.analysis.text_attention import text_attention\n\n"
         f"seen = text_attention(model, tokens[:, :{len(prompt.labels)}])\n"
-        "layer, head = divmod(int(seen.telling.argmax()), model.cfg.n_heads)\n"
-        "print(layer, head, seen.telling[layer, head], seen.habits.first[layer, head])"
+        "layer, head = divmod(int(seen.content_dependence.argmax()), model.cfg.n_heads)\n"
+        "print(layer, head, seen.content_dependence[layer, head], seen.habits.first[layer, head])"
     )
     return Export("attention_of_all_heads", figure, partial(_overview_table, columns), payload, code)
 

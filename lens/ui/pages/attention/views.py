@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.figures.cells import MAX_CLICKABLE
 from lens.figures.matrix import ATTENTION, Quantity, View, matrix, overlay
 from lens.figures.strip import Scale, token_strip
@@ -101,9 +102,9 @@ def draw_all(view: ViewState, figure: Any, alt: str) -> None:
     st.plotly_chart(figure, config={"displaylogo": False}, alt=alt, **clicks)
 
 
-def all_figure(view: ViewState, model: Any, seen: Any, current: tuple[int, int], hide: bool) -> Any:
+def all_figure(view: ViewState, model: Any, seen: Any, current: Head, hide: bool) -> Any:
     """The small pictures, the current head and the pinned ones framed."""
-    title = f"All {seen.telling.size} heads · {model.name}"
+    title = f"All {seen.content_dependence.size} heads · {model.name}"
     tile = seen.pictures.shape[-1]
     return thumbnails(seen.pictures, title=title, pinned=view["pins"], current=current, tile=tile, hide_first=hide)
 

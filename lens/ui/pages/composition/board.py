@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.figures.pairs import Pairs, pair_matrix, selected_pair
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
 from lens.ui.pages.composition import SHOWN, TURNS, WEIGHTS, words
-from lens.ui.shared import repeats
+from lens.ui.shared import heads, repeats
 from lens.ui.view import ViewState
 from lens.ui.widgets import number, segmented, select
 
@@ -51,8 +52,8 @@ class Board(NamedTuple):
     found: Any  # Composition
     asked: Asked
     offset: int  # δ for whatever involves queries and keys, whatever the mode
-    receiver: tuple[int, int]
-    sender: tuple[int, int] | None
+    receiver: Head
+    sender: Head | None
 
 
 def controls(view: ViewState, model: Any) -> tuple[Asked, int]:
@@ -86,22 +87,22 @@ def read_board(view: ViewState, model: Any, asked: Asked, offset: int) -> Board:
     return Board(found, asked, offset, receiver, shown_sender(view, found, receiver))
 
 
-def shown_receiver(view: ViewState, found: Any) -> tuple[int, int]:
+def shown_receiver(view: ViewState, found: Any) -> Head:
     """The selected head, else the last one pinned, else the strongest pair's."""
-    return view.current() or words.strongest(found)[2:]
+    return heads.current(view, found.strongest()[1])
 
 
-def shown_sender(view: ViewState, found: Any, receiver: tuple[int, int]) -> tuple[int, int] | None:
+def shown_sender(view: ViewState, found: Any, receiver: Head) -> Head | None:
     """The chosen sender if it stands before the receiver, else the strongest feeder; None in layer 0."""
     if receiver[0] == 0:
         return None
     n_heads = found.scores.shape[1]
     for layer, head in view["sender"]:
         if layer < receiver[0] and head < n_heads:
-            return layer, head
+            return Head(layer, head)
         view.note(f"{layer}.{head} is no head before {receiver[0]}.{receiver[1]}: showing its strongest feeder")
         view.set(sender=None)
-    return words.feeders(found, receiver)[0]
+    return found.feeders(receiver)[0]
 
 
 def feeders_agree(model: Any, board: Board, scores: Any) -> Any:
@@ -147,7 +148,7 @@ def show_matrix(view: ViewState, model: Any, board: Board) -> Any:
     return figure
 
 
-def choose_pair(view: ViewState, sender: tuple[int, int], receiver: tuple[int, int]) -> None:
+def choose_pair(view: ViewState, sender: Head, receiver: Head) -> None:
     """Show this pair; its receiver is selected."""
     view.set(sender=(sender,), layer=receiver[0], head=receiver[1])
 
@@ -160,7 +161,7 @@ def _choose_clicked(view: ViewState, key: str) -> None:
     if (view["sender"], view.selected) == ((pair[:2],), pair[2:]):
         view.toggle_pin(*pair[2:])
     else:
-        choose_pair(view, pair[:2], pair[2:])
+        choose_pair(view, Head(*pair[:2]), Head(*pair[2:]))
 
 
 def _offset(view: ViewState, model: Any, n: int) -> int:

@@ -19,10 +19,10 @@ from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.export import Export, export
+from lens.ui.labels import token_labels
 from lens.ui.pages.composition import MORE, words
 from lens.ui.pages.composition.board import Board, choose_pair, measure
-from lens.ui.pages.head_scores.one_head import labels
-from lens.ui.shared import score_words
+from lens.ui.shared import heads, score_words
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, number, tabs
@@ -42,7 +42,7 @@ def show_feeders(view: ViewState, board: Board, scores: Any | None) -> None:
     table = words.feeder_table(board.found, board.receiver, previous)
     st.markdown(f"**Feeders of {name}** through {words.MODES[board.found.mode]}")
     if scores is not None:
-        parts.pin_button(view, board.receiver, "composition:pin")
+        heads.pin_button(view, board.receiver, "composition:pin")
     if scores is None:
         st.dataframe(table, hide_index=True, height=HEIGHT, column_config=_columns(board, None))
         return
@@ -166,7 +166,7 @@ def _virtual(model: Any, board: Board) -> None:
 
 
 def _tokens(model: Any, ids: Any) -> str:
-    return "  |  ".join(labels(model, ids))
+    return "  |  ".join(token_labels(model, ids))
 
 
 def _prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any | None:
@@ -257,12 +257,12 @@ def prefix_code(board: Board, sample: Any, prefix: Any) -> str:
 def code(board: Board) -> str:
     """The Python that computes the chosen pair again."""
     mode, offset, weights = board.asked
-    pair = words.strongest(board.found) if board.sender is None else (*board.sender, *board.receiver)
-    index = ", ".join(map(str, pair))
+    sender, receiver = board.found.strongest() if board.sender is None else (board.sender, board.receiver)
+    index = ", ".join(map(str, (*sender, *receiver)))
     return (
         f"from lens.analysis.composition import composition, virtual_weights\n\n"
         f'found = composition(model, "{mode}", offset={offset}, weights="{weights}")\n'
         f"print(found.scores[{index}], found.null, found.z[{index}])\n"
-        f"virtual = virtual_weights(model, {pair[:2]}, {pair[2:]}, "
+        f"virtual = virtual_weights(model, {tuple(sender)}, {tuple(receiver)}, "
         f'"{mode}", offset={offset}, weights="{weights}")'
     )

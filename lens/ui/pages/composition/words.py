@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lens.analysis.names import Head
 from lens.figures.theme import number
 from lens.ui.shared.agreement_words import correlation
 
@@ -62,16 +63,11 @@ def definition(found: Any, shown: str) -> str:
     return f"{plain}{minus}{z} {found.weights.capitalize()} weights.{turn}"
 
 
-def strongest(found: Any) -> tuple[int, int, int, int]:
-    """Sender's layer and head, receiver's layer and head, of the largest score."""
-    return tuple(int(i) for i in np.unravel_index(int(np.nanargmax(found.scores)), found.scores.shape))
-
-
 def notice(found: Any) -> str:
     """What to see in the matrix."""
     pairs = found.scores[~np.isnan(found.scores)]
-    s1, s2, r1, r2 = strongest(found)
-    best = float(found.scores[s1, s2, r1, r2])
+    sender, receiver = found.strongest()
+    best = float(found.scores[(*sender, *receiver)])
     beyond = found.beyond()
     chance = (
         f"{int(beyond.sum()):,} pass more than the strongest of all pairs would by random rotations"
@@ -79,9 +75,9 @@ def notice(found: Any) -> str:
         else "none passes more than the strongest of all pairs would by random rotations: nothing is seen to feed"
     )
     return (
-        f"{found.mode}-composition over {pairs.size:,} pairs: the strongest is {s1}.{s2} → {r1}.{r2} with "
-        f"{number(best)}, where a random rotation gives {number(found.null)}{among(found, (s1, s2, r1, r2))}. Half of "
-        f"the pairs are above {number(float(np.median(pairs)))}; {chance}."
+        f"{found.mode}-composition over {pairs.size:,} pairs: the strongest is {sender} → {receiver} with "
+        f"{number(best)}, where a random rotation gives {number(found.null)}{among(found, (*sender, *receiver))}. "
+        f"Half of the pairs are above {number(float(np.median(pairs)))}; {chance}."
     )
 
 
@@ -93,21 +89,13 @@ def among(found: Any, pair: tuple[int, int, int, int]) -> str:
     return f", z {number(z)} among the {heads} heads of layer {pair[0]} (at most {number((heads - 1) / heads**0.5)})"
 
 
-def feeders(found: Any, receiver: tuple[int, int]) -> list[tuple[int, int]]:
-    """Every earlier head, the largest score first."""
-    scores = found.scores[:, :, receiver[0], receiver[1]]
-    order = np.argsort(-np.where(np.isnan(scores), -1, scores), axis=None, kind="stable")
-    n = int((~np.isnan(scores)).sum())
-    return [(int(i) // scores.shape[1], int(i) % scores.shape[1]) for i in order[:n]]
-
-
-def feeder_table(found: Any, receiver: tuple[int, int], previous: Any | None) -> pd.DataFrame:
+def feeder_table(found: Any, receiver: Head, previous: Any | None) -> pd.DataFrame:
     """One row per earlier head, with its previous-token score where that is known (``previous``: a HeadScore)."""
-    rows = feeders(found, receiver)
+    rows = found.feeders(receiver)
     layers, heads = np.array(rows).T
     here = (layers, heads, receiver[0], receiver[1])
     columns: dict[str, Any] = {
-        "head": [f"{layer}.{head}" for layer, head in rows],
+        "head": list(map(str, rows)),
         "score": found.scores[here],
     }
     if previous is not None:
@@ -115,50 +103,46 @@ def feeder_table(found: Any, receiver: tuple[int, int], previous: Any | None) ->
     return pd.DataFrame(columns | {"− null": found.scores[here] - found.null, "p": found.p[here], "z": found.z[here]})
 
 
-def feeders_notice(found: Any, receiver: tuple[int, int], scores: Any, agreement: Any) -> str:
+def feeders_notice(found: Any, receiver: Head, scores: Any, agreement: Any) -> str:
     """Weights and activations together: do the strongest feeders look at the token before?
 
     ``agreement``: the ``RankCorrelation`` of what the earlier heads pass and their previous-token scores.
     """
     previous = scores["previous"]
-    values, rows = previous.score.mean, feeders(found, receiver)
+    values, rows = previous.score.mean, found.feeders(receiver)
     passed = np.array([found.scores[(*row, *receiver)] for row in rows], float)
     looks = np.array([values[row] for row in rows], float)
     best = int(np.argmax(looks))
     chance = "" if previous.above is None else f", {'above' if previous.above[rows[0]] else 'within'} chance"
     more = "more" if found.beyond(receiver)[rows[0]] else "no more"
     text = (
-        f"Head {_name(receiver)} (induction {number(_induction(scores, receiver))}) gets {ROLE[found.mode]} "
-        f"most from {_name(rows[0])}, {number(passed[0])}, {more} than the best of its {len(rows)} earlier heads would "
+        f"Head {receiver} (induction {number(_induction(scores, receiver))}) gets {ROLE[found.mode]} "
+        f"most from {rows[0]}, {number(passed[0])}, {more} than the best of its {len(rows)} earlier heads would "
         f"by chance; that head looks at the token before with {number(looks[0])}{chance}"
     )
     if best == 0:
         text += f": the most of its {len(rows)} earlier heads."
     else:
         text += (
-            f". The earlier head that does so most, {_name(rows[best])} with {number(looks[best])}, is feeder "
+            f". The earlier head that does so most, {rows[best]} with {number(looks[best])}, is feeder "
             f"{best + 1} of {len(rows)} with {number(passed[best])}."
         )
     return f"{text} {correlation(agreement, COMPARED)}"
 
 
-def _name(head: tuple[int, int]) -> str:
-    return f"{head[0]}.{head[1]}"
-
-
-def _induction(scores: Any, head: tuple[int, int]) -> float:
+def _induction(scores: Any, head: Head) -> float:
     return float(scores["induction"].score.mean[head])
 
 
-def edges(values: np.ndarray, count: int) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
+def edges(values: np.ndarray, count: int) -> list[tuple[Head, Head, float]]:
     """The pairs with the largest values, (sender, receiver, value), the largest first."""
     order = np.argsort(-np.where(np.isfinite(values), values, -np.inf), axis=None, kind="stable")
     order = order[: min(count, int(np.isfinite(values).sum()))]
     places = np.stack(np.unravel_index(order, values.shape), axis=1).tolist()
-    return [((a, b), (c, d), float(values[a, b, c, d])) for a, b, c, d in places]
+    return [(Head(a, b), Head(c, d), float(values[a, b, c, d])) for a, b, c, d in places]
 
 
-def edges_notice(found: list, receiver: tuple[int, int]) -> str:
+def edges_notice(found: list, receiver: Head) -> str:
     """Which heads send and receive most of the edges that are drawn."""
 
     def busiest(side: int) -> str:

@@ -4,33 +4,36 @@ from typing import TYPE_CHECKING, Any
 
 from lens.ui import runs
 from lens.ui.models import prepend_bos, source_of
+from lens.ui.shared import heads
+from lens.ui.shared.chain.is_fed import offset
 from lens.ui.view import ViewState
 
 if TYPE_CHECKING:
-    from lens.ui.pages.head.chain import Data, Finding
+    from lens.hooked import HookedTransformer
+    from lens.ui.shared.chain.link import Case, Finding
 
 
-def python(view: ViewState, model: Any, head: tuple[int, int], data: "Data", found: dict[str, "Finding"]) -> str:
+def python(case: "Case", found: "dict[str, Finding]") -> str:
     """What continues after the lines that open the model. Each link prints one line."""
-    n, seqs, seed, bos = data.sample.settings
+    n, seqs, seed, bos = case.sample.settings
     text = (
         "from lens.analysis.head_scores import head_scores\n"
         "from lens.analysis.ov_copying import ov_copying\n"
         "from lens.analysis.random_tokens import repeated_tokens\n\n"
-        f"layer, head = {head[0]}, {head[1]}\n"
+        f"layer, head = {case.head.layer}, {case.head.head}\n"
         f"repeated = repeated_tokens(model, n={n}, n_seqs={seqs}, seed={seed}, prepend_bos={bos})\n"
         'print("induction", float(head_scores(model, repeated)["induction"].score.mean[layer, head]))\n'
         'print("copying", float(ov_copying(model).full.score[layer, head]))\n'
     )
-    rows = {name: finding.row or {} for name, finding in found.items()}
-    if "ranks gained on repeats" in rows.get("copies", {}):
+    numbers = {name: finding.numbers or {} for name, finding in found.items()}
+    if "ranks gained on repeats" in numbers.get("copies", {}):
         text += ON_REPEATS
-    if "by" in rows.get("is fed", {}):
-        text += feeder(model, n, rows["is fed"])
-    if "change of loss" in rows.get("matters", {}):
-        text += MATTERS.format(seed=view["seed"])
-    if found.get("was born") is not None and found["was born"].row:
-        text += born(view)
+    if "by" in numbers.get("is fed", {}):
+        text += feeder(case.model, n, numbers["is fed"])
+    if "change of loss" in numbers.get("matters", {}):
+        text += MATTERS.format(seed=case.view["seed"])
+    if numbers.get("was born"):
+        text += born(case.view)
     return text
 
 
@@ -52,18 +55,14 @@ print("change of loss", float(removed.value[0]))
 """
 
 
-def feeder(model: Any, n: int, row: dict[str, Any]) -> str:
+def feeder(model: "HookedTransformer", n: int, numbers: dict[str, Any]) -> str:
     """The composition that the page names first."""
-    mode = row["by"]
-    best = next(one for one in row["feeders"] if one["by"] == mode)
-    layer, head = best["feeder"].split(".")
-    turns = model.cfg.positions == "rotary" and mode != "V"
-    offset = min(n - 1, model.cfg.n_ctx - 1) if turns else 0
+    mode, sender = numbers["by"], heads.from_label(numbers["feeder"])
     return (
         "\nfrom lens.analysis.composition import composition\n\n"
-        f'fed = composition(model, "{mode}", offset={offset})\n'
-        f'print("{mode}-composition", float(fed.scores[{layer}, {head}, layer, head]), '
-        f"bool(fed.beyond((layer, head))[{layer}, {head}]))\n"
+        f'fed = composition(model, "{mode}", offset={offset(model, mode, n)})\n'
+        f'print("{mode}-composition", float(fed.scores[{sender.layer}, {sender.head}, layer, head]), '
+        f"bool(fed.beyond((layer, head))[{sender.layer}, {sender.head}]))\n"
     )
 
 

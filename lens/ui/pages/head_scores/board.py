@@ -1,9 +1,8 @@
 """The Head scores page: what is scored, and the grid of all heads. Imports no torch before it computes."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from lens.ui import parts
@@ -12,8 +11,9 @@ from lens.ui.ending import end_page
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
 from lens.ui.pages.head_scores import ON, SHOWN
-from lens.ui.shared import repeats
+from lens.ui.shared import heads, repeats
 from lens.ui.shared import score_words as scores
+from lens.ui.shared.score_board import GRID_WIDTH, Board, fill
 from lens.ui.view import ViewState
 from lens.ui.widgets import number, segmented, select
 
@@ -26,16 +26,6 @@ SHOWN_HELP = (
     "The score, with its control in the hover label, or the score minus the control of the same sequences: what "
     "the repetition adds."
 )
-GRID_WIDTH = 540  # pixels of the grid's column on the smallest screen
-
-
-class Board(NamedTuple):
-    """What the page shows: the scores of all heads, and the sequences they were computed on."""
-
-    scores: Any  # HeadScores
-    tokens: np.ndarray  # [sequence, pos]
-    control: np.ndarray | None
-    sample: repeats.Sample | None  # None for the prompt
 
 
 def controls(view: ViewState, model: Any) -> str:
@@ -82,16 +72,11 @@ def show_grid(view: ViewState, score: Any, model: Any) -> Any:
         view.note("on a prompt this score has no control: showing the score itself")
     title = f"{scores.TITLES[score.kind.name]}{' minus its control' if difference else ''}: every head of {model.name}"
     shown = scores.measure(score, difference)
-    current = shown_head(view, score)
+    current = heads.current(view, heads.strongest(score.score.mean))
     figure = small_grid(grid(shown, pinned=view["pins"], current=current, title=title), GRID_WIDTH)
     words = scores.notice_difference(score) if difference else scores.notice(score, view["on"] == "text")
     parts.head_grid(figure, view, key="scores:grid", alt=f"{title}. {words}")
     return figure
-
-
-def shown_head(view: ViewState, score: Any) -> tuple[int, int]:
-    """The selected head, else the last one pinned, else the strongest."""
-    return view.current() or scores.strongest(score)
 
 
 def explain(view: ViewState, model: Any, score: Any, on_text: bool) -> None:
@@ -116,14 +101,3 @@ def _on_prompt(view: ViewState, model: Any) -> Board:
     tokens = read_prompt(view, model).tokens
     found = analyse(text_scores, model, tokens, torch.ones_like(tokens, dtype=torch.bool), progress=True)
     return Board(found, tokens.cpu().numpy(), None, None)
-
-
-def fill(place: Any, values: np.ndarray, done: int) -> None:
-    """The induction scores of the sequences that are read so far: the first chart a visitor sees."""
-    from lens.figures.fitted import small_grid
-    from lens.figures.grid import grid
-    from lens.figures.measure import Measure
-
-    words = f"{done} sequences so far; the threshold comes with the last."
-    figure = grid(Measure("induction", words, values, "probability"), title="Induction: filling")
-    place.plotly_chart(small_grid(figure, GRID_WIDTH), config={"displaylogo": False})

@@ -5,7 +5,8 @@ import streamlit as st
 from lens.ui.models import open_model
 from lens.ui.pages.head_scores.board import controls, explain, read_board, show_grid
 from lens.ui.pages.head_scores.one_head import show_head
-from lens.ui.pages.head_scores.tabs import show_more, take_away
+from lens.ui.pages.head_scores.tabs import show_more
+from lens.ui.shared.score_board import take_away
 from lens.ui.view import ViewState
 
 

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
@@ -12,11 +11,11 @@ from lens.analysis.stats import INTERVAL
 from lens.figures.scatter import scatter
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
-from lens.ui.export import Export, export
 from lens.ui.pages.head_scores import MORE
-from lens.ui.pages.head_scores.board import Board
-from lens.ui.shared import repeats
+from lens.ui.shared import repeat_loss, repeats
 from lens.ui.shared import score_words as scores
+from lens.ui.shared.heads import select_row
+from lens.ui.shared.score_board import Board
 from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
 from lens.ui.widgets import select, tabs
@@ -35,46 +34,6 @@ def show_more(view: ViewState, model: Any, board: Board, name: str) -> None:
             _scatter(view, model, board, name)
         else:
             _loss(view, model, board)
-
-
-def take_away(view: ViewState, board: Board, name: str, figure: Any) -> None:
-    """The export panel for the score that is shown."""
-    score = board.scores[name]
-    payload = {
-        "score": score.kind._asdict(),
-        "source": board.scores.source,
-        "n": None if board.sample is None else board.sample.settings.n,
-        "sequences": score.score.n,
-        "seed": board.scores.seed,
-        "threshold": score.threshold,
-        "uniform": score.uniform,
-        "interval": score.score.note,
-        "heads": scores.table(score).to_dict(orient="list"),
-        "tokens": board.tokens,
-        "control": board.control,
-    }
-    text = board.sample is None
-    made = Export(f"head-scores-{name}", figure, scores.table(score), payload, code(board, name), reads_prompt=text)
-    export(view, made)
-
-
-def code(board: Board, name: str) -> str:
-    """The Python that computes the strongest head's score again."""
-    layer, head = scores.strongest(board.scores[name])
-    last = f'print(scores["{name}"].score.mean[{layer}, {head}], scores["{name}"].threshold)'
-    if board.sample is None:
-        return (
-            "import torch\n\nfrom lens.analysis.text_scores import text_scores\n\n"
-            f"tokens = tokens[:, :{board.tokens.shape[1]}]\n"
-            f"scores = text_scores(model, tokens, torch.ones_like(tokens, dtype=torch.bool))\n{last}"
-        )
-    n, seqs, seed, bos = board.sample.settings
-    return (
-        "from lens.analysis.head_scores import head_scores\n"
-        "from lens.analysis.random_tokens import repeated_tokens\n\n"
-        f"repeated = repeated_tokens(model, n={n}, n_seqs={seqs}, seed={seed}, prepend_bos={bos})\n"
-        f"scores = head_scores(model, repeated)\n{last}"
-    )
 
 
 def columns(score: Any) -> dict[str, Any]:
@@ -97,14 +56,6 @@ def columns(score: Any) -> dict[str, Any]:
         "above threshold": st.column_config.CheckboxColumn(help=scores.threshold_words(score)),
         "rank": st.column_config.NumberColumn(help="1 is the largest score; equal scores share the better rank."),
     }  # fmt: skip
-
-
-def select_row(view: ViewState, key: str, rows: pd.DataFrame) -> None:
-    """Select the head of the row that was clicked."""
-    chosen = st.session_state[key]["selection"]["rows"]
-    if chosen:
-        row = rows.iloc[chosen[0]]
-        view.select(int(row["layer"]), int(row["index"]))
 
 
 def _table(view: ViewState, score: Any) -> None:
@@ -141,22 +92,20 @@ def _loss(view: ViewState, model: Any, board: Board) -> None:
     if board.sample is None:
         parts.not_computed("this is measured on random tokens: choose them under 'Scored on'.")
         return
-    from lens.ui.pages.tokens.repeat import AT_ONCE, MISREADING, blocks, join_losses, loss_figure, notice
-
     n, seqs, seed, bos = board.sample.settings
     same, place = (n, int(bos), seed, board.sample.repeated.set_size), st.empty()
 
     def draw(done: dict) -> None:
-        place.plotly_chart(loss_figure(to_numpy(summarise_repeats(join_losses(done), *same))))
+        place.plotly_chart(repeat_loss.figure(to_numpy(summarise_repeats(repeat_loss.join(done), *same))))
 
-    cells = blocks(seqs, max(1, AT_ONCE // (4 * n)))
+    cells = repeat_loss.blocks(seqs, n)
     estimate = UNEMBED * repeats.seconds(model, board.sample.settings)
     found = sweep(repeat_losses_of, cells, model, n, seed, bos, show=draw, estimate=estimate)
     if not found.done:
         return
-    summary = analyse(summarise_repeats, join_losses(found.done), *same)
-    words = notice(summary, n)
+    summary = analyse(summarise_repeats, repeat_loss.join(found.done), *same)
+    words = repeat_loss.notice(summary, n)
     with place.container():
-        parts.chart(loss_figure(summary), alt=words, key="scores:loss")
+        parts.chart(repeat_loss.figure(summary), alt=words, key="scores:loss")
     parts.notice(words)
-    parts.misreading(MISREADING)
+    parts.misreading(repeat_loss.MISREADING)

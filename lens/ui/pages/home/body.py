@@ -3,29 +3,28 @@
 import streamlit as st
 
 from lens.ui.models import open_model
-from lens.ui.pages.home import start as home
+from lens.ui.pages.home import start
+from lens.ui.shared.chain.link import LINKS, draw_outline
 from lens.ui.view import ViewState
 
 
 def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
-    home.introduce()
-    home.presets()
+    start.introduce()
+    start.presets()
     state, outline = st.empty(), st.empty()
-    home.status(state, view)
-    home.chain(outline, {})
+    start.status(state, view)
+    draw_outline(outline, {})
     places = st.columns([1, 1.2], gap="medium")
-    later = home.later()
+    answers = start.boxes(LINKS[start.BESIDE :])
     below = st.container()
     with places[0]:
         model = open_model(view)
-        home.status(state, view, model)
-        # Only now, so that what Lens is stands on the screen while torch is imported.
-        from lens.ui.pages.home.first_links import explain, show_chain
+    start.status(state, view, model)
+    # Only now, so that what Lens is stands on the screen while torch is imported.
+    from lens.ui.pages.home.chain import explain, show_first, show_later
 
-        shown = show_chain(view, model, outline, places)
+    case, found, figure = show_first(view, model, outline, places)
     with below:
-        explain(view, model, shown)
-    from lens.ui.pages.home.later_links import show_links
-
-    show_links(view, model, shown, outline, later)
+        explain(case, figure)
+    show_later(case, found, outline, answers)

@@ -1,18 +1,22 @@
-"""What stands on Home before any number: what Lens is, where to begin, which links of the chain there are."""
+"""What stands on Home before any number: what Lens is, where to begin, and the boxes of the chain."""
 
 import html
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
 from lens.ui.controls import EXAMPLES
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.menu import page_of, present
-from lens.ui.view import ViewState, query_for
+from lens.ui.shared.chain.link import STYLE, Link, heading
+from lens.ui.view import ViewState
 
-STYLE = Path(__file__).parents[2] / "assets" / "home.css"
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from lens.hooked import HookedTransformer
+
 QUESTION = "What is one attention head doing, and how sure can we be?"
 READERS = (
     ("To learn", "Where one head of a language model looks, and what it is good at."),
@@ -23,28 +27,9 @@ SURPRISE = (
     "The capital of France is Paris. The capital of Italy is Rome. The capital of Japan is a sandwich. "
     "The capital of Spain is"
 )
-LATER = (
-    ("copies", "By the eigenvalues of its OV weights: would it write the token it looks at?"),
-    ("matters", "By ablation: does the model need it to repeat?"),
-    ("was born", "By training checkpoints: when did it appear?"),
-)
-NAMES = ("attends", "scores", *(name for name, _ in LATER))
-PAGES = {
-    "attends": "Attention",
-    "scores": "Head scores",
-    "copies": "OV copying",
-    "matters": "Ablation",
-    "was born": "Training dynamics",
-}
 A_ROW = 4  # cards
+BESIDE = 2  # links of the chain that stand side by side with a figure each; the others have boxes below
 REAL = {"model": "smollm2-135m-instruct"}
-
-
-class Found(NamedTuple):
-    """What one link found. ``state``: "found", "none" (looked for and not found), "later" (not computed), ""."""
-
-    words: str
-    state: str = ""
 
 
 class Preset(NamedTuple):
@@ -146,7 +131,7 @@ def _card(preset: Preset) -> None:
     st.page_link(page.file, label=label, icon=icon, query_params=query, width="stretch")
 
 
-def status(place: Any, view: ViewState, model: Any = None) -> None:
+def status(place: "DeltaGenerator", view: ViewState, model: "HookedTransformer | None" = None) -> None:
     """The model the chain is about, or that it is being opened."""
     words = f"opening {view['model']} …"
     if model is not None:
@@ -158,31 +143,12 @@ def status(place: Any, view: ViewState, model: Any = None) -> None:
     place.html(f'<div class="lens-begin">The chain of evidence, live <span>{html.escape(words)}</span></div>')
 
 
-def chain(place: Any, found: Mapping[str, Found]) -> None:
-    """The five links, with what was found; those that are not in ``found`` are being computed."""
-    items = ""
-    for step, name in enumerate(NAMES, 1):
-        words, state = found.get(name, Found("computing …"))
-        items += f'<li class="{state}" data-step="{step}"><b>{name}</b><span>{html.escape(words)}</span></li>'
-    place.html(f'<ol class="lens-chain" aria-label="The chain of evidence for one head">{items}</ol>')
-
-
-def later() -> tuple[Any, ...]:
-    """Boxes for the links after the first two, with their questions; returns the places of the answers."""
+def boxes(links: Sequence[Link]) -> list["DeltaGenerator"]:
+    """A box with its question for each of these links, side by side; returns the places of the answers."""
     places = []
-    for step, (column, (name, what)) in enumerate(zip(st.columns(len(LATER), gap="small"), LATER), 3):
+    for column, link in zip(st.columns(len(links), gap="small"), links):
         with column.container(border=True, height="stretch"):
-            st.html(f'<div class="lens-link"><b>{step} · It {name}</b>{html.escape(what)}</div>')
+            st.html(heading(link))
             places.append(st.empty())
             places[-1].caption("computing …")
-    return tuple(places)
-
-
-def open_page(view: ViewState, name: str, head: tuple[int, int]) -> None:
-    """The link to the page that says more about a link of the chain, with this head selected there."""
-    page = page_of(PAGES[name])
-    if page not in present():
-        return
-    query = query_for(view, page.path) | {"layer": str(head[0]), "head": str(head[1])}
-    label = f"{page.title} of {head[0]}.{head[1]}"
-    st.page_link(page.file, label=label, icon=f":material/{page.icon}:", query_params=query)
+    return places

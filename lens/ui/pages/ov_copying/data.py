@@ -9,6 +9,7 @@ from lens.analysis.copying_on_data import copying_on_data
 from lens.analysis.copying_on_text import join_text, text_copying, text_paths_of
 from lens.analysis.copying_verdicts import DIFFER, RULE, by_data, differ
 from lens.analysis.held_out import beginnings
+from lens.analysis.names import Head
 from lens.analysis.rank_correlation import HOW, rank_correlation
 from lens.analysis.rotation_test import NULL as ROTATIONS
 from lens.figures.measure import Measure
@@ -52,7 +53,7 @@ MISREADING = {
 NO_TEXT = "this model has no tokenizer, so it reads no text. Repeats of random tokens need none"
 
 
-def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> None:
+def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
     """The weights' verdict against what the head writes, on repeats or on text."""
     on = segmented(view, "on", tuple(ON), "On", ON_HELP, format_func=ON.get)
     if on == "text" and model.tokenizer is None:
@@ -128,7 +129,7 @@ def text_scores(view: ViewState, model: Any, show: Callable[[Any], None] | None 
     return scored(found) if found else None
 
 
-def _metric(score: Any, title: str, head: tuple[int, int]) -> None:
+def _metric(score: Any, title: str, head: Head) -> None:
     control, mean = float(score.null_mean[head]), float(score.score.mean[head])
     null = f"{number(score.uniform)}; {score.kind.null}: {number(control)}"
     help = parts.metric_help(score.kind.definition, score.kind.unit, null)

@@ -7,6 +7,7 @@ import streamlit as st
 
 from lens.analysis.circuit_weights import ov_caveats, stream_embedding
 from lens.analysis.copying_verdicts import RULE
+from lens.analysis.names import Head
 from lens.analysis.ov_copying import (
     copying_score,
     gaussian_eigenvalues,
@@ -30,7 +31,7 @@ SHOWN = 50  # draws that are drawn
 WIDTH = 390  # pixels of the figure's column on the smallest screen
 
 
-def show_eigenvalues(view: ViewState, model: Any, found: Copying, head: tuple[int, int]) -> None:
+def show_eigenvalues(view: ViewState, model: Any, found: Copying, head: Head) -> None:
     """The scatter of one head in the complex plane, the draws of its null in grey."""
     core, own = getattr(found.cores, found.circuit)[head], found.shown.eigenvalues[head]
     if view["null"] == "model" and found.circuit == "residual":
@@ -56,12 +57,12 @@ def show_eigenvalues(view: ViewState, model: Any, found: Copying, head: tuple[in
     parts.chart(narrow(figure, WIDTH), f"{title}. {definition}", key="ov:eigenvalues")
 
 
-def _gaussian(view: ViewState, model: Any, found: Copying, head: tuple[int, int]) -> Any:
+def _gaussian(view: ViewState, model: Any, found: Copying, head: Head) -> Any:
     args = (head[0], found.circuit, view["embedding"], view["seed"])
     return analyse(gaussian_eigenvalues, model, *args, progress=True)
 
 
-def show_gaussian(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> None:
+def show_gaussian(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
     """Why the Gaussian reference is none, where it is chosen."""
     if view["null"] != "gaussian":
         return
@@ -72,12 +73,12 @@ def show_gaussian(view: ViewState, model: Any, found: Copying, null: Any, head: 
     parts.aside("Gaussian", words.gaussian_words(found.shown, null, low, high, same))
 
 
-def show_numbers(found: Copying, null: Any, head: tuple[int, int]) -> None:
+def show_numbers(found: Copying, null: Any, head: Head) -> None:
     """The score of the head with its null, in words and numbers."""
     st.caption(words.head_words(found.shown, null, head))
 
 
-def explain(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> None:
+def explain(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
     """What to notice, first about all heads, then about those that look back at earlier occurrences."""
     parts.notice(words.grid_words(found.shown.score, null))
     sample = repeats.sample(model, repeats.settings(view, model))

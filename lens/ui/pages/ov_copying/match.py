@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.head_weights import why_not_bilinear
+from lens.analysis.names import Head
 from lens.analysis.previous_from_weights import DEFINITION as PREVIOUS
 from lens.analysis.previous_from_weights import NULL as PREVIOUS_NULL
 from lens.analysis.previous_from_weights import previous_from_weights
@@ -17,7 +18,7 @@ from lens.figures.measure import Measure
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
-from lens.ui.pages.head_scores.one_head import labels
+from lens.ui.labels import token_labels
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, offer, remembered
@@ -39,7 +40,7 @@ LEFT_OUT = {  # of the same-token score, which knows tokens only
 }
 
 
-def show_match(view: ViewState, model: Any, head: tuple[int, int]) -> None:
+def show_match(view: ViewState, model: Any, head: Head) -> None:
     """Same-token and previous-token preference from weights, and the pairs of tokens that score highest."""
     reason = why_not_bilinear(model.cfg)
     if reason is not None:
@@ -64,13 +65,13 @@ def show_match(view: ViewState, model: Any, head: tuple[int, int]) -> None:
     _pairs(view, model, head, distance)
 
 
-def _metric(title: str, values: np.ndarray, head: tuple[int, int], unit: str, definition: str, null: str) -> None:
+def _metric(title: str, values: np.ndarray, head: Head, unit: str, definition: str, null: str) -> None:
     rank = int(Measure(title, "", values).ranks()[head])
     help = parts.metric_help(definition, unit, null)
     st.metric(f"{title}, {head[0]}.{head[1]}", f"{said(float(values[head]))} · {rank} of {values.size}", help=help)
 
 
-def _match_words(same: Any, sign: np.ndarray, before: Any, head: tuple[int, int], left_out: str) -> str:
+def _match_words(same: Any, sign: np.ndarray, before: Any, head: Head, left_out: str) -> str:
     """``sign``: 1 where the same-token score is beyond what rotations of all heads give."""
     best = [np.unravel_index(int(values.argmax()), values.shape) for values in (same.same_token, before.score)]
     text = f"By weights, {best[0][0]}.{best[0][1]} matches equal tokens most "
@@ -84,7 +85,7 @@ def _match_words(same: Any, sign: np.ndarray, before: Any, head: tuple[int, int]
     return f"{text} These are of lone embeddings ({tail}{where}): what earlier layers write is not in them."
 
 
-def _pairs(view: ViewState, model: Any, head: tuple[int, int], distance: int) -> None:
+def _pairs(view: ViewState, model: Any, head: Head, distance: int) -> None:
     """The highest of all pairs of tokens; a search through billions waits for a click."""
     key = f"pairs-{view['model']}-{head}-{distance}-{view['embedding']}"
     if model.cfg.d_vocab**2 > SLOW and key not in remembered(AGREED):
@@ -92,7 +93,9 @@ def _pairs(view: ViewState, model: Any, head: tuple[int, int], distance: int) ->
         offer(key, f"The highest of {n:.1f} billion query–key pairs are not searched yet.", "Search, about 20 s")
         return
     found = analyse(top_pairs, model, head, PAIRS, view["embedding"], distance, progress=True)
-    frame = pd.DataFrame({"query": labels(model, found.row), "key": labels(model, found.column), "score": found.value})
+    frame = pd.DataFrame(
+        {"query": token_labels(model, found.row), "key": token_labels(model, found.column), "score": found.value}
+    )
     help = "Attention score before the softmax, minus the mean of the query over all keys; nats."
     config = {"score": st.column_config.NumberColumn(format="%.1f", help=help)}
     st.dataframe(
@@ -103,7 +106,7 @@ def _pairs(view: ViewState, model: Any, head: tuple[int, int], distance: int) ->
     st.caption(f"The {len(frame)} highest pairs of the whole vocabulary; {equal} of them are a token with itself.")
 
 
-def show_directions(view: ViewState, model: Any, head: tuple[int, int]) -> None:
+def show_directions(view: ViewState, model: Any, head: Head) -> None:
     """Singular values of OV or QK, and the tokens at both ends of the strongest directions."""
     help = "**OV:** what is read, and what is written for it. **QK:** what asks, and what answers."
     side = segmented(view, "side", ("OV", "QK"), "Matrix", help)
@@ -114,8 +117,8 @@ def show_directions(view: ViewState, model: Any, head: tuple[int, int]) -> None:
     for one in range(min(DIRECTIONS, len(found.singular))):
         row = {"direction": one, "singular value": found.singular[one], "share so far": found.share[one]}
         for name, ends in zip(names, (found.left, found.right)):
-            row[f"{name} +"] = " ".join(labels(model, ends.high[one]))
-            row[f"{name} −"] = " ".join(labels(model, ends.low[one]))
+            row[f"{name} +"] = " ".join(token_labels(model, ends.high[one]))
+            row[f"{name} −"] = " ".join(token_labels(model, ends.low[one]))
         rows.append(row)
     config = {
         "singular value": st.column_config.NumberColumn(format="%.2f", help="Of the matrix, from large to small."),

@@ -16,11 +16,11 @@ from lens.figures.scatter import scatter
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import operation_seconds
-from lens.ui.pages.head_scores.tabs import select_row
 from lens.ui.pages.ov_copying import data as ov_data
 from lens.ui.pages.ov_copying import data_words as told
 from lens.ui.pages.ov_copying import words
 from lens.ui.pages.ov_copying.read import Copying
+from lens.ui.shared.heads import select_row
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import number

@@ -15,12 +15,13 @@ from lens.analysis.head_vocabulary import (
     own_ranks_of,
     written_for,
 )
+from lens.analysis.names import Head
 from lens.analysis.vocabulary import cut, spellings
 from lens.figures.theme import number as said
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
-from lens.ui.pages.head_scores.one_head import labels
+from lens.ui.labels import token_labels
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import number, text_line
@@ -30,7 +31,7 @@ DRAWN = 256  # tokens whose ranks are computed
 AMONG = (1, 10, 100)  # "is it in the top k of its row"
 
 
-def show_tokens(view: ViewState, model: Any, head: tuple[int, int]) -> None:
+def show_tokens(view: ViewState, model: Any, head: Head) -> None:
     """Both ends of the diagonal, the ranks in its rows, and a row of choice."""
     left, middle, right = st.columns(3, gap="medium")
     found = analyse(copied_tokens, model, head, view["embedding"], SHOWN, progress=True)
@@ -47,7 +48,7 @@ def show_tokens(view: ViewState, model: Any, head: tuple[int, int]) -> None:
 
 
 def _list(model: Any, ids: np.ndarray, values: np.ndarray, ranks: np.ndarray | None, alt: str) -> None:
-    frame = pd.DataFrame({"token": labels(model, ids), "entry": values})
+    frame = pd.DataFrame({"token": token_labels(model, ids), "entry": values})
     if ranks is not None:
         frame["rank"] = ranks
     help = "Tokens whose logit it raises more than this one's own, and half of those as much; 0: none."
@@ -58,7 +59,7 @@ def _list(model: Any, ids: np.ndarray, values: np.ndarray, ranks: np.ndarray | N
     st.dataframe(frame, hide_index=True, height="content", column_config=config, alt=alt)
 
 
-def _diagonal_words(view: ViewState, model: Any, head: tuple[int, int], found: Any) -> str:
+def _diagonal_words(view: ViewState, model: Any, head: Head, found: Any) -> str:
     """The whole diagonal in a sentence, with the ranks of tokens that were drawn at random."""
     ranks = analyse(own_ranks_of, head[0], model, view["embedding"], DRAWN, view["seed"], heads=(head[1],))
     shares, most = [], most_top(ranks.d_vocab)
@@ -80,18 +81,18 @@ def _diagonal_words(view: ViewState, model: Any, head: tuple[int, int], found: A
     )
 
 
-def _row(view: ViewState, model: Any, head: tuple[int, int]) -> str:
+def _row(view: ViewState, model: Any, head: Head) -> str:
     """What the head writes for a chosen token; returns the sentence for the notice."""
     token = _choose(view, model)
     if token is None:
         return ""
     row = analyse(written_for, model, head, token, view["embedding"], SHOWN)
-    label = labels(model, np.array([token]))[0]
+    label = token_labels(model, np.array([token]))[0]
     frame = pd.DataFrame(
         {
-            "raises": labels(model, row.ends.high),
+            "raises": token_labels(model, row.ends.high),
             "by": row.ends.high_value,
-            "lowers": labels(model, row.ends.low),
+            "lowers": token_labels(model, row.ends.low),
             "by ": row.ends.low_value,
         }
     )
@@ -101,7 +102,7 @@ def _row(view: ViewState, model: Any, head: tuple[int, int]) -> str:
     if row.ends.high_value[0] == row.ends.low_value[0]:
         return f"If it attends to {label} it raises all tokens alike."
     others = "no token more than itself" if row.own_rank == 0 else f"{row.own_rank:,.0f} tokens more than itself"
-    return f"If it attends to {label} it raises {labels(model, row.ends.high[:1])[0]} most, and {others}."
+    return f"If it attends to {label} it raises {token_labels(model, row.ends.high[:1])[0]} most, and {others}."
 
 
 def _choose(view: ViewState, model: Any) -> int | None:
@@ -120,6 +121,6 @@ def _choose(view: ViewState, model: Any) -> int | None:
         return one.ids[0]
     single = [visible(other.text) for other in spellings(model, text) if len(other.ids) == 1]
     hint = f" {single[0]} is one token." if single else ""
-    pieces = " | ".join(labels(model, np.array(one.ids)))
+    pieces = " | ".join(token_labels(model, np.array(one.ids)))
     parts.not_computed(f"{visible(text)} is {len(one.ids)} tokens ({pieces}); a row needs exactly one.{hint}")
     return None

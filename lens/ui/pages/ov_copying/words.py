@@ -5,33 +5,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from lens.analysis.names import Head
 from lens.figures.measure import Measure
 from lens.figures.theme import number
+from lens.ui.shared import heads
 from lens.ui.shared.agreement_words import correlation
+from lens.ui.shared.copying_words import DEFINITIONS, Null
+from lens.ui.shared.copying_words import FORMULA as FORMULA
+from lens.ui.shared.copying_words import WHERE as WHERE
 
-VERDICTS = {1: "copies", 0: "not shown", -1: "opposite"}
-DEFINITIONS = {
-    "full": (
-        "Σλ / Σ|λ| over the eigenvalues of W_E W_V W_O W_U, norms folded in, centred over the vocabulary: +1, "
-        "attending to a token raises that token; −1, it lowers it."
-    ),
-    "residual": (
-        "Σλ / Σ|λ| over the eigenvalues of W_V W_O: +1, a direction of the stream is written back with its own sign; "
-        "−1, with the opposite one."
-    ),
-}
-FORMULA = (
-    r"\text{copying}_h = \frac{\sum_i \lambda_i}{\sum_i |\lambda_i|}, \quad "
-    r"\lambda = \operatorname{eig}\big(W_O M W_V\big), \quad "
-    r"M = W_U \big(I - \tfrac{1}{d_\text{vocab}} \mathbf{1}\mathbf{1}^\top\big) W_E"
-)
-WHERE = (
-    "W_E W_V W_O W_U [d_vocab, d_vocab] has the same non-zero eigenvalues as W_O M W_V [d_head, d_head], so it is "
-    "never formed. The gains of the norms (and LayerNorm's centring) are folded into W_V and W_U in every view; the "
-    "logits are centred over the vocabulary, because a constant added to all of them changes no probability. Null: "
-    "W_V R W_O with R a uniformly random rotation of d_head, which keeps what the head can read and write and loses "
-    "which belongs to which. Source: Elhage et al. 2021."
-)
 MISREADING = (
     "The score says what the head would write if it attended to a token, not that it ever does, nor that the model "
     "needs it. It adds up the whole vocabulary: a head that copies names only may score near zero, and a head that "
@@ -54,26 +36,9 @@ def measure(score: np.ndarray, null: Any, circuit: str) -> Measure:
     return Measure(f"{circuit} copying", DEFINITIONS[circuit], score, "", null=band, signed=True)
 
 
-def strongest(score: np.ndarray) -> tuple[int, int]:
-    """(layer, head) of the largest score."""
-    layer, head = np.unravel_index(int(np.nanargmax(np.nan_to_num(score, nan=-2))), score.shape)
-    return int(layer), int(head)
-
-
-class Null(NamedTuple):
-    """The null of all heads, and what it says of each. Arrays [layer, head]."""
-
-    band: Any  # NullBand
-    side: Any  # Side: sign 1 copies, −1 writes the opposite, 0 neither is shown; idle
-
-    def named(self, head: tuple[int, int]) -> str:
-        """The verdict about one head in a word or two."""
-        return "idle" if self.side.idle[head] else VERDICTS[int(self.side.sign[head])]
-
-
 def grid_words(score: np.ndarray, null: Any) -> str:
     """What to see in the grid."""
-    best, worst = strongest(score), np.unravel_index(int(np.nanargmin(np.nan_to_num(score, nan=2))), score.shape)
+    best, worst = heads.strongest(score), np.unravel_index(int(np.nanargmin(np.nan_to_num(score, nan=2))), score.shape)
     n = int(np.isfinite(score).sum())
     text = f"The head that copies most is {best[0]}.{best[1]} with {number(float(score[best]))}; "
     text += f"the lowest is {worst[0]}.{worst[1]} with {number(float(score[worst]))}. "
@@ -116,7 +81,7 @@ def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8)
     return text + (f". Not {', '.join(no)}: {_why_not(null, heads)}" if no else ".")
 
 
-def _why_not(null: Null, heads: list[tuple[int, int]]) -> str:
+def _why_not(null: Null, heads: list[Head]) -> str:
     opposite = [cell for cell in heads if null.side.sign[cell] < 0]
     if opposite:
         names = ", ".join(f"{layer}.{head}" for layer, head in opposite)
@@ -124,7 +89,7 @@ def _why_not(null: Null, heads: list[tuple[int, int]]) -> str:
     return "no more than rotations of all heads would. What a head writes on data can differ: see 'Copying on data'."
 
 
-def head_words(found: Any, null: Any, head: tuple[int, int]) -> str:
+def head_words(found: Any, null: Any, head: Head) -> str:
     """One head's eigenvalues in a sentence."""
     values, score = found.eigenvalues[head], float(found.score[head])
     name = f"{head[0]}.{head[1]}"
@@ -200,7 +165,7 @@ def table(found: Any, null: Any, circuit: str, text: Any = None, top: Top | None
 
 def top_words(top: Top, k: int, d_vocab: int) -> str:
     """Which head puts most tokens in the top k of their own rows."""
-    best, done = strongest(top.share), np.isfinite(top.share)
+    best, done = heads.strongest(top.share), np.isfinite(top.share)
     some = int(top.beyond[done].sum())
     left = "" if done.all() else f" {(~done).sum()} heads are not computed."
     text = (

@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.labels import token_labels
 from lens.ui.pages.patching import words
 from lens.ui.pages.patching.map import column_labels, head_of
 from lens.ui.pages.patching.read import Found
-from lens.ui.shared.tasks import labels_of
+from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import number
 
@@ -30,13 +32,13 @@ def show_cell(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]
     st.markdown("**What this cell changes.** Click a cell of the map; without a click it is the largest.")
     head = head_of(found, chosen)
     if head is not None:
-        parts.pin_button(view, head, "patching:pin")
+        heads.pin_button(view, head, "patching:pin")
     pair = int(number(view, "prompt_pair", (1, len(experiment.pairs)), "Pair", PAIR_HELP, width=110)) - 1
     if int(found.sweep.status[chosen][pair]) == ABSENT:
         parts.not_computed(f"pair {pair + 1} has only {len(experiment.pairs.clean[pair])} tokens. Choose another pair.")
         return
     change = change_of(model, found, chosen, pair)
-    labels = labels_of(model, change.top)
+    labels = token_labels(model, change.top)
     table = answer_table(experiment.pairs, change, labels, pair)
     st.markdown(f"**{_title(name)}**, pair {pair + 1}")
     columns_shown = {
@@ -103,11 +105,11 @@ def _values(found: Found, chosen: tuple[int, int], pair: int) -> tuple[float, fl
     return float(sweep.base[pair]), float(sweep.values[chosen][pair]), float(sweep.other[pair])
 
 
-def _show_attention(model: Any, change: Any, head: tuple[int, int]) -> None:
+def _show_attention(model: Any, change: Any, head: Head) -> None:
     """Where the head looks from the last token, before and after: the places that either run looks at most."""
     rows = change.pattern[:, head[1], -1]
     places = np.argsort(-rows.max(0), kind="stable")[:N_LOOKS]
-    labels = labels_of(model, change.tokens)
+    labels = token_labels(model, change.tokens)
     columns = {"looks at": [f"{place} {labels[place].strip()}" for place in places], "before": rows[0, places]}
     if np.allclose(*rows, atol=1e-6):
         columns["before and after"] = columns.pop("before")  # what is replaced comes after the pattern

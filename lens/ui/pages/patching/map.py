@@ -7,16 +7,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.figures.grid import selected_cell
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.patch_map import patch_map
 from lens.ui import parts
 from lens.ui.export import Export, export
+from lens.ui.labels import token_labels
 from lens.ui.models import source_of
 from lens.ui.pages.patching import words
 from lens.ui.pages.patching.controls import site_names
 from lens.ui.pages.patching.read import Found
-from lens.ui.shared.tasks import labels_of
 from lens.ui.view import ViewState
 
 KEY = "patching:map"
@@ -27,7 +28,7 @@ def column_labels(model: Any, found: Found) -> list[str]:
     if "pos" not in found.sweep.axes:
         return [str(head) for head in found.sweep.axes["head"]]
     pairs = found.look.experiment.pairs
-    clean = labels_of(model, max(pairs.clean, key=len))
+    clean = token_labels(model, max(pairs.clean, key=len))
     labels = []
     for pos in found.sweep.axes["pos"]:
         here = {ids[pos] for ids in pairs.clean if pos < len(ids)}
@@ -111,14 +112,14 @@ def _choose_clicked(view: ViewState, found: Found) -> None:
         view.click(*head)
 
 
-def head_of(found: Found, cell: tuple[int, int]) -> tuple[int, int] | None:
-    """The (layer, head) of a cell; None for the stream, and for keys and values that several heads share."""
+def head_of(found: Found, cell: tuple[int, int]) -> Head | None:
+    """The head of a cell; None for the stream, and for keys and values that several heads share."""
     axes, site = found.sweep.axes, found.look.site
     if "head" not in axes or site in ("k", "v"):
         return None
     if "layer" in axes:
-        return axes["layer"][cell[0]], axes["head"][cell[1]]
-    return found.look.experiment.grid.layer, axes["head"][cell[0]]
+        return Head(axes["layer"][cell[0]], axes["head"][cell[1]])
+    return Head(found.look.experiment.grid.layer, axes["head"][cell[0]])
 
 
 def table(model: Any, found: Found) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.figures.grid import grid
 from lens.figures.measure import Measure
 from lens.figures.theme import number as said
@@ -80,26 +81,24 @@ def show_paths(view: ViewState, model: Any, found: Found, chosen: tuple[int, int
     _take_away(view, result, figure, text)
 
 
-def _choose_receivers(
-    view: ViewState, model: Any, chosen: tuple[int, int] | None
-) -> tuple[tuple[int, int], ...] | None:
+def _choose_receivers(view: ViewState, model: Any, chosen: tuple[int, int] | None) -> tuple[Head, ...] | None:
     """The typed heads, else the pinned ones, else the one chosen in the map, else the current one; None: refused."""
     from lens.analysis.names import parse_heads
 
-    first = view["pins"] or (chosen or (view["layer"], view["head"]),)
+    first = view["pins"] or (Head(*(chosen or (view["layer"], view["head"]))),)
     typed = text_line(view, "receivers", "Receivers", RECEIVERS_HELP, width=420, placeholder=_names(first))
     try:
-        heads = tuple(map(tuple, parse_heads(typed, model.cfg)))
+        heads = tuple(parse_heads(typed, model.cfg))
     except ValueError as error:
         parts.not_computed(f"the receivers cannot be read. {error}")
         return None
     return heads or tuple(first)
 
 
-def received(cfg: Any, through: str, heads: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+def received(cfg: Any, through: str, heads: tuple[Head, ...]) -> tuple[Head, ...]:
     """The receivers of these heads: themselves, or the groups that share their keys and values."""
     share = cfg.group_size if through in ("k", "v") else 1
-    return tuple(dict.fromkeys((layer, head // share) for layer, head in heads))
+    return tuple(dict.fromkeys(Head(layer, head // share) for layer, head in heads))
 
 
 def _compute(view: ViewState, model: Any, path: Any, draw: Any) -> Any | None:
@@ -143,7 +142,7 @@ def _figure(view: ViewState, result: Any, into: str) -> tuple[Any, Any]:
     return figure, found
 
 
-def _clickable(view: ViewState, figure: Any, heads: tuple[tuple[int, int], ...], alt: str) -> None:
+def _clickable(view: ViewState, figure: Any, heads: tuple[Head, ...], alt: str) -> None:
     figure.update_layout(meta={"selected": view.selected})  # another figure after each click
     st.plotly_chart(
         figure,
@@ -155,7 +154,7 @@ def _clickable(view: ViewState, figure: Any, heads: tuple[tuple[int, int], ...],
     )
 
 
-def _sender_clicked(view: ViewState, heads: tuple[tuple[int, int], ...]) -> None:
+def _sender_clicked(view: ViewState, heads: tuple[Head, ...]) -> None:
     """A click selects the sender, a second one pins it; the receivers, which may be either, stay what they were."""
     if parts.head_from_event(st.session_state[KEY], view) is not None and heads:
         view.set(receivers=_names(heads))
@@ -179,14 +178,13 @@ def sender_name(sender: Any) -> str:
 
 def path_notice(result: Any, into: str) -> str:
     """The strongest senders, and how far all direct paths together go."""
-    import torch
 
     from lens.analysis.interventions import senders_in_order
     from lens.analysis.verdicts import rounding_of
 
     rows = list(senders_in_order(result))
     gap = float((np.asarray(result.other) - np.asarray(result.base)).mean())
-    if not rows or abs(rows[0][1]) <= rounding_of(*map(torch.as_tensor, (result.base, result.other))):
+    if not rows or abs(rows[0][1]) <= rounding_of(*to_torch((result.base, result.other))):
         return f"No component changes the metric through a direct path into the {into}."
     top = ", ".join(f"{sender_name(sender)} ({said(effect)})" for sender, effect in rows[:3])
     unit = result.path.metric.unit
@@ -212,7 +210,7 @@ def _sample(view: ViewState, result: Any) -> str:
     return f"n = {found.n} pairs. {note}. Put in: what the sender wrote in the other run."
 
 
-def _names(heads: tuple[tuple[int, int], ...]) -> str:
+def _names(heads: tuple[Head, ...]) -> str:
     return ", ".join(f"{layer}.{head}" for layer, head in heads)
 
 

@@ -15,6 +15,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.chips import chips
 from lens.ui.export import Export, export
+from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
 from lens.ui.pages.tokens import COLOURS, TOP
@@ -202,7 +203,7 @@ def _bos(view: ViewState, model: Any) -> None:
         st.metric("Tokens n", f"{found.n:,}", width="content")
     changes = found.with_bos - found.without
     at = int(np.abs(changes).argmax())
-    label = visible(model.to_str_tokens(text[0, at + 1 : at + 2])[0])
+    label = token_labels(model, text[0, at + 1 : at + 2])[0]
     verb = "lowers" if found.difference < 0 else "raises"
     parts.notice(
         f"On the same {found.n} tokens, {model.bos.token} in front {verb} the mean loss by {abs(found.difference):.3f} "

@@ -11,6 +11,7 @@ from lens.ui.fields import LOCAL, short
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MORE, MOST_BESIDE, MOST_TEXTS
+from lens.ui.runs import checkpoint_name
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, segmented, select, tabs
 from lens.ui.widgets import number as number_box
@@ -76,22 +77,6 @@ def controls(view: ViewState, found: Any, longest: int) -> Look:
     setting = Setting(view["n"], view["seqs"], view["seed"], view["texts"], prepend_bos(view))
     places = Places(view["late"], view["early"], view["around"])
     return Look(setting, places, view["axis"] == "log", view["born"])
-
-
-def place_name(label: int, unit: str) -> str:
-    """A point of training in words: "2.5M tokens", "step 400"."""
-    if unit == "steps":
-        return f"step {label:,}"
-    for size, sign in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if label >= size:
-            return f"{label / size:.3g}{sign} tokens"
-    return f"{label} tokens"
-
-
-def checkpoint_name(found: Any, index: int) -> str:
-    """A checkpoint in words, by tokens where they are known."""
-    one = found.at(index)
-    return place_name(one.label, found.unit) if one.tokens is None else place_name(one.tokens, "tokens")
 
 
 def more(view: ViewState) -> tuple[str, Any]:

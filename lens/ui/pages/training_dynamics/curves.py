@@ -12,6 +12,7 @@ from lens.figures.training import Axis, Level, Panel, Span, Trace, schedule, tra
 from lens.ui.fields import LOCAL
 from lens.ui.pages.training_dynamics.controls import AUTO, Look, checkpoint_name
 from lens.ui.pages.training_dynamics.read import Shown
+from lens.ui.shared import heads
 from lens.ui.view import ViewState
 
 NOTHING = np.empty((0, 4), np.int32)
@@ -71,17 +72,12 @@ def phase_of(view: ViewState, one: Shown) -> Phase:
 def heads_of(view: ViewState, one: Shown) -> list[Head]:
     """The heads that are drawn in full, the current one last: pinned and selected ones of the view's model, else the
     strongest of a run."""
-    layers, heads = one.shape.n_layers, one.shape.n_heads
+    n_layers, n_heads = one.shape.n_layers, one.shape.n_heads
     wanted = [*(pin for pin in view["pins"] if pin != view.selected), *([view.selected] if view.selected else [])]
-    chosen = [Head(*head) for head in wanted if head[0] < layers and head[1] < heads]
+    chosen = [Head(*head) for head in wanted if head[0] < n_layers and head[1] < n_heads]
     if one.name == view["model"] and chosen:
         return chosen[-6:]
-    return [best_of(one.curves.induction[-1] - one.curves.control[-1])]
-
-
-def best_of(scores: np.ndarray) -> Head:
-    """(layer, head) of the largest score."""
-    return Head(*(int(i) for i in np.unravel_index(int(np.argmax(scores)), scores.shape)))
+    return [heads.strongest(one.curves.induction[-1] - one.curves.control[-1])]
 
 
 def curve_of(one: Shown, head: Head, look: Look) -> HeadCurve:
@@ -151,7 +147,7 @@ def _previous(view: ViewState, shown: list[Shown], look: Look, x: X) -> Panel:
     traces, levels = [], []
     for one in shown:
         traces += _background(one, one.curves.previous, x)
-        best = best_of(one.curves.previous[-1])
+        best = heads.strongest(one.curves.previous[-1])
         found = curve_of(one, best, look).previous
         traces.append(_with_interval(one, f"{title_of(one)} head {best}", found, x, best))
         if one.name == view["model"] and np.isfinite(one.curves.previous_null[-1]):

@@ -27,6 +27,7 @@ from lens.ui.pages.training_dynamics.curves import (
 )
 from lens.ui.pages.training_dynamics.read import LONGEST, Shown, patterns
 from lens.ui.pages.training_dynamics.runs import show_runs
+from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
 
@@ -87,7 +88,7 @@ def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
     one = main_run(view, shown)
     head = heads_of(view, one)[-1]
     if one.name == view["model"]:
-        parts.pin_button(view, tuple(head), "dynamics:pin")
+        heads.pin_button(view, head, "dynamics:pin")
     segmented(view, "play", tuple(PLAYS), "Head reads", PLAY_HELP, format_func=PLAYS.get)
     text = _text(view, one, look)
     if text is None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from lens.analysis.names import Head
 from lens.ui import runs
 from lens.ui.calls import analyse, sweep
 from lens.ui.ending import end_page
@@ -59,7 +60,7 @@ def read(view: ViewState, names: list[str], look: Look, draw: Callable[[list[Sho
     return shown
 
 
-def patterns(view: ViewState, one: Shown, tokens: Any, head: tuple[int, int]) -> dict[int, Any]:
+def patterns(view: ViewState, one: Shown, tokens: Any, head: Head) -> dict[int, Any]:
     """Attention [query, key] of one head on one text, for every checkpoint that is on the curves."""
     source = source_named(one.name)
     cells = [_cell(source, runs.run_of(source), index) for index in one.indices]

@@ -9,9 +9,10 @@ from lens.analysis.phase_change import BIRTH_RULE, WINDOW_RULE
 from lens.figures.theme import number as said
 from lens.texts import HELD_OUT_NAME, UNIT
 from lens.ui.pages.training_dynamics.controls import Look, checkpoint_name
-from lens.ui.pages.training_dynamics.curves import Phase, best_of, curve_of, said_checkpoint, title_of
+from lens.ui.pages.training_dynamics.curves import Phase, curve_of, said_checkpoint, title_of
 from lens.ui.pages.training_dynamics.read import Shown
-from lens.ui.shared.birth import told
+from lens.ui.shared import heads
+from lens.ui.shared.chain import was_born
 
 MISREADING = (
     "A checkpoint is one moment of one run: 'born' is the interval between two of them, not a date, and another seed "
@@ -29,7 +30,7 @@ def birth_words(one: Shown, head: Any, look: Look) -> str:
     curve = curve_of(one, head, look)
     names = [checkpoint_name(one.found, index) for index in one.indices]
     end = f"At the last checkpoint its score minus control is {_last(curve.effect)}."
-    return f"{told(title_of(one), head, curve, names).words} {end}"
+    return f"{was_born.birth_words(title_of(one), head, curve, names).words} {end}"
 
 
 def notice(shown: list[Shown], phases: list[Phase]) -> str:
@@ -40,7 +41,7 @@ def notice(shown: list[Shown], phases: list[Phase]) -> str:
 def _run(one: Shown, phase: Phase) -> str:
     name, curves = title_of(one), one.curves
     effect = curves.induction[-1] - curves.control[-1]
-    best = best_of(effect)
+    best = heads.strongest(effect)
     last = f"its strongest head at the end is {best} with {said(float(effect[best]))}"
     saved = f"on the second copy of random tokens the loss ends at {_last(curves.second_copy)} nats, on the first at "
     saved += _last(curves.first_copy)

@@ -1,19 +1,17 @@
-"""The classic methods of an activation cache: stacks of components with the arguments that notebooks use.
+"""``transformer_lens.ActivationCache``: stacks of components with the arguments that notebooks use.
 
 Thin: what they compute is in :mod:`lens.decompose` and :mod:`lens.readout`, as functions with named results.
 """
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from lens import decompose, readout
-from lens.decompose import Stack
-from lens.slices import Slice, SliceInput
-
-if TYPE_CHECKING:
-    from lens.hooked import HookedTransformer
+from lens.cache import ActivationCache as Plain
+from lens.compat.slices import Slice, SliceInput
+from lens.decompose import Index, Stack
 
 Labelled = Tensor | tuple[Tensor, list[str]]
 MODES = {"all": ("embed", "attn", "mlp"), "attn": ("embed", "attn"), "mlp": ("embed", "mlp")}
@@ -23,17 +21,17 @@ def _classic(stack: Stack, return_labels: bool) -> Labelled:
     return tuple(stack) if return_labels else stack.values
 
 
-class StackVerbs:
-    """What notebooks ask of a cache. Needs ``activations``, ``model`` and ``has_batch_dim``.
+def _index(part: SliceInput) -> Index:
+    return Slice(part).slice
+
+
+class ActivationCache(Plain):
+    """The classic cache. Its methods share arguments.
 
     ``layer``: the layer that reads the stream; None and −1 are the unembedding. ``apply_ln``: as that reader sees it.
     ``return_labels``: a tuple (components, labels). ``project_output_onto``: in place of the components their products
     with one direction [d_model] or several [d_model, output], without ever holding all neurons in full.
     """
-
-    activations: dict[str, Tensor]
-    model: "HookedTransformer"
-    has_batch_dim: bool
 
     @property
     def cache_dict(self) -> dict[str, Tensor]:
@@ -72,7 +70,8 @@ class StackVerbs:
         return_labels: bool = False,
     ) -> Labelled:
         """:func:`~lens.decompose.streams`; ``apply_ln`` normalises each stream by its own statistics."""
-        stack = decompose.streams(self, layer, incl_mid, mlp_input, pos_slice)
+        pos = _index(pos_slice)
+        stack = decompose.streams(self, layer, incl_mid, mlp_input, pos)
         if apply_ln:
             stack = stack._replace(values=readout.normalised_streams(self, stack.values, layer, mlp_input))
         return _classic(stack, return_labels)
@@ -88,14 +87,15 @@ class StackVerbs:
         return_labels: bool = False,
     ) -> Labelled:
         """:func:`~lens.decompose.by_layer`; ``mode``: "all", "attn" or "mlp"."""
+        pos = _index(pos_slice)
         if mode not in MODES:
             raise ValueError(f"decompose_resid: mode={mode!r}; it must be 'all', 'attn' or 'mlp'.")
         kinds = MODES[mode] if incl_embeds else MODES[mode][1:]
-        stack = decompose.by_layer(self, layer, mlp_input, kinds, pos_slice)
-        return _classic(self._seen(stack, apply_ln, layer, mlp_input, pos_slice), return_labels)
+        stack = decompose.by_layer(self, layer, mlp_input, kinds, pos)
+        return _classic(self._seen(stack, apply_ln, layer, mlp_input, pos), return_labels)
 
     def _seen(
-        self, stack: Stack, apply_ln: bool, layer: int | None, mlp_input: bool = False, pos: SliceInput = None
+        self, stack: Stack, apply_ln: bool, layer: int | None, mlp_input: bool = False, pos: Index = None
     ) -> Stack:
         if not apply_ln:
             return stack
@@ -108,7 +108,7 @@ class StackVerbs:
         return readout.centred_directions(self, onto, layer, mlp_input)
 
     def _products(
-        self, stack: Stack, apply_ln: bool, layer: int | None, mlp_input: bool = False, pos: SliceInput = None
+        self, stack: Stack, apply_ln: bool, layer: int | None, mlp_input: bool = False, pos: Index = None
     ) -> Stack:
         if not apply_ln:
             return stack
@@ -131,11 +131,12 @@ class StackVerbs:
         apply_ln: bool = False,
     ) -> Labelled:
         """:func:`~lens.decompose.by_head`; ``incl_remainder`` adds the rest of the stream, "remainder"."""
-        stack = decompose.by_head(self, layer, pos_slice)
-        stack = self._with_remainder(stack, layer, pos_slice) if incl_remainder else stack
-        return _classic(self._seen(stack, apply_ln, layer, pos=pos_slice), return_labels)
+        pos = _index(pos_slice)
+        stack = decompose.by_head(self, layer, pos)
+        stack = self._with_remainder(stack, layer, pos) if incl_remainder else stack
+        return _classic(self._seen(stack, apply_ln, layer, pos=pos), return_labels)
 
-    def _with_remainder(self, stack: Stack, layer: int | None, pos: SliceInput, onto: Tensor | None = None) -> Stack:
+    def _with_remainder(self, stack: Stack, layer: int | None, pos: Index, onto: Tensor | None = None) -> Stack:
         rest = decompose.projected(decompose.stream(self, layer, pos=pos), onto) - stack.values.sum(0)
         return Stack(torch.cat([stack.values, rest[None]]), [*stack.labels, "remainder"])
 
@@ -150,11 +151,12 @@ class StackVerbs:
         project_output_onto: Tensor | None = None,
     ) -> Labelled:
         """:func:`~lens.decompose.by_neuron`; ``incl_remainder`` adds the rest of the stream, "remainder"."""
+        pos = _index(pos_slice)
         onto = self._reads(project_output_onto, apply_ln, layer)
-        stack = decompose.by_neuron(self, layer, neuron_slice, pos_slice, onto)
-        stack = self._with_remainder(stack, layer, pos_slice, onto) if incl_remainder else stack
+        stack = decompose.by_neuron(self, layer, _index(neuron_slice), pos, onto)
+        stack = self._with_remainder(stack, layer, pos, onto) if incl_remainder else stack
         seen = self._seen if onto is None else self._products
-        return _classic(seen(stack, apply_ln, layer, pos=pos_slice), return_labels)
+        return _classic(seen(stack, apply_ln, layer, pos=pos), return_labels)
 
     def get_neuron_results(
         self,
@@ -164,7 +166,8 @@ class StackVerbs:
         project_output_onto: Tensor | None = None,
     ) -> Tensor:
         """:func:`~lens.decompose.neuron_writes`."""
-        return decompose.neuron_writes(self, layer, neuron_slice, pos_slice, project_output_onto)
+        pos = _index(pos_slice)
+        return decompose.neuron_writes(self, layer, _index(neuron_slice), pos, project_output_onto)
 
     def stack_activation(
         self, activation_name: str, layer: int | None = -1, sublayer_type: str | None = None
@@ -183,10 +186,11 @@ class StackVerbs:
         project_output_onto: Tensor | None = None,
     ) -> Labelled:
         """:func:`~lens.decompose.whole`: heads, neurons or MLPs, embeddings and "bias"; they sum to the stream."""
+        pos = _index(pos_slice)
         onto = self._reads(project_output_onto, apply_ln, layer, mlp_input)
-        stack = decompose.whole(self, layer, mlp_input, expand_neurons, pos_slice, onto)
+        stack = decompose.whole(self, layer, mlp_input, expand_neurons, pos, onto)
         seen = self._seen if onto is None else self._products
-        return _classic(seen(stack, apply_ln, layer, mlp_input, pos_slice), return_labels)
+        return _classic(seen(stack, apply_ln, layer, mlp_input, pos), return_labels)
 
     def apply_ln_to_stack(
         self,
@@ -203,12 +207,13 @@ class StackVerbs:
         ``pos_slice`` says which positions the stack holds; ``batch_slice`` is also taken of the stack.
         ``recompute_ln``: the stack holds whole streams, each normalised by its own statistics.
         """
+        pos = _index(pos_slice)
         if has_batch_dim:
             residual_stack = Slice(batch_slice).apply(residual_stack, 1)
         if recompute_ln:
             return readout.normalised_streams(self, residual_stack, layer, mlp_input)
         cache = self._of_batch(batch_slice)
-        return readout.scaled_components(cache, residual_stack, layer, mlp_input, pos_slice)
+        return readout.scaled_components(cache, residual_stack, layer, mlp_input, pos)
 
     def logit_attrs(
         self,
@@ -224,6 +229,7 @@ class StackVerbs:
         ``tokens``: one for all, one per sequence [batch], or one per position [batch, pos]. Give the stack as it is,
         without apply_ln.
         """
+        pos = _index(pos_slice)
         direction = self._direction(tokens)
         if incorrect_tokens is not None:
             wrong = self._direction(incorrect_tokens)
@@ -238,7 +244,7 @@ class StackVerbs:
         cache = self._of_batch(batch_slice)
         if direction.ndim == 2 and residual_stack.ndim == 4:
             direction = direction[:, None]  # one token per sequence, the same at every position
-        return readout.logit_contributions(cache, residual_stack, direction, pos_slice)
+        return readout.logit_contributions(cache, residual_stack, direction, pos)
 
     def _direction(self, tokens: str | int | Tensor) -> Tensor:
         one = isinstance(tokens, Tensor) and tokens.numel() == 1

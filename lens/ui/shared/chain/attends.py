@@ -1,0 +1,122 @@
+"""First link: where the head looks, on repeated random tokens, and in full on the prompt as well."""
+
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from lens.figures.cells import Marks
+from lens.figures.fitted import small_matrix
+from lens.figures.matrix import View, matrix
+from lens.figures.theme import number
+from lens.ui import parts
+from lens.ui.labels import short_labels, token_labels
+from lens.ui.models import Prompt, read_prompt
+from lens.ui.shared import heads, score_words
+from lens.ui.shared.chain.link import Case, Finding
+from lens.ui.shared.patterns import attention, stripe
+
+SCORE = "induction"
+SIDE, WIDTH = 330, 520  # pixels of the matrix, and of its column in full
+LONGEST = 64  # tokens of a prompt that are drawn
+
+
+class OnRepeat(NamedTuple):
+    """The first of the repeated sequences. Both numbers are means over queries, 0 … 1."""
+
+    pattern: np.ndarray  # [query, key]
+    share: float  # from the second copy to the token that came next the first time
+    rest: float  # from the first copy to the first token
+
+
+def find(case: Case) -> Finding:
+    """How much of its attention goes where an induction head looks."""
+    sample = case.sample
+    n, bos = sample.settings.n, sample.repeated.bos
+    pattern = attention(case.model, sample.repeated.tokens[0], case.head)
+    share = float(np.mean([pattern[cell] for cell in stripe(SCORE, n, bos).cells]))
+    rest = float(pattern[1 : bos + n, 0].mean())
+    state = score_words.STATES[score_words.facts(sample.scores[SCORE], *case.head).above]
+    return Finding(f"{share:.0%} on the repeat", state, {"on the repeat": share}, OnRepeat(pattern, share, rest))
+
+
+def draw(case: Case, finding: Finding) -> Finding:
+    """Short: the matrix on the repeat and its sentence. In full: the matrix on the prompt, with both sentences."""
+    if case.full:
+        return _draw_prompt(case, finding)
+    sample = case.sample
+    cells, meaning = stripe(SCORE, sample.settings.n, sample.repeated.bos)
+    labels = short_labels(token_labels(case.model, sample.repeated.tokens[0]))
+    title = f"1 · Head {case.head} attends: {sample.settings.n} random tokens, twice"
+    figure = matrix(finding.result.pattern, labels, title=title, marks=Marks(cells, meaning))
+    parts.chart(small_matrix(figure, SIDE, None), title, key="home:matrix")
+    st.markdown(repeat_words(case, finding.result))
+    return finding
+
+
+def repeat_words(case: Case, found: OnRepeat) -> str:
+    """What to see in the matrix on the repeat, from its numbers."""
+    n, score = case.sample.settings.n, case.sample.scores[SCORE]
+    above = score_words.facts(score, *case.head).above
+    text = (
+        f"Head {case.head} reads {n} random tokens, then the same {n} again. In the second copy it gives "
+        f"{found.share:.0%} of its attention to the token that came next the first time"
+    )
+    text += "" if case.full else " (orange)"  # as the cells of the matrix are outlined
+    text += f"; in the first copy, where there is nothing to find, {found.rest:.0%} goes to the first token."
+    if above is None:
+        return f"Whether any head attends this way more than chance allows cannot be said from so few sequences. {text}"
+    if not score_words.n_above(score):
+        best = "; this is the best" if case.head == heads.strongest(score.score.mean) else ""
+        return f"No head attends this way more than chance allows{best}. {text}"
+    return text if above else f"It cannot be told from chance that this head attends this way. {text}"
+
+
+def _draw_prompt(case: Case, finding: Finding) -> Finding:
+    """The matrix on the prompt, with the first token hidden, and where the attention goes there and on the repeat."""
+    prompt = _read(case)
+    if isinstance(prompt, str):
+        st.html(f'<p class="lens-told">{escape(repeat_words(case, finding.result))}</p>')
+        return finding._replace(words=f"{finding.words}; {prompt}")
+    pattern = attention(case.model, prompt.tokens[0].cpu().numpy(), case.head)
+    text, there = prompt_words(pattern, prompt.labels, str(case.head))
+    title = f"Head {case.head} on your prompt"
+    figure = matrix(pattern, short_labels(prompt.labels), title=title, view=View(hide_first=True))
+    parts.chart(small_matrix(figure, SIDE, WIDTH), f"Attention of head {case.head}. {text}", key="head:matrix")
+    for sentence in (text, repeat_words(case, finding.result)):
+        st.html(f'<p class="lens-told">{escape(sentence)}</p>')
+    words = f"{finding.words}; on the prompt {there.words}"
+    return finding._replace(words=words, numbers=finding.numbers | there.numbers)
+
+
+def _read(case: Case) -> Prompt | str:
+    """The prompt, or in a few words why there is none to draw, which the visitor is told."""
+    if case.model.tokenizer is None:
+        parts.not_computed("this model has no tokenizer, so it reads no prompt.")
+        return "no tokenizer, no prompt"
+    if not case.view["prompt"].strip():
+        st.info("The prompt is empty. Type a text above to see where this head looks.", icon=":material/edit:")
+        return "no prompt"
+    prompt = read_prompt(case.view, case.model, LONGEST)
+    if len(prompt.labels) == 1:
+        alone = "The prompt is one token, which can only look at itself. Type a longer text."
+        st.info(alone, icon=":material/edit:")
+        return "one token only"
+    return prompt
+
+
+def prompt_words(pattern: np.ndarray, labels: list[str], name: str) -> tuple[str, Finding]:
+    """Where the attention goes on a prompt, the first token apart."""
+    rows = pattern[1:]
+    first, n = float(rows[:, 0].mean()), len(rows)
+    uniform = float(np.mean([1 / (q + 2) for q in range(n)]))
+    rest = np.where(np.arange(pattern.shape[1]) > 0, pattern, -1.0)
+    query, key = np.unravel_index(int(rest.argmax()), rest.shape)
+    share = float(pattern[query, key])
+    text = (
+        f"Over {n} queries head {name} gives {number(first)} of its attention to the first token ({number(uniform)} if "
+        f"it looked at all alike). Its strongest look elsewhere is from {labels[query]} (position {query}) to "
+        f"{labels[key]} (position {key}): {number(share)}."
+    )
+    return text, Finding(f"{number(first)} to the first token, else most to {labels[key]}", "", {"first token": first})

@@ -1,0 +1,167 @@
+"""Fourth link: the earlier heads that write what this head reads, with their own previous-token scores beside them."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from lens.analysis.composition import DEFINITION, READS, composition
+from lens.analysis.head_weights import why_not_bilinear
+from lens.analysis.names import Head
+from lens.figures.theme import number
+from lens.ui import parts
+from lens.ui.calls import analyse
+from lens.ui.estimate import operation_seconds
+from lens.ui.models import model_key
+from lens.ui.shared import heads, score_words
+from lens.ui.shared.chain.link import NOT_YET, Case, Finding, may_start
+from lens.ui.shared.wording import sentence
+
+if TYPE_CHECKING:
+    from lens.analysis.composition import Composition
+    from lens.analysis.score_results import HeadScore
+    from lens.hooked import HookedTransformer
+
+MOST = 4  # feeders of each mode
+FIRST_LAYER = "no head is in an earlier layer than layer 0"
+
+
+class Fed(NamedTuple):
+    """The head that feeds this one most, in the mode that is named first."""
+
+    by: str  # "K"; "V" where queries and keys are not bilinear
+    feeder: Head
+    score: float
+    times: float  # over what a random rotation gives
+    beyond: bool  # more than the best of all earlier heads would by chance
+    n: int  # earlier heads
+    previous: float  # the feeder's own previous-token score
+
+
+def find(case: Case) -> Finding:
+    """Its strongest feeder by keys, which are what an induction head is found by."""
+    model, head = case.model, case.head
+    if head.layer == 0:
+        return Finding("layer 0 has no feeders", "none")
+    by = "K" if why_not_bilinear(model.cfg) is None else "V"
+    key = f"is-fed-{model_key(model)}-{by}-{offset(model, by, case.sample.settings.n)}"
+    if not case.full and not may_start(case, key, _seconds(model), ""):
+        return NOT_YET
+    pairs = by_mode(case, by)
+    feeder = pairs.feeders(head)[0]
+    score, beyond = float(pairs.scores[*feeder, *head]), bool(pairs.beyond(head)[feeder])
+    n = int(np.isfinite(pairs.p[:, :, head.layer, head.head]).sum())
+    previous = float(case.sample.scores["previous"].score.mean[feeder])
+    fed = Fed(by, feeder, score, score / pairs.null, beyond, n, previous)
+    numbers = {"by": by, "feeder": str(feeder), "composition": score, "beyond chance": beyond}
+    if not beyond:
+        return Finding(f"by no head beyond chance ({by})", "none", numbers, fed)
+    return Finding(f"most by {feeder} ({by}, {fed.times:.1f} × chance)", "found", numbers, fed)
+
+
+def offset(model: "HookedTransformer", mode: str, n: int) -> int:
+    """Tokens from the key to its query: those of an induction head on a block of ``n`` that repeats."""
+    turns = model.cfg.positions == "rotary" and mode != "V"
+    return min(n - 1, model.cfg.n_ctx - 1) if turns else 0
+
+
+def by_mode(case: Case, mode: str) -> "Composition":
+    """Composition of all pairs, as the page of that name shows it first."""
+    back = offset(case.model, mode, case.sample.settings.n)
+    return analyse(composition, case.model, mode, back, "folded", progress=True)
+
+
+def _seconds(model: "HookedTransformer") -> float:
+    """Rough time of one mode: the norms of the products of all pairs."""
+    cfg = model.cfg
+    pairs = (cfg.n_layers * cfg.n_heads) ** 2 / 2
+    return operation_seconds(model, int(2 * pairs * cfg.d_head**2 * cfg.d_model))
+
+
+def draw(case: Case, finding: Finding) -> Finding:
+    """Short: its sentence. In full: a table of the strongest feeders of queries, keys and values as well."""
+    if finding.state == "later":
+        return finding
+    if finding.result is None:
+        _say_first_layer(case)
+        return finding
+    if not case.full:
+        st.markdown(fed_words(finding.result))
+        return finding
+    modes = READS if why_not_bilinear(case.model.cfg) is None else ("V",)
+    found = {mode: by_mode(case, mode) for mode in modes}
+    rows = strongest_feeders(found, case)
+    _draw_table(case, found, rows)
+    previous = previous_words(rows, case.sample.scores["previous"])
+    st.html(f'<p class="lens-told">{fed_words(finding.result)} {previous} {_turn_words(found)}</p>')
+    return finding._replace(numbers=finding.numbers | {"feeders": rows.to_dict("records")})
+
+
+def _say_first_layer(case: Case) -> None:
+    if case.full:
+        parts.not_computed(f"{FIRST_LAYER}.")
+    else:
+        st.markdown(sentence(FIRST_LAYER))
+
+
+def fed_words(fed: Fed) -> str:
+    """The strongest feeder in a sentence."""
+    return (
+        f"By {fed.by}, head {fed.feeder} feeds it most: {number(fed.score)}, {fed.times:.1f} times chance, "
+        f"{'more' if fed.beyond else 'no more'} than the best of {fed.n} earlier heads would by random rotations; "
+        f"that head's own previous-token score is {number(fed.previous)}."
+    )
+
+
+def _draw_table(case: Case, found: "dict[str, Composition]", rows: pd.DataFrame) -> None:
+    help = parts.metric_help(
+        f"{DEFINITION.format('X', 'X')} X: QK for Q, its transpose for K, OV for V.",
+        "share",
+        f"{number(found['V'].null)} (1/√d_model, exact)",
+    )
+    config = {
+        "by": st.column_config.TextColumn(help=f"Q: {READS['Q']}; K: {READS['K']}; V: {READS['V']}.", width=50),
+        "composition": st.column_config.NumberColumn(format="%.3f", help=help),
+        "× chance": st.column_config.NumberColumn(format="%.1f", help="Over 1/√d_model."),
+        "z": st.column_config.NumberColumn(format="%.1f", help="Among the heads of the feeder's layer."),
+        "previous token": st.column_config.NumberColumn(
+            format="%.3f", help="The feeder's own previous-token score on random tokens."
+        ),
+    }
+    alt = f"Heads that feed head {case.head} most, by composition"
+    st.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
+    if "K" not in found:
+        st.caption(f"Q and K: not computed because {why_not_bilinear(case.model.cfg)}.")
+
+
+def strongest_feeders(found: "dict[str, Composition]", case: Case) -> pd.DataFrame:
+    """The ``MOST`` strongest feeders of each mode, with both baselines."""
+    previous, rows = case.sample.scores["previous"].score.mean, []
+    for mode, pairs in found.items():
+        for feeder in pairs.feeders(case.head)[:MOST]:
+            score = float(pairs.scores[*feeder, *case.head])
+            row: dict[str, Any] = {"by": mode, "feeder": str(feeder), "composition": score}
+            row |= {"× chance": score / pairs.null, "z": float(pairs.z[*feeder, *case.head])}
+            rows.append(row | {"previous token": float(previous[feeder])})
+    return pd.DataFrame(rows)
+
+
+def previous_words(rows: pd.DataFrame, previous: "HeadScore") -> str:
+    """Which of the feeders by K attend to the token before: what an induction head's keys need."""
+    if "K" not in set(rows["by"]):
+        return ""
+    if not score_words.has_verdict(previous):
+        return f"Which of them are previous-token heads cannot be said. {score_words.no_verdict(previous)}"
+    line = f"above {number(previous.threshold)}"
+    keys = [row for row in rows.to_dict("records") if row["by"] == "K"]
+    keys = [row for row in keys if previous.above[heads.from_label(row["feeder"])]]
+    if not keys:
+        return f"None of those that feed its keys most is a previous-token head ({line})."
+    named = ", ".join(f"{row['feeder']} ({number(row['previous token'])})" for row in keys)
+    return f"Of those that feed its keys most, previous-token heads ({line}) are {named}."
+
+
+def _turn_words(found: "dict[str, Composition]") -> str:
+    back = found["K"].offset if "K" in found else None
+    return "" if back is None else f"For Q and K, the key stands δ = {back} tokens before its query."

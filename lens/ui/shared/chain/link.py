@@ -1,0 +1,114 @@
+"""The links of the chain in their order, what a link found, and the outline of all of them. Imports no torch."""
+
+import html
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import streamlit as st
+
+from lens.ui.ending import PageOver
+from lens.ui.menu import page_of, present
+from lens.ui.view import ViewState, query_for
+from lens.ui.waiting import started
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from lens.analysis.names import Head
+    from lens.hooked import HookedTransformer
+    from lens.ui.shared.repeats import Sample
+
+STYLE = Path(__file__).parents[2] / "assets" / "home.css"
+
+
+class Link(NamedTuple):
+    """One claim about a head: ``find(case)`` and ``draw(case, finding)`` in the file of this folder that is called
+    like it."""
+
+    name: str  # completes "It …"
+    question: str
+    page: str  # title of the page that says more
+
+
+LINKS = (
+    Link("attends", "Where does it look?", "Attention"),
+    Link("scores", "Is that more than chance?", "Head scores"),
+    Link("copies", "By the eigenvalues of its OV weights: would it write the token it looks at?", "OV copying"),
+    Link("is fed", "By composition of weights: which earlier head does it read most?", "Composition"),
+    Link("matters", "By ablation: does the model need it to repeat?", "Ablation"),
+    Link("was born", "By training checkpoints: when did it appear?", "Training dynamics"),
+)
+NAMES = tuple(link.name for link in LINKS)
+
+
+class Finding(NamedTuple):
+    """What a link found, in a few words. ``state``: "found", "none" (looked for and not found), "later" (not computed),
+    "" (no verdict)."""
+
+    words: str
+    state: str = ""
+    numbers: dict[str, Any] | None = None  # by name, for the export
+    result: Any = None  # what ``draw`` draws
+
+
+NOT_YET = Finding("not computed yet", "later")
+
+
+class Case(NamedTuple):
+    """The head the chain is about, and what several links read."""
+
+    view: ViewState
+    model: "HookedTransformer"
+    head: "Head"
+    sample: "Sample"
+    full: bool  # as One head draws it; else short, as Home does
+
+
+def show(link: Link, case: Case) -> Finding:
+    """Find and draw one link, with the way to its page.
+
+    What is cancelled is offered again in its place: the other links do not depend on it. Its file is imported only
+    here: what the later links need would hold up the first chart by half a second.
+    """
+    file = import_module(f"lens.ui.shared.chain.{link.name.replace(' ', '_')}")
+    finding = NOT_YET
+    with suppress(PageOver):
+        finding = file.find(case)
+        finding = file.draw(case, finding)
+    open_page(case.view, link, case.head)
+    return finding
+
+
+def may_start(case: Case, key: str, seconds: float, sentence: str, done: bool = False) -> bool:
+    """Whether work of a link is short, asked for, or ``done``; else its button is drawn under ``sentence``."""
+    short = f"Not computed because it takes about {seconds:,.0f} s with this model."
+    return started(key, seconds, sentence if case.full else short, done)
+
+
+def draw_outline(place: "DeltaGenerator", found: Mapping[str, Finding]) -> None:
+    """All links in one line with what was found; those that are not in ``found`` are being computed."""
+    items = ""
+    for step, name in enumerate(NAMES, 1):
+        finding = found.get(name, Finding("computing …"))
+        words = html.escape(finding.words)
+        items += f'<li class="{finding.state}" data-step="{step}"><b>{name}</b><span>{words}</span></li>'
+    place.html(f'<ol class="lens-chain" aria-label="The chain of evidence for one head">{items}</ol>')
+
+
+def heading(link: Link) -> str:
+    """Number, name and question of a link, as HTML."""
+    number = 1 + LINKS.index(link)
+    return f'<div class="lens-link"><b>{number} · It {link.name}</b>{html.escape(link.question)}</div>'
+
+
+def open_page(view: ViewState, link: Link, head: "Head") -> None:
+    """The link to the page that says more, with this head selected there."""
+    page = page_of(link.page)
+    if page not in present():
+        return
+    query = query_for(view, page.path) | {"layer": str(head.layer), "head": str(head.head)}
+    label = f"{page.title} of {head}"
+    st.page_link(page.file, label=label, icon=f":material/{page.icon}:", query_params=query)

@@ -1,0 +1,129 @@
+"""Fifth link: what the second copy costs when the head writes what it wrote where nothing repeats."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from lens.analysis.induction_loss import first_copy_losses
+from lens.analysis.interventions import Experiment, effect, outline
+from lens.analysis.interventions.ablation import Cells, chance, single_heads
+from lens.analysis.interventions.removal import Removal, read_removal, removal_of
+from lens.figures.effects import Mark, Named, effects
+from lens.figures.effects import Removal as Row
+from lens.figures.fitted import narrow
+from lens.figures.theme import number
+from lens.ui import parts
+from lens.ui.calls import analyse, call_key
+from lens.ui.estimate import forward_seconds
+from lens.ui.shared import experiments
+from lens.ui.shared.chain.link import NOT_YET, Case, Finding, may_start
+from lens.ui.shared.wording import interval, percent, sentence, signed
+from lens.ui.store import to_torch
+
+if TYPE_CHECKING:
+    pass
+
+WIDTH = 520  # pixels of the column, in full
+DEFINITION = (
+    "Loss of the second copy without the head minus with it. Without: its output is that of a run whose first copy is "
+    "of other tokens, so that nothing repeats (resample ablation)."
+)
+STATES = {"found": "found", "none": "none", "unknown": ""}
+NOT_INVOLVED = "No effect does not mean not involved."
+
+
+def find(case: Case) -> Finding:
+    """How much the loss of the second copy rises without it, beside the other heads of its layer."""
+    repeated = to_torch(case.sample.repeated)
+    cells, experiment = removal_of(case.model.cfg, repeated, case.head, case.view["seed"])
+    if not _may_start(case, experiment, len(cells.sets), f"Head {case.head} is not removed yet."):
+        return NOT_YET
+    sweep, complete = experiments.run(case.model, experiment, agreed=True)
+    if not complete:
+        return NOT_YET
+    first_copy = to_torch(analyse(first_copy_losses, case.model, repeated))
+    found = read_removal(sweep, first_copy, case.view["seed"])
+    numbers = {"change of loss": found.change, "interval": [found.low, found.high]}
+    numbers |= {"share of the way": found.share and found.share._asdict(), "verdict": found.verdict.reason}
+    words = f"{signed(found.change)} nats without it"
+    return Finding(words, STATES[found.verdict.state], numbers, (cells, found))
+
+
+def draw(case: Case, finding: Finding) -> Finding:
+    """Short: its sentence. In full: the other heads of its layer beside it, and its rank among all heads."""
+    if finding.result is None:
+        return finding
+    cells, found = finding.result
+    if not case.full:
+        st.markdown(removal_words(found))
+        return finding
+    _draw_effects(case, cells, found)
+    rank = _draw_rank(case)
+    st.caption(f"{sentence(found.note)} {NOT_INVOLVED}")
+    return finding._replace(numbers=finding.numbers | {"rank": rank})
+
+
+def removal_words(found: Removal) -> str:
+    """All of it in sentences."""
+    text = (
+        "With its output taken from a run whose first copy is of other tokens, the loss of the second copy goes "
+        f"from {number(found.base)} to {number(found.base + found.change)} nats: {signed(found.change)}"
+        f"{interval(found.low, found.high)}"
+    )
+    text += ". " if found.share is None else f", {percent(found.share.value)} of the way to the control run. "
+    if len(found.others):
+        others = np.asarray(found.others)
+        ends = f"{signed(float(others.min()))} to {signed(float(others.max()))}"
+        as_much = int((np.abs(others) >= abs(found.change)).sum())
+        text += f"Removed alike, {len(others)} other heads of its layer change it by {ends}"
+        text += f"; {as_much} of them do as much. " if abs(found.change) > found.least else ". "
+    if found.repeats.found:
+        text += f"The repetition saves {number(found.saved)} in all; "
+    return f"{text}n = {found.n} sequences. {found.verdict.reason}"
+
+
+def _may_start(case: Case, experiment: Experiment, n_changed: int, words: str) -> bool:
+    """Whether this experiment may run, with ``n_changed`` changed runs of every pair."""
+    n_pairs, n_pos = len(experiment.pairs), experiment.pairs.n_pos
+    read = 2 * n_pairs * n_pos + n_changed * n_pairs * n_pos // 2  # on average half of the layers are run again
+    key = f"matters-{call_key(outline, (case.model, experiment), {})}"
+    done = experiments.is_computed(case.model, experiment)
+    return may_start(case, key, forward_seconds(case.model, read), words, done)
+
+
+def _draw_effects(case: Case, cells: Cells, found: Removal) -> None:
+    name = str(case.head)
+    controls = [Named(one.label, float(value)) for one, value in zip(cells.controls, found.others)]
+    row = Row("Resample", Named(name, found.change), found.low, found.high, controls=controls)
+    marks = [Mark(found.saved, "as in the control run")] if found.share is not None else []
+    title = f"Without head {name}: change of the loss of the second copy"
+    figure = effects([row], "nats", title=title, definition=f"{DEFINITION} {cells.note}.", marks=marks)
+    parts.chart(narrow(figure, WIDTH), f"{title}. {removal_words(found)}", key="head:matters")
+    control = "the other heads of its layer, removed alike" if controls else "none: it is alone in its layer"
+    st.markdown(removal_words(found), help=parts.metric_help(DEFINITION, "nats", control))
+
+
+def _draw_rank(case: Case) -> str | None:
+    """The place of the head among all, by how much the loss rises; computed when short, asked for or known."""
+    cfg, seed = case.model.cfg, case.view["seed"]
+    _, removed = removal_of(cfg, to_torch(case.sample.repeated), case.head, seed)
+    experiment = single_heads(removed.pairs, removed.metric)
+    if not _may_start(case, experiment, cfg.n_layers * cfg.n_heads, "Its rank needs every head to be removed once."):
+        return None
+    sweep, complete = experiments.run(case.model, experiment, agreed=True)
+    if not complete:
+        return None
+    values, band = effect(sweep, seed).value, analyse(chance, sweep, seed)
+    if band.reach is None:
+        st.markdown("Too few sequences to rank the heads.")
+        return None
+    if not abs(float(values[case.head])) > float(band.reach[case.head]):
+        st.markdown("No more than the sampling of sequences would give the largest of all heads: no rank.")
+        return None
+    rank = f"{1 + int((values > values[case.head]).sum())} of {values.numel()}"
+    st.markdown(
+        f"Rank {rank} heads by the rise of the loss: more than the sampling of sequences would give the largest of "
+        "all heads."
+    )
+    return rank
