@@ -2,9 +2,9 @@
 
 import sys
 
-from lens import selftest
+from lens import scores, selftest
 
-COMMANDS = {"selftest": selftest.main}
+COMMANDS = {"selftest": selftest.main, "scores": scores.main}
 
 
 def main(arguments: list[str]) -> int:

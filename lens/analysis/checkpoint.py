@@ -9,8 +9,14 @@ from torch import Tensor
 
 from lens.analysis.attention import head_patterns
 from lens.analysis.held_out import beginnings
+from lens.analysis.instruments.induction import INDUCTION
+from lens.analysis.instruments.layout import repeats_layout
+from lens.analysis.instruments.measure import sample_for
+from lens.analysis.instruments.patterns import PatternReader
+from lens.analysis.instruments.previous import PREVIOUS
+from lens.analysis.instruments.registry import instrument
+from lens.analysis.instruments.sample import WEIGHTS, repeats
 from lens.analysis.names import Head
-from lens.analysis.pattern_scores import scores_from_pattern
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.hooked import HookedTransformer
 from lens.hooks import HookPoint, hooks
@@ -49,6 +55,17 @@ class OnRepeats(NamedTuple):
     second_copy: Float[Tensor, " sequence"]  # loss on the same tokens the second time
 
 
+class OnInstrument(NamedTuple):
+    """One instrument at one checkpoint, in its unit. NaN where there is no such number, interval, null or threshold."""
+
+    value: Float[Tensor, "layer head"]
+    low: Float[Tensor, "layer head"]
+    high: Float[Tensor, "layer head"]
+    null: Float[Tensor, "layer head"]  # mean of what it is compared with
+    threshold: Float[Tensor, ""]
+    above: Float[Tensor, "layer head"]  # 1: beyond chance, 0: not, NaN: the sample cannot say
+
+
 class OnTexts(NamedTuple):
     """Loss on held-out texts, nats. Entry p is about the token at position p + 1; NaN behind the end of a text."""
 
@@ -70,13 +87,14 @@ def measure_repeats(model: HookedTransformer, repeated: RepeatedTokens) -> OnRep
     """Scores and losses from one forward pass of the sequences and one of their controls."""
     both = torch.cat([repeated.tokens, repeated.control]).to(model.device)
     n, bos, n_seqs = repeated.n, repeated.bos, len(repeated.tokens)
+    read = PatternReader((INDUCTION, PREVIOUS), repeats_layout(n, bos, model.device))
     found = torch.empty(3, len(both), model.cfg.n_layers, model.cfg.n_heads, device=model.device)
     losses = []
     for rows in _batches(model, both):
 
         def look(pattern: Tensor, hook: HookPoint, rows: slice = rows) -> None:
-            scores = scores_from_pattern(pattern.float(), n, bos)
-            found[:, rows, hook.layer()] = torch.stack([scores.induction, scores.previous, scores.previous_null])
+            (induction, previous), (_, previous_null) = read(pattern.float())
+            found[:, rows, hook.layer()] = torch.stack([induction, previous, previous_null])
 
         names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.cfg.n_layers)]
         with hooks(model, [(names, look)], writes=False):
@@ -96,6 +114,20 @@ def measure_texts(model: HookedTransformer, texts: TokenBatch) -> OnTexts:
         for part in _batches(model, tokens)
     ]
     return OnTexts(torch.cat(rows).cpu())
+
+
+def measure_instrument(model: HookedTransformer, name: str, inputs: Inputs) -> OnInstrument:
+    """The number of every head by the instrument called ``name``, on the part of ``inputs`` that it reads.
+
+    Tasks are the repeats. KeyError for a name that does not exist, ValueError where this model has no such number.
+    """
+    one, samples = instrument(name), [repeats(inputs.repeated)]
+    found = one.measure(model, sample_for(one, [*samples, WEIGHTS]) or samples[0])
+    none = torch.full_like(found.score.mean, torch.nan)
+    above = none if found.above is None else found.above.to(none.dtype)
+    parts = (found.score.mean, found.score.low, found.score.high, found.null_mean)
+    threshold = torch.tensor(torch.nan if found.threshold is None else found.threshold)
+    return OnInstrument(*(none if one is None else one.cpu() for one in parts), threshold, above.cpu())
 
 
 def measure_pattern(model: HookedTransformer, tokens: Float[Tensor, "1 pos"], head: Head) -> Float[Tensor, "query key"]:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens.analysis.checkpoint import OnRepeats, OnTexts, Setting
+from lens.analysis.checkpoint import OnInstrument, OnRepeats, OnTexts, Setting
 from lens.analysis.names import Head
 from lens.analysis.phase_change import BORN_AT, Birth, Window, birth, phase_window
 from lens.analysis.stats import Estimate, estimate, family_wise_threshold
@@ -171,6 +171,42 @@ def dynamics(
         raise NotFinite(f"No checkpoint of {run.found.entry.alias} can be measured. {lost[0]}")
     texts = {index: one.texts for index, one in found.items() if one.texts is not None}
     return summarise(labels, repeats, texts, places, setting.seed)._replace(lost=lost)
+
+
+class InstrumentCurves(NamedTuple):
+    """One instrument over a run, in its unit; NaN where a checkpoint has no such number, interval or threshold."""
+
+    indices: list[int]
+    labels: list[int]  # of these checkpoints
+    value: Float[Tensor, "checkpoint layer head"]
+    low: Float[Tensor, "checkpoint layer head"]
+    high: Float[Tensor, "checkpoint layer head"]
+    null: Float[Tensor, "checkpoint layer head"]
+    threshold: Float[Tensor, " checkpoint"]
+    above: Float[Tensor, "checkpoint layer head"]  # 1: beyond chance, 0: not
+
+
+def instrument_curves(labels: Sequence[int], measured: Mapping[int, OnInstrument]) -> InstrumentCurves:
+    """Curves through the checkpoints that are measured so far, by index; ``labels``: of all checkpoints of the run."""
+    indices = sorted(measured)
+    columns = zip(*(measured[index] for index in indices), strict=True)
+    return InstrumentCurves(indices, [labels[index] for index in indices], *map(torch.stack, columns))
+
+
+def instrument_dynamics(
+    run: TrainingRun,
+    name: str,
+    setting: Setting | None = None,
+    indices: Sequence[int] | None = None,
+    progress: Progress = silent,
+) -> InstrumentCurves:
+    """Any instrument at the checkpoints of a run, all by default; results are kept on disk. ``progress`` may raise."""
+    chosen = range(len(run.found)) if indices is None else indices
+    measured = {}
+    for done, index in enumerate(chosen):
+        progress(done / len(chosen), f"checkpoint {done + 1} of {len(chosen)}")
+        measured[index] = run.instrument(index, name, setting or Setting())
+    return instrument_curves(run.found.labels, measured)
 
 
 def coarse_first(n: int) -> list[int]:

@@ -1,156 +1,111 @@
-"""Scores of all heads on repeated random tokens, against a paired control, in one pass that keeps no pattern."""
+"""The scores on repeated random tokens, against a paired control, in one pass that keeps no pattern."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lens.analysis.pattern_scores import PREVIOUS_NULL, PatternScores, first_query, scores_from_pattern, uniform_scores
+from lens.analysis.instruments.layout import repeats_layout
+from lens.analysis.instruments.patterns import PatternReader, Readings, join, read_repeats, summarise_repeats
+from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
+from lens.analysis.instruments.sample import repeats
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
-from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
-from lens.analysis.streaming import stream_patterns
+from lens.analysis.score_results import HeadScores
+from lens.analysis.streaming import uniform_pattern
 from lens.analysis.text_scores import text_scores
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
-from lens.progress import Progress, silent
+from lens.progress import Progress, part, silent
 from lens.tokens import TokenBatch
 
-CONTROL = "the same queries and keys on the paired control, where other tokens follow the first copy"
-OLSSON = "Source: Olsson et al. 2022."
+
+class PatternScores(NamedTuple):
+    """One number per leading axis of a pattern (``[batch, head]``): probabilities, and entropies in nats."""
+
+    induction: Tensor  # mean A[q, q-n+1] over the second copy: the token after the earlier occurrence
+    duplicate: Tensor  # mean A[q, q-n] over the second copy: the earlier occurrence itself
+    previous: Tensor  # mean A[q, q-1], q >= 6
+    first: Tensor  # mean A[q, 0], q >= 1
+    entropy: Tensor  # nats, mean over q >= 1
+    entropy_normalised: Tensor  # entropy / ln(q+1), mean over q >= 1: 1 is uniform
+    previous_null: Tensor  # the largest of the means of A[q, q-j], j = 2..5, over the same queries
 
 
-class RepeatScores(NamedTuple):
-    """Pattern scores of every repeated sequence and of its control, each [sequence, layer, head]."""
+def scores_from_pattern(pattern: Float[Tensor, "*batch query key"], n: int, bos: int = 1) -> PatternScores:
+    """All scores of patterns on [BOS] r₁…r_n then n more tokens: a repeat of r, or the control.
 
-    repeated: PatternScores
-    control: PatternScores
-
-
-def repeat_kinds(n: int, bos: int) -> list[Kind]:
-    """The scores on repeats of ``n`` random tokens, in words, with the query positions of this layout."""
-    queries = f"{bos + n}…{bos + 2 * n - 1}"
-    dup = queries if bos else f"{n + 1}…{2 * n - 1} (position 0 is left out as a key)"
-    compared = f"{CONTROL} (a comparison: what the head does where nothing repeats)"
-    return [
-        Kind(
-            "induction",
-            "probability",
-            f"Prefix matching: mean attention from a token of the second copy to the token after its first occurrence, "
-            f"A[q, q−{n - 1}] over queries q = {queries}. {OLSSON}",
-            CONTROL,
-            True,
-        ),
-        Kind(
-            "duplicate",
-            "probability",
-            f"Mean attention from a token of the second copy to its first occurrence, A[q, q−{n}] "
-            f"over queries q = {dup}. {OLSSON}",
-            CONTROL,
-            True,
-        ),
-        Kind(
-            "previous",
-            "probability",
-            f"Mean attention to the token before, A[q, q−1] over q ≥ {first_query(bos + 2 * n)}, on random "
-            f"tokens. {OLSSON}",
-            PREVIOUS_NULL,
-            True,
-        ),
-        Kind("first", "probability", "Mean attention to position 0, A[q, 0] over q ≥ 1.", compared, False),
-        Kind("entropy", "nats", "Mean entropy of the attention of a query, −Σ A ln A, over q ≥ 1.", compared, False),
-        Kind(
-            "entropy_normalised",
-            "share of ln(q+1)",
-            "Entropy of a query's attention over its largest possible value ln(q+1), mean over q ≥ 1: 1 is uniform.",
-            compared,
-            False,
-        ),
-    ]
+    Queries of the second copy: bos+n … bos+2n-1. Without BOS the duplicate score leaves out the first of them, whose
+    key is position 0. Source: Olsson et al., "In-context Learning and Induction Heads" (2022).
+    """
+    n_pos = bos + 2 * n
+    if pattern.shape[-2:] != (n_pos, n_pos) or bos not in (0, 1) or n < 2:
+        raise ValueError(
+            f"scores_from_pattern: pattern of shape {list(pattern.shape)} with n={n}, bos={bos}; wanted "
+            f"[..., bos + 2n, bos + 2n] = [..., {n_pos}, {n_pos}], bos 0 or 1 and n of at least 2."
+        )
+    reader = PatternReader(instruments_named(HEAD_SCORES), repeats_layout(n, bos, pattern.device))
+    score, null = reader(pattern.reshape(1, -1, n_pos, n_pos))[:, :, 0].unflatten(2, pattern.shape[:-2] or (1,))
+    found = [*score, null[HEAD_SCORES.index("previous")]]
+    return PatternScores(*(one.reshape(pattern.shape[:-2]) for one in found))
 
 
-@torch.no_grad()
-def stream_repeat_scores(
-    model: Transformer, tokens: Tensor, n: int, bos: int, progress: Progress = silent
-) -> PatternScores:
-    """Every pattern score per sequence, each [sequence, layer, head] on the CPU. ``tokens``: [sequence, bos + 2n]."""
-    shape = (len(PatternScores._fields), len(tokens), model.cfg.n_layers, model.cfg.n_heads)
-    found = torch.empty(shape, device=model.device)
-
-    def visit(layer: int, rows: slice, pattern: Float[Tensor, "batch head query key"]) -> None:
-        found[:, rows, layer] = torch.stack(scores_from_pattern(pattern.float(), n, bos))
-
-    stream_patterns(model, tokens, visit, progress=progress)
-    return PatternScores(*found.cpu())
+def uniform_scores(n: int, bos: int = 1) -> PatternScores:
+    """The scores of a head that spreads its attention evenly: mean of 1/(q+1) over each score's queries."""
+    return scores_from_pattern(uniform_pattern(bos + 2 * n), n, bos)
 
 
 def head_scores(
-    model: Transformer, repeated: RepeatedTokens, text: TokenBatch | None = None, progress: Progress = silent
+    model: Transformer,
+    repeated: RepeatedTokens,
+    text: TokenBatch | None = None,
+    progress: Progress = silent,
+    names: Sequence[str] = HEAD_SCORES,
 ) -> HeadScores:
     """Induction, duplicate-, previous- and first-token and entropy scores of all heads, with nulls and intervals.
 
     ``repeated``: from :func:`lens.analysis.random_tokens.repeated_tokens`; 16 sequences or more give intervals.
     ``text``: natural texts, which add "previous_on_text" (their unit is the text). Definitions and units are in each
-    score's ``kind``. ``progress`` may raise to cancel.
+    score's ``kind``. ``progress`` may raise to cancel. ``names``: of instruments of patterns.
     """
     share = 1.0 if text is None else 0.7
-    found = repeat_scores(model, repeated, lambda f, stage: progress(share * f, stage))
-    on_repeats = summarise_scores(found, repeated)
+    on_repeats = summarise_scores(repeat_scores(model, repeated, part(progress, 0, share), names), repeated)
     if text is None:
         return on_repeats
-    on_text = text_scores(model, text.tokens, text.mask, lambda f, stage: progress(share + (1 - share) * f, stage))
+    on_text = text_scores(model, text.tokens, text.mask, part(progress, share, 1), ("previous",))
     scores = {"previous_on_text": on_text.scores["previous"]} if "previous" in on_text.scores else {}
     missing = {"previous_on_text": on_text.missing["previous"]} if "previous" in on_text.missing else {}
     return replace(on_repeats, scores={**on_repeats.scores, **scores}, missing=missing)
 
 
-def repeat_scores(model: Transformer, repeated: RepeatedTokens, progress: Progress = silent) -> RepeatScores:
+def repeat_scores(
+    model: Transformer, repeated: RepeatedTokens, progress: Progress = silent, names: Sequence[str] = HEAD_SCORES
+) -> Readings:
     """What :func:`summarise_scores` summarises; sequences are independent, so they can be read in parts."""
-    both = torch.cat([repeated.tokens, repeated.control])
-    found = stream_repeat_scores(model, both, repeated.n, repeated.bos, progress)
-    n_seqs = len(repeated.tokens)
-    return RepeatScores(
-        PatternScores(*(one[:n_seqs] for one in found)), PatternScores(*(one[n_seqs:] for one in found))
-    )
+    return read_repeats(model, instruments_named(names), repeated, progress)
 
 
 def repeat_scores_of(
-    rows: tuple[int, int], model: HookedTransformer, n: int, seed: int, prepend_bos: bool
-) -> RepeatScores:
+    rows: tuple[int, int],
+    model: HookedTransformer,
+    n: int,
+    seed: int,
+    prepend_bos: bool,
+    names: Sequence[str] = HEAD_SCORES,
+) -> Readings:
     """:func:`repeat_scores` of sequences ``rows`` = (first, last + 1) of ``repeated_tokens`` with these settings."""
     start, stop = rows
     up_to = repeated_tokens(model, n, stop, seed, prepend_bos)
-    return repeat_scores(model, up_to._replace(tokens=up_to.tokens[start:], control=up_to.control[start:]))
+    chosen = up_to._replace(tokens=up_to.tokens[start:], control=up_to.control[start:])
+    return repeat_scores(model, chosen, names=names)
 
 
-def join_scores(parts: Sequence[RepeatScores]) -> RepeatScores:
+def join_scores(parts: Sequence[Readings]) -> Readings:
     """Consecutive parts as one."""
-    sides = zip(*parts, strict=True)
-    return RepeatScores(*(PatternScores(*map(torch.cat, zip(*side, strict=True))) for side in sides))
+    return join(parts)
 
 
-def summarise_scores(found: RepeatScores, repeated: RepeatedTokens) -> HeadScores:
+def summarise_scores(found: Readings, repeated: RepeatedTokens) -> HeadScores:
     """Means over sequences with intervals, nulls and thresholds; ``repeated`` are the sequences that were read."""
-    uniform = uniform_scores(repeated.n, repeated.bos)
-    n_seqs, scores = len(repeated.tokens), {}
-    for kind in repeat_kinds(repeated.n, repeated.bos):
-        values, control = (getattr(side, kind.name) for side in found)
-        null = found.repeated.previous_null if kind.name == "previous" else control
-        n_queries = n_seqs * _queries_per_sequence(kind.name, repeated)
-        samples = Samples(values, null, float(getattr(uniform, kind.name)), n_queries)
-        scores[kind.name] = head_score(kind, samples, "sequences", repeated.seed)
-    source = f"{n_seqs} sequences of {repeated.n} random tokens, twice; {repeated.description}; seed {repeated.seed}"
-    return HeadScores(scores, {}, source, repeated.seed)
-
-
-def _queries_per_sequence(name: str, repeated: RepeatedTokens) -> int:
-    n_pos = repeated.bos + 2 * repeated.n
-    last = n_pos - 1  # also the number of queries q >= 1
-    special = {
-        "induction": repeated.n,
-        "duplicate": repeated.n - (1 - repeated.bos),
-        "previous": n_pos - first_query(n_pos),
-    }
-    return special.get(name, last)
+    return summarise_repeats(found, instruments_named(found.names), repeats(repeated))

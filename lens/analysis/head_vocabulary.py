@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 from torch import Tensor
 
 from lens.analysis.circuit_weights import (
@@ -21,6 +21,7 @@ from lens.analysis.circuit_weights import (
 from lens.analysis.large_products import Ends, diagonal, ends, midrank, own_ranks
 from lens.analysis.random_tokens import sampling_set
 from lens.analysis.stats import LEVEL, MIN_SAMPLES
+from lens.analysis.verdicts import ALPHA
 from lens.factored import FactoredMatrix
 from lens.finite import require_finite_weights
 from lens.hooked import HookedTransformer
@@ -185,3 +186,12 @@ def copying_accuracy(ranks: OwnRanks, k: int) -> Accuracy:
         low, high = (torch.tensor([getattr(one, end) for one in ends]) for end in ("low", "high"))
     p = torch.tensor([test.pvalue for test in tests])
     return Accuracy(torch.tensor(counts) / n, low, high, p, chance, k, n)
+
+
+def share_by_chance(found: Accuracy, family: int) -> float:
+    """The share that the best of ``family`` heads exceeds in at most 5% of cases where k/d_vocab is all there is.
+
+    Exact binomial tail, Bonferroni over the heads.
+    """
+    counts = range(found.n + 1)
+    return max(count for count in counts if binom.sf(count - 1, found.n, found.chance) * family > ALPHA) / found.n

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.circuit_weights import source_rows
-from lens.analysis.pattern_scores import PREVIOUS_NULL, previous_token
+from lens.analysis.instruments.previous import PREVIOUS_NULL
+from lens.analysis.pattern_scores import previous_token
 from lens.analysis.qk_circuit import check_bilinear, gained, lone
 from lens.attention import per_head
 from lens.model import Transformer

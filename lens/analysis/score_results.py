@@ -10,6 +10,7 @@ from torch import Tensor
 from lens.analysis.stats import Estimate, estimate, within
 from lens.analysis.verdicts import AboveChance, above_chance
 
+SHARES = ("probability", "share of queries")  # units of numbers that lie within 0 … 1
 UNTESTED = "it is a description, not a test"
 
 
@@ -36,7 +37,8 @@ class HeadScore(NamedTuple):
     above: Bool[Tensor, "layer head"] | None  # where the score exceeds it by more than rounding; None: no verdict
     no_verdict: str  # why there is none; "" where there is one
     uniform: float  # the score of a head that looks at all keys alike
-    n_queries: int  # queries averaged, all sequences together
+    n_queries: int  # queries averaged, all sequences together; 0 for weights
+    rule: str = ""  # how ``above`` was decided where it is not by ``threshold``
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def head_score(kind: Kind, samples: Samples, unit: str, seed: int = 0) -> HeadSc
     """The statistics of one score over its independent ``unit`` ("sequences", "texts")."""
     score, null, uniform, n_queries = samples
     mean, paired = estimate(score, unit, seed), null is not None
-    mean = within(mean, 0.0, 1.0) if kind.unit == "probability" else mean
+    mean = within(mean, 0.0, 1.0) if kind.unit in SHARES else mean
     tested = above_chance(mean.mean, null, unit) if paired and kind.tested else AboveChance(None, None, UNTESTED)
     return HeadScore(
         kind,
@@ -81,3 +83,25 @@ def head_score(kind: Kind, samples: Samples, unit: str, seed: int = 0) -> HeadSc
         uniform,
         n_queries,
     )
+
+
+class Tested(NamedTuple):
+    """Which heads a rule of its own finds above chance, or why it cannot say; ``rule`` in words."""
+
+    above: Bool[Tensor, "layer head"] | None
+    rule: str
+    no_verdict: str = ""
+
+
+def weights_score(
+    kind: Kind,
+    values: Float[Tensor, "layer head"],
+    null: Float[Tensor, "draw layer head"],
+    tested: Tested,
+    threshold: float | None = None,
+) -> HeadScore:
+    """A number that weights give exactly: no samples, so no interval. ``null``: one draw, or many. NaN: not defined."""
+    exact = Estimate(values, None, None, 1, "no interval: the weights alone give it, nothing was sampled")
+    verdict = (threshold, tested.above, tested.no_verdict)
+    mean = null.mean(0)
+    return HeadScore(kind, values[None], exact, null, mean, None, *verdict, float(mean.nanmean()), 0, tested.rule)

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from lens.analysis.checkpoint import (
     Inputs,
+    OnInstrument,
     OnRepeats,
     OnTexts,
     Setting,
     inputs_of,
+    measure_instrument,
     measure_pattern,
     measure_repeats,
     measure_texts,
@@ -122,6 +124,18 @@ class TrainingRun:
             return None
         key = self._key("texts", index, texts.tokens, texts.mask)
         return OnTexts(**self._measured(key, index, lambda model: measure_texts(model, texts)._asdict()))
+
+    def instrument(self, index: int, name: str, setting: Setting) -> OnInstrument:
+        """:func:`measure_instrument` at one checkpoint."""
+        inputs = self.inputs(setting)
+        repeated = inputs.repeated
+        key = self._key(
+            f"instrument-{name}", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos,
+            seed=repeated.seed,
+        )  # fmt: skip
+        return OnInstrument(
+            **self._measured(key, index, lambda model: measure_instrument(model, name, inputs)._asdict())
+        )
 
     def pattern(self, index: int, tokens: Tensor, head: Head) -> Tensor:
         """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""

@@ -37,7 +37,7 @@ def score(model: HookedTransformer, step: int, tokens: int, train_loss: float, h
     """Every score of the model as it is."""
     repeated = repeated_tokens(model, N_REPEATED, N_SEQS)
     found = repeat_scores(model, repeated)
-    induction = found.repeated.induction.mean(0)
+    induction = found.of("induction").score.mean(0)
     best = induction.argmax().item()
     stats = next_token_stats(model, repeated.tokens, top_k=1)
     loss, hit = stats.loss[:, :-1], model(repeated.tokens)[:, :-1].argmax(-1) == repeated.tokens[:, 1:]
@@ -48,9 +48,9 @@ def score(model: HookedTransformer, step: int, tokens: int, train_loss: float, h
         train_loss=train_loss,
         held_out_loss=held_out_loss(model, held_out),
         prefix_matching=induction.max().item(),
-        prefix_control=found.control.induction.mean(0).max().item(),
+        prefix_control=found.of("induction").null.mean(0).max().item(),
         best_head=f"{best // model.cfg.n_heads}.{best % model.cfg.n_heads}",
-        previous_token=found.repeated.previous.mean(0).max().item(),
+        previous_token=found.of("previous").score.mean(0).max().item(),
         first_copy_loss=loss[:, first].mean().item(),
         second_copy_loss=loss[:, second].mean().item(),
         second_copy_top1=hit[:, second].float().mean().item(),

@@ -8,10 +8,21 @@ from safetensors.torch import load_file, save_file
 
 from lens import HookedTransformer
 from lens.analysis.checkpoint import Setting, measure_repeats, measure_texts
-from lens.analysis.dynamics import Places, coarse_first, dynamics, head_curve, in_context_score, strongest, summarise
+from lens.analysis.dynamics import (
+    Places,
+    coarse_first,
+    dynamics,
+    head_curve,
+    in_context_score,
+    instrument_dynamics,
+    strongest,
+    summarise,
+)
 from lens.analysis.head_scores import head_scores
 from lens.analysis.held_out import beginnings
 from lens.analysis.induction_loss import loss_by_position
+from lens.analysis.instruments.registry import instrument
+from lens.analysis.instruments.sample import WEIGHTS, repeats
 from lens.analysis.names import Head
 from lens.analysis.training_run import TrainingRun
 from lens.finite import NotFinite
@@ -281,3 +292,22 @@ def test_checkpoints_that_are_the_same_files_are_told(folder, tmp_path):
     state["transformer.wte.weight"][0, 0] += 1
     save_file(state, file, metadata={"format": "pt"})
     assert TrainingRun(checkpoints(str(copy))).identical() == ((0, n + 2), (n - 1, n + 1))
+
+
+@pytest.mark.parametrize("name", ["sink", "induction", "feeder_v", "prefix_matching", "direct_effect"])
+def test_any_instrument_can_be_put_on_the_training_axis(run, folder, name):
+    curves = instrument_dynamics(run, name, SETTING, [0, 3])
+    assert (curves.indices, curves.labels) == ([0, 3], [STEPS[0], STEPS[3]])
+    repeated = run.inputs(SETTING).repeated
+    for place, index in enumerate((0, 3)):
+        model = fresh(folder, index)
+        one = instrument(name)
+        sample = WEIGHTS if one.needs.samples == ("weights",) else repeats(repeated)
+        want = one.measure(model, sample)
+        close(curves.value[place], want.score.mean)
+        assert curves.threshold[place].isnan() == (want.threshold is None)
+        assert curves.above[place].isnan().all() == (want.above is None)
+        assert curves.low[place].isnan().all() == (want.score.low is None)
+    again = Forbidden(run.found)
+    again._known = run._known
+    close(instrument_dynamics(again, name, SETTING, [3]).value[0], curves.value[1])

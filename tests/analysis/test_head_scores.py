@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from lens.analysis import streaming
-from lens.analysis.head_scores import head_scores, join_scores, repeat_scores_of, summarise_scores
-from lens.analysis.pattern_scores import uniform_scores
+from lens.analysis.head_scores import head_scores, join_scores, repeat_scores_of, summarise_scores, uniform_scores
 from lens.analysis.random_tokens import SamplingSet, repeated_tokens
 from lens.analysis.stats import family_wise_threshold
 from lens.hooks import _scopes

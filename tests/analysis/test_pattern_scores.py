@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from lens.analysis.pattern_scores import previous_token, row_entropy, scores_from_pattern, uniform_scores
+from lens.analysis.head_scores import scores_from_pattern, uniform_scores
+from lens.analysis.pattern_scores import previous_token, row_entropy
 from lens.analysis.streaming import uniform_pattern
 from lens.analysis.verdicts import exceeds
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 import torch
 
 from lens import HookedTransformer
-from lens.analysis.head_scores import head_scores, stream_repeat_scores
-from lens.analysis.pattern_scores import scores_from_pattern
+from lens.analysis.head_scores import head_scores, repeat_scores, scores_from_pattern
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens, sampling_set
 from lens.analysis.stats import estimate
 
@@ -42,10 +41,9 @@ def main(name: str = "smollm2-135m-instruct", threads: str = "2") -> None:
     print(f"{'n':>4} {'first call':>11} {'all scores':>11} {'streaming':>10} {'naive':>7} {'ratio':>6}   (seconds)")
     for n in (25, 50, 100):
         repeated = repeated_tokens(model, n)
-        both = torch.cat([repeated.tokens, repeated.control])
         first = seconds(lambda repeated=repeated: head_scores(model, repeated))
         every = seconds(lambda repeated=repeated: head_scores(model, repeated))
-        stream = seconds(lambda both=both, n=n: stream_repeat_scores(model, both, n, 1))
+        stream = seconds(lambda repeated=repeated: repeat_scores(model, repeated))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         slow = seconds(lambda repeated=repeated: naive(model, repeated))
         more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory

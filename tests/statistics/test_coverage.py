@@ -61,8 +61,9 @@ def test_the_scores_of_a_model_can_be_measured_again():
     model = HookedTransformer.from_pretrained("lens-2l")
     found = repeat_scores(model, repeated_tokens(model, 25, MODEL_SEQUENCES, MODEL_SEED, True))
     for name, (score, layer, head) in FROM_MODEL.items():
-        values = getattr(found.repeated, score).double()
-        values = values - found.control.induction.double() if score == "induction" else values
+        read = found.of(score)
+        values = read.score.double()
+        values = values - read.null.double() if score == "induction" else values
         for n in SIZES:
             assert same(coverage(name, resampled(values[:, layer, head]), n))
 

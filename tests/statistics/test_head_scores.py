@@ -8,7 +8,8 @@ import torch
 from lens import HookedTransformer
 from lens.analysis.checkpoint import OnRepeats
 from lens.analysis.dynamics import Places, head_curve, strongest, summarise
-from lens.analysis.head_scores import RepeatScores, head_scores, repeat_scores, summarise_scores
+from lens.analysis.head_scores import head_scores, repeat_scores, summarise_scores
+from lens.analysis.instruments.patterns import Readings
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.text_scores import text_scores
 from tests.statistics.random_models import KINDS, SEEDS, models
@@ -19,7 +20,7 @@ TESTED = ("induction", "duplicate", "previous")
 
 
 @cache
-def on_repeats(kind: str) -> tuple[tuple[RepeatScores, object], ...]:
+def on_repeats(kind: str) -> tuple[tuple[Readings, object], ...]:
     """Scores per sequence of every random model of a kind, with the sequences."""
     drawn = ((model, repeated_tokens(model, N, SEQS, seed)) for seed, model in enumerate(models(kind)))
     return tuple((repeat_scores(model, repeated), repeated) for model, repeated in drawn)
@@ -36,7 +37,7 @@ def test_random_models_have_no_head_above_chance(kind):
 def test_few_sequences_say_nothing_at_all(kind):
     for n_seqs in (1, 2, 4, 15):
         scores, repeated = on_repeats(kind)[0]
-        few = RepeatScores(*(type(side)(*(one[:n_seqs] for one in side)) for side in scores))
+        few = scores.rows(slice(n_seqs))
         cut = repeated._replace(tokens=repeated.tokens[:n_seqs], control=repeated.control[:n_seqs])
         assert all(summarise_scores(few, cut)[name].above is None for name in TESTED)
 
@@ -56,10 +57,10 @@ def test_random_runs_have_no_birth_and_no_phase_change(kind):
     check_rate(born)
 
 
-def measured(scores: RepeatScores) -> OnRepeats:
+def measured(scores: Readings) -> OnRepeats:
     """Scores as a checkpoint has them; its losses play no part."""
-    sides, none = scores.repeated, torch.zeros(SEQS)
-    return OnRepeats(sides.induction, scores.control.induction, sides.previous, sides.previous_null, none, none)
+    induction, previous, none = scores.of("induction"), scores.of("previous"), torch.zeros(SEQS)
+    return OnRepeats(induction.score, induction.null, previous.score, previous.null, none, none)
 
 
 @pytest.mark.parametrize("kind", ["gpt2-initial", "gpt2-shaken", "llama-shaken"])

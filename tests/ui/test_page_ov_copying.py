@@ -11,9 +11,9 @@ from lens import HookedTransformer
 from lens.analysis.copying_on_data import CopyingScores
 from lens.analysis.copying_on_text import copying_on_text
 from lens.analysis.copying_verdicts import Side, by_weights
-from lens.analysis.head_scores import repeat_kinds
 from lens.analysis.head_vocabulary import copying_accuracy, own_ranks_of
 from lens.analysis.held_out import beginnings
+from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_of, ov_copying, ov_cores
 from lens.analysis.score_results import Samples, head_score
 from lens.ui.pages.ov_copying import MORE
@@ -191,7 +191,7 @@ def induction(score: list, threshold: float, n: int = 16):
     """Induction scores, the same on ``n`` sequences, whose control gives the threshold."""
     values = torch.tensor([score]).repeat(n, 1, 1)
     samples = Samples(values, torch.full_like(values, threshold), 0.1, n)
-    return to_numpy(head_score(repeat_kinds(5, 1)[0], samples, "sequences"))
+    return to_numpy(head_score(INDUCTION.kind("repeats"), samples, "sequences"))
 
 
 def test_words_count_what_they_name():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lens.analysis.head_scores import repeat_kinds
+from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
 from lens.analysis.rank_correlation import rank_correlation
 from lens.analysis.score_results import HeadScore, Samples, head_score
 from lens.figures.grid import grid
@@ -12,7 +12,7 @@ from lens.ui.pages.head_scores.one_head import this_sequence
 from lens.ui.shared import score_words as scores
 from lens.ui.store import to_numpy
 
-KINDS = {kind.name: kind for kind in repeat_kinds(4, 1)}
+KINDS = {one.name: one.kind("repeats") for one in instruments_named(HEAD_SCORES)}
 
 
 def made(name: str, values: list[list[float]], null: float | None = 0.125, n: int = 16) -> HeadScore:

@@ -181,19 +181,23 @@ class Chance(NamedTuple):
 
 
 def chance(sweep: Sweep, seed: int = 0) -> Chance:
-    """The band ±reach that all heads without effect stay inside in 95% of samples of pairs.
+    """The band that all heads without effect stay inside in 95% of samples of pairs: see :func:`reach_by_chance`."""
+    change = (torch.as_tensor(sweep.values) - torch.as_tensor(sweep.base)).double()
+    return reach_by_chance(change, sweep.experiment.pairs, rounding_of(sweep.base, sweep.values), seed)
+
+
+def reach_by_chance(change: Float[Tensor, "*axes pair"], pairs: Pairs, rounding: float, seed: int = 0) -> Chance:
+    """The band ±reach that the mean changes of all cells without effect stay inside in 95% of samples of pairs.
 
     The 95th percentile over resamples of the largest |resampled − mean| of any head, each in the standard errors of
-    that resample, times each head's standard error; at least what rounding alone can do. Source: Westfall and Young
-    1993, maximum statistics; Romano and Wolf 2005 (studentised).
+    that resample, times each head's standard error; at least what ``rounding`` alone can do. Source: Westfall and
+    Young 1993, maximum statistics; Romano and Wolf 2005 (studentised).
     """
-    change = (torch.as_tensor(sweep.values) - torch.as_tensor(sweep.base)).double()
-    pairs = sweep.experiment.pairs
     if shortage(pairs):
         return Chance(None, unit_note(pairs, seed))
-    found = sampled(change, pairs, seed)
+    found = sampled(change.double(), pairs, seed)
     furthest = found.furthest()
-    reach = (furthest * found.error).clamp(min=rounding_of(sweep.base, sweep.values)).float()
+    reach = (furthest * found.error).clamp(min=rounding).float()
     note = f"by chance, the largest of {reach.numel()} heads stays within ±{furthest:.1f} standard errors"
     return Chance(reach, f"{note}; {unit_note(pairs, seed)}")
 

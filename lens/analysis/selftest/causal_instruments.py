@@ -2,8 +2,9 @@
 
 from functools import partial
 
+from lens.analysis.instruments.instrument import by_model
 from lens.analysis.selftest import causal
-from lens.analysis.selftest.instrument import Instrument, by_model
+from lens.analysis.selftest.instrument import Instrument
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected
 from lens.planted import closed_form as exact
 from lens.planted.layout import COPY

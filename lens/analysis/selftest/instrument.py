@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lens.analysis.selftest.result import INSIDE, Expected, Reading
+from lens.analysis.instruments.instrument import Instrument as HeadInstrument
+from lens.analysis.selftest.result import Expected, Reading
 from lens.analysis.selftest.subject import Subject
 
 
@@ -26,9 +27,35 @@ class Instrument:
     expected: Mapping[str, Expected]
 
 
-def by_model(
-    induction: Expected, decoy: Expected, offset: Expected, anticopy: Expected, redundant: Expected
-) -> dict[str, Expected]:
-    """By model; planted-random is always inside the null."""
-    planted = {"induction": induction, "decoy": decoy, "offset": offset, "anticopy": anticopy, "redundant": redundant}
-    return {f"planted-{name}": one for name, one in (planted | {"random": Expected(INSIDE)}).items()}
+def of(
+    one: HeadInstrument,
+    measure: Callable[[Subject], Reading],
+    here: str,
+    name: str = "",
+    title: str = "",
+    null: str = "",
+    smallest: float = 0.0,
+    striking: float = 0.5,
+    tolerance: float = 1e-3,
+    expected: Mapping[str, Expected] | None = None,
+) -> Instrument:
+    """An instrument of the registry on the bench: what is said of it stands there.
+
+    ``here``: what the bench reads of it, a sentence. ``null``: what is added to its null, beginning with ";".
+    ``expected``: where the bench reads it on another sample than its own.
+    """
+    return Instrument(
+        name=name or one.name,
+        title=title or one.title,
+        measure=measure,
+        unit=one.unit,
+        definition=f"{one.definition} {here}",
+        formula=one.formula,
+        null=one.null + null,
+        source=one.source,
+        fooled_by=one.fooled_by or one.misreading,
+        smallest=smallest,
+        striking=striking,
+        tolerance=tolerance,
+        expected=one.expected if expected is None else expected,
+    )

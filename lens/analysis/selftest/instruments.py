@@ -1,21 +1,23 @@
-"""The registry: every instrument with its words, its sizes and what it must say about each planted model.
+"""What is tested, with its sizes and what it must say about each planted model.
 
-A new instrument is one function in ``measure`` or ``causal`` (or elsewhere), one entry, and, if it tests a function
-that the others do not, one field of ``Tools``.
+Instruments of patterns come from the registry of instruments by themselves. What one number per head cannot say, or
+what is read on the bench in a way of its own, is one function in ``measure`` or ``causal`` (or elsewhere), one entry,
+and, if it tests a function that the others do not, one field of ``Tools``.
 """
 
 from functools import partial
 
 from lens.analysis.induction_loss import DEFINITION as LOSS
+from lens.analysis.instruments import registry as instruments
+from lens.analysis.instruments.instrument import by_model
 from lens.analysis.logit_lens import DEFINITION as LENS
 from lens.analysis.logit_lens import SOURCE as LENS_SOURCE
-from lens.analysis.pattern_scores import PREVIOUS_NULL
 from lens.analysis.selftest import measure
 from lens.analysis.selftest.causal_instruments import CAUSAL
 from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change
-from lens.analysis.selftest.instrument import Instrument, by_model
+from lens.analysis.selftest.instrument import Instrument, of
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected
-from lens.analysis.selftest.subject import OTHER_N
+from lens.analysis.selftest.subject import OTHER_N, TESTED
 from lens.planted import closed_form as exact
 from lens.planted.layout import COPY, DISTANCE
 
@@ -27,110 +29,44 @@ PAIRED = "the same queries on the paired control, whose second half is other ran
 _ONE, _NOTHING = Expected(FOUND, 1.0), Expected(INSIDE, 0.0)
 _SAVING = exact.saving(COPY)
 
+MINUS = "Here for the head with the largest, minus its null."
+
 INSTRUMENTS = (
-    Instrument(
-        name="induction",
-        title="Induction score",
-        measure=partial(measure.head_score, name="induction"),
-        unit="probability",
-        definition=f"Prefix matching: mean attention from a token of the second copy to the token after its first "
-        f"occurrence, A[q, q−{DISTANCE}] on blocks of {DISTANCE + 1}; minus the control.",
-        formula=r"S = \operatorname{mean}_q A[q, q-n+1] - \operatorname{mean}_q A^{\text{control}}[q, q-n+1]",
-        null=f"{PAIRED}; threshold: 95th percentile over sequences of the largest control of any head",
-        source=OLSSON,
-        fooled_by="Without the control, any head that always looks n − 1 tokens back (planted-offset). With it: "
-        "nothing is said about copying; planted-decoy and planted-anticopy score 1 as well.",
-        smallest=0.0,
-        striking=0.5,
-        tolerance=1e-3,
-        expected=by_model(_ONE, _ONE, Expected(REJECTED, 0.0), _ONE, _ONE),
+    *(
+        of(
+            one,
+            partial(measure.head_score, name=one.name),
+            MINUS,
+            title=f"{one.title} score",
+            null="; threshold: 95th percentile over sequences of the largest null of any head",
+        )
+        for one in instruments.instruments_named(TESTED)
     ),
-    Instrument(
-        name="previous",
-        title="Previous-token score",
-        measure=partial(measure.head_score, name="previous"),
-        unit="probability",
-        definition="Mean attention to the token before, A[q, q−1] over q ≥ 6, minus the null.",
-        formula=r"S = \operatorname{mean}_{q \ge 6} A[q, q-1] - "
-        r"\max_{j = 2 \dots 5} \operatorname{mean}_{q \ge 6} A[q, q-j]",
-        null=f"{PREVIOUS_NULL}; threshold: 95th percentile over sequences of the largest of any head",
-        source=OLSSON,
-        fooled_by="A head that prefers near tokens in general exceeds the null a little: how much is the size of the "
-        "score, not its verdict. And one head that always looks 2 back hides every weaker one.",
-        smallest=0.0,
-        striking=0.5,
-        tolerance=1e-3,
-        expected=by_model(_ONE, _ONE, _ONE, _ONE, _ONE),
-    ),
-    Instrument(
-        name="duplicate",
-        title="Duplicate-token score",
-        measure=partial(measure.head_score, name="duplicate"),
-        unit="probability",
-        definition="Mean attention from a token of the second copy to its first occurrence, A[q, q−n]; minus the "
-        "control.",
-        formula=r"S = \operatorname{mean}_q A[q, q-n] - \operatorname{mean}_q A^{\text{control}}[q, q-n]",
-        null=f"{PAIRED}; threshold as for induction",
-        source=OLSSON,
-        fooled_by="The planted head scores ½, not 1: it looks at its own position as much as at the earlier one. A low "
-        "score need not be a weak match.",
-        smallest=0.0,
-        striking=0.5,
-        tolerance=1e-3,
-        expected=by_model(*[Expected(FOUND, 0.5)] * 5),
-    ),
-    Instrument(
+    of(
+        instruments.instrument("feeder_k"),
+        measure.composition,
+        "Here for the strongest pair of a head of layer 0 and one of layer 1.",
         name="composition",
-        title="K-composition",
-        measure=measure.composition,
-        unit="share of the product of norms",
-        definition="How much of what a head of layer 0 writes a head of layer 1 reads as key: "
-        "‖W_OV W_QKᵀ‖ over the product of both norms, for the strongest pair.",
-        formula=r"C = \frac{\lVert W_{OV}^{1} W_{QK}^{2\top} \rVert_F}"
-        r"{\lVert W_{OV}^{1} \rVert_F \lVert W_{QK}^{2} \rVert_F}",
-        null="senders whose output is rotated at random (Haar), 95th percentile of the largest of all pairs; and the "
-        "mean plus three standard deviations of the other senders to the same receiver",
-        source=ELHAGE,
-        fooled_by="Size: the score does not see it. A head of a thousandth of the strength composes as well, and "
-        "planted-decoy, which does nothing, composes like planted-induction.",
-        smallest=0.0,
+        null="; threshold: 95th percentile of the largest of all pairs with senders whose output is rotated at random "
+        "(Haar), and the mean plus three standard deviations of the other senders to the same receiver",
         striking=float("inf"),
         tolerance=1e-4,
-        expected=by_model(
-            *[Expected(FOUND, exact.composition())] * 2,
-            Expected(INSIDE),
-            *[Expected(FOUND, exact.composition())] * 2,
-        ),
     ),
-    Instrument(
+    of(
+        instruments.instrument("ov_copying"),
+        measure.copying_score,
+        "Here for the head where it is farthest from 0.",
         name="copying",
-        title="Copying score",
-        measure=measure.copying_score,
-        unit="ratio",
-        definition="Sum of the eigenvalues of the full OV circuit over the sum of their sizes, for the head where it "
-        "is farthest from 0: 1 raises the token it attends to, −1 lowers it.",
-        formula=r"\frac{\sum_i \lambda_i}{\sum_i |\lambda_i|}, \qquad \lambda = \operatorname{eig}(W_O M W_V), \quad "
-        r"M = W_U \big(I - \tfrac{1}{d_{vocab}} 11^\top\big) W_E",
-        null="a random rotation between W_V and W_O; 95th percentile of the largest size of any head",
-        source=ELHAGE,
-        fooled_by="Size again, and use: planted-offset's head copies, by its weights, though it does no induction.",
-        smallest=0.0,
+        null="; threshold: 95th percentile of the largest size of any head",
         striking=float("inf"),
-        tolerance=1e-3,
-        expected=by_model(_ONE, Expected(INSIDE), _ONE, Expected(REJECTED, -1.0), _ONE),
     ),
-    Instrument(
+    of(
+        instruments.instrument("direct_effect"),
+        measure.attribution,
+        "Here for the head with the largest, the next token of the block against the one after; minus the same on the "
+        "control, whose second half is other random tokens.",
         name="attribution",
-        title="Direct logit attribution",
-        measure=measure.attribution,
-        unit="logits",
-        definition="What the head with the largest share adds to the logit of the next token of the block, minus that "
-        "of the one after; minus the same on the control.",
-        formula=r"\frac{x_h}{\sigma} \cdot (\gamma \odot \Delta), \qquad \Delta = W_U[:, a] - W_U[:, b]",
-        null=f"{PAIRED}; threshold: 95th percentile over sequences of the largest size of any head there",
-        source=f"{ELHAGE}; frozen scale of the final norm",
-        fooled_by="Redundancy: planted-redundant's heads get half of the logit each, and the model does as well "
-        "without either one.",
+        null="; threshold: 95th percentile over sequences of the largest size of any head there",
         smallest=0.5,
         striking=1.0,
         tolerance=5e-3,

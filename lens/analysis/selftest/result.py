@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-FOUND, REJECTED, INSIDE = "found", "rejected", "inside the null"
+from lens.analysis.instruments.instrument import FOUND, INSIDE, REJECTED, Expected
+
 VERDICTS = {
     FOUND: "beyond what chance gives, in the claimed direction, and the control does not show it",
     REJECTED: "large at first sight, but the control shows it as well, or it points the other way",
@@ -29,13 +30,6 @@ class Reading(NamedTuple):
     high: float | None = None
     error: float = 0.0
     note: str = ""
-
-
-class Expected(NamedTuple):
-    """What is known beforehand. ``value`` None: only the verdict is."""
-
-    verdict: str
-    value: float | None = None
 
 
 class Row(NamedTuple):

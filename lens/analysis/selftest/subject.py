@@ -12,6 +12,7 @@ from torch import Tensor
 from lens.analysis.checkpoint import OnRepeats, measure_repeats
 from lens.analysis.head_scores import head_scores
 from lens.analysis.induction_loss import InductionLoss, loss_by_position
+from lens.analysis.instruments.registry import INSTRUMENTS
 from lens.analysis.interventions import (
     Experiment,
     Grid,
@@ -35,6 +36,7 @@ from lens.hooked import HookedTransformer
 from lens.planted.layout import N
 from lens.readout import logit_contributions
 
+TESTED = tuple(one.name for one in INSTRUMENTS if one.pattern and one.expected)  # on the bench by their patterns
 OTHER_N = 20  # another length of block: what works at one length only is no induction
 
 
@@ -61,7 +63,7 @@ class Tools(NamedTuple):
     """The functions under test. Hand a broken one to :func:`lens.analysis.selftest.run`, and its rows turn red."""
 
     sequences: Callable[..., RepeatedTokens] = repeated_tokens  # (model, n, n_seqs, seed)
-    head_scores: Callable[[HookedTransformer, RepeatedTokens], HeadScores] = head_scores
+    head_scores: Callable[..., HeadScores] = head_scores  # (model, repeated, names=names)
     k_composition: Callable[[HookedTransformer], Tensor] = k_composition
     copying: Callable[[HookedTransformer, int, int], Copying] = copying  # (model, draws, seed)
     contributions: Callable[[ActivationCache, Tensor], Stack] = contributions
@@ -89,7 +91,7 @@ class Subject:
     @cached_property
     def scores(self) -> HeadScores:
         """Head scores on the repeats, computed once for the instruments that read them."""
-        return self.tools.head_scores(self.model, self.repeated)
+        return self.tools.head_scores(self.model, self.repeated, names=TESTED)
 
     @cached_property
     def runs(self) -> tuple[Run, Run]:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from lens.analysis.attention import head_patterns
+from lens.analysis.instruments.layout import repeats_layout, text_layout
+from lens.analysis.instruments.registry import instrument
 from lens.analysis.names import Head
-from lens.analysis.pattern_scores import first_query
-from lens.analysis.text_scores import text_weights
 from lens.ui.calls import analyse
 from lens.ui.store import to_torch
 
@@ -40,14 +40,8 @@ def attention(model: "HookedTransformer", tokens: np.ndarray, head: Head) -> np.
 
 def stripe(name: str, n: int, bos: int) -> Stripe:
     """What the score ``name`` averages on [BOS] r₁…r_n r₁…r_n; no cells for an entropy."""
-    second, length = range(bos + n, bos + 2 * n), bos + 2 * n
-    cells = {
-        "induction": Stripe([(q, q - n + 1) for q in second], "after its first occurrence"),
-        "duplicate": Stripe([(q, q - n) for q in second if q > n or bos], "its first occurrence"),
-        "previous": Stripe([(q, q - 1) for q in range(first_query(length), length)], "the token before"),
-        "first": Stripe([(q, 0) for q in range(1, length)], "the first token"),
-    }
-    return cells.get(name, Stripe([], ""))
+    one = instrument(name)
+    return Stripe(one.reads(repeats_layout(n, bos)), one.cells)
 
 
 def marked(name: str, tokens: np.ndarray, sample: "Sample | None") -> Stripe:
@@ -55,7 +49,5 @@ def marked(name: str, tokens: np.ndarray, sample: "Sample | None") -> Stripe:
     if sample is not None:
         return stripe(name, sample.settings.n, sample.repeated.bos)
     row = to_torch(tokens)[None]
-    weights = analyse(text_weights, row, torch.ones_like(row, dtype=torch.bool))
-    if name not in weights:
-        return Stripe([], "")
-    return Stripe([(int(q), int(k)) for q, k in np.argwhere(weights[name].score[0] > 0)], "what the score averages")
+    layout = text_layout(row, torch.ones_like(row, dtype=torch.bool))
+    return Stripe(instrument(name).reads(layout), "what the score averages")

@@ -65,7 +65,7 @@ def sample(model: Any, chosen: Settings, show: Callable[[np.ndarray, int], None]
     from lens.analysis.random_tokens import repeated_tokens
 
     def draw(done: dict) -> None:
-        found = np.concatenate([part.repeated.induction for part in done.values()])
+        found = np.concatenate([part.of("induction").score for part in done.values()])
         show(found.mean(0), len(found))
 
     repeated = analyse(repeated_tokens, model, chosen.n, chosen.seqs, chosen.seed, chosen.bos)

@@ -5,63 +5,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from lens.analysis.instruments.induction import INDUCTION
+from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
 from lens.figures.measure import Measure
 from lens.figures.theme import number
 from lens.ui.shared.agreement_words import correlation
 
-TITLES = {
-    "induction": "Induction",
-    "duplicate": "Duplicate token",
-    "previous": "Previous token",
-    "first": "First token (BOS)",
-    "entropy": "Entropy",
-    "entropy_normalised": "Entropy, share of its maximum",
-}
-HABITS = {
-    "induction": "look at the token after an earlier occurrence",
-    "duplicate": "look at an earlier occurrence of the same token",
-    "previous": "look at the token before",
-}
-MISREADINGS = {
-    "induction": (
-        "The score says where a head looks, not what it does there: a head can look at the right token and copy "
-        "nothing, and a model can repeat text without its strongest head. Hatched does not mean useless: the head may "
-        "do something that random tokens do not ask for."
-    ),
-    "duplicate": (
-        "Looking at the earlier copy of a token is one step away from induction, which looks at the token after it. A "
-        "head that scores on both splits its attention; neither score says that anything is copied."
-    ),
-    "previous": (
-        "Nearly every head attends a little more to near tokens than to far ones. That is why the null is not zero but "
-        "what the tokens 2 to 5 back get, the most of any distance and any head."
-    ),
-    "first": (
-        "Much attention to the first token is usually a way to do nothing: the value there is close to zero, so the "
-        "head writes almost nothing. It does not mean that the head reads the beginning of the text."
-    ),
-    "text": (
-        "In a real text the marked tokens may be attended to for what they are, not because something was repeated: "
-        "whole layers can look at the same comma. A head that scores here and not on random tokens does not do this."
-    ),
-    "entropy": (
-        "A low entropy is not importance: a head that always looks at the first token has the lowest of all. Compare "
-        "entropies only at one length: ln(q+1), their maximum, grows with the position."
-    ),
-}
-FORMULAS = {
-    "induction": r"S_h = \frac{1}{n} \sum_{q \in \text{2nd copy}} A_h[q,\, q - n + 1]",
-    "duplicate": r"S_h = \frac{1}{n} \sum_{q \in \text{2nd copy}} A_h[q,\, q - n]",
-    "previous": r"S_h = \operatorname{mean}_{q \ge 6}\, A_h[q,\, q - 1]",
-    "first": r"S_h = \operatorname{mean}_{q \ge 1}\, A_h[q,\, 0]",
-    "entropy": r"S_h = \operatorname{mean}_{q \ge 1} \Big( -\sum_k A_h[q,k] \ln A_h[q,k] \Big)",
-    "entropy_normalised": r"S_h = \operatorname{mean}_{q \ge 1} \frac{-\sum_k A_h[q,k] \ln A_h[q,k]}{\ln (q+1)}",
-}
-TEXT_FORMULAS = {
-    "induction": r"S_h = \operatorname{mean}_q \sum_{k:\, x_{k-1} = x_q} A_h[q,\, k], \qquad 1 \le k < q",
-    "duplicate": r"S_h = \operatorname{mean}_q \sum_{k:\, x_k = x_q} A_h[q,\, k], \qquad 1 \le k < q",
-}
-
+SCORES = {one.name: one for one in instruments_named(HEAD_SCORES)}
+TITLES = {name: one.title for name, one in SCORES.items()}
+HABITS = {name: one.habit for name, one in SCORES.items() if one.habit}
+MISREADINGS = {name: one.misreading for name, one in SCORES.items()} | {"text": INDUCTION.words("text").misreading}
+FORMULAS = {name: one.formula for name, one in SCORES.items()}
+TEXT_FORMULAS = {name: one.words("text").formula for name, one in SCORES.items()}
 
 STATES = {True: "found", False: "none", None: ""}  # of a link of the chain, by whether a head is above chance
 

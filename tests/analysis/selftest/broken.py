@@ -5,11 +5,13 @@ from dataclasses import replace
 import torch
 
 from lens.analysis.checkpoint import measure_repeats
-from lens.analysis.head_scores import RepeatScores, summarise_scores
+from lens.analysis.head_scores import summarise_scores
 from lens.analysis.induction_loss import RepeatLosses, loss_by_position, repeat_losses, summarise_repeats
+from lens.analysis.instruments.layout import repeats_layout
+from lens.analysis.instruments.patterns import PatternReader, Readings
+from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
 from lens.analysis.interventions import Grid, attribution, run_sweep
 from lens.analysis.logit_lens import LogitLens, logit_lens
-from lens.analysis.pattern_scores import PatternScores, scores_from_pattern
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.selftest.copying import Copying, copying
 from lens.analysis.selftest.dated import dated
@@ -21,15 +23,16 @@ from lens.decompose import Stack
 def scores_of(pattern_of):
     """``head_scores`` from patterns that ``pattern_of(model, cache, layer)`` makes."""
 
-    def scores(model, repeated):
+    def scores(model, repeated, names=HEAD_SCORES):
+        read = PatternReader(instruments_named(names), repeats_layout(repeated.n, repeated.bos))
         sides = []
         for tokens in (repeated.tokens, repeated.control):
             _, cache = model.run_with_cache(tokens)
-            layers = [
-                scores_from_pattern(pattern_of(model, cache, layer), repeated.n, repeated.bos) for layer in (0, 1)
-            ]
-            sides.append(PatternScores(*(torch.stack(field, 1) for field in zip(*layers))))
-        return summarise_scores(RepeatScores(*sides), repeated)
+            sides.append(torch.stack([read(pattern_of(model, cache, layer)) for layer in (0, 1)], 3))
+        own = torch.tensor(read.own_null)[:, None, None, None]
+        null = torch.where(own, sides[0][1], sides[1][0])
+        counts = (one.expand(-1, len(repeated.tokens)) for one in (read.uniform(), read.n_queries))
+        return summarise_scores(Readings(tuple(names), sides[0][0], null, *counts), repeated)
 
     return scores
 
@@ -40,6 +43,10 @@ def true_pattern(model, cache, layer):
 
 def wrong_offset(model, cache, layer):
     return cache["pattern", layer].roll(1, dims=-1)
+
+
+def one_too_far(model, cache, layer):
+    return cache["pattern", layer].roll(-1, dims=-1)
 
 
 def no_causal_mask(model, cache, layer):
