@@ -135,6 +135,13 @@ def summarise(stats: NextToken) -> LossSummary:
     return LossSummary(float(mean_loss), float(mean_loss.exp()), float(on_top.mean()), n)
 
 
+def share_of_most_surprising(loss: Float[Tensor, " pos"], count: int = 3) -> float:
+    """Which share of a text's whole loss its ``count`` most surprising tokens hold; NaN entries are no tokens."""
+    known = torch.as_tensor(loss).double()
+    known = known[known.isfinite()]
+    return float(known.topk(min(count, len(known))).values.sum() / known.sum())
+
+
 def _blank(tokens: Tensor, top_k: int) -> tuple[Tensor, ...]:
     number = torch.full(tokens.shape, torch.nan, device=tokens.device)
     count = torch.full_like(tokens, -1)

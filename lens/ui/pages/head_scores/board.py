@@ -9,6 +9,7 @@ import streamlit as st
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
+from lens.ui.explanation import Explanation, explain
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
 from lens.ui.pages.head_scores import ON, SHOWN
@@ -94,18 +95,21 @@ def shown_head(view: ViewState, score: Any) -> tuple[int, int]:
     return view.current() or scores.strongest(score)
 
 
-def explain(view: ViewState, model: Any, score: Any, on_text: bool) -> None:
-    """What to notice, where the numbers come from, what not to conclude, which model, and the formula."""
+def explain_grid(view: ViewState, model: Any, score: Any, on_text: bool) -> None:
+    """What to notice, what not to conclude, where the numbers come from, and the formula."""
     name = score.kind.name
     difference = view["shown"] == "difference" and score.effect is not None
-    parts.notice(scores.notice_difference(score) if difference else scores.notice(score, on_text))
-    parts.aside("Against chance", scores.threshold_words(score))
     about = "text" if on_text and name in ("induction", "duplicate") else name
-    parts.misreading(scores.MISREADINGS.get(about, scores.MISREADINGS["entropy"]))
-    parts.provenance(view, model)
     formulas = scores.FORMULAS | (scores.TEXT_FORMULAS if on_text else {})
     where = "A is the attention pattern, q the query and k the key position, both from 0. Then the mean over sequences."
-    parts.formula(formulas[name], f"{score.kind.definition} {where}")
+    explanation = Explanation(
+        scores.notice_difference(score) if difference else scores.notice(score, on_text),
+        scores.MISREADINGS.get(about, scores.MISREADINGS["entropy"]),
+        measured=(("Against chance", scores.threshold_words(score)),),
+        formula=formulas[name],
+        where=f"{score.kind.definition} {where}",
+    )
+    explain(view, model, explanation)
 
 
 def _on_prompt(view: ViewState, model: Any) -> Board:
@@ -126,4 +130,5 @@ def fill(place: Any, values: np.ndarray, done: int) -> None:
 
     words = f"{done} sequences so far; the threshold comes with the last."
     figure = grid(Measure("induction", words, values, "probability"), title="Induction: filling")
-    place.plotly_chart(small_grid(figure, GRID_WIDTH), config={"displaylogo": False})
+    with place:
+        parts.chart(small_grid(figure, GRID_WIDTH), f"Induction scores of {words}")

@@ -7,34 +7,26 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
-from lens.analysis.rank_correlation import rank_correlation
+from lens.analysis.rank_correlation import HOW, rank_correlation
 from lens.analysis.stats import INTERVAL
 from lens.figures.scatter import scatter
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
-from lens.ui.pages.head_scores import MORE
 from lens.ui.pages.head_scores.board import Board
 from lens.ui.shared import repeats
 from lens.ui.shared import score_words as scores
 from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
-from lens.ui.widgets import select, tabs
+from lens.ui.widgets import select
 
 TABLE_HEIGHT = 380  # pixels
+SCATTER_MISREADING = (
+    "Heads that score high on both need not do both at once: each score is a mean over other queries. And the order of "
+    "all heads says little about the few at the ends, which are the ones to look at."
+)
 UNEMBED = 2  # times the work of the layers alone, roughly, for a small model with a large vocabulary
-
-
-def show_more(view: ViewState, model: Any, board: Board, name: str) -> None:
-    """The tabs below the grid; only the open one is computed."""
-    more, body = tabs(view, "more", MORE)
-    with body:
-        if more == "table":
-            _table(view, board.scores[name])
-        elif more == "scatter":
-            _scatter(view, model, board, name)
-        else:
-            _loss(view, model, board)
 
 
 def take_away(view: ViewState, board: Board, name: str, figure: Any) -> None:
@@ -107,7 +99,9 @@ def select_row(view: ViewState, key: str, rows: pd.DataFrame) -> None:
         view.select(int(row["layer"]), int(row["index"]))
 
 
-def _table(view: ViewState, score: Any) -> None:
+def show_table(view: ViewState, model: Any, board: Board, name: str) -> None:
+    """All heads by the score; a click on a row selects its head."""
+    score = board.scores[name]
     rows = scores.table(score)
     st.dataframe(
         rows,
@@ -121,7 +115,8 @@ def _table(view: ViewState, score: Any) -> None:
     )
 
 
-def _scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
+def show_scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
+    """The score against another one."""
     others = tuple(other for other in scores.TITLES if other in board.scores.scores and other != name)
     if view["against"] == name:
         view.set(against=others[0])
@@ -134,10 +129,11 @@ def _scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
     means = (score.score.mean for score in pair)
     words = scores.both(*pair, analyse(rank_correlation, *means, model.cfg.group_size))
     parts.head_grid(figure, view, key="scores:scatter", alt=words)
-    parts.notice(words)
+    explain(view, model, Explanation(words, SCATTER_MISREADING, measured=(("Rank correlation", f"Tested {HOW}."),)))
 
 
-def _loss(view: ViewState, model: Any, board: Board) -> None:
+def show_loss(view: ViewState, model: Any, board: Board, name: str) -> None:
+    """What repetition saves, by position."""
     if board.sample is None:
         parts.not_computed("this is measured on random tokens: choose them under 'Scored on'.")
         return
@@ -147,7 +143,8 @@ def _loss(view: ViewState, model: Any, board: Board) -> None:
     same, place = (n, int(bos), seed, board.sample.repeated.set_size), st.empty()
 
     def draw(done: dict) -> None:
-        place.plotly_chart(loss_figure(to_numpy(summarise_repeats(join_losses(done), *same))))
+        with place:
+            parts.chart(loss_figure(to_numpy(summarise_repeats(join_losses(done), *same))), "The losses so far")
 
     cells = blocks(seqs, max(1, AT_ONCE // (4 * n)))
     estimate = UNEMBED * repeats.seconds(model, board.sample.settings)
@@ -158,5 +155,11 @@ def _loss(view: ViewState, model: Any, board: Board) -> None:
     words = notice(summary, n)
     with place.container():
         parts.chart(loss_figure(summary), alt=words, key="scores:loss")
-    parts.notice(words)
-    parts.misreading(MISREADING)
+    explain(view, model, Explanation(words, MISREADING))
+
+
+TABS = {
+    "table": ("All heads", show_table),
+    "scatter": ("Two scores", show_scatter),
+    "loss": ("What repetition saves", show_loss),
+}

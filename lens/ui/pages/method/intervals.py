@@ -5,7 +5,14 @@ import streamlit as st
 
 from lens.analysis.coverage import MEASURED, WHAT, summary
 from lens.analysis.stats import INTERVAL
-from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
+
+MISREADING = (
+    "An interval is about the mean over such sequences, and a mean that rare sequences make is not known from 16 of "
+    "them: no interval sees what did not occur. It is not about other heads, which were not asked for; the best of "
+    "many needs its threshold."
+)
+RULE = f"Of a mean: {INTERVAL.rstrip(',')}. Of a share of successes: the exact binomial interval."
 
 
 def table() -> pd.DataFrame:
@@ -23,13 +30,4 @@ def show_intervals() -> None:
     percent = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns[1:]}
     alt = "Measured coverage of the intervals, by population and number of samples"
     st.dataframe(rows, hide_index=True, height="content", column_config=percent, alt=alt)
-    parts.notice(summary(MEASURED))
-    parts.aside("Measured", WHAT)
-    parts.aside(
-        "Intervals", f"Of a mean: {INTERVAL.rstrip(',')}. Of a share of successes: the exact binomial interval."
-    )
-    parts.misreading(
-        "An interval is about the mean over such sequences, and a mean that rare sequences make is not known from 16 "
-        "of them: no interval sees what did not occur. It is not about other heads, which were not asked for; the best "
-        "of many needs its threshold."
-    )
+    explain(view, None, Explanation(summary(MEASURED), MISREADING, measured=(("Sample", WHAT), ("Intervals", RULE))))

@@ -24,6 +24,7 @@ from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.shared.repeats import block_bounds, settings
@@ -57,7 +58,8 @@ def show_repeat(view: ViewState, model: Any) -> None:
     strip, chart = st.container(), st.empty()
 
     def draw(done: dict) -> None:
-        chart.plotly_chart(loss_figure(to_numpy(summarise_repeats(join_losses(done), *same))))
+        with chart:
+            parts.chart(loss_figure(to_numpy(summarise_repeats(join_losses(done), *same))), "The losses so far")
 
     cells = blocks(n_seqs, max(1, AT_ONCE // (4 * n)))
     seconds = forward_seconds(model, 2 * n_seqs * (2 * n + 1))
@@ -72,11 +74,8 @@ def show_repeat(view: ViewState, model: Any) -> None:
     figure = loss_figure(summary)
     with chart.container():
         parts.chart(figure, alt=notice(summary, n), key="tokens:repeat")
-    parts.notice(notice(summary, n))
-    parts.misreading(MISREADING)
-    parts.provenance(view, model)
-    st.caption(f"{summary.second.n} sequences, seed {seed}; tokens {repeated.description}. {summary.second.note}.")
-    parts.formula(FORMULA, DEFINITION)
+    sample = f"{summary.second.n} sequences, seed {seed}; tokens {repeated.description}. {summary.second.note}."
+    explain(view, model, Explanation(notice(summary, n), MISREADING, (), (("Sample", sample),), FORMULA, DEFINITION))
     payload = summary._asdict() | {"tokens": repeated.tokens, "seed": seed, "description": repeated.description}
     made = summary.second.n
     export(view, Export("repeat", figure, table(summary), payload, code(n, made, seed, bos), reads_prompt=False))
