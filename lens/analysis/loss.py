@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -137,9 +138,9 @@ def summarise(stats: NextToken) -> LossSummary:
 
 def share_of_most_surprising(loss: Float[Tensor, " pos"], count: int = 3) -> float:
     """Which share of a text's whole loss its ``count`` most surprising tokens hold; NaN entries are no tokens."""
-    known = torch.as_tensor(loss).double()
-    known = known[known.isfinite()]
-    return float(known.topk(min(count, len(known))).values.sum() / known.sum())
+    known = np.asarray(loss, np.float64)
+    known = np.sort(known[np.isfinite(known)])
+    return float(known[-count:].sum() / known.sum())
 
 
 def _blank(tokens: Tensor, top_k: int) -> tuple[Tensor, ...]:

@@ -50,9 +50,8 @@ def explain(view: ViewState, model: Transformer | None, explanation: Explanation
 
 def measured_on(name: str, lines: list[tuple[str, str]]) -> str:
     """The row "Measured on" as HTML: it names what it holds, and opens without asking the server."""
-    titles = dict.fromkeys(title for title, _ in lines)
-    titles.pop("Model", None)
-    held = " · ".join([*([name] if name else ["the model"] * (lines[0][0] == "Model")), *titles])
+    titles = dict.fromkeys(title for title, _ in lines if not (name and title == "Model"))
+    held = " · ".join([*([name] if name else []), *titles])
     body = "".join(parts.line("misreading", title, text) for title, text in lines)
     return (
         f'<details class="lens-measured"><summary><b>Measured on</b><span>{html.escape(held)}</span></summary>'

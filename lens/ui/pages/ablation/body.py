@@ -5,8 +5,10 @@ import streamlit as st
 from lens.ui.models import open_model
 from lens.ui.pages.ablation import read as page
 from lens.ui.pages.ablation import result as show
+from lens.ui.pages.ablation.tabs import TABS
 from lens.ui.shared import tasks
 from lens.ui.view import ViewState
+from lens.ui.widgets import show_tabs
 
 
 def draw(view: ViewState) -> None:
@@ -17,12 +19,9 @@ def draw(view: ViewState) -> None:
 
     guess = show.guess_first(view, model, asked)
     place = st.empty()
-    found = page.compute(
-        view, model, asked, lambda found: place.plotly_chart(show.figure_of(asked, found, model), alt="Filling")
-    )
+    found = page.compute(view, model, asked, lambda found: show.draw_filling(place, asked, found, model))
     figure = show.figure_of(asked, found, model)
     with place.container():
-        show.show_result(view, asked, found, figure, guess)
-    page.show_more(view, model, asked, found)
-    show.explain(view, model, asked, found)
+        show.show_result(view, model, asked, found, figure, guess)
+    show_tabs(view, "more", TABS, view, model, asked, found)
     show.take_away(view, model, asked, found, figure)

@@ -16,5 +16,5 @@ def draw(view: ViewState) -> None:
     rows = card.read_rows(view, seqs, seed, place)
     card.show_card(view, rows, place)
     card.show_row(view, rows)
-    show_tabs(view, "more", card.TABS, rows)
+    show_tabs(view, "more", card.TABS, view, rows)
     card.take_away(view, rows)

@@ -95,12 +95,12 @@ def _metrics(row: Row, one: Any) -> None:
         st.metric("n", f"{reading.n}", help=f"{reading.n} {reading.unit}, seed {row.seed}.", width="content")
 
 
-def show_instruments(rows: list[Row]) -> None:
+def show_instruments(view: ViewState, rows: list[Row]) -> None:
     """The instruments in words."""
     st.html(words.instruments_table(INSTRUMENTS))
 
 
-def show_numbers(rows: list[Row]) -> None:
+def show_numbers(view: ViewState, rows: list[Row]) -> None:
     """All numbers."""
     alt = f"All {len(rows)} readings with their controls; sortable"
     table = words.numbers(rows, TITLES)
@@ -121,7 +121,7 @@ def _columns() -> dict[str, Any]:
     return {name: st.column_config.NumberColumn(help=help, format="%.4f") for name, help in meaning.items()}
 
 
-def show_plants(rows: list[Row]) -> None:
+def show_plants(view: ViewState, rows: list[Row]) -> None:
     """One card for each planted model, with links that open it on other pages."""
     for start in range(0, len(PLANTS), COLUMNS):
         for column, plant in zip(st.columns(COLUMNS, gap="small"), PLANTS[start : start + COLUMNS], strict=True):

@@ -1,11 +1,20 @@
 """How often the intervals of Lens hold what they are about, on the Method page."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import pandas as pd
 import streamlit as st
 
 from lens.analysis.coverage import MEASURED, WHAT, summary
 from lens.analysis.stats import INTERVAL
 from lens.ui.explanation import Explanation, explain
+
+if TYPE_CHECKING:
+    from lens.analysis.selftest.result import Row
+    from lens.ui.view import ViewState
 
 MISREADING = (
     "An interval is about the mean over such sequences, and a mean that rare sequences make is not known from 16 of "
@@ -24,10 +33,10 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(rows.values())
 
 
-def show_intervals() -> None:
+def show_intervals(view: ViewState, rows: Sequence[Row]) -> None:
     """The measured coverage, and what it means for a reader."""
-    rows = table()
-    percent = {name: st.column_config.NumberColumn(format="percent") for name in rows.columns[1:]}
+    measured = table()
+    percent = {name: st.column_config.NumberColumn(format="percent") for name in measured.columns[1:]}
     alt = "Measured coverage of the intervals, by population and number of samples"
-    st.dataframe(rows, hide_index=True, height="content", column_config=percent, alt=alt)
+    st.dataframe(measured, hide_index=True, height="content", column_config=percent, alt=alt)
     explain(view, None, Explanation(summary(MEASURED), MISREADING, measured=(("Sample", WHAT), ("Intervals", RULE))))

@@ -10,9 +10,9 @@ from lens.ui.ending import end_page
 from lens.ui.fields import LOCAL, short
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
-from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MORE, MOST_BESIDE, MOST_TEXTS
+from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MOST_BESIDE, MOST_TEXTS
 from lens.ui.view import ViewState
-from lens.ui.widgets import bind, segmented, select, tabs
+from lens.ui.widgets import bind, segmented, select
 from lens.ui.widgets import number as number_box
 
 BESIDE_HELP = "Other training runs to draw on the same axis. Those on this machine are offered."
@@ -92,11 +92,6 @@ def checkpoint_name(found: Any, index: int) -> str:
     """A checkpoint in words, by tokens where they are known."""
     one = found.at(index)
     return place_name(one.label, found.unit) if one.tokens is None else place_name(one.tokens, "tokens")
-
-
-def more(view: ViewState) -> tuple[str, Any]:
-    """The tabs below the curves."""
-    return tabs(view, "more", MORE)
 
 
 def _offer_others(view: ViewState, why: str, offered: list[str]) -> None:
