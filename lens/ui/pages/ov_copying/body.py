@@ -3,10 +3,25 @@
 import streamlit as st
 
 from lens.ui import parts
+from lens.ui.explanation import explain
 from lens.ui.models import open_model
 from lens.ui.pages.ov_copying import head as ov_head
 from lens.ui.pages.ov_copying import read as page
+from lens.ui.pages.ov_copying.data import show_data
+from lens.ui.pages.ov_copying.match import show_directions, show_match
+from lens.ui.pages.ov_copying.tabs import show_scatter, show_table
+from lens.ui.pages.ov_copying.tokens import show_tokens
 from lens.ui.view import ViewState
+from lens.ui.widgets import show_tabs
+
+TABS = {
+    "tokens": ("Tokens it copies", show_tokens),
+    "scatter": ("Full against residual", show_scatter),
+    "data": ("Copying on data", show_data),
+    "match": ("What it matches", show_match),
+    "directions": ("Directions", show_directions),
+    "table": ("All heads", show_table),
+}
 
 
 def draw(view: ViewState) -> None:
@@ -27,6 +42,6 @@ def draw(view: ViewState) -> None:
         figure = page.show_grid(view, found, model, null)
     with right:
         ov_head.show_numbers(found, null, head)
-    ov_head.explain(view, model, found, null, head)
-    more = page.show_more(view, model, found, null, head)
+    explain(view, model, ov_head.explanation(view, model, found, null, head))
+    more = show_tabs(view, "more", TABS, view, model, found, null, head) or {}
     ov_head.take_away(view, model, page.Shown(found, null, head, more), figure)

@@ -1,9 +1,10 @@
-"""Copying by weights against copying on data, in words. No Streamlit, no torch."""
+"""Copying by weights against copying on data, in words. No Streamlit."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from lens.analysis.copying_verdicts import agreed, as_much_on_control, strongest
 from lens.figures.theme import number
 from lens.ui.shared.agreement_words import correlation
 
@@ -72,12 +73,6 @@ COMPARED = {
 }
 
 
-def strongest(effect: np.ndarray) -> tuple[int, int]:
-    """(layer, head) of the largest effect."""
-    layer, head = np.unravel_index(int(effect.argmax()), effect.shape)
-    return int(layer), int(head)
-
-
 def name(head: tuple[int, int]) -> str:
     """layer.head"""
     return f"{head[0]}.{head[1]}"
@@ -119,11 +114,9 @@ def verdict(weights: np.ndarray, null: Any, on: OnData, head: tuple[int, int], w
     if sign:
         return f"It {DOES[sign]} {what} more than rotations of all heads would{said}."
     told = f"It is not seen to raise or to lower {what} more than its control and than rotations of all heads{said}"
-    if by_weights and "target_logit" in on.scores.scores:
-        logit = on.scores["target_logit"]
-        both = min(float(values[head]) * by_weights for values in (logit.score.mean, logit.null_mean))
-        if both > abs(float(logit.effect.mean[head])):
-            return f"{told}. The target is {ALONE if by_weights > 0 else ALONE.replace('raised', 'lowered')}."
+    on_repeats = by_weights and "target_logit" in on.scores.scores
+    if on_repeats and as_much_on_control(on.scores["target_logit"], head, by_weights):
+        return f"{told}. The target is {ALONE if by_weights > 0 else ALONE.replace('raised', 'lowered')}."
     return f"{told}{', which is no contradiction: it may not look there' if by_weights else ''}."
 
 
@@ -133,9 +126,8 @@ def disagreements(null: Any, on: OnData) -> str:
         return f"No verdict on text: {on.side.few}."
     if null is None:
         return "The null of the weights is not computed, so the two are not compared."
-    ours, theirs, idle = null.side.sign, on.side.sign, on.side.idle | null.side.idle
+    found = agreed(null.side, on.side, on.differ)
     return (
-        f"Of {ours.size} heads, {(ours > 0).sum()} copy by their weights and {(theirs > 0).sum()} on text, "
-        f"{((ours > 0) & (theirs > 0)).sum()} by both; {idle.sum()} are idle. About {on.differ.sum()}, text shows what "
-        "the weights do not say."
+        f"Of {found.n} heads, {found.weights} copy by their weights and {found.data} on text, {found.both} by both; "
+        f"{found.idle} are idle. About {found.differ}, text shows what the weights do not say."
     )

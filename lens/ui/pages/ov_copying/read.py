@@ -1,6 +1,5 @@
-"""The OV copying page: which circuit, the grid of all heads, and its null that fills in. Imports no torch at first."""
+"""The OV copying page: which circuit, the grid of all heads, and its null that fills in."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,10 +7,10 @@ import streamlit as st
 
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
-from lens.ui.pages.ov_copying import CIRCUITS, EMBEDDINGS, MORE, NULLS, RADIUS, WEIGHTS, words
+from lens.ui.pages.ov_copying import CIRCUITS, EMBEDDINGS, NULLS, RADIUS, WEIGHTS, words
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
-from lens.ui.widgets import number, segmented, tabs
+from lens.ui.widgets import number, segmented
 
 BLOCK, FIRST, ALL = 10, 40, 200  # rotations computed together, before anything else is asked for, and in all
 EIG_SECONDS = 8e-4  # of one [64, 64] matrix with its rotation, measured on one slow core
@@ -115,8 +114,8 @@ def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
 def show_grid(view: ViewState, found: Copying, model: Any, null: Any, key: str = "ov:grid") -> Any:
     """The clickable grid; returns the figure."""
     figure = _grid(view, found, model, null)
-    told = words.grid_words(found.shown.score, null)
-    parts.head_grid(figure, view, key=key, alt=f"OV copying score of every head of {model.name}. {told}")
+    text = words.grid_words(found.shown.score, null)
+    parts.head_grid(figure, view, key=key, alt=f"OV copying score of every head of {model.name}. {text}")
     return figure
 
 
@@ -133,23 +132,3 @@ def _grid(view: ViewState, found: Copying, model: Any, null: Any) -> Any:
 def shown_head(view: ViewState, score: np.ndarray) -> tuple[int, int]:
     """The selected head, else the last one pinned, else the one that copies most."""
     return view.current() or words.strongest(score)
-
-
-def show_more(view: ViewState, model: Any, found: Copying, null: Any, head: tuple[int, int]) -> dict[str, Any]:
-    """The tabs below; only the open one is computed. Returns the columns that it adds to the table of all heads."""
-    from lens.ui.pages.ov_copying import data as ov_data
-    from lens.ui.pages.ov_copying import match as ov_match
-    from lens.ui.pages.ov_copying import tabs as ov_more
-    from lens.ui.pages.ov_copying import tokens as ov_tokens
-
-    more, body = tabs(view, "more", MORE)
-    draw = {
-        "tokens": partial(ov_tokens.show_tokens, view, model, head),
-        "scatter": partial(ov_more.show_scatter, view, model, found),
-        "data": partial(ov_data.show_data, view, model, found, null, head),
-        "match": partial(ov_match.show_match, view, model, head),
-        "directions": partial(ov_match.show_directions, view, model, head),
-        "table": partial(ov_more.show_table, view, model, found, null),
-    }
-    with body:
-        return draw[more]() or {}
