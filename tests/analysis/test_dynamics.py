@@ -8,7 +8,16 @@ from safetensors.torch import load_file, save_file
 
 from lens import HookedTransformer
 from lens.analysis.checkpoint import Setting, measure_repeats, measure_texts
-from lens.analysis.dynamics import Places, coarse_first, dynamics, head_curve, in_context_score, strongest, summarise
+from lens.analysis.dynamics import (
+    Places,
+    coarse_first,
+    dynamics,
+    head_curve,
+    heads_in_order,
+    in_context_score,
+    strongest,
+    summarise,
+)
 from lens.analysis.head_scores import head_scores
 from lens.analysis.held_out import beginnings
 from lens.analysis.induction_loss import loss_by_position
@@ -281,3 +290,9 @@ def test_checkpoints_that_are_the_same_files_are_told(folder, tmp_path):
     state["transformer.wte.weight"][0, 0] += 1
     save_file(state, file, metadata={"format": "pt"})
     assert TrainingRun(checkpoints(str(copy))).identical() == ((0, n + 2), (n - 1, n + 1))
+
+
+def test_heads_are_ordered_by_the_last_checkpoint():
+    scores = torch.tensor([[[9.0, 0.0], [0.0, 0.0]], [[0.1, 0.3], [0.2, 0.3]]])
+    assert heads_in_order(scores) == [(0, 1), (1, 1), (1, 0), (0, 0)]
+    assert heads_in_order(scores.numpy(), 1) == [(0, 1)]
