@@ -27,6 +27,16 @@ class BosEffect(NamedTuple):
     n: int  # tokens that both runs predict
     first: float  # loss of the first token, nats; needs BOS
 
+    @property
+    def changes(self) -> Float[Tensor, " shared"]:
+        """How much BOS changes the loss of each token, nats; negative: it helps."""
+        return self.with_bos - self.without
+
+    @property
+    def most_changed(self) -> int:
+        """The entry whose loss changes most, in either direction."""
+        return int(abs(self.changes).argmax())
+
 
 def bos_effect(model: HookedTransformer, tokens: Int[Tensor, "1 pos"], progress: Progress = silent) -> BosEffect:
     """The loss of ``tokens``, a text without BOS, alone and after ``model.bos``; see ``DEFINITION``.

@@ -1,9 +1,10 @@
 """Which earlier head feeds which later one, from the weights alone: scores of all pairs against two baselines."""
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -55,23 +56,106 @@ class Composition:
         p = self.p if receiver is None else self.p[:, :, receiver[0], receiver[1]]
         return p * (p == p).sum() <= ALPHA  # NaN is no pair
 
-    def feeders(self, receiver: tuple[int, int]) -> list[Head]:
-        """Every earlier head, the largest score to ``receiver`` first."""
-        scores = _array(self.scores)[:, :, receiver[0], receiver[1]]
-        known = int((~np.isnan(scores)).sum())
-        order = np.argsort(-np.where(np.isnan(scores), -1, scores), axis=None, kind="stable")[:known]
-        return [Head(*divmod(int(place), scores.shape[1])) for place in order]
+    @property
+    def strongest(self) -> "Pair":
+        """The pair with the largest score."""
+        return strongest_pairs(self.scores, 1)[0]
 
-    def strongest(self) -> tuple[Head, Head]:
-        """Sender and receiver of the largest score."""
-        scores = _array(self.scores)
-        pair = tuple(map(int, np.unravel_index(int(np.nanargmax(scores)), scores.shape)))
-        return Head(*pair[:2]), Head(*pair[2:])
+    @property
+    def median(self) -> float:
+        """The score that half of the pairs exceed."""
+        return float(np.nanmedian(np.asarray(self.scores)))
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs whose sender stands in an earlier layer."""
+        return int(np.isfinite(np.asarray(self.scores)).sum())
+
+    @property
+    def largest_z(self) -> float:
+        """The most that ``z`` can be with so few heads in a layer."""
+        heads = self.scores.shape[1]
+        return (heads - 1) / heads**0.5
 
 
-def _array(values: Tensor | np.ndarray) -> np.ndarray:
-    """As numpy: results that a cache keeps are so already."""
-    return values.cpu().numpy() if isinstance(values, Tensor) else values
+class Pair(NamedTuple):
+    """An earlier head, a later one, and the number that they have."""
+
+    sender: Head
+    receiver: Head
+    value: float
+
+    @property
+    def place(self) -> tuple[int, int, int, int]:
+        """Where the pair stands in an array of all pairs."""
+        return *self.sender, *self.receiver
+
+
+class FedBy(NamedTuple):
+    """Who feeds a head most, and where the earlier head that looks most at the token before stands among its feeders.
+
+    ``rank`` 1: it is the strongest feeder itself.
+    """
+
+    feeder: Head
+    passed: float  # its score
+    beyond: bool  # more than the best of all earlier heads would pass by chance
+    previous: float  # its own previous-token score
+    n: int  # earlier heads
+    looking: Head  # the earlier head with the largest previous-token score
+    looking_previous: float
+    looking_passed: float
+    rank: int
+
+
+class Busiest(NamedTuple):
+    """Which heads send and receive most of some pairs, and how many of them."""
+
+    sender: Head
+    sent: int
+    receiver: Head
+    received: int
+
+
+def strongest_pairs(
+    values: Float[Tensor, "sender_layer sender_head layer head"], count: int | None = None
+) -> list[Pair]:
+    """The ``count`` pairs with the largest values, the largest first; all by default. NaN is no pair."""
+    values = np.asarray(values)
+    known = np.isfinite(values)
+    order = np.argsort(-np.where(known, values, -np.inf), axis=None, kind="stable")[: int(known.sum())][:count]
+    places = np.stack(np.unravel_index(order, values.shape), axis=1).tolist()
+    return [Pair(Head(a, b), Head(c, d), float(values[a, b, c, d])) for a, b, c, d in places]
+
+
+def feeders(found: Composition, receiver: tuple[int, int]) -> list[Head]:
+    """Every head before ``receiver``, the largest score first."""
+    into = np.asarray(found.scores)[:, :, receiver[0], receiver[1]]
+    order = np.argsort(-np.where(np.isnan(into), -np.inf, into), axis=None, kind="stable")
+    return [Head(*divmod(int(i), into.shape[1])) for i in order[: int((~np.isnan(into)).sum())]]
+
+
+def fed_by(found: Composition, receiver: tuple[int, int], previous: Float[Tensor, "layer head"]) -> FedBy:
+    """Weights beside activations: does the strongest feeder look at the token before? ``receiver``: not of layer 0.
+
+    ``previous``: the previous-token scores of all heads.
+    """
+    rows = feeders(found, receiver)
+    if not rows:
+        raise ValueError(f"fed_by: head {Head(*receiver)} has no earlier head. Ask for one of a later layer.")
+    looks = [float(previous[row]) for row in rows]
+    best = int(np.argmax(looks))
+    passed = [float(found.scores[(*row, *receiver)]) for row in (rows[0], rows[best])]
+    beyond = bool(found.beyond(receiver)[rows[0]])
+    return FedBy(rows[0], passed[0], beyond, looks[0], len(rows), rows[best], looks[best], passed[1], best + 1)
+
+
+def busiest(pairs: Sequence[Pair]) -> Busiest:
+    """Of equals, the head of the stronger pair."""
+    (sender, sent), (receiver, received) = (
+        Counter(ends).most_common(1)[0] for ends in zip(*((one.sender, one.receiver) for one in pairs))
+    )
+    return Busiest(sender, sent, receiver, received)
 
 
 @torch.no_grad()

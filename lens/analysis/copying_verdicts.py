@@ -6,12 +6,15 @@ rotations of all heads give, differ from its paired control over sequences or do
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from lens.analysis.names import Head
 from lens.analysis.ov_copying import NullBand
 from lens.analysis.rotation_test import beyond_rotations
+from lens.analysis.score_results import HeadScore
 from lens.analysis.stats import Estimate
 from lens.analysis.verdicts import too_few
 
@@ -70,3 +73,96 @@ def by_data(
 def differ(score: Float[Tensor, "*head"], data: Side) -> Bool[Tensor, "*head"]:
     """Where data show what the weights do not say, see ``DIFFER``. False for a head without a score."""
     return (data.sign != 0) & (score * data.sign < LEAST_SCORE)
+
+
+class Counts(NamedTuple):
+    """What the copying scores of all heads say together."""
+
+    best: Head  # the largest score
+    lowest: Head
+    n: int  # heads that have a score
+    idle: int
+    copies: int | None  # None without a null
+    opposite: int | None
+    outside: int | None  # heads outside the central 95% of their own rotations
+
+
+class Agreed(NamedTuple):
+    """How many heads copy by their weights, by data, and by both."""
+
+    n: int
+    weights: int
+    data: int
+    both: int
+    idle: int  # by either
+    differ: int
+
+
+class GaussianBeside(NamedTuple):
+    """The band of Gaussian weights beside the heads' own."""
+
+    narrowest: float  # width of a head's own band
+    widest: float
+    narrower: int  # heads whose own band is narrower than the Gaussian one
+    n: int
+    differ: int  # heads that would get another verdict by it
+
+
+def strongest(score: Float[Tensor, "layer head"]) -> Head:
+    """The head with the largest score; NaN is no score."""
+    score = np.asarray(score)
+    return Head(*divmod(int(np.where(np.isnan(score), -np.inf, score).argmax()), score.shape[1]))
+
+
+def count_heads(score: Float[Tensor, "layer head"], side: Side | None = None, band: NullBand | None = None) -> Counts:
+    """``side`` and ``band`` of the same scores by weights; both None before the null is computed."""
+    score = np.asarray(score)
+    n = int(np.isfinite(score).sum())
+    ends = strongest(score), strongest(-score)
+    if side is None or band is None:
+        return Counts(*ends, n, score.size - n, None, None, None)
+    sign = np.asarray(side.sign)
+    outside = int(((score > np.asarray(band.high)) | (score < np.asarray(band.low))).sum())
+    return Counts(*ends, n, int(side.idle.sum()), int((sign > 0).sum()), int((sign < 0).sum()), outside)
+
+
+def agreed(weights: Side, data: Side, differing: Bool[Tensor, "*head"]) -> Agreed:
+    """The verdicts of weights and data side by side; ``differing``: see :func:`differ`."""
+    ours, theirs = np.asarray(weights.sign) > 0, np.asarray(data.sign) > 0
+    idle = np.asarray(weights.idle) | np.asarray(data.idle)
+    counts = (ours, theirs, ours & theirs, idle, np.asarray(differing))
+    return Agreed(ours.size, *(int(one.sum()) for one in counts))
+
+
+def as_much_on_control(score: HeadScore, head: tuple[int, int], sign: int) -> bool:
+    """Whether a head raises (``sign`` 1) or lowers (−1) its target on the control as well, by more than they differ."""
+    both = min(float(values[head]) * sign for values in (score.score.mean, score.null_mean))
+    return both > abs(float(score.effect.mean[head]))
+
+
+def half_of_size(eigenvalues: Complex[Tensor, " d_head"]) -> int:
+    """How many of the eigenvalues, the largest first, make up half of the size of all."""
+    size = np.abs(np.asarray(eigenvalues))
+    return int(np.searchsorted(np.cumsum(size) / size.sum(), 0.5)) + 1
+
+
+def gaussian_beside(
+    score: Float[Tensor, "*head"], band: NullBand, low: float, high: float, same: Bool[np.ndarray, " layer"]
+) -> GaussianBeside:
+    """Heads by their own rotations, beside the one band ``low`` … ``high`` of Gaussian weights.
+
+    ``same``: the layers that read the same embedding, so that this band is about them.
+    """
+    score, lows, highs = (np.asarray(values)[same] for values in (score, band.low, band.high))
+    known = np.isfinite(score)
+    width = (highs - lows)[known]
+    inside = (score >= lows) & (score <= highs)
+    other = known & (inside != ((score >= low) & (score <= high)))
+    narrower = int((width < high - low).sum())
+    return GaussianBeside(float(width.min()), float(width.max()), narrower, len(width), int(other.sum()))
+
+
+def farthest_apart(x: Float[Tensor, "layer head"], y: Float[Tensor, "layer head"]) -> Head | None:
+    """The head whose two scores differ most; None where no head has both."""
+    gap = np.abs(np.asarray(x) - np.asarray(y))
+    return strongest(gap) if np.isfinite(gap).any() else None

@@ -10,7 +10,7 @@ from lens.analysis.direct_paths import final_scale
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Ids, Pairs
 from lens.analysis.interventions.readers import Reader
-from lens.analysis.interventions.runs import record
+from lens.analysis.interventions.recording import record
 from lens.model import Transformer
 from lens.progress import Progress, silent
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -142,8 +143,19 @@ def head_curve(repeats: Mapping[int, OnRepeats], head: Head, threshold: float = 
 
 def strongest(curves: Curves) -> Head:
     """The head with the largest score minus control at the last of the checkpoints."""
-    last = curves.effect[-1]
-    return Head(*divmod(int(last.argmax()), last.shape[1]))
+    return heads_in_order(curves.effect)[0]
+
+
+def strongest_previous(curves: Curves) -> Head:
+    """The head that looks most at the token before at the last of the checkpoints."""
+    return heads_in_order(curves.previous)[0]
+
+
+def heads_in_order(scores: Float[Tensor, "checkpoint layer head"], count: int | None = None) -> list[Head]:
+    """The heads by their score at the last checkpoint, the largest first; the ``count`` first of them."""
+    last = np.asarray(scores[-1])
+    order = np.argsort(-last, axis=None, kind="stable")[:count]
+    return [Head(*divmod(int(place), last.shape[1])) for place in order]
 
 
 def dynamics(

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.stats import binom, binomtest
 from torch import Tensor
 
@@ -62,6 +63,17 @@ class OwnRanks(NamedTuple):
     d_vocab: int
     seed: int
     description: str  # of the set the tokens were drawn from
+
+    @property
+    def tied(self) -> bool:
+        """Whether every rank is a tie of all tokens: the heads raise all alike."""
+        rank = np.asarray(self.rank)
+        return bool((rank == (self.d_vocab - 1) / 2).all())
+
+    @property
+    def median(self) -> Float[np.ndarray, " head"]:
+        """The median rank of the drawn tokens, for each head."""
+        return np.median(np.asarray(self.rank), axis=1)
 
 
 @torch.no_grad()
@@ -164,6 +176,15 @@ class Accuracy(NamedTuple):
 def most_top(d_vocab: int) -> int:
     """The largest k that still says something: a tenth of the vocabulary."""
     return max(1, int(d_vocab * TOP_SHARE))
+
+
+def beyond_chance(p: Float[np.ndarray, "*head"]) -> Bool[np.ndarray, "*head"]:
+    """Heads that copy more often than the best of all would by chance, from ``Accuracy.p`` of all; NaN: not computed.
+
+    Bonferroni over the heads that are computed.
+    """
+    p = np.asarray(p)
+    return p * np.isfinite(p).sum() <= ALPHA
 
 
 def copying_accuracy(ranks: OwnRanks, k: int) -> Accuracy:

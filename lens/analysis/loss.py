@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -134,6 +135,13 @@ def summarise(stats: NextToken) -> LossSummary:
     mean_loss = stats.loss[stats.scored].double().mean()
     on_top = (stats.rank[stats.scored] == 0).double() / (1 + stats.tied[stats.scored])
     return LossSummary(float(mean_loss), float(mean_loss.exp()), float(on_top.mean()), n)
+
+
+def share_of_most_surprising(loss: Float[Tensor, " pos"], count: int = 3) -> float:
+    """Which share of a text's whole loss its ``count`` most surprising tokens hold; NaN entries are no tokens."""
+    known = np.asarray(loss, np.float64)
+    known = np.sort(known[np.isfinite(known)])
+    return float(known[-count:].sum() / known.sum())
 
 
 def _blank(tokens: Tensor, top_k: int) -> tuple[Tensor, ...]:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lens.analysis.composition import check_composes
 from lens.analysis.head_weights import HeadWeights, Weights, head_weights, rotated
+from lens.analysis.names import Head
 from lens.analysis.verdicts import normal_reach
 from lens.model import Transformer
 from lens.progress import Progress, silent
@@ -36,6 +38,27 @@ class PrefixMatching:
     weights: Weights
     n_tokens: int
     definition: str
+
+    @property
+    def strongest(self) -> Head | None:
+        """The head with the largest score; None where no head has one."""
+        score = np.asarray(self.score)
+        known = np.isfinite(score)
+        return Head(*divmod(int(np.nanargmax(score)), score.shape[1])) if known.any() else None
+
+    def beyond(self, head: Head) -> bool:
+        """Whether a head lies farther from chance than the farthest of all would by chance."""
+        return float(self.z[head]) > self.reach
+
+    def rank(self, head: Head) -> int:
+        """Place of a head by its score, 1 for the largest."""
+        score = np.asarray(self.score)
+        return 1 + int((score[np.isfinite(score)] > score[head]).sum())
+
+    def largest_of(self, values: Float[Tensor, "layer head"]) -> Head:
+        """Of the heads that have a score, the one with the largest of ``values``."""
+        known = np.where(np.isfinite(np.asarray(self.score)), np.asarray(values), -np.inf)
+        return Head(*divmod(int(known.argmax()), known.shape[1]))
 
 
 @torch.no_grad()

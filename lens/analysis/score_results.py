@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens.analysis.names import Head
 from lens.analysis.stats import Estimate, estimate, within
 from lens.analysis.verdicts import AboveChance, above_chance
 
@@ -39,6 +41,17 @@ class HeadScore(NamedTuple):
     uniform: float  # the score of a head that looks at all keys alike
     n_queries: int  # queries averaged, all sequences together; 0 for weights
     rule: str = ""  # how ``above`` was decided where it is not by ``threshold``
+
+    def strongest_above(self, count: int) -> list[Head]:
+        """Of the ``count`` heads with the largest scores those above the threshold, the largest first; [] without one.
+
+        Works on numpy arrays too.
+        """
+        if self.above is None:
+            return []
+        mean = np.asarray(self.score.mean)
+        heads = [Head(*divmod(int(i), mean.shape[1])) for i in np.argsort(-mean, axis=None)[:count]]
+        return [head for head in heads if self.above[head]]
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ def directions(
     return Directions(S, power.cumsum(0) / power.sum(), ends(left, k), ends(right, k))
 
 
+def half_of_squares(share: Float[Tensor, " d_head"]) -> int:
+    """How many directions, the strongest first, hold half of a matrix; ``share``: see ``Directions``."""
+    return int((share < 0.5).sum()) + 1
+
+
 def circuit_matrix(model: Transformer, head: tuple[int, int], circuit: str, folded: bool = True) -> FactoredMatrix:
     """W_OV or W_QK of one head [d_model, d_model], as two views of the layer's own weights unless folded."""
     layer, index = head

@@ -1,17 +1,25 @@
-"""The sentences and small pieces that every page uses: NOTICE, misreading, formula, empty states, clickable grids."""
+"""The sentences and small pieces that every page uses: NOTICE, misreading, formula, empty states, clickable charts."""
+
+from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lens.analysis.names import Head
 from lens.figures.grid import selected_cell
 from lens.ui.ending import end_page
 from lens.ui.models import prepend_bos
-from lens.ui.view import ViewState
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from lens.model import Transformer
+    from lens.ui.view import ViewState
+
+Cell = tuple[int, ...]  # where a point stands in the arrays of its figure
 
 
 def notice(text: str) -> None:
@@ -45,12 +53,17 @@ def formula(latex: str, where: str = "") -> None:
             st.markdown(where)
 
 
-def provenance(view: ViewState, model: Any) -> None:
+def provenance(view: ViewState, model: Transformer) -> None:
     """Which weights, and which token in front, the figures above are about. Belongs to every figure."""
-    _line("misreading", "Model", f"{model.name}. {model.note} {bos_words(view, model)}".replace("  ", " "))
+    _line("misreading", "Model", model_words(view, model))
 
 
-def bos_words(view: ViewState, model: Any) -> str:
+def model_words(view: ViewState, model: Transformer) -> str:
+    """Which weights, and which token in front, a figure is about."""
+    return f"{model.name}. {model.note} {bos_words(view, model)}".replace("  ", " ")
+
+
+def bos_words(view: ViewState, model: Transformer) -> str:
     """Whether a token stands before the text, by whose choice, and the model's own policy with its reason."""
     bos, chosen = model.bos, prepend_bos(view)
     if bos.id is None:
@@ -73,38 +86,53 @@ def not_computed(reason: str) -> None:
     st.html(f'<div class="lens-empty">Not computed because {html.escape(reason)}</div>')
 
 
-def head_from_event(event: Mapping[str, Any], view: ViewState) -> Head | None:
-    """Select the head whose cell was clicked, or pin and unpin it if it is selected; None if nothing was clicked."""
-    cell = selected_cell(event)
-    if cell is not None:
-        view.click(*cell)
-    return None if cell is None else Head(*cell)
+def chart(
+    figure: Figure,
+    alt: str,
+    key: str | None = None,
+    on_cell: Callable[[Cell], object] | None = None,
+    read: Callable[[Mapping[str, Any]], Cell | None] = selected_cell,
+    width: str = "stretch",
+) -> None:
+    """A figure; ``alt`` is it in words.
 
-
-def head_grid(figure: Any, view: ViewState, key: str, alt: str) -> None:
-    """A [layer, head] figure; a click on a cell selects its head, a second one pins or unpins it.
-
-    ``alt`` is the figure in words.
+    ``on_cell`` is called with the cell that was clicked, before the page runs again; such a chart needs a ``key``.
+    ``read`` finds the cell in what the browser reports.
     """
-    figure.update_layout(meta={"selected": view.selected})  # another figure after each click: it drops its selection
-    st.plotly_chart(
-        figure,
-        key=key,
-        on_select=partial(_head_clicked, view, key),
-        selection_mode="points",
-        config={"displaylogo": False},
-        alt=alt,
-    )
+    clicks: dict[str, Any] = {}
+    if on_cell is not None:
+        count = st.session_state.get(f"{key}:clicks", 0)
+        figure.update_layout(meta={"clicks": count})  # another figure after each click: it drops its selection
+        clicks = {"on_select": partial(_clicked, key, on_cell, read), "selection_mode": "points"}
+    st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
 
 
-def chart(figure: Any, alt: str, key: str | None = None) -> None:
-    """A figure that is only looked at. ``alt`` describes it in words."""
-    st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt)
+def head_grid(figure: Figure, view: ViewState, key: str, alt: str) -> None:
+    """A [layer, head] figure; a click on a cell selects its head, a second one pins or unpins it."""
+    chart(figure, alt, key, lambda head: view.click(*head))
 
 
-def _head_clicked(view: ViewState, key: str) -> None:
-    head_from_event(st.session_state[key], view)
+def follow_click(
+    event: Mapping[str, Any],
+    on_cell: Callable[[Cell], object],
+    read: Callable[[Mapping[str, Any]], Cell | None] = selected_cell,
+) -> Cell | None:
+    """Call ``on_cell`` with the cell that was clicked, and return it; None if nothing was clicked."""
+    cell = read(event)
+    if cell is not None:
+        on_cell(cell)
+    return cell
+
+
+def _clicked(key: str, on_cell: Callable[[Cell], object], read: Callable[[Mapping[str, Any]], Cell | None]) -> None:
+    if follow_click(st.session_state[key], on_cell, read) is not None:
+        st.session_state[f"{key}:clicks"] = st.session_state.get(f"{key}:clicks", 0) + 1
+
+
+def line(kind: str, title: str, text: str) -> str:
+    """One line of what is said under a figure, as HTML: its title at the left, its sentences at the right."""
+    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{html.escape(text)}</span></div>'
 
 
 def _line(kind: str, title: str, text: str) -> None:
-    st.html(f'<div class="lens-line {kind}"><b>{title}</b><span>{html.escape(text)}</span></div>')
+    st.html(line(kind, title, text))

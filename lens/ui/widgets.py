@@ -14,6 +14,7 @@ from lens.analysis.names import Head
 from lens.ui.fields import BadValue
 from lens.ui.view import ViewState, say_next_run
 
+Tabs = Mapping[str, tuple[str, Callable[..., Any]]]  # value of the field -> (label, what draws the tab)
 TURNS = "widget-turns"  # how often the value of each field was changed behind its widget's back
 
 
@@ -124,11 +125,12 @@ def text_line(view: ViewState, name: str, label: str, help: str, **rest: Any) ->
     return st.text_input(label, view[name], help=help, **bind(view, name), **rest)
 
 
-def tabs(view: ViewState, name: str, labels: Mapping[str, str]) -> tuple[str, Any]:
-    """A row of tabs, ``labels[value]`` for each value of a choice field; returns (open value, its container).
+def show_tabs(view: ViewState, name: str, tabs: Tabs, *args: Any) -> Any:
+    """A row of tabs for a choice field; only the open one's function is called, with ``args``; returns its result.
 
-    Only the open tab's body should be run: draw it inside the returned container.
+    ``tabs`` holds, for each value of the field, the label and the function that draws.
     """
+    labels = {value: label for value, (label, _) in tabs.items()}
     by_label = {label: value for value, label in labels.items()}
 
     def write(key: str) -> None:
@@ -136,7 +138,9 @@ def tabs(view: ViewState, name: str, labels: Mapping[str, str]) -> tuple[str, An
 
     seed = bind(view, name, labels[view.one_of(name, list(labels))], write)
     containers = st.tabs(list(by_label), **seed)
-    return view[name], containers[list(labels).index(view[name])]
+    opened = view[name]
+    with containers[list(labels).index(opened)]:
+        return tabs[opened][1](*args)
 
 
 def fold(view: ViewState, name: str, label: str) -> Any:

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lens.analysis.bos_effect import bos_effect
+from lens.analysis.bos_effect import BosEffect, bos_effect
 from tests.analysis.shaken import make_model
 
 
@@ -24,6 +24,12 @@ def test_both_losses_are_about_the_same_tokens(model, text):
     assert found.difference == pytest.approx(found.mean_with - found.mean_without)
     assert found.mean_without == pytest.approx(want.mean().item(), abs=1e-5)
     assert found.n == 8
+
+
+def test_the_token_that_changes_most_in_either_direction_is_named():
+    found = BosEffect(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.5, 5.0, 1.0]), 2.0, 2.5, -0.5, 3, 4.0)
+    assert found.changes.tolist() == [-0.5, -3.0, 2.0]
+    assert found.most_changed == 1
 
 
 def test_a_model_that_sees_one_token_only_does_not_care(text):

@@ -13,7 +13,11 @@ from lens.analysis.composition import (
     _tail,
     _write_rows,
     among_layer,
+    busiest,
     composition,
+    fed_by,
+    feeders,
+    strongest_pairs,
     virtual_weights,
 )
 from lens.analysis.head_weights import head_weights, rotated
@@ -288,3 +292,49 @@ def test_the_best_of_many_pairs_must_be_rarer():
     assert found.beyond((2, 3)).nonzero().tolist() == [[0, 1]]
     p[0, 1, 2, 3] = 0.001
     assert found.beyond().nonzero().tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return composition(make_model(), "K")
+
+
+def test_the_strongest_pairs_are_in_order_and_only_earlier_heads_send(found):
+    pairs = strongest_pairs(found.scores)
+    assert len(pairs) == found.n_pairs == int(found.scores.isfinite().sum())
+    assert [pair.value for pair in pairs] == sorted((pair.value for pair in pairs), reverse=True)
+    assert all(pair.sender.layer < pair.receiver.layer for pair in pairs)
+    assert all(float(found.scores[pair.place]) == pytest.approx(pair.value) for pair in pairs)
+    assert found.strongest == pairs[0] == strongest_pairs(found.scores, 1)[0]
+    assert found.median == pytest.approx(float(found.scores[found.scores.isfinite()].quantile(0.5)))
+
+
+def test_z_cannot_exceed_the_most_that_its_layer_allows(found):
+    assert float(found.z.nan_to_num(-9).max()) <= found.largest_z + 1e-5
+
+
+def test_the_feeders_of_a_head_are_the_earlier_heads_by_score(found):
+    assert feeders(found, (0, 1)) == []
+    rows = feeders(found, (2, 3))
+    assert set(rows) == {(layer, head) for layer in (0, 1) for head in range(4)}
+    assert rows[0] == divmod(int(found.scores[:2, :, 2, 3].argmax()), 4)
+
+
+def test_the_head_that_looks_most_at_the_token_before_has_its_rank_among_the_feeders(found):
+    rows = feeders(found, (2, 3))
+    for rank, row in enumerate(rows, 1):
+        previous = torch.zeros(3, 4)
+        previous[row] = 0.8
+        previous[2, 3] = 0.9  # itself is no earlier head
+        fed = fed_by(found, (2, 3), previous)
+        assert (fed.feeder, fed.looking, fed.rank, fed.n) == (rows[0], row, rank, 8)
+        assert fed.looking_passed == pytest.approx(float(found.scores[(*row, 2, 3)]))
+    assert fed.beyond == bool(found.beyond((2, 3))[rows[0]])
+    with pytest.raises(ValueError, match=r"head 0\.1 has no earlier head"):
+        fed_by(found, (0, 1), torch.zeros(3, 4))
+
+
+def test_the_busiest_heads_are_counted():
+    values = torch.full((3, 2, 3, 2), torch.nan)
+    values[0, 0, 1, 0], values[0, 0, 2, 1], values[1, 1, 2, 1] = 0.1, 0.3, 0.2
+    assert busiest(strongest_pairs(values)) == ((0, 0), 2, (2, 1), 2)

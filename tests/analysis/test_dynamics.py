@@ -13,6 +13,7 @@ from lens.analysis.dynamics import (
     coarse_first,
     dynamics,
     head_curve,
+    heads_in_order,
     in_context_score,
     instrument_dynamics,
     strongest,
@@ -311,3 +312,9 @@ def test_any_instrument_can_be_put_on_the_training_axis(run, folder, name):
     again = Forbidden(run.found)
     again._known = run._known
     close(instrument_dynamics(again, name, SETTING, [3]).value[0], curves.value[1])
+
+
+def test_heads_are_ordered_by_the_last_checkpoint():
+    scores = torch.tensor([[[9.0, 0.0], [0.0, 0.0]], [[0.1, 0.3], [0.2, 0.3]]])
+    assert heads_in_order(scores) == [(0, 1), (1, 1), (1, 0), (0, 0)]
+    assert heads_in_order(scores.numpy(), 1) == [(0, 1)]

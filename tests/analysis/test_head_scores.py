@@ -5,7 +5,9 @@ import torch
 
 from lens.analysis import streaming
 from lens.analysis.head_scores import head_scores, join_scores, repeat_scores_of, summarise_scores, uniform_scores
+from lens.analysis.instruments.registry import instrument
 from lens.analysis.random_tokens import SamplingSet, repeated_tokens
+from lens.analysis.score_results import Samples, head_score
 from lens.analysis.stats import family_wise_threshold
 from lens.hooks import _scopes
 from lens.tokens import TokenBatch
@@ -182,3 +184,14 @@ def test_smollm2_has_the_known_induction_heads(smollm2):
     previous = head_scores(smollm2, repeated_tokens(smollm2, n=25))["previous"]
     assert 15 <= previous.above.sum() <= 23
     assert found.null_mean.max() < 0.05
+
+
+def test_the_strongest_heads_above_the_threshold_are_in_order():
+    values = torch.tensor([[[0.5, 0.05], [0.9, 0.2]]]).repeat(16, 1, 1)
+    score = head_score(
+        instrument("induction").kind("repeats"), Samples(values, torch.full_like(values, 0.1), 0.1, 16), "sequences"
+    )
+    assert score.strongest_above(8) == [(1, 0), (0, 0), (1, 1)]
+    assert score.strongest_above(1) == [(1, 0)]
+    few = head_score(instrument("induction").kind("repeats"), Samples(values[:3], values[:3] / 9, 0.1, 3), "sequences")
+    assert few.strongest_above(8) == []

@@ -2,12 +2,14 @@
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 
 from lens.analysis import head_vocabulary
 from lens.analysis.head_vocabulary import (
     OwnRanks,
+    beyond_chance,
     copied_tokens,
     copying_accuracy,
     full_ov,
@@ -128,3 +130,18 @@ def test_shares_have_exact_intervals_and_a_test_against_chance():
     assert float(accuracy.p[0]) < 1e-30
     few = copying_accuracy(OwnRanks(torch.arange(15), rank[:, :15], 1000, 0, "all"), 10)
     assert few.low is None
+
+
+def test_ranks_that_are_all_ties_and_their_median():
+    ids = torch.arange(3)
+    ranks = OwnRanks(ids, torch.tensor([[4.0, 4.0, 4.0]]), 9, 0, "")
+    assert ranks.tied
+    assert ranks.median.tolist() == [4]
+    other = ranks._replace(rank=torch.tensor([[4.0, 4.0, 4.0], [0.0, 7.0, 1.0]]))
+    assert not other.tied
+    assert other.median.tolist() == [4, 1]
+
+
+def test_the_best_of_the_heads_that_are_computed_needs_its_share_of_the_level():
+    p = np.array([0.01, 0.03, np.nan, 0.012])
+    assert beyond_chance(p).tolist() == [True, False, False, True]

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from lens.analysis import streaming
-from lens.analysis.loss import next_token_stats, summarise
+from lens.analysis.loss import next_token_stats, share_of_most_surprising, summarise
 from tests.analysis.shaken import make_model
 
 
@@ -115,3 +115,9 @@ def test_progress_goes_through_the_layers_and_can_stop_there(model, tokens):
     with pytest.raises(KeyboardInterrupt):
         next_token_stats(model, tokens, progress=stop)
     torch.testing.assert_close(next_token_stats(model, tokens), next_token_stats(model, tokens), equal_nan=True)
+
+
+def test_the_most_surprising_tokens_hold_their_share_of_the_loss():
+    loss = torch.tensor([torch.nan, 1.0, 4.0, 0.0, 3.0, 2.0])
+    assert share_of_most_surprising(loss, 2) == pytest.approx(0.7)
+    assert share_of_most_surprising(loss, 9) == 1

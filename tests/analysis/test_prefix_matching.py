@@ -1,12 +1,14 @@
 """Prefix matching from weights: the Gram way against the vocabulary's own square, a planted head, permuted tokens."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from lens import Config, HookedTransformer
 from lens.analysis.composition import composition
 from lens.analysis.head_weights import head_weights, rotated
-from lens.analysis.prefix_matching import embedding_gram, prefix_matching
+from lens.analysis.prefix_matching import PrefixMatching, embedding_gram, prefix_matching
 from tests.analysis.shaken import GROUPED, make_model
 
 KINDS = {
@@ -133,3 +135,14 @@ def test_on_a_real_model_it_finds_the_induction_heads_that_activations_find(smol
     ranks = (score[..., None, None] < score).sum((-2, -1))
     assert ranks[18, 6] < 10
     assert ranks[17, 3] < 10
+
+
+def test_the_strongest_head_its_rank_and_the_largest_of_another_number():
+    nan = torch.nan
+    score = torch.tensor([[nan, nan], [0.5, 2.0], [1.0, -1.0]])
+    found = PrefixMatching(score, score * 3, 4.0, 0.1, None, "folded", 7, "")
+    assert found.strongest == (1, 1)
+    assert [found.rank(head) for head in ((1, 1), (2, 0), (1, 0), (2, 1))] == [1, 2, 3, 4]
+    assert (found.beyond((1, 1)), found.beyond((2, 0))) == (True, False)
+    assert found.largest_of(torch.tensor([[9.0, 9.0], [0.1, 0.2], [0.0, 0.3]])) == (2, 1)
+    assert dataclasses.replace(found, score=torch.full((3, 2), nan)).strongest is None

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lens.analysis.svd_view import directions
+from lens.analysis.svd_view import directions, half_of_squares
 from tests.analysis import dense
 from tests.analysis.shaken import GROUPED, make_model
 
@@ -48,3 +48,8 @@ def test_bad_questions_are_refused(model):
         directions(model, (0, 0), "MLP")
     with pytest.raises(ValueError, match=r"no head 9\.0"):
         directions(model, (9, 0))
+
+
+def test_half_of_a_matrix_stands_in_its_strongest_directions():
+    assert half_of_squares(torch.tensor([0.6, 0.9, 1.0])) == 1
+    assert half_of_squares(torch.tensor([0.25, 0.5, 0.75, 1.0])) == 2

@@ -100,6 +100,7 @@ def test_random_tokens_are_drawn_and_charted(server, page):
     ready(page)
     expect(page.locator(".lens-strip b")).to_have_count(21)
     expect(page.locator(".gtitle").first).to_contain_text("repeated random tokens")
+    page.get_by_text("Measured on").click()
     expect(page.get_by_text("no interval: 4 sequences")).to_be_visible()
 
 

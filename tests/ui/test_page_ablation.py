@@ -11,11 +11,20 @@ from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
 from lens.analysis.interventions import Intervention, Share, effect, faithfulness, head_sets, run_sweep
-from lens.analysis.interventions.ablation import Joint, Target, ablation, cells_of, share_of_gap, single_heads
+from lens.analysis.interventions.ablation import (
+    Joint,
+    Removed,
+    Target,
+    ablation,
+    cells_of,
+    share_of_gap,
+    single_heads,
+    size_of,
+)
 from lens.analysis.interventions.tasks import induction
 from lens.analysis.verdicts import Gap, Verdict
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
-from lens.ui.pages.ablation import MORE, WHAT, words
+from lens.ui.pages.ablation import TABS, WHAT, words
 from lens.ui.pages.ablation import read as page
 from tests.ui.conftest import app_page, bound, fine, html, local
 
@@ -142,7 +151,7 @@ def test_the_grid_is_that_of_the_analysis(tiny, tiny_folder):
 
 
 @pytest.mark.parametrize("what", list(WHAT))
-@pytest.mark.parametrize("more", list(MORE))
+@pytest.mark.parametrize("more", list(TABS))
 def test_every_tab_of_everything_that_can_be_removed(tiny, what, more):
     assert "lens-line notice" in fine(tiny(what=what, more=more, layer="1", head="3", put="mean", sequence="2"))
 
@@ -241,18 +250,18 @@ NOWHERE = Gap(0.1, -0.1, 0.3, 16, 1e-5, Verdict("none", "the gap between the two
     [(1.2, "most"), (0.5, "most"), (0.3, "some"), (0.05, "nothing"), (-0.05, "nothing"), (-0.4, "better")],
 )
 def test_guesses_cover_every_share(share, expected):
-    assert words.class_of(share) == expected
+    assert size_of(share) == expected
     assert "Right." in words.verdict(expected, removed_by(share, THERE))
     assert "cannot be judged: the gap between the two runs may be 0" in words.verdict(
         expected, removed_by(None, NOWHERE)
     )
 
 
-def way(values: list[float], gap: Gap, width: float = 0.05) -> page.Removed:
+def way(values: list[float], gap: Gap, width: float = 0.05) -> Removed:
     """One way of removing two heads: together, each alone."""
     value = np.array(values)
     share = Share(value[0] / gap.mean, (value[0] - width) / gap.mean, (value[0] + width) / gap.mean)
-    return page.Removed(
+    return Removed(
         value, value - width, value + width, 16, "", np.zeros(16), gap, share if gap.found else None, gap.rounding
     )
 
@@ -268,13 +277,13 @@ def test_what_needs_a_gap_is_not_said_without_one():
     joint = Joint(1.0, 0.2, 0.8, 0.7, 0.9)
     for gap in (THERE, NOWHERE):
         one = found_with(gap, 0.1, joint)
-        assert ("disagree" in words.puts_disagree(one)) == gap.found
-        assert ("stand in for each other" in words.backup(one)) == gap.found
+        assert ("disagree" in words.ways_words(one)) == gap.found
+        assert ("stand in for each other" in words.backup_words(one)) == gap.found
         assert ("of the way" in words.grid_words(np.array([[1.0]]), None, gap, "nats")) == gap.found
-        assert ("Partial" in words.backup(one._replace(joint=None))) == gap.found
-        assert ("the whole way" in words.told(one).lower()) == gap.found
+        assert ("Partial" in words.backup_words(one._replace(joint=None))) == gap.found
+        assert ("the whole way" in words.notice(one).lower()) == gap.found
     near = found_with(THERE, 0.97, None)  # another word for it, the same number within its interval
-    assert words.puts_disagree(near) == ""
+    assert words.ways_words(near) == ""
 
 
 def test_rounding_is_no_effect():

@@ -22,7 +22,7 @@ from lens.process import center_unembed, fold_layer_norm
 from lens.ui.export import reproduce
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.pages.model import PAGE, PARTS
+from lens.ui.pages.model import PAGE, TABS
 from lens.ui.pages.model import config as model_config
 from lens.ui.pages.model import fidelity as model_fidelity
 from lens.ui.pages.model import folding as model_folding
@@ -82,7 +82,7 @@ def test_the_default_page_is_the_default_model_in_numbers():
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "toy"])
-@pytest.mark.parametrize("part", [part for part in PARTS if part != "models"])
+@pytest.mark.parametrize("part", [part for part in TABS if part != "models"])
 def test_every_tab_opens_for_every_kind_of_model(tiny, name, part):
     at = tiny(name, part=part, prompt="The cat sat on the mat.", length="20")
     shown = fine(at)

@@ -16,7 +16,7 @@ from lens.analysis.held_out import beginnings
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_of, ov_copying, ov_cores
 from lens.analysis.score_results import Samples, head_score
-from lens.ui.pages.ov_copying import MORE
+from lens.ui.pages.ov_copying import TABS
 from lens.ui.pages.ov_copying import data as ov_data
 from lens.ui.pages.ov_copying import data_words as ov_data_words
 from lens.ui.pages.ov_copying import read as page
@@ -77,7 +77,7 @@ def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
     assert float(lines[3]) == pytest.approx(top["on text"], abs=1e-5)
 
 
-@pytest.mark.parametrize("more", list(MORE))
+@pytest.mark.parametrize("more", list(TABS))
 @pytest.mark.parametrize("circuit", list(page.CIRCUITS))
 def test_every_tab_of_both_circuits(tiny, more, circuit):
     at = tiny(more=more, circuit=circuit, weights="raw", radius="log", pins="1.2", layer="1", head="2", attended="e")

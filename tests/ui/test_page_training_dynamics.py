@@ -18,7 +18,7 @@ from lens.results import results_folder
 from lens.ui import runs
 from lens.ui.calls import result_store
 from lens.ui.pages.training_dynamics.runs import grouped
-from lens.ui.pages.training_dynamics.runs import told as told_runs
+from lens.ui.pages.training_dynamics.runs import notice as runs_notice
 from lens.ui.shared.chain.was_born import birth_words as told
 from tests.analysis.runs import STEPS, spoil, write_run
 from tests.ui.conftest import app_page, fine, html, printed
@@ -192,8 +192,8 @@ def test_runs_are_kept_apart_by_seed_and_repeats():
     assert [len(rows) for rows in found] == [1, 2, 1]
     assert found[0][0].shipped
     assert [one.tokens for one in found[1]] == [2, 5]
-    assert "seed 0, no repeats" in told_runs(found)
-    assert "No other run of it" in told_runs(found[:1])
+    assert "seed 0, no repeats" in runs_notice(found)
+    assert "No other run of it" in runs_notice(found[:1])
 
 
 class TestBirth:

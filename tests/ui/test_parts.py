@@ -12,7 +12,7 @@ from lens.tokens import NO_BOS, BosPolicy
 from lens.ui.export import reproduce, to_html, to_json
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.parts import bos_words, head_from_event, metric_help
+from lens.ui.parts import bos_words, follow_click, metric_help
 from lens.ui.view import ViewState
 
 
@@ -24,6 +24,11 @@ def view() -> ViewState:
 
 def event(*points):
     return {"selection": {"points": [{"customdata": point} for point in points]}}
+
+
+def head_from_event(event, view: ViewState):
+    """The head that a click in a figure of heads is about, after it did what such a click does."""
+    return follow_click(event, lambda head: view.click(*head))
 
 
 def test_a_click_selects_a_head_and_a_second_one_pins_and_unpins_it(view):

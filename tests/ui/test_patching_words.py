@@ -1,11 +1,10 @@
 """Sentences of the Patching page from hand-made numbers."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, Sweep
+from lens.analysis.interventions.map import cell_map
 from lens.ui.pages.patching import words
 from lens.ui.pages.patching.controls import Look
 from lens.ui.pages.patching.read import Found
@@ -46,15 +45,15 @@ def test_no_information_moves_while_the_map_fills_or_where_the_gap_may_be_nothin
     one = found(values)
     noise = np.random.default_rng(0).normal(size=16).astype(np.float32)
     other = Found(one.look, one.sweep._replace(other=noise), 12, 12)
-    assert "may be 0" in other.numbers.refused
+    assert "may be 0" in other.cells.refused
     assert "moves" not in words.notice(other, COLUMNS)
 
 
 def test_two_pairs_have_no_share_and_no_interval():
     few = found([[0, 2, 1]], n=2)
-    assert few.numbers.name == "change"
-    assert few.numbers.value.tolist() == [[0, 2, 1]]
-    assert "2 pairs, at least 16 are needed" in few.numbers.refused
+    assert words.name(few.look, few.cells) == "change"
+    assert few.cells.value.tolist() == [[0, 2, 1]]
+    assert "2 pairs, at least 16 are needed" in few.cells.refused
     assert "interval" not in words.notice(few, COLUMNS)
 
 
@@ -70,16 +69,16 @@ def test_information_that_stays_is_not_said_to_move():
 
 def test_noising_reads_as_what_is_lost():
     one = found([[2, 0, 1]], into="clean")
-    assert one.numbers.name == "share lost"
-    assert one.numbers.value.tolist() == [[0, 1, 0.5]]
+    assert words.name(one.look, one.cells) == "share lost"
+    assert one.cells.value.tolist() == [[0, 1, 0.5]]
     raw = found([[2, 0, 1]], into="clean", shown="raw")
-    assert raw.numbers.value.tolist() == [[0, -2, -1]]
-    assert raw.numbers.unit == "logits"
+    assert raw.cells.value.tolist() == [[0, -2, -1]]
+    assert raw.cells.unit == "logits"
 
 
 @pytest.mark.parametrize("share", [-0.25, 1.5])
 def test_the_share_is_not_clipped(share):
-    assert found([[2 * share, 0, 0]]).numbers.value[0, 0] == pytest.approx(share)
+    assert found([[2 * share, 0, 0]]).cells.value[0, 0] == pytest.approx(share)
 
 
 def test_heads_are_named_and_small_ones_counted():
@@ -107,7 +106,7 @@ def test_what_is_not_computed_yet_is_said():
 def test_a_gap_of_zero_is_refused_and_the_change_shown():
     one = found([[0, 2, 0]])
     same = one.sweep._replace(other=one.sweep.base)
-    numbers = words.numbers_of(one.look, SimpleNamespace(**same._asdict()))
+    numbers = cell_map(same)
     assert "do not differ in this metric" in numbers.refused
     assert numbers.value.tolist() == [[0, 2, 0]]
 

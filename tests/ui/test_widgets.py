@@ -8,6 +8,7 @@ from tests.analysis.shaken import make_model
 from tests.ui.conftest import bound, html
 
 PAGE = """
+import streamlit as st
 from lens.ui import widgets as w
 from lens.ui.fields import choice, flag, integer, text
 from lens.ui.frame import frame
@@ -15,6 +16,8 @@ AB = ("a", "b")
 OPTIONS = [choice("one", "a", AB), choice("row", "a", AB), integer("slid", 1, 0, 9), integer("box", 1, 0, 9),
            flag("on", False),
            text("long", "x", 99), text("short", "x", 99), choice("tab", "a", AB), flag("open", False)]
+def second(opened):
+    st.markdown(f"b {opened}")
 with frame("Home", question="?", options=OPTIONS) as view:
     w.select(view, "one", AB, "One", "help")
     w.segmented(view, "row", AB, "Row", "help")
@@ -23,9 +26,8 @@ with frame("Home", question="?", options=OPTIONS) as view:
     w.toggle(view, "on", "On", "help")
     w.text_area(view, "long", "Long", "help")
     w.text_line(view, "short", "Short", "help")
-    value, body = w.tabs(view, "tab", {"a": "First", "b": "Second"})
     box = w.fold(view, "open", "Fold")
-    body.markdown(f"{value} {box.open}")
+    w.show_tabs(view, "tab", {"a": ("First", st.markdown), "b": ("Second", second)}, box.open)
 """
 QUERY = {
     "one": "b",

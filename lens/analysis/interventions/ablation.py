@@ -1,11 +1,12 @@
 """Parts of a model removed: the chosen ones together, each alone, and others of the same layers as their control."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,14 +16,18 @@ from lens.analysis.interventions.cells import Cell, Grid, Place, heads_set
 from lens.analysis.interventions.engine import Part
 from lens.analysis.interventions.intervention import Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Pairs
-from lens.analysis.interventions.results import Share, Sweep, gap_of
+from lens.analysis.interventions.results import Share, Sweep, effect, gap_of
 from lens.analysis.names import Head, check_heads
-from lens.analysis.verdicts import mean_over_pairs, rounding_of
+from lens.analysis.verdicts import Gap, mean_over_pairs, rounding_of
 from lens.config import Config
 
 PUTS = ("other", "mean", "zero")  # in the order of trust
 MOST_CONTROLS = 8
 MOST_ALONE = 12  # members that are also removed one by one
+NEGLIGIBLE = 0.01  # of the gap: rounding and noise of weights, whatever the interval says
+PARTLY, MOSTLY = 0.1, 0.5  # shares of the gap: below the first "next to nothing"
+Size = Literal["most", "some", "nothing", "better"]  # how far a removal goes towards the control run
+Backup = Literal["no interval", "no gap", "none", "backup", "one path", "partial", ""]
 
 
 @dataclass(frozen=True)
@@ -210,3 +215,120 @@ def share_of_gap(sweep: Sweep, cell: int = 0, seed: int = 0) -> Share | None:
     found = sampled(torch.as_tensor(sweep.values)[cell] - base, sweep.experiment.pairs, seed, other - base)
     low, high = found.interval()
     return Share(float(found.value), float(low), float(high))
+
+
+class Removed(NamedTuple):
+    """One way of removing: the mean change of every set with its interval, and the metric before."""
+
+    value: Float[Tensor, " set"]
+    low: Float[Tensor, " set"] | None
+    high: Float[Tensor, " set"] | None
+    n: int
+    note: str
+    base: Float[Tensor, " pair"]
+    gap: Gap  # the control run's metric minus the clean run's
+    share: Share | None  # of the gap, by the chosen ones; None unless the two runs differ
+    rounding: float  # a change up to this size may be rounding
+
+    def at(self, index: int) -> tuple[float, float | None, float | None]:
+        """The change of one set and the ends of its interval."""
+        ends = [None if end is None else float(end[index]) for end in (self.low, self.high)]
+        return float(self.value[index]), *ends
+
+    @property
+    def before(self) -> float:
+        """The metric of the clean run, mean over pairs."""
+        return float(np.mean(np.asarray(self.base)))
+
+
+class BesideControls(NamedTuple):
+    """How the chosen set compares with its controls."""
+
+    as_much: int  # controls whose change is as large
+    n: int
+    low: float  # the controls' changes
+    high: float
+
+
+class HeadChanges(NamedTuple):
+    """What removing every head alone does, all heads together; see ``read_heads``."""
+
+    largest: Head
+    value: float  # its change
+    share: float | None  # of the gap; None where there is none
+    n: int  # heads that are computed
+    beyond: int | None  # heads beyond chance; None where the pairs carry no interval
+    total: float  # sum of the single changes
+
+
+def removed(sweep: Sweep, seed: int = 0) -> Removed:
+    """The effects of a sweep over sets, the chosen one first, with what they are held against."""
+    found, base = effect(sweep, seed), torch.as_tensor(sweep.base).double()
+    gap, share = gap_of(sweep, seed), share_of_gap(sweep, 0, seed)
+    rounding = rounding_of(sweep.base, sweep.values)
+    return Removed(found.value, found.low, found.high, found.n, found.note, base, gap, share, rounding)
+
+
+def size_of(share: float) -> Size:
+    """How far a share of the gap goes, in classes."""
+    if share >= MOSTLY:
+        return "most"
+    if share >= PARTLY:
+        return "some"
+    return "nothing" if share > -PARTLY else "better"
+
+
+def beside_controls(one: Removed, n_alone: int) -> BesideControls | None:
+    """The chosen set beside its controls, which stand after the ``n_alone`` members alone; None without controls."""
+    controls = np.asarray(one.value)[1 + n_alone :]
+    if not len(controls):
+        return None
+    as_much = int((np.abs(controls) >= abs(float(one.value[0]))).sum())
+    return BesideControls(as_much, len(controls), float(controls.min()), float(controls.max()))
+
+
+def disagreeing(ways: Mapping[str, Removed]) -> dict[str, float]:
+    """The ways of removing that tell another story than resampling ("other"), beyond both intervals: their shares."""
+    first = ways["other"]
+    if first.share is None or first.low is None or first.high is None:
+        return {}
+    shares = {put: float(one.value[0]) / first.gap.mean for put, one in ways.items() if put != "other"}
+    return {
+        put: share
+        for put, share in shares.items()
+        if size_of(share) != size_of(first.share.value)
+        and (ways[put].low[0] > first.high[0] or ways[put].high[0] < first.low[0])
+    }
+
+
+def backup(one: Removed, together: Joint | None) -> Backup:
+    """Whether the chosen parts stand in for each other, or others for them.
+
+    "backup": together they do more than each alone. "one path": less, so losing one already loses the others.
+    "partial": of a single set, much of the way is left. "" where nothing can be said.
+    """
+    if together is None:
+        partial = one.share is not None and one.share.low > PARTLY and one.share.high < 1 - PARTLY
+        return "partial" if partial else ""
+    if together.low is None or together.high is None:
+        return "no interval"
+    if not one.gap.found:
+        return "no gap"
+    if abs(together.extra) <= max(NEGLIGIBLE * abs(one.gap.mean), one.rounding):
+        return "none"
+    ends = sorted(end * (1 if one.gap.mean > 0 else -1) for end in (together.low, together.high))
+    return "backup" if ends[0] > 0 else "one path" if ends[1] < 0 else "none"
+
+
+def read_heads(
+    values: Float[Tensor, "layer head"], reach: Float[Tensor, "layer head"] | None, gap: Gap
+) -> HeadChanges | None:
+    """Changes by single heads (NaN: not computed yet) beside ``reach``, see :func:`chance`; None if none is known."""
+    values = np.asarray(values)
+    known = np.isfinite(values)
+    if not known.any():
+        return None
+    at = Head(*(int(i) for i in np.unravel_index(int(np.argmax(np.where(known, np.abs(values), -1))), values.shape)))
+    beyond = None if reach is None else int((np.abs(values[known]) > np.asarray(reach)[known]).sum())
+    share = float(values[at]) / gap.mean if gap.found else None
+    return HeadChanges(at, float(values[at]), share, int(known.sum()), beyond, float(values[known].sum()))

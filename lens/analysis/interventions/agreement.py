@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,6 +19,11 @@ class Agreement(NamedTuple):
     correlation: float  # Pearson; NaN if one side is constant
     worst: tuple[int, ...]  # flat indices of the cells that disagree most, the worst first
     note: str
+
+    @property
+    def n(self) -> int:
+        """Cells whose exact value is known."""
+        return int(np.isfinite(np.asarray(self.exact)).sum())
 
 
 def agreement(exact: Sweep, approximate: Sweep, n_worst: int = 5) -> Agreement:

@@ -50,6 +50,21 @@ class Faithfulness(NamedTuple):
     note: str  # how the intervals were made
     sentence: str
 
+    @property
+    def reach(self) -> float | None:
+        """The most that one head from outside adds, at least 0; None where none is left outside."""
+        return max(float(self.added.max()), 0.0) if len(self.added) else None
+
+    @property
+    def by_own(self) -> list[int]:
+        """Members of the set, as places in ``own``, the one with the largest own share first."""
+        return sorted(range(len(self.own)), key=lambda i: -self.own[i].value)
+
+    @property
+    def idle(self) -> list[int]:
+        """Members, in that order, whose own share may be no more than what a head from outside adds."""
+        return [] if self.reach is None else [i for i in self.by_own if self.own[i].low <= self.reach]
+
 
 def head_sets(
     cfg: Config,

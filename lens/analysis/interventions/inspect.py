@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -31,6 +32,40 @@ class CellChange(NamedTuple):
     loss: Float[Tensor, "2 pos_minus_1"]  # nats; entry p is the surprise at token p + 1
     pattern: Float[Tensor, "2 head query key"]  # of ``layer``
     layer: int
+
+    @property
+    def tied(self) -> tuple[int, int]:
+        """How many tokens share the top before and after; 1 where one leads."""
+        before, after = (int((row == 0).sum()) for row in self.rank)
+        return before, after
+
+    @property
+    def likeliest(self) -> tuple[int, int]:
+        """Entries of ``top``: the likeliest token before and after."""
+        before, after = (int(row.argmin()) for row in self.rank)
+        return before, after
+
+
+class LossMoves(NamedTuple):
+    """How the loss of each token of one prompt moves."""
+
+    at: int  # the token whose loss moves most; 0 where none moves
+    before: float  # its loss, nats
+    after: float
+    rises: int  # tokens whose loss rises by more than ``least``
+    falls: int
+    n: int  # tokens with a loss
+
+
+def loss_moves(change: CellChange, least: float = 0.1) -> LossMoves:
+    """The token whose loss moves most, and how many tokens' losses move by more than ``least`` nats."""
+    before, after = np.asarray(change.loss)
+    if not len(before):
+        return LossMoves(0, float("nan"), float("nan"), 0, 0, 0)
+    moved = after - before
+    at = int(np.abs(moved).argmax())
+    rises, falls = int((moved > least).sum()), int((moved < -least).sum())
+    return LossMoves(at + 1 if moved[at] else 0, float(before[at]), float(after[at]), rises, falls, len(moved))
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from torch import Tensor
 from lens.analysis.interventions.intervention import Intervention, Metric
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.results import Effect, with_interval
+from lens.analysis.verdicts import rounding_of
 from lens.config import Config
 
 INPUTS = {"q": "queries", "k": "keys", "v": "values", "final": "the final stream, which the logits are read from"}
@@ -142,3 +143,24 @@ def senders_in_order(sweep: PathSweep) -> Iterator[tuple[Sender, float]]:
     for layer, one in enumerate((torch.as_tensor(sweep.mlps) - base).mean(-1).tolist()):
         effects.append((Sender("mlp", layer), one))
     yield from sorted((item for item in effects if item[1] == item[1]), key=lambda item: -abs(item[1]))
+
+
+class PathSummary(NamedTuple):
+    """What direct paths do to the metric, means over pairs, in its unit."""
+
+    strongest: tuple[tuple[Sender, float], ...]  # the largest absolute effect first
+    total: float  # sum of the single paths
+    together: float  # all senders at once
+    gap: float  # between the two runs
+    acts: bool  # whether any single path does more than rounding
+    n_missing: int  # heads that are not computed yet
+
+
+def path_summary(sweep: PathSweep, count: int = 3) -> PathSummary:
+    """The ``count`` strongest senders beside what all do."""
+    rows = list(senders_in_order(sweep))
+    base, other, together = (torch.as_tensor(one) for one in (sweep.base, sweep.other, sweep.together))
+    acts = bool(rows) and abs(rows[0][1]) > rounding_of(base, other)
+    missing = int(torch.as_tensor(sweep.heads).isnan().any(-1).sum())
+    ends = (float((one - base).mean()) for one in (together, other))
+    return PathSummary(tuple(rows[:count]), sum(effect for _, effect in rows), *ends, acts, missing)

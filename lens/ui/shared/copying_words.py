@@ -1,9 +1,10 @@
-"""Whether a head copies, by its weights and on data, in words: for OV copying and for the chain. No torch."""
+"""Whether a head copies, by its weights and on data, in words: for OV copying and for the chain."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lens.analysis.copying_verdicts import as_much_on_control
 from lens.figures.theme import number
 from lens.ui.shared.wording import interval
 
@@ -89,9 +90,7 @@ def verdict(weights: np.ndarray, null: Null | None, on: OnData, head: "Head", wh
     if sign:
         return f"It {DOES[sign]} {what} more than rotations of all heads would{said}."
     told = f"It is not seen to raise or to lower {what} more than its control and than rotations of all heads{said}"
-    if by_weights and "target_logit" in on.scores.scores:
-        logit = on.scores["target_logit"]
-        both = min(float(values[head]) * by_weights for values in (logit.score.mean, logit.null_mean))
-        if both > abs(float(logit.effect.mean[head])):
-            return f"{told}. The target is {ALONE if by_weights > 0 else ALONE.replace('raised', 'lowered')}."
+    on_repeats = by_weights and "target_logit" in on.scores.scores
+    if on_repeats and as_much_on_control(on.scores["target_logit"], head, by_weights):
+        return f"{told}. The target is {ALONE if by_weights > 0 else ALONE.replace('raised', 'lowered')}."
     return f"{told}{', which is no contradiction: it may not look there' if by_weights else ''}."

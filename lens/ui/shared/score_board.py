@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lens.ui import parts
 from lens.ui.export import Export, export
 from lens.ui.shared import heads, repeats
 from lens.ui.shared import score_words as scores
@@ -35,7 +36,8 @@ def fill(place: "DeltaGenerator", values: np.ndarray, done: int) -> None:
 
     words = f"{done} sequences so far; the threshold comes with the last."
     figure = grid(Measure("induction", words, values, "probability"), title="Induction: filling")
-    place.plotly_chart(small_grid(figure, GRID_WIDTH), config={"displaylogo": False})
+    with place:
+        parts.chart(small_grid(figure, GRID_WIDTH), f"Induction scores of {words}")
 
 
 def take_away(view: "ViewState", board: Board, name: str, figure: "go.Figure") -> None:

@@ -5,19 +5,28 @@ import torch
 
 from lens import HookedTransformer
 from lens.analysis.crossed import resamples
-from lens.analysis.interventions import Metric, Pairs, Sweep, effect, outline, run_sweep, sweep_group
+from lens.analysis.interventions import Metric, Pairs, Share, Sweep, effect, outline, run_sweep, sweep_group
 from lens.analysis.interventions.ablation import (
+    Joint,
+    Removed,
     Target,
     ablation,
+    backup,
+    beside_controls,
     cells_of,
     chance,
+    disagreeing,
     joint,
+    read_heads,
     share_of_gap,
     single_heads,
+    size_of,
     with_parts,
 )
+from lens.analysis.interventions.ablation import removed as effects_of
 from lens.analysis.interventions.tasks import chance_loss, induction, repeat_pairs
 from lens.analysis.random_tokens import repeated_tokens
+from lens.analysis.verdicts import Gap, Verdict
 from lens.planted import closed_form
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
 from tests.analysis.shaken import make_model
@@ -182,3 +191,61 @@ def test_both_runs_of_a_repeat_predict_the_same_tokens(bos):
         assert clean[:bos] == corrupted[:bos]
         assert clean[bos : bos + 5] == clean[bos + 5 :] == corrupted[bos + 5 :]
         assert not set(corrupted[bos : bos + 5]) & set(clean[bos:])
+
+
+THERE = Gap(2.0, 1.9, 2.1, 16, 1e-5, Verdict("found", "they differ"))
+NOWHERE = Gap(0.1, -0.1, 0.3, 16, 1e-5, Verdict("none", "it may be 0"))
+
+
+def way(values: list[float], gap: Gap = THERE) -> Removed:
+    """One way of removing, every interval ±0.05."""
+    value = torch.tensor(values)
+    share = Share(*((values[0] + end) / gap.mean for end in (0, -0.05, 0.05))) if gap.found else None
+    return Removed(value, value - 0.05, value + 0.05, 16, "", torch.zeros(16), gap, share, gap.rounding)
+
+
+def test_the_effects_of_a_sweep_are_those_of_its_parts():
+    _, cells, sweep = removed(planted("planted-induction"), [INDUCTION])
+    found = effects_of(sweep)
+    torch.testing.assert_close(found.value, effect(sweep).value)
+    assert found.share == share_of_gap(sweep)
+    assert found.before == pytest.approx(float(sweep.base.double().mean()))
+    assert beside_controls(found, len(cells.alone)).as_much == 0
+    assert size_of(found.share.value) == "most"
+
+
+def test_controls_stand_after_the_members():
+    assert beside_controls(way([0.5, 9.0, 0.1, -0.6]), 1)[:2] == (1, 2)
+    assert beside_controls(way([0.5, 9.0]), 1) is None
+
+
+def test_ways_disagree_only_beyond_both_intervals_and_where_there_is_a_gap():
+    assert disagreeing({"other": way([1.0]), "zero": way([0.1])}) == {"zero": pytest.approx(0.05)}
+    assert disagreeing({"other": way([1.0]), "zero": way([0.97])}) == {}
+    assert disagreeing({"other": way([1.0], NOWHERE), "zero": way([0.1], NOWHERE)}) == {}
+
+
+@pytest.mark.parametrize(
+    ("together", "gap", "verdict"),
+    [
+        (Joint(1.0, 0.2, 0.8, 0.7, 0.9), THERE, "backup"),
+        (Joint(1.0, 1.8, -0.8, -0.9, -0.7), THERE, "one path"),
+        (Joint(1.0, 0.99, 0.01, 0.005, 0.015), THERE, "none"),
+        (Joint(1.0, 0.8, 0.2, -0.1, 0.5), THERE, "none"),
+        (Joint(1.0, 0.2, 0.8, None, None), THERE, "no interval"),
+        (Joint(1.0, 0.2, 0.8, 0.7, 0.9), NOWHERE, "no gap"),
+        (Joint(-1.0, -0.2, -0.8, -0.9, -0.7), THERE._replace(mean=-2.0), "backup"),
+        (None, THERE, "partial"),
+        (None, NOWHERE, ""),
+    ],
+)
+def test_backup_follows_the_interval_and_the_direction_of_the_gap(together, gap, verdict):
+    assert backup(way([1.0], gap), together) == verdict
+
+
+def test_the_largest_head_is_found_among_those_that_are_computed():
+    values = torch.tensor([[0.5, -1.0], [torch.nan, 0.25]])
+    found = read_heads(values, torch.full((2, 2), 0.4), THERE)
+    assert found == ((0, 1), -1.0, -0.5, 3, 2, -0.25)
+    assert read_heads(values, None, NOWHERE)[2:5] == (None, 3, None)
+    assert read_heads(torch.full((2, 2), torch.nan), None, THERE) is None

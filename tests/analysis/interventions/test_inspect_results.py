@@ -17,6 +17,7 @@ from lens.analysis.interventions import (
     recovered,
     run_sweep,
 )
+from lens.analysis.interventions.inspect import CellChange, loss_moves
 from lens.analysis.verdicts import gap_between
 from tests.analysis.interventions.test_exact import PAIRS, some_cells
 from tests.families.variants import VARIANTS
@@ -193,3 +194,22 @@ def test_cells_that_are_not_computed_yet_stay_unknown():
     assert recovered(absent).value.tolist() == [1, 1]
     few = sweep._replace(values=torch.tensor([[nan] * 10 + [1.0] * 10, [1.0] * 20]), status=status + 3)
     assert effect(few).low.isnan().tolist() == [True, False]  # ten prompts have this position: no interval
+
+
+def change_of(rank: list, loss: list) -> CellChange:
+    """A change of one prompt with these ranks and losses [before/after, …]."""
+    rank, loss = torch.tensor(rank), torch.tensor(loss)
+    return CellChange(torch.arange(4), torch.arange(3), rank, rank, rank, loss, torch.zeros(2, 1, 4, 4), 0)
+
+
+def test_the_likeliest_tokens_and_their_ties():
+    one = change_of([[0, 1, 2], [4, 0, 1]], [[0.0] * 3] * 2)
+    assert (one.likeliest, one.tied) == ((0, 1), (1, 1))
+    assert change_of([[0, 0, 2], [0, 1, 2]], [[0.0] * 3] * 2).tied == (2, 1)
+
+
+def test_the_token_whose_loss_moves_most():
+    found = loss_moves(change_of([[0]], [[1.0, 2.0, 3.0], [1.05, 0.5, 3.5]]))
+    assert found == (2, 2.0, 0.5, 1, 1, 3)
+    assert loss_moves(change_of([[0]], [[1.0, 2.0, 3.0]] * 2)).at == 0
+    assert loss_moves(change_of([[0]], [[], []])).n == 0

@@ -33,6 +33,7 @@ from lens.analysis.interventions import (
     with_noise,
     with_senders,
 )
+from lens.analysis.interventions.path import path_summary
 from lens.analysis.names import Head
 from tests.analysis.interventions import plain
 from tests.analysis.interventions.test_exact import CLEAN, CORRUPTED, PAIRS
@@ -126,7 +127,14 @@ def test_all_sources_in_one_call_equal_one_forward_for_each_path(name, receivers
     for sender, effect in senders_in_order(found):
         wanted = by_hooks(model, path, sender, 1) if sender.layer < last else float(found.base)
         assert effect == pytest.approx(wanted - float(found.base), rel=1e-3, abs=1e-4)
-    assert len(list(senders_in_order(found))) == 1 + 3 * 5
+    rows = list(senders_in_order(found))
+    assert len(rows) == 1 + 3 * 5
+    summary = path_summary(found, 2)
+    assert summary.strongest == tuple(rows[:2])
+    assert summary.total == pytest.approx(sum(effect for _, effect in rows))
+    assert summary.together == pytest.approx(float(found.together - found.base))
+    assert summary.gap == pytest.approx(float(found.other - found.base))
+    assert (summary.acts, summary.n_missing) == (True, 0)
 
 
 def test_paths_fill_group_by_group():

@@ -8,13 +8,7 @@ TASKS = ("induction", "repeated", "ioi", "pronouns", "greater_than", "capitals",
 WHAT = {"pins": "Pinned heads", "head": "One head", "layer": "A layer's heads", "mlp": "An MLP"}
 SHORT = {"other": "Resample", "mean": "Mean", "zero": "Zero"}
 KEPT = {"nothing": "Full", "patterns": "Patterns kept"}
-MORE = {
-    "grid": "All single heads",
-    "set": "A set of heads",
-    "tokens": "Loss by token",
-    "answers": "Answers",
-    "table": "All numbers",
-}
+TABS = ("grid", "set", "tokens", "answers", "table")
 LONGEST_SET = 400  # characters of a typed list of heads
 
 PAGE = Page(
@@ -29,7 +23,7 @@ PAGE = Page(
         choice("put", "other", tuple(SHORT)),
         choice("keep", "nothing", tuple(KEPT)),
         flag("predict", False),
-        choice("more", "grid", tuple(MORE)),
+        choice("more", "grid", TABS),
         integer("sequence", 0, high=255),
         integer("token", None, high=4096),
         text("members", "", LONGEST_SET),

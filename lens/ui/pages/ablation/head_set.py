@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
 from lens.ui.models import source_of
 from lens.ui.pages.ablation import words
 from lens.ui.pages.ablation.read import Asked
@@ -62,7 +63,7 @@ def show_set(view: ViewState, model: Any, asked: Asked) -> None:
         parts.not_computed(refused)
         return
     found = faithfulness(sets, result)
-    _show(view, asked, sets, found)
+    _show(view, model, asked, sets, found)
     _take_away(view, sets, found)
 
 
@@ -73,18 +74,15 @@ def _sets(view: ViewState, model: Any, asked: Asked, chosen: list[Any]) -> Any:
     return head_sets(model.cfg, asked.task.pairs, chosen, asked.metric, intervention, view["seed"])
 
 
-def _show(view: ViewState, asked: Asked, sets: Any, found: Any) -> None:
+def _show(view: ViewState, model: Any, asked: Asked, sets: Any, found: Any) -> None:
     from lens.figures.fitted import narrow
 
     figure, own = whole_figure(sets, found, words.PUTS[view["put"]]), own_figure(sets, found)
     parts.chart(narrow(figure, WIDTH), f"{figure.layout.title.text}. {found.sentence}", key="ablation:set")
-    parts.notice(found.sentence)
     needed = own_words(sets, found)
     parts.chart(narrow(own, WIDTH), f"{own.layout.title.text}. {needed}", key="ablation:own")
-    parts.notice(needed)
-    parts.misreading(MISREADING)
-    parts.aside("Sample", sample_words(asked, sets, found))
-    parts.formula(FORMULA, WHERE)
+    sample = (("Sample", sample_words(asked, sets, found)),)
+    explain(view, model, Explanation((found.sentence, needed), MISREADING, (), sample, FORMULA, WHERE))
 
 
 def whole_figure(sets: Any, found: Any, put: str) -> Any:
@@ -136,16 +134,15 @@ def _names(sets: Any) -> str:
 
 def own_words(sets: Any, found: Any) -> str:
     """Which heads the set could do without."""
-    if not len(found.added):
+    if found.reach is None:
         return "No head is left outside, so what one head adds by chance is unknown."
-    reach = float(max(found.added.max(), 0))
-    by_size = sorted(zip(sets.heads, found.own), key=lambda one: -one[1].value)
-    head, most = by_size[0]
-    idle = [str(one) for one, own in by_size if own.low <= reach]
+    most = found.by_own[0]
     text = (
-        f"The set loses most without {head}: {words.percent(most.value)}{_ends(most)} of what all heads do. Of "
-        f"{len(found.added)} heads from outside, the best adds {words.percent(reach)}. "
+        f"The set loses most without {sets.heads[most]}: {words.percent(found.own[most].value)}"
+        f"{_ends(found.own[most])} of what all heads do. Of {len(found.added)} heads from outside, the best adds "
+        f"{words.percent(found.reach)}. "
     )
+    idle = [str(sets.heads[i]) for i in found.idle]
     if not idle:
         return text + "Every head of the set does more than that: none is idle in it."
     do = "does" if len(idle) == 1 else "do"

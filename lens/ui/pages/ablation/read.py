@@ -1,11 +1,11 @@
-"""The Ablation page: what is removed, on which task, and the runs that answer. Imports no torch at first."""
+"""The Ablation page: what is removed, on which task, and the runs that answer."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import streamlit as st
 
+from lens.analysis.interventions.ablation import PUTS, Removed, joint, removed
 from lens.ui.ending import end_page
 from lens.ui.pages.ablation import KEPT, TASKS, WHAT
 from lens.ui.shared import experiments, heads, repeats, tasks
@@ -47,30 +47,11 @@ class Asked(NamedTuple):
         return single_heads(self.task.pairs, self.metric, put, self.frozen)
 
 
-class Removed(NamedTuple):
-    """One way of removing: the mean change of every set with its interval, and the metric before."""
-
-    value: np.ndarray  # [set]
-    low: np.ndarray | None
-    high: np.ndarray | None
-    n: int
-    note: str
-    base: np.ndarray  # [pair]
-    gap: Any  # Gap: the control run's metric minus the clean run's
-    share: Any  # Share | None: of the gap, by the chosen ones; None unless the two runs differ
-    rounding: float  # a change up to this size may be rounding
-
-    def at(self, index: int) -> tuple[float, float | None, float | None]:
-        """The change of one set and the ends of its interval."""
-        ends = [None if end is None else float(end[index]) for end in (self.low, self.high)]
-        return float(self.value[index]), *ends
-
-
 class Found(NamedTuple):
     """All ways of removing that are computed, resampling first."""
 
     cells: Any
-    removed: dict[str, Removed]
+    removed: dict[str, Removed]  # arrays as numpy
     joint: Any  # Joint | None
     metric: str
     unit: str
@@ -122,32 +103,18 @@ def _target(view: ViewState, model: Any, what: str) -> tuple[Any, str]:
 
 def compute(view: ViewState, model: Any, asked: Asked, draw: Callable[[Found], Any]) -> Found:
     """All ways of removing, one after the other; ``draw`` shows what there is after each. A cancel keeps the rest."""
-    from lens.analysis.interventions.ablation import PUTS, joint
-
     found = Found(asked.cells, {}, None, measure_name(asked), asked.metric.unit)
     for put in PUTS:
         result, complete = experiments.run(model, asked.experiment(put))
         if not complete:
             break
-        found.removed[put] = removed(result, view["seed"])
+        found.removed[put] = to_numpy(removed(result, view["seed"]))
         if put == "other":
             found = found._replace(joint=joint(result, asked.cells, view["seed"]))
         draw(found)
     if not found.removed:
         end_page()
     return found
-
-
-def removed(result: Any, seed: int) -> Removed:
-    """The effects of a sweep over sets, with its controls."""
-    from lens.analysis.interventions import effect, gap_of
-    from lens.analysis.interventions.ablation import share_of_gap
-    from lens.analysis.verdicts import rounding_of
-
-    found, gap, share = effect(result, seed), gap_of(result, seed), share_of_gap(result, 0, seed)
-    value, low, high = to_numpy((found.value, found.low, found.high))
-    base, rounding = np.asarray(result.base, np.float64), rounding_of(result.base, result.values)
-    return Removed(value, low, high, found.n, found.note, base, gap, share, rounding)
 
 
 def measure_name(asked: Asked) -> str:

@@ -7,6 +7,8 @@ import streamlit as st
 from lens.ui import parts
 from lens.ui.calls import call_key
 from lens.ui.ending import end_page
+from lens.ui.explanation import Explanation, explain
+from lens.ui.export import Export, export
 from lens.ui.models import source_of
 from lens.ui.pages.ablation import words
 from lens.ui.pages.ablation.read import Asked, Found
@@ -62,11 +64,17 @@ def figure_of(asked: Asked, found: Found, model: Any) -> Any:
     return effects(rows, found.unit, title=title, definition=definition, marks=marks)
 
 
-def show_result(view: ViewState, asked: Asked, found: Found, figure: Any, guess: str) -> None:
-    """The figure, what it says, and how the guess did."""
+def draw_filling(place: Any, asked: Asked, found: Found, model: Any) -> None:
+    """The ways of removing that are computed so far."""
+    with place:
+        parts.chart(figure_of(asked, found, model), "The ways of removing so far")
+
+
+def show_result(view: ViewState, model: Any, asked: Asked, found: Found, figure: Any, guess: str) -> None:
+    """The figure, how the guess did, and what the figure says."""
     from lens.figures.fitted import narrow
 
-    alt = f"Change of the {found.metric} by each way of removing {found.cells.target.label}. {words.told(found)}"
+    alt = f"Change of the {found.metric} by each way of removing {found.cells.target.label}. {words.notice(found)}"
     left, right = st.columns([1.35, 1], gap="medium")
     with left:
         parts.chart(narrow(figure, 560), alt, key="ablation:effects")
@@ -75,28 +83,29 @@ def show_result(view: ViewState, asked: Asked, found: Found, figure: Any, guess:
             st.caption(asked.why)
         if guess:
             st.info(words.verdict(guess, found.removed["other"]), icon=":material/psychology:")
-        parts.notice(words.told(found))
-        for title, text in (("Ways", words.puts_disagree(found)), ("Backup", words.backup(found))):
-            if text:
-                parts.aside(title, text)
+        explain(view, model, explanation(asked, found))
 
 
-def explain(view: ViewState, model: Any, asked: Asked, found: Found) -> None:
-    """What belongs to all numbers."""
-    note = found.removed["other"].note
-    parts.misreading(words.MISREADING)
-    said = (asked.task.description, found.cells.note, note)
-    parts.aside("Sample", " ".join(f"{one[:1].upper()}{one[1:]}." for one in said))
-    if "zero" in found.removed:
-        parts.aside("Zero", "No run of the model has it: later layers read what they never met. Compare it last.")
-    parts.provenance(view, model)
-    parts.formula(words.FORMULA, words.WHERE)
+def explanation(asked: Asked, found: Found) -> Explanation:
+    """What is said of the result."""
+    sample = (asked.task.description, found.cells.note, found.removed["other"].note)
+    return Explanation(
+        words.notice(found),
+        words.MISREADING,
+        asides=(
+            ("Ways", words.ways_words(found)),
+            ("Backup", words.backup_words(found)),
+            ("Zero", words.ZERO if "zero" in found.removed else ""),
+        ),
+        measured=(("Sample", " ".join(f"{one[:1].upper()}{one[1:]}." for one in sample)),),
+        formula=words.FORMULA,
+        where=words.WHERE,
+    )
 
 
 def take_away(view: ViewState, model: Any, asked: Asked, found: Found, figure: Any) -> None:
     """The export panel; the Python needs nothing but the package."""
     from lens.analysis.interventions import ablation_to_python, change_lines, to_json
-    from lens.ui.export import Export, export
     from lens.ui.pages.ablation.tabs import TOP, looked_at
 
     experiment, seed, more = asked.experiment("other"), int(view["seed"]), view["more"]
@@ -115,7 +124,7 @@ def take_away(view: ViewState, model: Any, asked: Asked, found: Found, figure: A
         "together": None if found.joint is None else found.joint._asdict(),
         "shares": {put: one.share and one.share._asdict() for put, one in found.removed.items()},
         "gap": found.removed["other"].gap.verdict.reason,
-        "notice": words.told(found),
+        "notice": words.notice(found),
         "experiment": to_json(experiment),
     }
     export(view, Export("ablation", figure, rows, payload, code, reads_prompt=False, opens_model=False))

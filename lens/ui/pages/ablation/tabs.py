@@ -1,5 +1,6 @@
 """Below the result: every single head, the loss of every token, and the answers before and after."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -7,18 +8,33 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.interventions.inspect import loss_moves
 from lens.figures.theme import number as written
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
-from lens.ui.pages.ablation import words
-from lens.ui.pages.ablation.read import Asked, measure_name
+from lens.ui.pages.ablation import SHORT, words
+from lens.ui.pages.ablation.head_set import show_set
+from lens.ui.pages.ablation.read import Asked, Found, measure_name
 from lens.ui.shared import experiments, heads
 from lens.ui.view import ViewState
-from lens.ui.widgets import number
+from lens.ui.widgets import number, select
 
 WIDTH = 900  # pixels
 TOP = 8  # tokens before and after
+GRID_MISREADING = (
+    "A dark head may still be part of the circuit: where another can do its work, removing one alone changes nothing. "
+    "And effects of heads that need each other count the same loss twice, so their sum is no total."
+)
+ONE_PROMPT = (
+    "One prompt is an example, not a result: another may move the other way. Losses of tokens that are hard to predict "
+    "anyway move most, whatever is removed."
+)
+ANSWER_MISREADING = (
+    "A probability moves also when other tokens gain or lose: the softmax divides one whole. Read the logits for what "
+    "the removal does to this token, and the ranks for what the model would write."
+)
 CLICKS = "A click selects a head, a second one pins or unpins it; pinned heads are removed together."
 
 
@@ -27,7 +43,8 @@ def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
     place = st.empty()
 
     def draw(result: Any) -> None:
-        place.plotly_chart(_grid(view, model, asked, result)[0], config={"displaylogo": False})
+        with place:
+            parts.chart(_grid(view, model, asked, result)[0], "The heads that are removed so far")
 
     result, _ = experiments.run(model, asked.heads(view["put"]), show=draw)
     figure, values, reach, note = _grid(view, model, asked, result)
@@ -35,13 +52,13 @@ def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
         return
     from lens.analysis.interventions import gap_of
 
-    told = words.grid_words(values, reach, gap_of(result, view["seed"]), asked.metric.unit)
+    text = words.grid_words(values, reach, gap_of(result, view["seed"]), asked.metric.unit)
     with place.container():
         if view.selected:
             heads.pin_button(view, view.selected, "ablation:pin")
-        parts.head_grid(figure, view, "ablation:grid", f"{figure.layout.title.text}. {told}")
-    parts.notice(told)
-    parts.aside("Chance", f"{note[:1].upper()}{note[1:]}. {CLICKS}")
+        parts.head_grid(figure, view, "ablation:grid", f"{figure.layout.title.text}. {text}")
+    measured = (("Chance", f"{note[:1].upper()}{note[1:]}. {CLICKS}"),)
+    explain(view, model, Explanation(text, GRID_MISREADING, measured=measured))
 
 
 def _grid(view: ViewState, model: Any, asked: Asked, result: Any) -> tuple[Any, np.ndarray, np.ndarray | None, str]:
@@ -88,15 +105,15 @@ def show_tokens(view: ViewState, model: Any, asked: Asked) -> None:
     strip = token_strip(labels, more, scale=scale, hover=hover, marked=read)
     chips(view, "token", strip, view["token"], "ablation:strip")
     st.caption("Choose a token to see, under Answers, what the model expects after it.")
-    at = int(np.nanargmax(np.abs(more))) if len(labels) > 1 else 0
-    if len(labels) < 2 or not np.nanmax(np.abs(more)) > 0:
-        parts.notice(f"On prompt {pair} no token's loss changes at all.")
-        return
-    parts.notice(
-        f"On prompt {pair} the loss changes most at token {at}, {labels[at]}: from {written(float(loss[0, at]))} to "
-        f"{written(float(loss[1, at]))} nats. The loss of {int((more > 0.1).sum())} of {len(labels) - 1} tokens "
-        f"rises by more than 0.1 nats, of {int((more < -0.1).sum())} it falls as much. One prompt: no interval."
-    )
+    moves = loss_moves(change)
+    text = f"On prompt {pair} no token's loss changes at all."
+    if moves.at:
+        text = (
+            f"On prompt {pair} the loss changes most at token {moves.at}, {labels[moves.at]}: from "
+            f"{written(moves.before)} to {written(moves.after)} nats. The loss of {moves.rises} of {moves.n} tokens "
+            f"rises by more than 0.1 nats, of {moves.falls} it falls as much. One prompt: no interval."
+        )
+    explain(view, model, Explanation(text, ONE_PROMPT))
 
 
 def show_answers(view: ViewState, model: Any, asked: Asked) -> None:
@@ -126,21 +143,25 @@ def show_answers(view: ViewState, model: Any, asked: Asked) -> None:
     st.caption(f"After … {context} (position {at} of prompt {pair}). Ranks are zero-based; 0 is the likeliest.")
     form = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns[-3:]}
     st.dataframe(rows, hide_index=True, column_config=form, alt=f"Likeliest tokens at position {at} before and after")
-    parts.notice(_moved(rows))
+    explain(view, model, Explanation(_moved(change, labels, rows), ANSWER_MISREADING))
 
 
-def _moved(rows: pd.DataFrame) -> str:
-    tied = {side: int((rows[f"rank {side}"] == 0).sum()) for side in ("before", "after")}
-    if max(tied.values()) > 1:
-        return " ".join(f"{n} of these tokens are equally likely {side}." for side, n in tied.items() if n > 1)
-    before, after = rows.loc[rows["rank before"].idxmin()], rows.loc[rows["rank after"].idxmin()]
-    text = f"Likeliest before: {before['token']} ({written(before['prob before'])}); after: {after['token']} "
-    text += f"({written(after['prob after'])})."
-    if before["token"] == after["token"]:
-        text = f"The likeliest token stays {before['token']}: {written(before['prob before'])} before, "
-        text += f"{written(after['prob after'])} after."
-    right = rows[rows["is"] == "right"]
-    for _, row in right.iterrows():
+def show_table(view: ViewState, model: Any, asked: Asked, found: Found) -> None:
+    """The change by every set and way of removing."""
+    st.dataframe(words.table(found), hide_index=True, alt="Change by every set and way of removing")
+
+
+def _moved(change: Any, labels: list[str], rows: pd.DataFrame) -> str:
+    if max(change.tied) > 1:
+        sides = zip(change.tied, ("before", "after"))
+        return " ".join(f"{n} of these tokens are equally likely {side}." for n, side in sides if n > 1)
+    before, after = change.likeliest
+    text = f"Likeliest before: {labels[before]} ({written(float(change.prob[0, before]))}); after: {labels[after]} "
+    text += f"({written(float(change.prob[1, after]))})."
+    if before == after:
+        text = f"The likeliest token stays {labels[before]}: {written(float(change.prob[0, before]))} before, "
+        text += f"{written(float(change.prob[1, after]))} after."
+    for _, row in rows[rows["is"] == "right"].iterrows():
         text += f" The right answer {row['token']} goes from rank {row['rank before']} to {row['rank after']}."
     return text
 
@@ -199,3 +220,22 @@ def _one(asked: Asked, put: str, pair: int, at: int | None) -> tuple[Any, int]:
     n = len(pairs)
     pairs = replace(pairs, **cut, answers=(right,) * n if right else (), wrong=(wrong,) * n if wrong else ())
     return replace(asked.experiment(put), pairs=pairs, metric=Metric("kl")), pair if put == "mean" else 0
+
+
+def put_first(draw_tab: Callable[..., None]) -> Callable[..., None]:
+    """The tab below a list of what is put in the place of a head."""
+
+    def draw(view: ViewState, model: Any, asked: Asked, found: Found) -> None:
+        select(view, "put", tuple(SHORT), "Put in place", words.PUT_HELP, format_func=words.PUTS.get, width=230)
+        draw_tab(view, model, asked)
+
+    return draw
+
+
+TABS = {
+    "grid": ("All single heads", put_first(show_grid)),
+    "set": ("A set of heads", put_first(show_set)),
+    "tokens": ("Loss by token", put_first(show_tokens)),
+    "answers": ("Answers", put_first(show_answers)),
+    "table": ("All numbers", show_table),
+}

@@ -1,10 +1,19 @@
-"""Ablation in words: what the numbers say, what they do not. No Streamlit, no torch."""
+"""Ablation in words: what the numbers say, what they do not. No Streamlit."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lens.analysis.interventions.ablation import (
+    MOSTLY,
+    PARTLY,
+    backup,
+    beside_controls,
+    disagreeing,
+    read_heads,
+    size_of,
+)
 from lens.figures.theme import number
 from lens.ui.shared.wording import interval, percent
 
@@ -32,8 +41,7 @@ MISREADING = (
     "nothing and removing both changes everything. And an effect does not say what the head does: removing any head "
     "that a later one reads from can break the behaviour."
 )
-NEGLIGIBLE = 0.01  # of the gap: rounding and noise of weights, whatever the interval says
-PARTLY, MOSTLY = 0.1, 0.5  # shares of the gap: below the first "next to nothing"
+ZERO = "No run of the model has it: later layers read what they never met. Compare it last."
 GUESSES = {
     "most": "Breaks most of it",
     "some": "Breaks some of it",
@@ -48,25 +56,16 @@ BOUNDS = {
 }
 
 
-def class_of(share: float) -> str:
-    """Which of ``GUESSES`` a share of the gap is."""
-    if share >= MOSTLY:
-        return "most"
-    if share >= PARTLY:
-        return "some"
-    return "nothing" if share > -PARTLY else "better"
-
-
 def verdict(guess: str, one: Any) -> str:
     """How a guess compares with what was measured."""
-    said = f"You said: {GUESSES[guess].lower()} ({BOUNDS[guess]})."
+    guessed = f"You said: {GUESSES[guess].lower()} ({BOUNDS[guess]})."
     if one.share is None:
-        return f"{said} It cannot be judged: {one.gap.verdict.reason}."
-    real = class_of(one.share.value)
+        return f"{guessed} It cannot be judged: {one.gap.verdict.reason}."
+    real = size_of(one.share.value)
     what = f"{share_words(one.share)} of the way"
     if real == guess:
-        return f"{said} Measured: {what}. Right."
-    return f"{said} Measured: {what}, which is “{GUESSES[real].lower()}”."
+        return f"{guessed} Measured: {what}. Right."
+    return f"{guessed} Measured: {what}, which is “{GUESSES[real].lower()}”."
 
 
 def share_words(share: Any) -> str:
@@ -74,108 +73,91 @@ def share_words(share: Any) -> str:
     return f"{percent(share.value)} [{percent(share.low)}, {percent(share.high)}]"
 
 
-def told(found: Any) -> str:
+def notice(found: Any) -> str:
     """The effect by resampling, beside the controls."""
     one, unit = found.removed["other"], found.unit
     value, low, high = one.at(0)
-    base = float(np.mean(one.base))
     text = (
-        f"Without {found.cells.target.label} (resampled) the {found.metric} goes from {number(base)} to "
-        f"{number(base + value)}: a change of {number(value)}{interval(low, high)} {unit}, n = {one.n} pairs."
+        f"Without {found.cells.target.label} (resampled) the {found.metric} goes from {number(one.before)} to "
+        f"{number(one.before + value)}: a change of {number(value)}{interval(low, high)} {unit}, n = {one.n} pairs."
     )
     if one.share is not None:
         text += f" The whole way to the control run would be {number(one.gap.mean)}: this is {share_words(one.share)} "
         text += "of it."
     elif one.gap.verdict.state == "none":
         text += f" It is no share of anything: {one.gap.verdict.reason}."
-    return f"{text} {beside_controls(found, 'other')}"
+    return f"{text} {controls_words(found, 'other')}"
 
 
-def beside_controls(found: Any, put: str) -> str:
+def controls_words(found: Any, put: str) -> str:
     """How many controls have as large an effect."""
     one = found.removed[put]
-    controls = one.value[found.first_control :]
-    if not len(controls):
+    beside = beside_controls(one, len(found.cells.alone))
+    if beside is None:
         return f"{found.cells.note[:1].upper()}{found.cells.note[1:]}."
     if not abs(one.value[0]) > one.rounding:
         return "Nothing changes by more than rounding."
-    as_much = int((np.abs(controls) >= abs(one.value[0])).sum())
-    reach = f"{number(float(controls.min()))} to {number(float(controls.max()))}"
-    return f"{as_much} of {len(controls)} controls do as much (controls: {reach})."
+    reach = f"{number(beside.low)} to {number(beside.high)}"
+    return f"{beside.as_much} of {beside.n} controls do as much (controls: {reach})."
 
 
-def puts_disagree(found: Any) -> str:
+def ways_words(found: Any) -> str:
     """Whether zero or mean tell another story than resampling, beyond the intervals of both; "" where they do not."""
-    first = found.removed["other"]
-    if first.share is None:
-        return ""
-    other = [
-        f"{PUTS[put].split(',')[0].lower()} {percent(one.value[0] / first.gap.mean)}"
-        for put, one in found.removed.items()
-        if put != "other"
-        and class_of(one.value[0] / first.gap.mean) != class_of(first.share.value)
-        and (one.low[0] > first.high[0] or one.high[0] < first.low[0])
+    others = [
+        f"{PUTS[put].split(',')[0].lower()} {percent(share)}" for put, share in disagreeing(found.removed).items()
     ]
-    if not other:
+    if not others:
         return ""
     return (
-        f"The ways of removing disagree: of the way to the control run, resample goes {percent(first.share.value)}, "
-        f"{', '.join(other)}. Resample changes only what differs between the two runs; the "
-        "others also take what both share."
+        "The ways of removing disagree: of the way to the control run, resample goes "
+        f"{percent(found.removed['other'].share.value)}, {', '.join(others)}. Resample changes only what differs "
+        "between the two runs; the others also take what both share."
     )
 
 
-def backup(found: Any) -> str:
+def backup_words(found: Any) -> str:
     """What the numbers say about heads that stand in for each other."""
     one, together = found.removed["other"], found.joint
-    if together is not None:
-        text = (
-            f"Together {number(together.together)}, the sum of each alone {number(together.sum_alone)}: "
-            f"{number(together.extra)}{interval(together.low, together.high)} {found.unit} beyond the sum."
-        )
-        if together.low is None:
-            return f"{text} With {one.n} pairs there is no interval, so this is not told from chance."
-        if not one.gap.found:
-            return f"{text} There is nothing that they could stand in for: {one.gap.verdict.reason}."
-        sign = np.sign(one.gap.mean)
-        if abs(together.extra) <= max(NEGLIGIBLE * abs(one.gap.mean), one.rounding):
-            return f"{text} No sign that one stands in for another."
-        if min(together.low * sign, together.high * sign) > 0:
-            return f"{text} They stand in for each other: while one is left, it does work of the others."
-        if max(together.low * sign, together.high * sign) < 0:
-            return f"{text} Less than the sum: they are links of one path, and losing one already loses the others."
-        return f"{text} No sign that one stands in for another."
-    if one.share is None:
-        return ""
-    if one.share.low > PARTLY and one.share.high < 1 - PARTLY:
+    verdict = backup(one, together)
+    if together is None:
+        if verdict != "partial":
+            return ""
         return (
             f"Partial: {percent(1 - one.share.value)} of the way is left: something else carries it, or takes over. "
             "Pin the next heads of the grid and remove them together: more than the sum of each alone means backup."
         )
-    return ""
+    text = (
+        f"Together {number(together.together)}, the sum of each alone {number(together.sum_alone)}: "
+        f"{number(together.extra)}{interval(together.low, together.high)} {found.unit} beyond the sum."
+    )
+    sentence = {
+        "no interval": f"With {one.n} pairs there is no interval, so this is not told from chance.",
+        "no gap": f"There is nothing that they could stand in for: {one.gap.verdict.reason}.",
+        "none": "No sign that one stands in for another.",
+        "backup": "They stand in for each other: while one is left, it does work of the others.",
+        "one path": "Less than the sum: they are links of one path, and losing one already loses the others.",
+    }[verdict]
+    return f"{text} {sentence}"
 
 
 def grid_words(values: np.ndarray, reach: np.ndarray | None, gap: Any, unit: str) -> str:
     """What to see in the grid of single heads; ``gap`` is the Gap between the two runs."""
-    known = np.isfinite(values)
-    if not known.any():
+    found = read_heads(values, reach, gap)
+    if found is None:
         return "No head is computed yet."
-    at = np.unravel_index(int(np.argmax(np.where(known, np.abs(values), -1))), values.shape)
-    if not abs(values[at]) > gap.rounding:
-        return f"No head changes it by more than rounding: the largest, {at[0]}.{at[1]}, by {values[at]:.1g} {unit}."
-    text = f"Largest: head {at[0]}.{at[1]} changes it by {number(float(values[at]))} {unit}"
-    text += f" ({percent(values[at] / gap.mean)} of the way to the control run). " if gap.found else ". "
-    if not known.all():
-        text += f"{int((~known).sum())} of {values.size} heads are not computed yet. "
-    if reach is None:
+    if not abs(found.value) > gap.rounding:
+        return f"No head changes it by more than rounding: the largest, {found.largest}, by {found.value:.1g} {unit}."
+    text = f"Largest: head {found.largest} changes it by {number(found.value)} {unit}"
+    text += ". " if found.share is None else f" ({percent(found.share)} of the way to the control run). "
+    if found.n < values.size:
+        text += f"{values.size - found.n} of {values.size} heads are not computed yet. "
+    if found.beyond is None:
         return f"{text}Too few pairs for an interval, so no head is told from chance."
-    count = int((np.abs(values[known]) > reach[known]).sum())
-    total = float(values[known].sum())
-    text += f"{count} of {int(known.sum())} heads change it by more than the sampling of pairs would (largest of all "
+    text += f"{found.beyond} of {found.n} heads change it by more than the sampling of pairs would (largest of all "
     text += "heads, 95%)."
     if not gap.found:
         return f"{text} No share of the way is told: {gap.verdict.reason}."
-    return f"{text} The single effects add up to {number(total)} {unit}; the whole way is {number(gap.mean)}."
+    return f"{text} The single effects add up to {number(found.total)} {unit}; the whole way is {number(gap.mean)}."
 
 
 def table(found: Any) -> pd.DataFrame:

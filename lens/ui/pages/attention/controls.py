@@ -7,9 +7,8 @@ from typing import Any
 import streamlit as st
 
 from lens.analysis.names import Head
-from lens.figures.grid import selected_cell
 from lens.ui.pages.attention import FIRST, GROUP, LOOKS, MEASURES, OVER
-from lens.ui.parts import head_from_event, metric_help
+from lens.ui.parts import metric_help
 from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, button, head_picker, segmented
@@ -116,22 +115,10 @@ def _set_position(view: ViewState, name: str, key: str) -> None:
     view.set(**{name: int(found[1]) if found else None})
 
 
-def lock_from_chart(view: ViewState, key: str, offset: int) -> None:
-    """Lock the query of a clicked row; a second click on it unlocks. ``offset`` is the position of the first row."""
-    cell = selected_cell(st.session_state[key])
-    if cell is not None:
-        query = cell[0] + offset
-        view.set(query=None if view["query"] == query else query)
-
-
-def head_from_chart(view: ViewState, key: str) -> None:
-    """A click on a head, as in every figure of heads: it selects, a second one pins or unpins."""
-    head_from_event(st.session_state[key], view)
-
-
-def on_click(act: Any, view: ViewState, key: str, *args: Any) -> dict[str, Any]:
-    """Arguments of ``st.plotly_chart`` that make its points call ``act(view, key, *args)``."""
-    return {"key": key, "on_select": partial(act, view, key, *args), "selection_mode": "points"}
+def lock_row(view: ViewState, start: int, cell: tuple[int, ...]) -> None:
+    """Lock the query of a clicked cell; a second click on its row unlocks. ``start``: the position of the first row."""
+    query = cell[0] + start
+    view.set(query=None if view["query"] == query else query)
 
 
 def _several(view: ViewState, n_heads: int) -> list[int]:

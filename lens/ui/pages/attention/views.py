@@ -1,7 +1,7 @@
 """The three views of the Attention page: matrix or overlay, CircuitsVis, and the small pictures of all heads."""
 
 from collections.abc import Sequence
-from html import escape
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from lens.figures.cells import MAX_CLICKABLE
 from lens.figures.matrix import ATTENTION, Quantity, View, matrix, overlay
 from lens.figures.strip import Scale, token_strip
 from lens.figures.thumbnails import thumbnails
-from lens.ui import circuits
+from lens.ui import circuits, parts
 from lens.ui.chips import chips
 from lens.ui.pages.attention import numbers
-from lens.ui.pages.attention.controls import head_from_chart, lock_from_chart, on_click
+from lens.ui.pages.attention.controls import lock_row
 from lens.ui.pages.attention.numbers import Part, Shown
 from lens.ui.view import ViewState
 
@@ -82,10 +82,9 @@ def figure_of(model: Any, shown: Shown, part: Part, measure: str, locked: int | 
 
 def draw_matrix(view: ViewState, figure: Any, part: Part, alt: str) -> None:
     """The figure; where its cells can be clicked, a click locks that row's query."""
-    clicks = {}
-    if len(part.labels) <= MAX_CLICKABLE:
-        clicks = on_click(lock_from_chart, view, "attention:matrix", part.start)
-    st.plotly_chart(figure, width="content", config={"displaylogo": False}, alt=alt, **clicks)
+    clickable = len(part.labels) <= MAX_CLICKABLE
+    lock = partial(lock_row, view, part.start) if clickable else None
+    parts.chart(figure, alt, "attention:matrix" if clickable else None, lock, width="content")
 
 
 def draw_circuits(look: str, shown: Shown, part: Part, labels: Sequence[str]) -> None:
@@ -95,21 +94,8 @@ def draw_circuits(look: str, shown: Shown, part: Part, labels: Sequence[str]) ->
     draw(tokens, part.values, shown.names, key=f"attention:{look}")
 
 
-def draw_all(view: ViewState, figure: Any, alt: str) -> None:
-    """Small pictures of every head; a click selects a head, a second one pins or unpins it."""
-    figure.update_layout(meta={"selected": view.selected})
-    clicks = on_click(head_from_chart, view, "attention:all")
-    st.plotly_chart(figure, config={"displaylogo": False}, alt=alt, **clicks)
-
-
 def all_figure(view: ViewState, model: Any, seen: Any, current: Head, hide: bool) -> Any:
     """The small pictures, the current head and the pinned ones framed."""
     title = f"All {seen.content_dependence.size} heads · {model.name}"
     tile = seen.pictures.shape[-1]
     return thumbnails(seen.pictures, title=title, pinned=view["pins"], current=current, tile=tile, hide_first=hide)
-
-
-def small_print(text: str) -> None:
-    """What is hidden or thinned, under the figure."""
-    if text:
-        st.html(f'<div class="lens-line misreading"><b>Shown</b><span>{escape(text)}</span></div>')

@@ -5,6 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from lens.analysis.habits import (
+    ContentRank,
+    HeadsByHabit,
+    compare_heads,
+    hidden_share,
+    most_looked,
+    strongest_keys,
+    strongest_pair,
+)
 from lens.figures.theme import number
 from lens.ui.pages.attention.numbers import OVERLAID
 
@@ -45,37 +54,28 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}%" if share >= 0.095 or share == 0 else f"{100 * share:.1f}%"
 
 
-def description(name: str, habits: Any, uniform: Any, telling: np.ndarray, n_tokens: int) -> str:
+def description(name: str, habits: Any, uniform: Any, content: ContentRank, n_tokens: int) -> str:
     """One line about a head on this text (Markdown without foreign text). ``habits``: of this head, four numbers."""
-    layer, head = map(int, name.split("."))
-    own = float(telling[layer, head])
-    rank = 1 + int((telling > own).sum())
     shares = [
         f"{what} **{percent(float(mine))}** ({percent(float(even))})"
         for what, mine, even in zip(("first token", "previous", "itself"), habits, uniform)
     ]
     return (
         f"Head **{name}** looks at {' · '.join(shares)} · entropy **{number(float(habits[3]))} nats** "
-        f"({number(float(uniform[3]))}) · telling **{number(own)} nats**, rank {rank} of {telling.size} · "
-        f"n = {n_tokens - 1}"
+        f"({number(float(uniform[3]))}) · telling **{number(content.value)} nats**, rank {content.rank} of "
+        f"{content.n} · n = {n_tokens - 1}"
     )
 
 
-def with_why(told: str, layer: int, head: int, telling: np.ndarray, n_tokens: int) -> str:
-    """``told``, and for the most telling head why it is that."""
-    if telling[layer, head] < telling.max():
-        return told
-    return f"{told} {why_telling(f'{layer}.{head}', telling, n_tokens)}"
-
-
-def why_telling(name: str, telling: np.ndarray, n_tokens: int) -> str:
-    """Why this head is the most telling one."""
-    ranked = np.sort(telling, axis=None)[::-1]
-    after = f"the next head has {ranked[1]:.3f}, " if len(ranked) > 1 else ""
+def why_telling(name: str, content: ContentRank, n_tokens: int) -> str:
+    """Why this head is the most telling one; "" where it is not."""
+    if content.value < content.largest:
+        return ""
+    after = "" if content.second is None else f"the next head has {content.second:.3f}, "
     return (
-        f"Head {name} is the most telling of {telling.size} on this text: {ranked[0]:.3f} nats per query of its "
+        f"Head {name} is the most telling of {content.n} on this text: {content.largest:.3f} nats per query of its "
         f"attention are explained by no habit that ignores the text ({after}the median "
-        f"{np.median(ranked):.3f}; n = {n_tokens - 1} queries)."
+        f"{content.median:.3f}; n = {n_tokens - 1} queries)."
     )
 
 
@@ -83,42 +83,32 @@ def hidden_words(hidden: np.ndarray | None, name: str, token: str, measure: str)
     """What hiding the first token took away from one head: ``hidden`` [query]; "" when it is shown."""
     if hidden is None:
         return ""
-    later = hidden[1:]
+    found = hidden_share(hidden)
     what = "length moved" if measure == "moved" else "attention"
-    words = f"The first token ({token}) is hidden; it had {percent(float(later.mean()))} of the {what} of {name}"
-    words += f" (mean of {len(later)} queries)"
+    words = f"The first token ({token}) is hidden; it had {percent(found.mean)} of the {what} of {name}"
+    words += f" (mean of {found.n} queries)"
     if measure == "moved":
         return words + "."
-    crumbs = int((later > 0.99).sum())
     words += ", and each row is scaled to sum to 1 again"
-    return words + (f": in {crumbs} rows, over 99% of it, which magnifies crumbs." if crumbs else ".")
+    return words + (f": in {found.crumbs} rows, over 99% of it, which magnifies crumbs." if found.crumbs else ".")
 
 
 def one_head(values: np.ndarray, labels: Sequence[str], name: str, hidden: bool, locked: int | None) -> str:
     """What ``values[query, key]`` of one head show: its strongest pair, where most queries look, the locked query."""
-    rows = values[1:]
-    top = rows.argmax(-1)
-    query = np.arange(1, len(values))
-    looks = rows.max(-1) > 0  # a row of which everything is hidden looks at nothing
-    parts = [("the first token", (top == 0) & looks)]
-    parts.append(("the token before", (top == query - 1) & (top > 0)))
-    parts.append(("themselves", top == query))
-    elsewhere = looks & ~np.any([mask for _, mask in parts], axis=0)
-    parts.append(("another token", elsewhere))
-    counts = [f"{int(mask.sum())} at {what}" for what, mask in parts if mask.any()]
-    first = f"Where {len(rows)} queries look most: {listed(counts)}." if counts else ""
-    inner = values[1:, 1:].copy()
-    inner[:1] *= not hidden  # the only key left to query 1 is itself
-    if not inner.size or inner.max() <= 0:
+    most, pair = most_looked(values), strongest_pair(values, hidden)
+    kinds = ("the first token", "the token before", "themselves", "another token")
+    counts = [f"{count} at {what}" for what, count in zip(kinds, most) if count]
+    first = f"Where {most.n} queries look most: {listed(counts)}." if counts else ""
+    if pair is None:
         return first
-    q, k = (int(i) + 1 for i in np.unravel_index(inner.argmax(), inner.shape))
     aside = "" if hidden else " away from the first token"
-    pair = f"The strongest pair{aside} of head {name}: {_at(q, labels)} → {_at(k, labels)}, {number(inner.max())}."
-    return " ".join(part for part in (followed(values, labels, locked), first, pair) if part)
+    ends = f"{_at(pair.query, labels)} → {_at(pair.key, labels)}"
+    strongest = f"The strongest pair{aside} of head {name}: {ends}, {number(pair.value)}."
+    return " ".join(part for part in (followed(values, labels, locked), first, strongest) if part)
 
 
-def told(shown: Any, labels: Sequence[str], locked: int | None) -> str:
-    """The NOTICE line of one or several heads."""
+def notice(shown: Any, labels: Sequence[str], locked: int | None) -> str:
+    """What to see of one or several heads."""
     if len(shown.heads) == 1:
         return one_head(shown.values[0], labels, shown.names[0], shown.hidden is not None, locked)
     return several_heads(shown.values, shown.names, locked, labels)
@@ -147,50 +137,43 @@ def caption(look: str, shown: Any, part: Any, labels: Sequence[str], measure: st
 
 def several_hidden(shown: Any, token: str) -> str:
     """How much of each head's numbers the hidden first token had."""
-    shares = [f"{name} {percent(float(row[1:].mean()))}" for name, row in zip(shown.names, shown.hidden)]
-    queries = shown.hidden.shape[1] - 1
-    return f"The first token ({token}) is hidden; it had of {listed(shares)} (mean of {queries} queries)."
+    found = [hidden_share(row) for row in shown.hidden]
+    shares = [f"{name} {percent(one.mean)}" for name, one in zip(shown.names, found)]
+    return f"The first token ({token}) is hidden; it had of {listed(shares)} (mean of {found[0].n} queries)."
 
 
 def followed(values: np.ndarray, labels: Sequence[str], locked: int | None) -> str:
     """Where the locked query looks: its three strongest keys."""
     if locked is None:
         return ""
-    row = values[locked, : locked + 1]
-    best = [int(key) for key in np.argsort(row)[::-1][:3] if row[key] > 0]
-    keys = [f"{_at(key, labels)} ({number(row[key])})" for key in best]
+    keys = [f"{_at(look.key, labels)} ({number(look.value)})" for look in strongest_keys(values, locked)]
     return f"Query {_at(locked, labels)} looks most at {listed(keys)}." if keys else ""
 
 
 def several_heads(values: np.ndarray, names: Sequence[str], locked: int | None, labels: Sequence[str]) -> str:
     """Which of some heads is the strongest where any of them is strong, and how often they agree."""
-    inner = values[:, 1:, 1:]
-    strong = inner.max(0) >= 0.1 * inner.max() if inner.size and inner.max() > 0 else np.zeros(inner.shape[1:], bool)
-    leads = np.bincount(inner.argmax(0)[strong], minlength=len(names))
-    order = np.argsort(-leads, kind="stable")[:3]
-    heads = [f"{names[i]} ({leads[i]})" for i in order if leads[i]]
-    same = int((inner.argmax(-1) == inner.argmax(-1)[0]).all(0).sum()) if inner.size else 0
+    found = compare_heads(values)
+    order = sorted(range(len(names)), key=lambda i: -found.leads[i])[:3]
+    heads = [f"{names[i]} ({found.leads[i]})" for i in order if found.leads[i]]
     words = (
-        f"Away from the first token, {int(strong.sum())} pairs have at least a tenth of the largest number; the "
+        f"Away from the first token, {found.strong} pairs have at least a tenth of the largest number; the "
         f"strongest head there is most often {listed(heads)}. "
-        if strong.any()
+        if found.strong
         else ""
     )
-    if len(names) > 1 and inner.size:
-        words += f"{'Both' if len(names) == 2 else f'All {len(names)}'} agree on the strongest key there in {same} of "
-        words += f"{inner.shape[1]} queries. "
+    if len(names) > 1 and found.n:
+        words += f"{'Both' if len(names) == 2 else f'All {len(names)}'} agree on the strongest key there in "
+        words += f"{found.agree} of {found.n} queries. "
     return words + (f"Head {names[0]}: {followed(values[0], labels, locked)}" if locked is not None else "")
 
 
-def all_heads(habits: Any, telling: np.ndarray, n_tokens: int) -> str:
+def all_heads(counts: HeadsByHabit, content: ContentRank, n_tokens: int) -> str:
     """What the small pictures of every head have in common."""
-    first, previous, itself = (np.asarray(column) for column in habits[:3])
-    resting, back, self_ = int((first > 0.5).sum()), int((previous > 0.5).sum()), int((itself > 0.5).sum())
-    best = np.unravel_index(telling.argmax(), telling.shape)
     return (
-        f"Of {telling.size} heads, {resting} give more than half of their attention to the first token, {back} to the "
-        f"previous one and {self_} to the query itself (means of {n_tokens - 1} queries). The most telling head is "
-        f"{best[0]}.{best[1]}, {number(telling.max())} nats; the median head has {number(np.median(telling))}."
+        f"Of {counts.n} heads, {counts.first} give more than half of their attention to the first token, "
+        f"{counts.previous} to the previous one and {counts.itself} to the query itself (means of {n_tokens - 1} "
+        f"queries). The most telling head is {content.best}, {number(content.largest)} nats; the median head has "
+        f"{number(content.median)}."
     )
 
 
@@ -214,7 +197,7 @@ def _at(position: int, labels: Sequence[str]) -> str:
     return f"{position} '{labels[position]}'"
 
 
-def alt_of_matrix(names: Sequence[str], part: Any, told: str) -> str:
+def alt_of_matrix(names: Sequence[str], part: Any, text: str) -> str:
     """A matrix in words, for those who hear it."""
     what = f"head {names[0]}" if len(names) == 1 else f"heads {listed(names)}, each cell in the hue of the strongest"
-    return f"Attention of {what}: {len(part.labels)} rows of queries by as many columns of keys. {told}"
+    return f"Attention of {what}: {len(part.labels)} rows of queries by as many columns of keys. {text}"

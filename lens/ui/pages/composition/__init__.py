@@ -11,7 +11,7 @@ TURNS = {
     "ignored": "0, rotation ignored",
     "chosen": "…",
 }
-MORE = {"graph": "Strongest edges", "virtual": "Virtual weights", "prefix": "Prefix matching", "table": "All pairs"}
+TABS = ("graph", "virtual", "prefix", "table")
 
 PAGE = Page(
     name="composition",
@@ -27,6 +27,6 @@ PAGE = Page(
         integer("offset", 1, high=10_000_000),
         heads("sender", 1),
         integer("edges", 30, low=1, high=200),
-        choice("more", "graph", tuple(MORE)),
+        choice("more", "graph", TABS),
     ),
 )

@@ -1,4 +1,4 @@
-"""The Composition page: what is asked for, which pair is chosen, the matrix. Imports no torch before it computes."""
+"""The Composition page: what is asked for, which pair is chosen, the matrix."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
+from lens.analysis.composition import composition, feeders
 from lens.analysis.names import Head
 from lens.figures.pairs import Pairs, pair_matrix, selected_pair
 from lens.ui import parts
@@ -73,7 +74,6 @@ def controls(view: ViewState, model: Any) -> tuple[Asked, int]:
 
 def read_board(view: ViewState, model: Any, asked: Asked, offset: int) -> Board:
     """Compute all pairs and settle which one is chosen. The page ends, with the reason, where there is nothing."""
-    from lens.analysis.composition import composition
     from lens.analysis.head_weights import why_not_bilinear
 
     if model.cfg.n_layers < 2:
@@ -89,7 +89,7 @@ def read_board(view: ViewState, model: Any, asked: Asked, offset: int) -> Board:
 
 def shown_receiver(view: ViewState, found: Any) -> Head:
     """The selected head, else the last one pinned, else the strongest pair's."""
-    return heads.current(view, found.strongest()[1])
+    return heads.current(view, found.strongest.receiver)
 
 
 def shown_sender(view: ViewState, found: Any, receiver: Head) -> Head | None:
@@ -102,7 +102,7 @@ def shown_sender(view: ViewState, found: Any, receiver: Head) -> Head | None:
             return Head(layer, head)
         view.note(f"{layer}.{head} is no head before {receiver[0]}.{receiver[1]}: showing its strongest feeder")
         view.set(sender=None)
-    return found.feeders(receiver)[0]
+    return feeders(found, receiver)[0]
 
 
 def feeders_agree(model: Any, board: Board, scores: Any) -> Any:
@@ -136,15 +136,8 @@ def show_matrix(view: ViewState, model: Any, board: Board) -> Any:
     title = f"{pairs.name[:1].upper()}{pairs.name[1:]} of all pairs of heads: {model.name}"
     chosen = None if board.sender is None else (*board.sender, *board.receiver)
     figure = pair_matrix(pairs, chosen=chosen, pinned=view["pins"], title=title)
-    figure.update_layout(meta={"selected": (view.selected, view["sender"])})  # another figure after each click
-    st.plotly_chart(
-        figure,
-        key="composition:matrix",
-        on_select=partial(_choose_clicked, view, "composition:matrix"),
-        selection_mode="points",
-        config={"displaylogo": False},
-        alt=f"{title}, senders down and receivers across. {words.notice(board.found)}",
-    )
+    alt = f"{title}, senders down and receivers across. {words.notice(board.found)}"
+    parts.chart(figure, alt, "composition:matrix", partial(choose_clicked, view), read=selected_pair)
     return figure
 
 
@@ -153,11 +146,8 @@ def choose_pair(view: ViewState, sender: Head, receiver: Head) -> None:
     view.set(sender=(sender,), layer=receiver[0], head=receiver[1])
 
 
-def _choose_clicked(view: ViewState, key: str) -> None:
+def choose_clicked(view: ViewState, pair: tuple[int, ...]) -> None:
     """A click on a pair chooses it; a second one pins or unpins its receiver."""
-    pair = selected_pair(st.session_state[key])
-    if pair is None:
-        return
     if (view["sender"], view.selected) == ((pair[:2],), pair[2:]):
         view.toggle_pin(*pair[2:])
     else:

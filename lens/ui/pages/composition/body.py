@@ -1,15 +1,17 @@
 """Which earlier head feeds it?"""
 
+from typing import Any
+
 import streamlit as st
 
-from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
 from lens.ui.models import open_model
-from lens.ui.pages.composition import board as page
 from lens.ui.pages.composition import words
-from lens.ui.pages.composition.board import controls, read_board, show_matrix
-from lens.ui.pages.composition.tabs import show_feeders, show_more, take_away
+from lens.ui.pages.composition.board import Board, controls, feeders_agree, read_board, show_matrix
+from lens.ui.pages.composition.tabs import TABS, show_feeders, take_away
 from lens.ui.shared import repeats
 from lens.ui.view import ViewState
+from lens.ui.widgets import show_tabs
 
 
 def draw(view: ViewState) -> None:
@@ -28,15 +30,21 @@ def draw(view: ViewState) -> None:
         sample = repeats.sample(model, repeats.settings(view, model))
         with place.container():
             show_feeders(view, board, sample.scores)
-    parts.notice(words.notice(board.found))
+    explain(view, model, explanation(model, board, sample.scores))
+    prefix = show_tabs(view, "more", TABS, view, model, board, sample.scores)
+    take_away(view, board, sample, figure, prefix)
+
+
+def explanation(model: Any, board: Board, scores: Any) -> Explanation:
+    """What is said of the matrix, and of the chosen head's feeders."""
+    beside = ""
     if board.sender is not None:
-        agreement = page.feeders_agree(model, board, sample.scores)
-        parts.aside("Beside activations", words.feeders_notice(board.found, board.receiver, sample.scores, agreement))
-    if board.found.notes:
-        parts.aside("In this model", " ".join(board.found.notes))
-    parts.misreading(words.MISREADING)
-    parts.aside("Previous-token scores", f"Computed on {sample.scores.source}.")
-    parts.provenance(view, model)
-    parts.formula(words.FORMULA, words.FORMULA_WHERE)
-    more = show_more(view, model, board, sample.scores)
-    take_away(view, board, sample, figure, more)
+        beside = words.feeders_notice(board.found, board.receiver, scores, feeders_agree(model, board, scores))
+    return Explanation(
+        words.notice(board.found),
+        words.MISREADING,
+        asides=(("Beside activations", beside), ("In this model", " ".join(board.found.notes))),
+        measured=(("Previous-token scores", f"Computed on {scores.source}."),),
+        formula=words.FORMULA,
+        where=words.FORMULA_WHERE,
+    )

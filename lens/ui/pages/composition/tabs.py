@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.composition import strongest_pairs
 from lens.analysis.head_weights import why_not_bilinear
 from lens.analysis.names import Head
 from lens.analysis.prefix_matching import NULL, prefix_matching
-from lens.analysis.rank_correlation import rank_correlation
+from lens.analysis.rank_correlation import HOW, rank_correlation
 from lens.analysis.virtual_tokens import ENDS, virtual_tokens
 from lens.figures.layered import Edge, layered_graph
 from lens.figures.measure import Measure
@@ -18,14 +19,15 @@ from lens.figures.scatter import scatter
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.labels import token_labels
-from lens.ui.pages.composition import MORE, words
+from lens.ui.pages.composition import words
 from lens.ui.pages.composition.board import Board, choose_pair, measure
 from lens.ui.shared import heads, score_words
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
-from lens.ui.widgets import bind, number, tabs
+from lens.ui.widgets import bind, number
 
 HEIGHT = 400  # pixels of a table
 P_HELP = "How often a random rotation between the two heads gives as much or more, for this one pair."
@@ -105,37 +107,24 @@ def _columns(board: Board, previous: Any | None) -> dict[str, Any]:
     return columns
 
 
-def show_more(view: ViewState, model: Any, board: Board, scores: Any) -> Any | None:
-    """The tabs; only the open one is computed. Returns the ``PrefixMatching`` of that tab, else None."""
-    more, body = tabs(view, "more", MORE)
-    with body:
-        if more == "graph":
-            _graph(view, model, board)
-        elif more == "virtual":
-            _virtual(model, board)
-        elif more == "prefix":
-            return _prefix(view, model, board, scores)
-        else:
-            _table(view, board)
-    return None
-
-
-def _graph(view: ViewState, model: Any, board: Board) -> None:
+def show_graph(view: ViewState, model: Any, board: Board, scores: Any) -> None:
+    """The strongest pairs of the whole model as a graph."""
     help = "How many of the strongest pairs of the whole model are drawn."
     count = int(number(view, "edges", (1, 200), "Edges", help, width=110))
-    pairs = measure(view, board.found)
-    found = words.edges(pairs.values, count)
-    told = words.edges_notice(found, board.receiver)
-    title = f"The {len(found)} strongest pairs by {pairs.name}: {model.name}"
+    drawn = measure(view, board.found)
+    pairs = strongest_pairs(drawn.values, count)
+    text = words.edges_notice(pairs, board.receiver)
+    title = f"The {len(pairs)} strongest pairs by {drawn.name}: {model.name}"
     definition = "A line is a pair, wider where the number is larger; orange lines enter the chosen head."
     shape = (model.cfg.n_layers, model.cfg.n_heads)
-    edges = [Edge(*edge) for edge in found]
-    figure = layered_graph(edges, shape, name=pairs.name, pinned=board.receiver, title=title, definition=definition)
-    parts.head_grid(figure, view, key="composition:graph", alt=f"{title}. {told}")
-    parts.notice(told)
+    edges = [Edge(*pair) for pair in pairs]
+    figure = layered_graph(edges, shape, name=drawn.name, pinned=board.receiver, title=title, definition=definition)
+    parts.head_grid(figure, view, key="composition:graph", alt=f"{title}. {text}")
+    explain(view, model, Explanation(text, words.GRAPH_MISREADING))
 
 
-def _virtual(model: Any, board: Board) -> None:
+def show_virtual(view: ViewState, model: Any, board: Board, scores: Any) -> None:
+    """The tokens at both ends of the strongest directions from the sender to the receiver."""
     if board.sender is None:
         parts.not_computed(f"head {board.receiver[0]}.{board.receiver[1]} has no earlier head to be fed by.")
         return
@@ -153,23 +142,20 @@ def _virtual(model: Any, board: Board) -> None:
         alt=f"Tokens of the strongest directions from head {pair[0]} to head {pair[1]}",
     )
     at = f"{pair[0]} → {pair[1]}"
-    parts.notice(
+    text = (
         f"{at} through {board.found.mode}: the first of the directions carries {said(100 * float(found.share[0]))}% of "
         f"the squared norm, the {len(found.share)} shown {said(100 * float(found.share.sum()))}%; its + end goes from "
         f"{_tokens(model, found.read[0, 0][:3])} to {_tokens(model, found.written[0, 0][:3])}."
     )
-    parts.misreading(
-        "These are directions of a product of weights, with + going to + and − to −, and the tokens that lie farthest "
-        "along them. The sender reads a stream, not an embedding alone: in late layers the tokens may be names for "
-        "something else. Only the first directions are listed, and only their ends."
-    )
+    explain(view, model, Explanation(text, words.VIRTUAL_MISREADING))
 
 
 def _tokens(model: Any, ids: Any) -> str:
     return "  |  ".join(token_labels(model, ids))
 
 
-def _prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any | None:
+def show_prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any | None:
+    """Prefix matching from weights beside induction scores. Returns it; None where refused."""
     reason = why_not_bilinear(model.cfg)
     if reason is not None:
         parts.not_computed(f"{reason}.")
@@ -177,20 +163,21 @@ def _prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any | Non
     previous = to_torch(scores["previous"].score.mean)
     found = analyse(prefix_matching, model, previous, board.offset, board.asked.weights, progress=True)
     agreement = analyse(rank_correlation, found.score, scores["induction"].score.mean, model.cfg.group_size)
-    told = words.prefix_notice(found, scores, agreement)
+    text = words.prefix_notice(found, scores, agreement)
     turn = "" if found.offset is None else f" δ = {found.offset}{' (rotation ignored)' if found.offset == 0 else ''}."
     name = "prefix matching from weights"
     y = Measure(name, f"{found.definition} Chance: {NULL}.{turn}", found.score, "sd of an entry", signed=True)
     x = score_words.measure(scores["induction"])
     title = f"Prefix matching: weights against activations, {model.name}"
     figure = scatter(x, y, pinned=view["pins"], current=board.receiver, title=title)
-    parts.head_grid(figure, view, key="composition:prefix", alt=f"{title}. {told}")
-    parts.notice(told)
-    parts.misreading(words.PREFIX_MISREADING)
+    parts.head_grid(figure, view, key="composition:prefix", alt=f"{title}. {text}")
+    measured = (("Scores", f"{scores.source}. Rank correlation: tested {HOW}."),)
+    explain(view, model, Explanation(text, words.PREFIX_MISREADING, measured=measured))
     return found
 
 
-def _table(view: ViewState, board: Board) -> None:
+def show_table(view: ViewState, model: Any, board: Board, scores: Any) -> None:
+    """The largest of all pairs; a click on a row chooses the pair."""
     rows = words.pair_table(board.found, measure(view, board.found).values, LISTED)
     st.dataframe(
         rows,
@@ -202,8 +189,7 @@ def _table(view: ViewState, board: Board) -> None:
         selection_mode="single-row",
         alt=f"The {len(rows)} strongest pairs of heads",
     )
-    total = int(np.isfinite(board.found.scores).sum())
-    st.caption(f"The {len(rows)} largest of {total:,} pairs; the export has all of them.")
+    st.caption(f"The {len(rows)} largest of {board.found.n_pairs:,} pairs; the export has all of them.")
 
 
 def _pair_chosen(view: ViewState, rows: pd.DataFrame) -> None:
@@ -212,6 +198,14 @@ def _pair_chosen(view: ViewState, rows: pd.DataFrame) -> None:
         row = rows.iloc[chosen[0]]
         sender, receiver = (tuple(map(int, row[side].split("."))) for side in ("sender", "receiver"))
         choose_pair(view, sender, receiver)
+
+
+TABS = {
+    "graph": ("Strongest edges", show_graph),
+    "virtual": ("Virtual weights", show_virtual),
+    "prefix": ("Prefix matching", show_prefix),
+    "table": ("All pairs", show_table),
+}
 
 
 def take_away(view: ViewState, board: Board, sample: Any, figure: Any, prefix: Any) -> None:
@@ -242,7 +236,7 @@ def take_away(view: ViewState, board: Board, sample: Any, figure: Any, prefix: A
 def prefix_code(board: Board, sample: Any, prefix: Any) -> str:
     """The Python that computes prefix matching again, with the head that has the largest score."""
     n, seqs, seed, bos = sample.settings
-    layer, head = np.unravel_index(int(np.nanargmax(prefix.score)), prefix.score.shape)
+    layer, head = prefix.strongest or (0, 0)
     return (
         "from lens.analysis.head_scores import head_scores\n"
         "from lens.analysis.prefix_matching import prefix_matching\n"
@@ -257,12 +251,12 @@ def prefix_code(board: Board, sample: Any, prefix: Any) -> str:
 def code(board: Board) -> str:
     """The Python that computes the chosen pair again."""
     mode, offset, weights = board.asked
-    sender, receiver = board.found.strongest() if board.sender is None else (board.sender, board.receiver)
-    index = ", ".join(map(str, (*sender, *receiver)))
+    pair = board.found.strongest.place if board.sender is None else (*board.sender, *board.receiver)
+    index = ", ".join(map(str, pair))
     return (
         f"from lens.analysis.composition import composition, virtual_weights\n\n"
         f'found = composition(model, "{mode}", offset={offset}, weights="{weights}")\n'
         f"print(found.scores[{index}], found.null, found.z[{index}])\n"
-        f"virtual = virtual_weights(model, {tuple(sender)}, {tuple(receiver)}, "
+        f"virtual = virtual_weights(model, {pair[:2]}, {pair[2:]}, "
         f'"{mode}", offset={offset}, weights="{weights}")'
     )

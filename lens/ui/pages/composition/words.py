@@ -1,10 +1,11 @@
-"""Composition in words: what to notice, what not to conclude, the tables. No Streamlit, no torch."""
+"""Composition in words: what to notice, what not to conclude, the tables. No Streamlit."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lens.analysis.composition import Pair, busiest, fed_by, feeders, strongest_pairs
 from lens.analysis.names import Head
 from lens.figures.theme import number
 from lens.ui.shared.agreement_words import correlation
@@ -24,6 +25,15 @@ PREFIX_MISREADING = (
     "before. Disagreement is no fault either: a head may match prefixes through MLPs, or through heads whose "
     "previous-token score is low on random tokens, which the sum leaves out. Query heads that share keys are not "
     "independent points."
+)
+GRAPH_MISREADING = (
+    "Two edges that meet in a head are no path: what the head reads in one direction it need not write on in the "
+    "other. And the strongest pairs of a model are those of large overlap, whichever behaviour they serve."
+)
+VIRTUAL_MISREADING = (
+    "These are directions of a product of weights, with + going to + and − to −, and the tokens that lie farthest "
+    "along them. The sender reads a stream, not an embedding alone: in late layers the tokens may be names for "
+    "something else. Only the first directions are listed, and only their ends."
 )
 ONE_LAYER = (
     "{} has one layer, so there is no pair: a head can only be fed by a head of an earlier layer. Open a model of two "
@@ -53,10 +63,9 @@ def definition(found: Any, shown: str) -> str:
     turn = "" if found.offset is None else f" δ = {found.offset}{' (rotation ignored)' if found.offset == 0 else ''}."
     plain = found.definition.removesuffix(" Source: Elhage et al. 2021.")
     minus = f" Minus {number(found.null)}, its root mean square under random rotations." if shown == "null" else ""
-    heads = found.scores.shape[1]
     z = (
         f" z: that score minus the mean of the sender's layer to the same receiver, over their standard deviation; at "
-        f"most {number((heads - 1) / heads**0.5)} with {heads} heads a layer."
+        f"most {number(found.largest_z)} with {found.scores.shape[1]} heads a layer."
         if shown == "z"
         else ""
     )
@@ -65,33 +74,30 @@ def definition(found: Any, shown: str) -> str:
 
 def notice(found: Any) -> str:
     """What to see in the matrix."""
-    pairs = found.scores[~np.isnan(found.scores)]
-    sender, receiver = found.strongest()
-    best = float(found.scores[(*sender, *receiver)])
-    beyond = found.beyond()
+    best, n_beyond = found.strongest, int(found.beyond().sum())
     chance = (
-        f"{int(beyond.sum()):,} pass more than the strongest of all pairs would by random rotations"
-        if beyond.any()
+        f"{n_beyond:,} pass more than the strongest of all pairs would by random rotations"
+        if n_beyond
         else "none passes more than the strongest of all pairs would by random rotations: nothing is seen to feed"
     )
     return (
-        f"{found.mode}-composition over {pairs.size:,} pairs: the strongest is {sender} → {receiver} with "
-        f"{number(best)}, where a random rotation gives {number(found.null)}{among(found, (*sender, *receiver))}. "
-        f"Half of the pairs are above {number(float(np.median(pairs)))}; {chance}."
+        f"{found.mode}-composition over {found.n_pairs:,} pairs: the strongest is {best.sender} → {best.receiver} with "
+        f"{number(best.value)}, where a random rotation gives {number(found.null)}{among(found, best.place)}. Half of "
+        f"the pairs are above {number(found.median)}; {chance}."
     )
 
 
 def among(found: Any, pair: tuple[int, int, int, int]) -> str:
     """The second baseline of a pair, with the most that so few heads can give; "" where there is none."""
     z, heads = float(found.z[pair]), found.scores.shape[1]
-    if np.isnan(z):
+    if z != z:
         return ""
-    return f", z {number(z)} among the {heads} heads of layer {pair[0]} (at most {number((heads - 1) / heads**0.5)})"
+    return f", z {number(z)} among the {heads} heads of layer {pair[0]} (at most {number(found.largest_z)})"
 
 
 def feeder_table(found: Any, receiver: Head, previous: Any | None) -> pd.DataFrame:
     """One row per earlier head, with its previous-token score where that is known (``previous``: a HeadScore)."""
-    rows = found.feeders(receiver)
+    rows = feeders(found, receiver)
     layers, heads = np.array(rows).T
     here = (layers, heads, receiver[0], receiver[1])
     columns: dict[str, Any] = {
@@ -108,72 +114,48 @@ def feeders_notice(found: Any, receiver: Head, scores: Any, agreement: Any) -> s
 
     ``agreement``: the ``RankCorrelation`` of what the earlier heads pass and their previous-token scores.
     """
-    previous = scores["previous"]
-    values, rows = previous.score.mean, found.feeders(receiver)
-    passed = np.array([found.scores[(*row, *receiver)] for row in rows], float)
-    looks = np.array([values[row] for row in rows], float)
-    best = int(np.argmax(looks))
-    chance = "" if previous.above is None else f", {'above' if previous.above[rows[0]] else 'within'} chance"
-    more = "more" if found.beyond(receiver)[rows[0]] else "no more"
+    previous, induction = scores["previous"], float(scores["induction"].score.mean[receiver])
+    fed = fed_by(found, receiver, previous.score.mean)
+    chance = "" if previous.above is None else f", {'above' if previous.above[fed.feeder] else 'within'} chance"
+    more = "more" if fed.beyond else "no more"
     text = (
-        f"Head {receiver} (induction {number(_induction(scores, receiver))}) gets {ROLE[found.mode]} "
-        f"most from {rows[0]}, {number(passed[0])}, {more} than the best of its {len(rows)} earlier heads would "
-        f"by chance; that head looks at the token before with {number(looks[0])}{chance}"
+        f"Head {Head(*receiver)} (induction {number(induction)}) gets {ROLE[found.mode]} most from {fed.feeder}, "
+        f"{number(fed.passed)}, {more} than the best of its {fed.n} earlier heads would by chance; that head looks at "
+        f"the token before with {number(fed.previous)}{chance}"
     )
-    if best == 0:
-        text += f": the most of its {len(rows)} earlier heads."
+    if fed.rank == 1:
+        text += f": the most of its {fed.n} earlier heads."
     else:
         text += (
-            f". The earlier head that does so most, {rows[best]} with {number(looks[best])}, is feeder "
-            f"{best + 1} of {len(rows)} with {number(passed[best])}."
+            f". The earlier head that does so most, {fed.looking} with {number(fed.looking_previous)}, is feeder "
+            f"{fed.rank} of {fed.n} with {number(fed.looking_passed)}."
         )
     return f"{text} {correlation(agreement, COMPARED)}"
 
 
-def _induction(scores: Any, head: Head) -> float:
-    return float(scores["induction"].score.mean[head])
-
-
-def edges(values: np.ndarray, count: int) -> list[tuple[Head, Head, float]]:
-    """The pairs with the largest values, (sender, receiver, value), the largest first."""
-    order = np.argsort(-np.where(np.isfinite(values), values, -np.inf), axis=None, kind="stable")
-    order = order[: min(count, int(np.isfinite(values).sum()))]
-    places = np.stack(np.unravel_index(order, values.shape), axis=1).tolist()
-    return [(Head(a, b), Head(c, d), float(values[a, b, c, d])) for a, b, c, d in places]
-
-
-def edges_notice(found: list, receiver: Head) -> str:
+def edges_notice(pairs: list[Pair], receiver: Head) -> str:
     """Which heads send and receive most of the edges that are drawn."""
-
-    def busiest(side: int) -> str:
-        names = pd.Series([f"{edge[side][0]}.{edge[side][1]}" for edge in found]).value_counts(sort=False)
-        names = names.sort_values(ascending=False, kind="stable")
-        return f"{names.index[0]} ({names.iloc[0]})"
-
-    into = sum(edge[1] == receiver for edge in found)
+    most, into = busiest(pairs), sum(pair.receiver == receiver for pair in pairs)
     return (
-        f"Of these {len(found)} edges most leave {busiest(0)} and most enter {busiest(1)}; {into} enter the chosen "
-        f"head {receiver[0]}.{receiver[1]}. The weakest that is drawn has {number(found[-1][2])}."
+        f"Of these {len(pairs)} edges most leave {most.sender} ({most.sent}) and most enter {most.receiver} "
+        f"({most.received}); {into} enter the chosen head {Head(*receiver)}. The weakest that is drawn has "
+        f"{number(pairs[-1].value)}."
     )
 
 
 def prefix_notice(found: Any, scores: Any, agreement: Any) -> str:
     """How the weights' order of heads agrees with that of the activations; ``agreement``: their ``RankCorrelation``."""
-    induction = scores["induction"].score.mean
-    known = np.isfinite(found.score)
-    if not known.any():
+    best, induction = found.strongest, scores["induction"].score.mean
+    if best is None:
         return "No head gets a score: nothing that earlier heads write reaches a key."
-    best = np.unravel_index(int(np.nanargmax(found.score)), found.score.shape)
-    at_best = float(induction[best])
-    top = np.unravel_index(int(np.argmax(np.where(known, induction, -1))), induction.shape)
-    rank = 1 + int((found.score[known] > found.score[top]).sum())
-    z, n = float(found.z[best]), int(np.isfinite(found.z).sum())
-    beyond = "beyond" if z > found.reach else "within"
+    top = found.largest_of(induction)
+    n = int(np.isfinite(found.z).sum())
+    beyond = "beyond" if found.beyond(best) else "within"
     return (
-        f"From weights the strongest is {best[0]}.{best[1]} with {number(float(found.score[best]))} (its "
-        f"induction score {number(at_best)}); the strongest induction head {top[0]}.{top[1]} has "
-        f"{number(float(found.score[top]))}, rank {rank}. Against random rotations of what earlier heads write, "
-        f"{best[0]}.{best[1]} stands {number(z)} standard deviations off, {beyond} the {number(found.reach)} that the "
+        f"From weights the strongest is {best} with {number(float(found.score[best]))} (its induction score "
+        f"{number(float(induction[best]))}); the strongest induction head {top} has {number(float(found.score[top]))}, "
+        f"rank {found.rank(top)}. Against random rotations of what earlier heads write, {best} stands "
+        f"{number(float(found.z[best]))} standard deviations off, {beyond} the {number(found.reach)} that the "
         f"farthest of {n} heads reaches by chance. {correlation(agreement, PREFIX_COMPARED)}"
     )
 
@@ -181,12 +163,12 @@ def prefix_notice(found: Any, scores: Any, agreement: Any) -> str:
 def pair_table(found: Any, values: np.ndarray | None = None, count: int | None = None) -> pd.DataFrame:
     """One row per pair: the ``count`` largest of ``values``, or all by score."""
     values = found.scores if values is None else values
-    rows = edges(values, values.size if count is None else count)
-    places = tuple(np.array([(*sender, *receiver) for sender, receiver, _ in rows]).T)
+    rows = strongest_pairs(values, count)
+    places = tuple(np.array([row.place for row in rows]).T)
     return pd.DataFrame(
         {
-            "sender": [f"{s[0]}.{s[1]}" for s, _, _ in rows],
-            "receiver": [f"{r[0]}.{r[1]}" for _, r, _ in rows],
+            "sender": [str(row.sender) for row in rows],
+            "receiver": [str(row.receiver) for row in rows],
             "score": found.scores[places],
             "− null": found.scores[places] - found.null,
             "p": found.p[places],

@@ -7,7 +7,7 @@ from lens.ui.page import Page
 ON = {"random": "Random", "text": "Prompt"}
 SHOWN = {"score": "Score", "difference": "− control"}
 PAIR = {"repeat": "The repeat", "control": "Its control"}
-MORE = {"table": "All heads", "scatter": "Two scores", "loss": "What repetition saves"}
+TABS = ("table", "scatter", "loss")
 
 PAGE = Page(
     name="head_scores",
@@ -20,7 +20,7 @@ PAGE = Page(
         choice("shown", "score", tuple(SHOWN)),
         integer("sequence", 0, high=limits().sequences - 1),
         choice("pair", "repeat", tuple(PAIR)),
-        choice("more", "table", tuple(MORE)),
+        choice("more", "table", TABS),
         word("against", "previous"),
     ),
 )

@@ -8,6 +8,7 @@ import streamlit as st
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
+from lens.ui.explanation import Explanation, explain
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
 from lens.ui.pages.head_scores import ON, SHOWN
@@ -79,18 +80,21 @@ def show_grid(view: ViewState, score: Any, model: Any) -> Any:
     return figure
 
 
-def explain(view: ViewState, model: Any, score: Any, on_text: bool) -> None:
-    """What to notice, where the numbers come from, what not to conclude, which model, and the formula."""
+def explain_grid(view: ViewState, model: Any, score: Any, on_text: bool) -> None:
+    """What to notice, what not to conclude, where the numbers come from, and the formula."""
     name = score.kind.name
     difference = view["shown"] == "difference" and score.effect is not None
-    parts.notice(scores.notice_difference(score) if difference else scores.notice(score, on_text))
-    parts.aside("Against chance", scores.threshold_words(score))
     about = "text" if on_text and name in ("induction", "duplicate") else name
-    parts.misreading(scores.MISREADINGS.get(about, scores.MISREADINGS["entropy"]))
-    parts.provenance(view, model)
     formulas = scores.FORMULAS | (scores.TEXT_FORMULAS if on_text else {})
     where = "A is the attention pattern, q the query and k the key position, both from 0. Then the mean over sequences."
-    parts.formula(formulas[name], f"{score.kind.definition} {where}")
+    explanation = Explanation(
+        scores.notice_difference(score) if difference else scores.notice(score, on_text),
+        scores.MISREADINGS.get(about, scores.MISREADINGS["entropy"]),
+        measured=(("Against chance", scores.threshold_words(score)),),
+        formula=formulas[name],
+        where=f"{score.kind.definition} {where}",
+    )
+    explain(view, model, explanation)
 
 
 def _on_prompt(view: ViewState, model: Any) -> Board:

@@ -3,11 +3,12 @@
 import streamlit as st
 
 from lens.ui.models import open_model
-from lens.ui.pages.head_scores.board import controls, explain, read_board, show_grid
+from lens.ui.pages.head_scores.board import controls, explain_grid, read_board, show_grid
 from lens.ui.pages.head_scores.one_head import show_head
-from lens.ui.pages.head_scores.tabs import show_more
+from lens.ui.pages.head_scores.tabs import TABS
 from lens.ui.shared.score_board import take_away
 from lens.ui.view import ViewState
+from lens.ui.widgets import show_tabs
 
 
 def draw(view: ViewState) -> None:
@@ -22,6 +23,6 @@ def draw(view: ViewState) -> None:
         figure = show_grid(view, score, model)
 
     show_head(view, model, board, name, (left, right))
-    explain(view, model, score, on_text=board.sample is None)
-    show_more(view, model, board, name)
+    explain_grid(view, model, score, on_text=board.sample is None)
+    show_tabs(view, "more", TABS, view, model, board, name)
     take_away(view, board, name, figure)

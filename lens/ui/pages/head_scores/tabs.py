@@ -6,34 +6,26 @@ from typing import Any
 import streamlit as st
 
 from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
-from lens.analysis.rank_correlation import rank_correlation
+from lens.analysis.rank_correlation import HOW, rank_correlation
 from lens.analysis.stats import INTERVAL
 from lens.figures.scatter import scatter
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
-from lens.ui.pages.head_scores import MORE
+from lens.ui.explanation import Explanation, explain
 from lens.ui.shared import repeat_loss, repeats
 from lens.ui.shared import score_words as scores
 from lens.ui.shared.heads import select_row
 from lens.ui.shared.score_board import Board
 from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
-from lens.ui.widgets import select, tabs
+from lens.ui.widgets import select
 
 TABLE_HEIGHT = 380  # pixels
+SCATTER_MISREADING = (
+    "Heads that score high on both need not do both at once: each score is a mean over other queries. And the order of "
+    "all heads says little about the few at the ends, which are the ones to look at."
+)
 UNEMBED = 2  # times the work of the layers alone, roughly, for a small model with a large vocabulary
-
-
-def show_more(view: ViewState, model: Any, board: Board, name: str) -> None:
-    """The tabs below the grid; only the open one is computed."""
-    more, body = tabs(view, "more", MORE)
-    with body:
-        if more == "table":
-            _table(view, board.scores[name])
-        elif more == "scatter":
-            _scatter(view, model, board, name)
-        else:
-            _loss(view, model, board)
 
 
 def columns(score: Any) -> dict[str, Any]:
@@ -58,7 +50,9 @@ def columns(score: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _table(view: ViewState, score: Any) -> None:
+def show_table(view: ViewState, model: Any, board: Board, name: str) -> None:
+    """All heads by the score; a click on a row selects its head."""
+    score = board.scores[name]
     rows = scores.table(score)
     st.dataframe(
         rows,
@@ -72,7 +66,8 @@ def _table(view: ViewState, score: Any) -> None:
     )
 
 
-def _scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
+def show_scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
+    """The score against another one."""
     others = tuple(other for other in scores.TITLES if other in board.scores.scores and other != name)
     if view["against"] == name:
         view.set(against=others[0])
@@ -85,10 +80,11 @@ def _scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
     means = (score.score.mean for score in pair)
     words = scores.both(*pair, analyse(rank_correlation, *means, model.cfg.group_size))
     parts.head_grid(figure, view, key="scores:scatter", alt=words)
-    parts.notice(words)
+    explain(view, model, Explanation(words, SCATTER_MISREADING, measured=(("Rank correlation", f"Tested {HOW}."),)))
 
 
-def _loss(view: ViewState, model: Any, board: Board) -> None:
+def show_loss(view: ViewState, model: Any, board: Board, name: str) -> None:
+    """What repetition saves, by position."""
     if board.sample is None:
         parts.not_computed("this is measured on random tokens: choose them under 'Scored on'.")
         return
@@ -96,7 +92,9 @@ def _loss(view: ViewState, model: Any, board: Board) -> None:
     same, place = (n, int(bos), seed, board.sample.repeated.set_size), st.empty()
 
     def draw(done: dict) -> None:
-        place.plotly_chart(repeat_loss.figure(to_numpy(summarise_repeats(repeat_loss.join(done), *same))))
+        with place:
+            losses = to_numpy(summarise_repeats(repeat_loss.join(done), *same))
+            parts.chart(repeat_loss.figure(losses), "The losses so far")
 
     cells = repeat_loss.blocks(seqs, n)
     estimate = UNEMBED * repeats.seconds(model, board.sample.settings)
@@ -107,5 +105,11 @@ def _loss(view: ViewState, model: Any, board: Board) -> None:
     words = repeat_loss.notice(summary, n)
     with place.container():
         parts.chart(repeat_loss.figure(summary), alt=words, key="scores:loss")
-    parts.notice(words)
-    parts.misreading(repeat_loss.MISREADING)
+    explain(view, model, Explanation(words, repeat_loss.MISREADING))
+
+
+TABS = {
+    "table": ("All heads", show_table),
+    "scatter": ("Two scores", show_scatter),
+    "loss": ("What repetition saves", show_loss),
+}

@@ -4,12 +4,7 @@ from lens.planted.plants import NAMES
 from lens.ui.fields import choice, word
 from lens.ui.page import Page
 
-MORE = {
-    "plants": "Planted models",
-    "instruments": "Instruments in words",
-    "intervals": "How sure intervals are",
-    "numbers": "All numbers",
-}
+TABS = ("plants", "instruments", "intervals", "numbers")
 
 PAGE = Page(
     name="method",
@@ -20,6 +15,6 @@ PAGE = Page(
     options=(
         word("instrument", "induction"),
         choice("plant", "planted-offset", NAMES),
-        choice("more", "plants", tuple(MORE)),
+        choice("more", "plants", TABS),
     ),
 )

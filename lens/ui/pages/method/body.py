@@ -8,14 +8,13 @@ def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     above, place = introduce()
     # Only now, so that a visitor reads what the page does while torch is imported.
-    from lens.ui import parts
-    from lens.ui.pages.method import card, words
+    from lens.ui.pages.method import card
+    from lens.ui.widgets import show_tabs
 
     with above:
         seqs, seed = card.controls(view)
     rows = card.read_rows(view, seqs, seed, place)
     card.show_card(view, rows, place)
     card.show_row(view, rows)
-    card.show_more(view, rows)
-    parts.misreading(words.MISREADING)
+    show_tabs(view, "more", card.TABS, view, rows)
     card.take_away(view, rows)

@@ -13,14 +13,15 @@ from lens.planted.plants import NAMES, PLANTS, Plant
 from lens.ui import parts
 from lens.ui.calls import sweep
 from lens.ui.ending import end_page
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.menu import page_of, present
-from lens.ui.pages.method import MORE, words
+from lens.ui.pages.method import words
 from lens.ui.pages.method.intervals import show_intervals
 from lens.ui.pages.method.introduction import STYLE
 from lens.ui.view import ViewState
-from lens.ui.widgets import number, select, tabs
+from lens.ui.widgets import number, select
 
 TITLES = {one.name: one.title for one in INSTRUMENTS}
 PROMPT = "uncopyrightable uncopyrightable"  # no letter twice within the word: every character repeats once
@@ -59,12 +60,11 @@ def show_card(view: ViewState, rows: list[Row], place: Any) -> None:
     red = [row for row in rows if not row.ok]
     if red:
         st.error(f"{len(red)} readings contradict what was planted: do not trust these instruments.")
-    parts.notice(words.notice(rows, TITLES))
-    parts.aside(
-        "Models",
+    models = (
         "Six models whose weights Lens computes from a description, the same at every start; the model chosen above is "
-        f"not used here. Random tokens: seed {rows[0].seed}.",
+        f"not used here. Random tokens: seed {rows[0].seed}."
     )
+    explain(view, None, Explanation(words.notice(rows, TITLES), words.MISREADING, measured=(("Models", models),)))
 
 
 def show_row(view: ViewState, rows: list[Row]) -> None:
@@ -77,10 +77,8 @@ def show_row(view: ViewState, rows: list[Row]) -> None:
         return
     _metrics(row, one)
     st.markdown(f"**{row.verdict[0].upper()}{row.verdict[1:]}**: {VERDICTS[row.verdict]}. {words.sentence(row)}")
-    parts.aside("Definition", one.definition)
-    parts.aside("Null", one.null)
-    parts.aside("Source", one.source)
-    parts.aside("Fooled by", one.fooled_by)
+    for title in ("definition", "null", "source", "fooled_by"):
+        parts.aside(title.replace("_", " ").capitalize(), getattr(one, title))
     parts.formula(one.formula, one.definition)
 
 
@@ -97,20 +95,16 @@ def _metrics(row: Row, one: Any) -> None:
         st.metric("n", f"{reading.n}", help=f"{reading.n} {reading.unit}, seed {row.seed}.", width="content")
 
 
-def show_more(view: ViewState, rows: list[Row]) -> None:
-    """The planted models, the instruments in words, and all numbers."""
-    more, body = tabs(view, "more", MORE)
-    with body:
-        if more == "plants":
-            _plants()
-        elif more == "instruments":
-            st.html(words.instruments_table(INSTRUMENTS))
-        elif more == "intervals":
-            show_intervals()
-        else:
-            alt = f"All {len(rows)} readings with their controls; sortable"
-            table = words.numbers(rows, TITLES)
-            st.dataframe(table, hide_index=True, height=TABLE_HEIGHT, column_config=_columns(), alt=alt)
+def show_instruments(view: ViewState, rows: list[Row]) -> None:
+    """The instruments in words."""
+    st.html(words.instruments_table(INSTRUMENTS))
+
+
+def show_numbers(view: ViewState, rows: list[Row]) -> None:
+    """All numbers."""
+    alt = f"All {len(rows)} readings with their controls; sortable"
+    table = words.numbers(rows, TITLES)
+    st.dataframe(table, hide_index=True, height=TABLE_HEIGHT, column_config=_columns(), alt=alt)
 
 
 def _columns() -> dict[str, Any]:
@@ -127,7 +121,7 @@ def _columns() -> dict[str, Any]:
     return {name: st.column_config.NumberColumn(help=help, format="%.4f") for name, help in meaning.items()}
 
 
-def _plants() -> None:
+def show_plants(view: ViewState, rows: list[Row]) -> None:
     """One card for each planted model, with links that open it on other pages."""
     for start in range(0, len(PLANTS), COLUMNS):
         for column, plant in zip(st.columns(COLUMNS, gap="small"), PLANTS[start : start + COLUMNS], strict=True):
@@ -182,3 +176,11 @@ def _fill(place: Any, done: dict[str, tuple[Row, ...]]) -> None:
 
 def _in_order(done: dict[str, tuple[Row, ...]]) -> list[Row]:
     return [row for name in NAMES if name in done for row in done[name]]
+
+
+TABS = {
+    "plants": ("Planted models", show_plants),
+    "instruments": ("Instruments in words", show_instruments),
+    "intervals": ("How sure intervals are", show_intervals),
+    "numbers": ("All numbers", show_numbers),
+}

@@ -3,17 +3,7 @@
 from lens.ui.fields import choice, integer, text
 from lens.ui.page import Page
 
-PARTS = {
-    "config": "What it is",
-    "works": "What works",
-    "weights": "Weights",
-    "activations": "Activations",
-    "folding": "Folding",
-    "norms": "Embedding norms",
-    "memory": "Memory",
-    "fidelity": "Fidelity",
-    "models": "All models",
-}
+TABS = ("config", "works", "weights", "activations", "folding", "norms", "memory", "fidelity", "models")
 LONGEST_NAME = 80  # characters
 DTYPES = ("float32", "bfloat16", "float16")
 SHOWN = {"all": "All", "local": "On this machine", "fits": "Fits here", "checkpoints": "With checkpoints"}
@@ -25,7 +15,7 @@ PAGE = Page(
     question="What is this model made of, and what will not work?",
     icon="schema",
     options=(
-        choice("part", "config", tuple(PARTS)),
+        choice("part", "config", TABS),
         text("find", "", LONGEST_NAME),
         text("a", " John", LONGEST_NAME),
         text("b", " Mary", LONGEST_NAME),

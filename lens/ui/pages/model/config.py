@@ -12,6 +12,7 @@ from lens.figures.facts import Fact, facts, size
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.model.meanings import GROUPS, MEANINGS, unused
 from lens.ui.view import ViewState
@@ -41,9 +42,7 @@ def show_config(view: ViewState, model: Any) -> None:
         st.html(facts(weight_facts(model, rows), "These weights"))
     if left_out := unused(model.cfg):
         st.caption(f"Not used by this structure, and left out: {', '.join(left_out)}.")
-    parts.notice(notice(model, rows))
-    parts.misreading(MISREADING)
-    parts.provenance(view, model)
+    explain(view, model, Explanation(notice(model, rows), MISREADING))
     table = pd.DataFrame([fact._asdict() for names in GROUPS.values() for fact in _facts(model, names)])
     payload = {
         "config": {field.name: getattr(model.cfg, field.name) for field in fields(model.cfg)},

@@ -9,10 +9,10 @@ from lens.analysis.checks import Check
 from lens.analysis.fidelity import CHECKS, LONGEST, QUICK_FIRST, fidelity_check
 from lens.analysis.memory import weight_bytes
 from lens.figures.facts import Verdict, size, verdicts
-from lens.ui import parts
 from lens.ui.calls import call_key, result_store, sweep
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import read_prompt
 from lens.ui.view import ViewState
@@ -42,10 +42,7 @@ def show_fidelity(view: ViewState, model: Any) -> None:
     place = st.empty()
     done = sweep(fidelity_check, QUICK_FIRST, model, tokens, show=lambda found: place.html(card(found))).done
     place.html(card(done))
-    parts.notice(notice(done, n_tokens))
-    parts.misreading(MISREADING)
-    parts.provenance(view, model)
-    parts.formula(FORMULA, WHERE)
+    explain(view, model, Explanation(notice(done, n_tokens), MISREADING, formula=FORMULA, where=WHERE))
     rows = pd.DataFrame([{**check._asdict(), "passed": check.passed} for check in in_order(done)])
     payload = {"tokens": tokens.cpu().numpy(), "checks": rows.to_dict("records")}
     text = model.tokenizer is not None

@@ -10,6 +10,7 @@ from lens.analysis.anatomy import Fold, folds, no_unigram_bias, unigram_bias
 from lens.figures.facts import Fact, facts
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.model.ranked import Ranking, labels, rank, show_ranking, whole
 from lens.ui.view import ViewState
@@ -54,10 +55,13 @@ def show_folding(view: ViewState, model: Any) -> None:
         told = rank(analyse(unigram_bias, model).bias, "b_U (logits)", BIAS)
         figure, rows = show_ranking(model, told, "The learned unigram bias", "model:b_U"), whole(model, told)
         _ratio(view, model, told)
-    parts.notice(notice(model, found, told))
-    parts.misreading(MISREADING_NONE if missing else MISREADING)
-    parts.provenance(view, model)
-    parts.formula(FORMULA, WHERE)
+    explain(
+        view,
+        model,
+        Explanation(
+            notice(model, found, told), MISREADING_NONE if missing else MISREADING, formula=FORMULA, where=WHERE
+        ),
+    )
     payload = {
         "norms": [fold._asdict() for fold in found],
         "b_U": told.values if told else None,

@@ -8,8 +8,8 @@ import streamlit as st
 from lens.analysis.memory import Activation, Forecast, activations, forecast
 from lens.figures.facts import Verdict, size, verdicts
 from lens.load.ram import MachineMemory, machine_memory
-from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.pages.model import DTYPES
@@ -45,10 +45,7 @@ def show_memory(view: ViewState, model: Any) -> None:
     st.html(verdicts(lines(found, machine), "Memory, forecast from the shapes"))
     table = by_kind(rows)
     _table(table)
-    parts.notice(notice(view, found, table, machine))
-    parts.misreading(MISREADING)
-    parts.provenance(view, model)
-    parts.formula(FORMULA, WHERE)
+    explain(view, model, Explanation(notice(view, found, table, machine), MISREADING, formula=FORMULA, where=WHERE))
     payload = {**found._asdict(), "total": found.total, "machine": machine._asdict()}
     export(view, Export("memory", verdicts(lines(found, machine), "Memory"), table, payload, code(view), False))
 

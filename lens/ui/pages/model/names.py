@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.anatomy import parameters
-from lens.analysis.memory import activations
+from lens.analysis.anatomy import Parameter, parameters
+from lens.analysis.memory import Activation, activations
 from lens.figures.facts import Fact, facts, size
-from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import read_prompt
 from lens.ui.names import Group, names
@@ -44,17 +44,7 @@ def show_weights(view: ViewState, model: Any) -> None:
     cells = [(row.name, _shape(row.shape), f"{row.n:,}", size(row.bytes), _remark(row)) for row in found]
     totals = [(row.n, row.bytes) for row in found]
     _tree(view, cells, lambda at: _sum([totals[i] for i in at]), ("name", "shape", "count", "memory", ""), "weights")
-    n, held = sum(row.n for row in found if not row.shared), sum(row.bytes for row in found)
-    constant = sum(row.n for row in found if row.constant)
-    largest = max(found, key=lambda row: row.bytes, default=None)
-    if largest is not None:
-        parts.notice(
-            f"{len(found)} of {len(rows)} tensors hold {n:,} numbers, {size(held)}; the largest is {largest.name} with "
-            f"{size(largest.bytes)}. {constant:,} of the numbers are constant: gains of 1 and biases of 0 in the place "
-            "of those that this architecture does not have."
-        )
-    parts.misreading(WEIGHTS_MISREADING)
-    parts.provenance(view, model)
+    explain(view, model, Explanation(weights_notice(rows, found), WEIGHTS_MISREADING))
     frame = pd.DataFrame([row._asdict() | {"shape": _shape(row.shape)} for row in found])
     export(
         view,
@@ -81,16 +71,7 @@ def show_activations(view: ViewState, model: Any) -> None:
     cells = [(row.name, _shape(row.shape), _axes(row.name), _held(row)) for row in found]
     totals = [(len(row.shape) and 1, 0 if row.on_request else row.bytes) for row in found]
     _tree(view, cells, lambda at: _points([totals[i] for i in at]), ("name", "shape", "axes", "memory"), "activations")
-    usual = [row for row in rows if not row.on_request]
-    largest = max(usual, key=lambda row: row.bytes)
-    parts.notice(
-        f"This prompt of {n_tokens} tokens passes {len(usual)} hook points, whose activations hold "
-        f"{size(sum(row.bytes for row in usual))}; the largest is {largest.name} with {size(largest.bytes)}. "
-        f"{len(rows) - len(usual)} more are computed only when somebody hooks them. The names are those that a run of "
-        "the model's own forward pass met, on shapes alone."
-    )
-    parts.misreading(ACTIVATIONS_MISREADING)
-    parts.provenance(view, model)
+    explain(view, model, Explanation(activations_notice(rows, n_tokens), ACTIVATIONS_MISREADING))
     frame = pd.DataFrame(
         [{**row._asdict(), "shape": _shape(row.shape), "dtype": str(row.dtype).removeprefix("torch.")} for row in found]
     )
@@ -101,6 +82,32 @@ def show_activations(view: ViewState, model: Any) -> None:
     html, payload = _html(cells, "Activations"), {"activations": frame.to_dict("records")}
     made = Export("activations", html, frame, payload, code, reads_prompt=text)
     export(view, made)
+
+
+def weights_notice(rows: Sequence[Parameter], found: Sequence[Parameter]) -> str | tuple[str, ...]:
+    """How many numbers the tensors hold that were ``found`` among all ``rows``; nothing where none was."""
+    if not found:
+        return ()
+    n, held = sum(row.n for row in found if not row.shared), sum(row.bytes for row in found)
+    constant = sum(row.n for row in found if row.constant)
+    largest = max(found, key=lambda row: row.bytes)
+    return (
+        f"{len(found)} of {len(rows)} tensors hold {n:,} numbers, {size(held)}; the largest is {largest.name} with "
+        f"{size(largest.bytes)}. {constant:,} of the numbers are constant: gains of 1 and biases of 0 in the place "
+        "of those that this architecture does not have."
+    )
+
+
+def activations_notice(rows: Sequence[Activation], n_tokens: int) -> str:
+    """How much memory the hook points of one prompt hold."""
+    usual = [row for row in rows if not row.on_request]
+    largest = max(usual, key=lambda row: row.bytes)
+    return (
+        f"This prompt of {n_tokens} tokens passes {len(usual)} hook points, whose activations hold "
+        f"{size(sum(row.bytes for row in usual))}; the largest is {largest.name} with {size(largest.bytes)}. "
+        f"{len(rows) - len(usual)} more are computed only when somebody hooks them. The names are those that a run of "
+        "the model's own forward pass met, on shapes alone."
+    )
 
 
 def _search(view: ViewState, rows: Sequence[Any]) -> list[Any]:

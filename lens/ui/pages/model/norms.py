@@ -4,8 +4,8 @@ from typing import Any
 
 from lens.analysis.anatomy import VectorNorms, embed_norms, unembed_norms
 from lens.figures.histogram import Band
-from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.model.ranked import Ranking, labels, rank, show_ranking, whole
 from lens.ui.view import ViewState
@@ -16,6 +16,7 @@ HELP = (
     "**W_E:** the vector that a token puts into the stream (its row), before any scaling of the embedding. **W_U:** "
     "the vector along which the stream raises its logit (its column), before the final norm's gain is folded in."
 )
+FORMULA = r"\lVert v \rVert = \sqrt{\textstyle\sum_i v_i^2}"
 MISREADING = (
     "A short vector is not an unimportant token. Tokens that training never met often have nearly equal vectors, short "
     "or long, depending on how it treats what it never sees; and the norm that follows the embedding removes most of "
@@ -32,10 +33,13 @@ def show_norms(view: ViewState, model: Any) -> None:
     ranking, band = rank(found.norms, "length", definition), Band(found.low, found.high, "95% of random vectors")
     title = f"Lengths of the {what} of {model.name}"
     figure = show_ranking(model, ranking, title, "model:norms", band)
-    parts.notice(notice(model, ranking, found, what))
-    parts.misreading(MISREADING)
-    parts.provenance(view, model)
-    parts.formula(r"\lVert v \rVert = \sqrt{\textstyle\sum_i v_i^2}", _band_words(found, model.cfg.d_model))
+    explain(
+        view,
+        model,
+        Explanation(
+            notice(model, ranking, found, what), MISREADING, (), (), FORMULA, _band_words(found, model.cfg.d_model)
+        ),
+    )
     payload = found._asdict() | {"vectors": what}
     name = f"{side}_norms"
     code = f"from lens.analysis.anatomy import {name}\n\nprint({name}(model).norms.sort())"

@@ -10,7 +10,7 @@ from lens.figures.facts import Fact, facts
 from lens.load.catalogue import is_local
 from lens.load.entries import ALL, Entry
 from lens.load.patterns import kind_of
-from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.pages.model import SHOWN
@@ -73,8 +73,7 @@ def show_models(view: ViewState) -> None:
         selection_mode="single-row",
         alt=f"{len(rows)} models with their sizes; sortable; a chosen row opens the model",
     )
-    parts.notice(notice(rows, free))
-    parts.misreading(MISREADING)
+    explain(view, None, Explanation(notice(rows, free), MISREADING))
     payload = {"free bytes": free, "models": rows.to_dict("records")}
     code = "from lens.load.catalogue import entries\n\nprint([entry.alias for entry in entries()])"
     named = zip(rows["model"], rows["hub id"], rows["refused"])

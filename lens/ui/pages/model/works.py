@@ -9,7 +9,7 @@ from lens.figures.facts import Verdict, verdicts
 from lens.load import catalogue
 from lens.load.entries import ENTRIES
 from lens.load.patterns import kind_of
-from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.pages.model.capabilities import Capability, Subject, capabilities
@@ -28,11 +28,7 @@ def show_works(view: ViewState, model: Any) -> None:
     found = capabilities(subject_of(model))
     card = verdicts(list(map(_verdict, found)), f"What works with {model.name}")
     st.html(card)
-    parts.notice(notice(found))
-    if hosted := hosted_words():
-        parts.aside("Hosted", hosted)
-    parts.misreading(MISREADING)
-    parts.provenance(view, model)
+    explain(view, model, Explanation(notice(found), MISREADING, (("Hosted", hosted_words()),)))
     rows = pd.DataFrame(
         [(one.page, one.state, "; ".join(one.reasons)) for one in found], columns=["page", "state", "why"]
     )

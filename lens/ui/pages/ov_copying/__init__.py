@@ -9,14 +9,7 @@ WEIGHTS = {"folded": "Folded", "raw": "Raw"}
 RADIUS = {"linear": "Linear", "log": "Log"}
 NULLS = {"head": "In the head", "model": "In the stream", "gaussian": "Gaussian"}
 ON = {"repeats": "Repeats", "text": "Text"}
-MORE = {
-    "tokens": "Tokens it copies",
-    "scatter": "Full against residual",
-    "data": "Copying on data",
-    "match": "What it matches",
-    "directions": "Directions",
-    "table": "All heads",
-}
+TABS = ("tokens", "scatter", "data", "match", "directions", "table")
 
 PAGE = Page(
     name="ov_copying",
@@ -30,7 +23,7 @@ PAGE = Page(
         choice("weights", "folded", tuple(WEIGHTS)),
         choice("radius", "linear", tuple(RADIUS)),
         choice("null", "head", tuple(NULLS)),
-        choice("more", "tokens", tuple(MORE)),
+        choice("more", "tokens", TABS),
         text("attended", " Mary", 60),
         integer("token", 1000),
         integer("distance", 0, high=4096),

@@ -1,22 +1,27 @@
 """What would it copy and match, from weights alone?"""
 
-from functools import partial
-from typing import Any
-
 import streamlit as st
 
-from lens.analysis.names import Head
+from lens.ui.explanation import explain
 from lens.ui.models import open_model
-from lens.ui.pages.ov_copying import MORE
-from lens.ui.pages.ov_copying import data as ov_data
 from lens.ui.pages.ov_copying import head as ov_head
-from lens.ui.pages.ov_copying import match as ov_match
 from lens.ui.pages.ov_copying import read as page
-from lens.ui.pages.ov_copying import tabs as ov_more
-from lens.ui.pages.ov_copying import tokens as ov_tokens
+from lens.ui.pages.ov_copying.data import show_data
+from lens.ui.pages.ov_copying.match import show_directions, show_match
+from lens.ui.pages.ov_copying.tabs import show_scatter, show_table
+from lens.ui.pages.ov_copying.tokens import show_tokens
 from lens.ui.shared import heads
 from lens.ui.view import ViewState
-from lens.ui.widgets import tabs
+from lens.ui.widgets import show_tabs
+
+TABS = {
+    "tokens": ("Tokens it copies", show_tokens),
+    "scatter": ("Full against residual", show_scatter),
+    "data": ("Copying on data", show_data),
+    "match": ("What it matches", show_match),
+    "directions": ("Directions", show_directions),
+    "table": ("All heads", show_table),
+}
 
 
 def draw(view: ViewState) -> None:
@@ -37,21 +42,6 @@ def draw(view: ViewState) -> None:
         figure = page.show_grid(view, found, model, null)
     with right:
         ov_head.show_numbers(found, null, head)
-    ov_head.explain(view, model, found, null, head)
-    more = show_more(view, model, found, null, head)
+    explain(view, model, ov_head.explanation(view, model, found, null, head))
+    more = show_tabs(view, "more", TABS, view, model, found, null, head) or {}
     ov_head.take_away(view, model, page.Shown(found, null, head, more), figure)
-
-
-def show_more(view: ViewState, model: Any, found: page.Copying, null: Any, head: Head) -> dict[str, Any]:
-    """The tabs below; only the open one is computed. Returns the columns that it adds to the table of all heads."""
-    more, body = tabs(view, "more", MORE)
-    draw = {
-        "tokens": partial(ov_tokens.show_tokens, view, model, head),
-        "scatter": partial(ov_more.show_scatter, view, model, found),
-        "data": partial(ov_data.show_data, view, model, found, null, head),
-        "match": partial(ov_match.show_match, view, model, head),
-        "directions": partial(ov_match.show_directions, view, model, head),
-        "table": partial(ov_more.show_table, view, model, found, null),
-    }
-    with body:
-        return draw[more]() or {}

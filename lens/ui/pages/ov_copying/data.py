@@ -19,6 +19,7 @@ from lens.texts import HELD_OUT_NAME, UNIT, held_out
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
+from lens.ui.explanation import Explanation, explain
 from lens.ui.pages.ov_copying import ON, words
 from lens.ui.pages.ov_copying import data_words as told
 from lens.ui.pages.ov_copying.read import Copying
@@ -80,13 +81,12 @@ def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: Head
     with right:
         for name, title in names.items():
             _metric(scores[name], title, head)
-    parts.notice(sentence)
     note = next(iter(scores.scores.values())).effect.note
     chance = (
-        f"{scores.source}. Control: {logit.kind.null}. {note[:1].upper()}{note[1:]}. Beside it: {ROTATIONS}. {RULE}"
+        f"{scores.source}. Control: {logit.kind.null}. {note[:1].upper()}{note[1:]}. Beside it: {ROTATIONS}. {RULE} "
+        f"{DIFFER} Rank correlations: {HOW}."
     )
-    parts.aside("Against chance", f"{chance} {DIFFER} Rank correlations: {HOW}.")
-    parts.misreading(MISREADING[on])
+    explain(view, model, Explanation(sentence, MISREADING[on], measured=(("Against chance", chance),)))
 
 
 def repeat_scores(view: ViewState, model: Any) -> Any:

@@ -1,9 +1,10 @@
-"""Copying by weights against copying on data, in words. No Streamlit, no torch."""
+"""Copying by weights against copying on data, in words. No Streamlit."""
 
 from typing import Any
 
 import numpy as np
 
+from lens.analysis.copying_verdicts import agreed
 from lens.analysis.names import Head
 from lens.figures.theme import number
 from lens.ui.shared import heads
@@ -75,9 +76,8 @@ def disagreements(null: Any, on: OnData) -> str:
         return f"No verdict on text: {on.side.few}."
     if null is None:
         return "The null of the weights is not computed, so the two are not compared."
-    ours, theirs, idle = null.side.sign, on.side.sign, on.side.idle | null.side.idle
+    found = agreed(null.side, on.side, on.differ)
     return (
-        f"Of {ours.size} heads, {(ours > 0).sum()} copy by their weights and {(theirs > 0).sum()} on text, "
-        f"{((ours > 0) & (theirs > 0)).sum()} by both; {idle.sum()} are idle. About {on.differ.sum()}, text shows what "
-        "the weights do not say."
+        f"Of {found.n} heads, {found.weights} copy by their weights and {found.data} on text, {found.both} by both; "
+        f"{found.idle} are idle. About {found.differ}, text shows what the weights do not say."
     )

@@ -18,6 +18,7 @@ from lens.figures.eigenvalues import eigenvalues
 from lens.figures.fitted import narrow
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation
 from lens.ui.export import Export, export
 from lens.ui.pages.ov_copying import words
 from lens.ui.pages.ov_copying.data import LENGTH
@@ -62,15 +63,15 @@ def _gaussian(view: ViewState, model: Any, found: Copying, head: Head) -> Any:
     return analyse(gaussian_eigenvalues, model, *args, progress=True)
 
 
-def show_gaussian(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
-    """Why the Gaussian reference is none, where it is chosen."""
+def gaussian_words(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> str:
+    """Why the Gaussian reference is none; "" where it is not chosen."""
     if view["null"] != "gaussian":
-        return
+        return ""
     scores = copying_score(to_torch(_gaussian(view, model, found, head))).numpy()
     low, high = (float(end) for end in np.quantile(scores, [0.025, 0.975]))
     seen = [stream_embedding(layer, view["embedding"]) for layer in range(model.cfg.n_layers)]
     same = np.array([found.circuit == "residual" or one == seen[head[0]] for one in seen])
-    parts.aside("Gaussian", words.gaussian_words(found.shown, null, low, high, same))
+    return words.gaussian_words(found.shown, null, low, high, same)
 
 
 def show_numbers(found: Copying, null: Any, head: Head) -> None:
@@ -78,24 +79,26 @@ def show_numbers(found: Copying, null: Any, head: Head) -> None:
     st.caption(words.head_words(found.shown, null, head))
 
 
-def explain(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
+def explanation(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> Explanation:
     """What to notice, first about all heads, then about those that look back at earlier occurrences."""
-    parts.notice(words.grid_words(found.shown.score, null))
     sample = repeats.sample(model, repeats.settings(view, model))
-    parts.notice(words.induction_words(found.shown.score, null, sample.scores["induction"]))
-    parts.misreading(words.MISREADING)
-    if null is not None:
-        note = (
-            f"{null.band.n} rotations for each of {found.shown.score.size} heads, seed {view['seed']}. Colour is the "
-        )
-        note += "size of the score, not its significance: each head's band stands in its hover label and in the table. "
-        parts.aside("Against chance", f"{note}{RULE}")
-    show_gaussian(view, model, found, null, head)
-    for sentence in ov_caveats(model.cfg):
-        parts.aside("This model", sentence)
-    parts.aside("Weights", words.FOLDING)
-    parts.provenance(view, model)
-    parts.formula(words.FORMULA, words.WHERE)
+    induction = words.induction_words(found.shown.score, null, sample.scores["induction"])
+    chance = "" if null is None else words.chance_words(null, view["seed"], RULE)
+    return Explanation(
+        (words.grid_words(found.shown.score, null), induction),
+        words.MISREADING,
+        asides=(
+            ("Gaussian", gaussian_words(view, model, found, null, head)),
+            *(("This model", sentence) for sentence in ov_caveats(model.cfg)),
+        ),
+        measured=(
+            ("Against chance", chance),
+            ("Induction scores", f"{sample.scores.source}."),
+            ("Weights", words.FOLDING),
+        ),
+        formula=words.FORMULA,
+        where=words.WHERE,
+    )
 
 
 def take_away(view: ViewState, model: Any, shown: Shown, figure: Any) -> None:

@@ -13,12 +13,16 @@ from lens.analysis.previous_from_weights import NULL as PREVIOUS_NULL
 from lens.analysis.previous_from_weights import previous_from_weights
 from lens.analysis.qk_circuit import EIGENVALUES, SAME_TOKEN, qk_circuits, top_pairs
 from lens.analysis.rotation_test import beyond_rotations
-from lens.analysis.svd_view import directions
+from lens.analysis.svd_view import directions, half_of_squares
 from lens.figures.measure import Measure
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
+from lens.ui.pages.ov_copying.read import Copying
+from lens.ui.pages.ov_copying.words import MATCH_MISREADING
+from lens.ui.shared import heads
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, offer, remembered
@@ -32,6 +36,10 @@ DISTANCE_HELP = (
     "as if both stood at the same place. Without rotary positions it changes nothing."
 )
 
+DIRECTIONS_MISREADING = (
+    "The tokens are those whose embeddings reach farthest along a direction. That names the direction; it does not "
+    "say that these tokens are all it is for: earlier layers write into the same directions."
+)
 LEFT_OUT = {  # of the same-token score, which knows tokens only
     "learned": "W_pos is",
     "shortformer": "W_pos is",
@@ -40,7 +48,7 @@ LEFT_OUT = {  # of the same-token score, which knows tokens only
 }
 
 
-def show_match(view: ViewState, model: Any, head: Head) -> None:
+def show_match(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
     """Same-token and previous-token preference from weights, and the pairs of tokens that score highest."""
     reason = why_not_bilinear(model.cfg)
     if reason is not None:
@@ -57,11 +65,11 @@ def show_match(view: ViewState, model: Any, head: Head) -> None:
         rotations = f"0 ± {said(spread)} for a random rotation between its queries and its keys"
         _metric("Same token", same.same_token, head, "standard deviations", SAME_TOKEN, rotations)
         _metric("QK eigenvalue score", same.score, head, "−1 … 1", EIGENVALUES, "about 0")
-        null = f"{said(float(before.null[head]))} ({PREVIOUS_NULL})"
-        _metric("Previous token", before.score, head, "probability", PREVIOUS, null)
+        chance = f"{said(float(before.null[head]))} ({PREVIOUS_NULL})"
+        _metric("Previous token", before.score, head, "probability", PREVIOUS, chance)
     left_out = LEFT_OUT[model.cfg.positions] if distance == 0 else ""
     beyond = analyse(beyond_rotations, to_torch(same.same_z))
-    parts.notice(_match_words(same, beyond, before, head, left_out))
+    explain(view, model, Explanation(_match_words(same, beyond, before, head, left_out), MATCH_MISREADING))
     _pairs(view, model, head, distance)
 
 
@@ -73,11 +81,11 @@ def _metric(title: str, values: np.ndarray, head: Head, unit: str, definition: s
 
 def _match_words(same: Any, sign: np.ndarray, before: Any, head: Head, left_out: str) -> str:
     """``sign``: 1 where the same-token score is beyond what rotations of all heads give."""
-    best = [np.unravel_index(int(values.argmax()), values.shape) for values in (same.same_token, before.score)]
-    text = f"By weights, {best[0][0]}.{best[0][1]} matches equal tokens most "
+    best = [heads.strongest(values) for values in (same.same_token, before.score)]
+    text = f"By weights, {best[0]} matches equal tokens most "
     chance = "more" if sign[best[0]] > 0 else "no more"
     text += f"({said(float(same.same_token[best[0]]))} standard deviations, {chance} than the best of all heads would "
-    text += f"by random rotations between queries and keys), and {best[1][0]}.{best[1][1]} the token "
+    text += f"by random rotations between queries and keys), and {best[1]} the token "
     text += f"before ({said(float(before.score[best[1]]))}; its null {said(float(before.null[best[1]]))}). "
     text += f"Head {head[0]}.{head[1]}: {said(float(same.same_token[head]))} and {said(float(before.score[head]))}."
     tail = f"{left_out} left out of the first; " if left_out else ""
@@ -106,17 +114,17 @@ def _pairs(view: ViewState, model: Any, head: Head, distance: int) -> None:
     st.caption(f"The {len(frame)} highest pairs of the whole vocabulary; {equal} of them are a token with itself.")
 
 
-def show_directions(view: ViewState, model: Any, head: Head) -> None:
+def show_directions(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
     """Singular values of OV or QK, and the tokens at both ends of the strongest directions."""
     help = "**OV:** what is read, and what is written for it. **QK:** what asks, and what answers."
     side = segmented(view, "side", ("OV", "QK"), "Matrix", help)
     folded = view["weights"] == "folded"
-    found = analyse(directions, model, head, side, DIRECTIONS, TOKENS, folded)
+    kept = analyse(directions, model, head, side, DIRECTIONS, TOKENS, folded)
     names = {"OV": ("reads", "writes"), "QK": ("query", "key")}[side]
     rows = []
-    for one in range(min(DIRECTIONS, len(found.singular))):
-        row = {"direction": one, "singular value": found.singular[one], "share so far": found.share[one]}
-        for name, ends in zip(names, (found.left, found.right)):
+    for one in range(min(DIRECTIONS, len(kept.singular))):
+        row = {"direction": one, "singular value": kept.singular[one], "share so far": kept.share[one]}
+        for name, ends in zip(names, (kept.left, kept.right)):
             row[f"{name} +"] = " ".join(token_labels(model, ends.high[one]))
             row[f"{name} −"] = " ".join(token_labels(model, ends.low[one]))
         rows.append(row)
@@ -126,13 +134,10 @@ def show_directions(view: ViewState, model: Any, head: Head) -> None:
     }
     alt = f"Strongest directions of the {side} matrix of head {head[0]}.{head[1]} with their tokens"
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, alt=alt)
-    half = int(np.searchsorted(found.share, 0.5)) + 1
-    parts.notice(
-        f"{half} of {len(found.singular)} directions hold half of head {head[0]}.{head[1]}'s {side} matrix; the first "
-        f"holds {said(float(found.share[0]))}, 1/{len(found.singular)} if all were alike. + and − are the two ends of "
+    half = half_of_squares(kept.share)
+    text = (
+        f"{half} of {len(kept.singular)} directions hold half of head {head[0]}.{head[1]}'s {side} matrix; the first "
+        f"holds {said(float(kept.share[0]))}, 1/{len(kept.singular)} if all were alike. + and − are the two ends of "
         "a direction: what is read at one end is written at the end with the same sign."
     )
-    parts.misreading(
-        "The tokens are those whose embeddings reach farthest along a direction. That names the direction; it does not "
-        "say that these tokens are all it is for: earlier layers write into the same directions."
-    )
+    explain(view, model, Explanation(text, DIRECTIONS_MISREADING))

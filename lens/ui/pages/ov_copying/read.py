@@ -1,4 +1,4 @@
-"""The OV copying page: which circuit, the grid of all heads, and its null that fills in. Imports no torch at first."""
+"""The OV copying page: which circuit, the grid of all heads, and its null that fills in."""
 
 from typing import Any, NamedTuple
 
@@ -116,8 +116,8 @@ def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
 def show_grid(view: ViewState, found: Copying, model: Any, null: Any, key: str = "ov:grid") -> Any:
     """The clickable grid; returns the figure."""
     figure = _grid(view, found, model, null)
-    told = words.grid_words(found.shown.score, null)
-    parts.head_grid(figure, view, key=key, alt=f"OV copying score of every head of {model.name}. {told}")
+    text = words.grid_words(found.shown.score, null)
+    parts.head_grid(figure, view, key=key, alt=f"OV copying score of every head of {model.name}. {text}")
     return figure
 
 

@@ -8,14 +8,16 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.copying_verdicts import DIFFER, RULE
-from lens.analysis.head_vocabulary import copying_accuracy, most_top, own_ranks_of
+from lens.analysis.head_vocabulary import beyond_chance, copying_accuracy, most_top, own_ranks_of
+from lens.analysis.names import Head
 from lens.analysis.rank_correlation import HOW, rank_correlation
-from lens.analysis.verdicts import ALPHA, too_few
+from lens.analysis.verdicts import too_few
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import operation_seconds
+from lens.ui.explanation import Explanation, explain
 from lens.ui.pages.ov_copying import data as ov_data
 from lens.ui.pages.ov_copying import data_words as told
 from lens.ui.pages.ov_copying import words
@@ -35,7 +37,7 @@ TOP_HELP = (
 )
 
 
-def show_scatter(view: ViewState, model: Any, found: Copying) -> None:
+def show_scatter(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
     """The two circuits of every head against each other."""
     full, residual = found.scores.full.score, found.scores.residual.score
     x = Measure("residual copying", words.DEFINITIONS["residual"], residual, signed=True)
@@ -43,8 +45,8 @@ def show_scatter(view: ViewState, model: Any, found: Copying) -> None:
     sentence = words.scatter_words(full, residual, analyse(rank_correlation, full, residual, model.cfg.group_size))
     figure = scatter(x, y, pinned=view["pins"], current=view.current(), title="Full against residual OV copying")
     parts.head_grid(figure, view, key="ov:scatter", alt=sentence)
-    parts.notice(sentence)
-    parts.aside("Rank correlations", f"Tested {HOW}.")
+    measured = (("Rank correlation", f"Tested {HOW}."),)
+    explain(view, model, Explanation(sentence, words.SCATTER_MISREADING, measured=measured))
 
 
 def largest_k(model: Any) -> int:
@@ -52,7 +54,7 @@ def largest_k(model: Any) -> int:
     return min(TOP, most_top(model.cfg.d_vocab))
 
 
-def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> dict[str, Any]:
+def show_table(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> dict[str, Any]:
     """All heads, with what they do on text and in their own rows beside the score; a click on a row selects it.
 
     Returns what it has beside the scores: "text" and "top", where they were computed.
@@ -90,11 +92,10 @@ def show_table(view: ViewState, model: Any, found: Copying, null: Any) -> dict[s
     if scores is None:
         reason = ov_data.NO_TEXT if model.tokenizer is None else "no document has been read"
         parts.not_computed(f"{reason}: the column on text is missing.")
-    else:
-        parts.notice(told.disagreements(null, scores))
-        parts.aside("On text", f"{scores.scores.source}. {RULE} {DIFFER}")
-    if top is not None:
-        parts.notice(words.top_words(top, k, model.cfg.d_vocab))
+    notices = [] if scores is None else [told.disagreements(null, scores)]
+    notices += [] if top is None else [words.top_words(top, k, model.cfg.d_vocab)]
+    on_text = "" if scores is None else f"{scores.scores.source}. {RULE} {DIFFER}"
+    explain(view, model, Explanation(tuple(notices), words.TABLE_MISREADING, measured=(("On text", on_text),)))
     return extra
 
 
@@ -108,7 +109,7 @@ def top_shares(view: ViewState, model: Any, k: int, show: Any) -> words.Top | No
             accuracy = analyse(copying_accuracy, to_torch(ranks), k)
             mean[layer], p[layer] = accuracy.share, accuracy.p
         one, few = next(iter(done.values())), too_few(accuracy.n, "tokens")
-        return words.Top(mean, p * np.isfinite(p).sum() <= ALPHA, few, len(one.ids), one.seed, one.description)
+        return words.Top(mean, beyond_chance(p), few, len(one.ids), one.seed, one.description)
 
     each = 2 * cfg.d_vocab * cfg.d_head * (cfg.d_model + RANKED)
     done = sweep(

@@ -21,7 +21,10 @@ from lens.figures.theme import number as said
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
+from lens.ui.pages.ov_copying.read import Copying
+from lens.ui.pages.ov_copying.words import TOKENS_MISREADING
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import number, text_line
@@ -31,20 +34,21 @@ DRAWN = 256  # tokens whose ranks are computed
 AMONG = (1, 10, 100)  # "is it in the top k of its row"
 
 
-def show_tokens(view: ViewState, model: Any, head: Head) -> None:
+def show_tokens(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
     """Both ends of the diagonal, the ranks in its rows, and a row of choice."""
     left, middle, right = st.columns(3, gap="medium")
-    found = analyse(copied_tokens, model, head, view["embedding"], SHOWN, progress=True)
-    name, ends = f"{head[0]}.{head[1]}", found.ends
+    copied = analyse(copied_tokens, model, head, view["embedding"], SHOWN, progress=True)
+    name, ends = f"{head[0]}.{head[1]}", copied.ends
     with left:
         st.markdown(f"**Head {name} would copy**", help=parts.metric_help(ENTRY, UNIT))
-        _list(model, ends.high, ends.high_value, found.high_rank, f"Tokens that head {name} would copy most")
+        _list(model, ends.high, ends.high_value, copied.high_rank, f"Tokens that head {name} would copy most")
     with middle:
         st.markdown("**and suppress**", help="Tokens whose own logit it would lower most by attending to them.")
-        _list(model, ends.low, ends.low_value, found.low_rank, f"Tokens that head {name} would suppress most")
+        _list(model, ends.low, ends.low_value, copied.low_rank, f"Tokens that head {name} would suppress most")
     with right:
         written = _row(view, model, head)
-    parts.notice(f"{_diagonal_words(view, model, head, found)} {written}".strip())
+    text = f"{_diagonal_words(view, model, head, copied)} {written}".strip()
+    explain(view, model, Explanation(text, TOKENS_MISREADING))
 
 
 def _list(model: Any, ids: np.ndarray, values: np.ndarray, ranks: np.ndarray | None, alt: str) -> None:
@@ -71,13 +75,13 @@ def _diagonal_words(view: ViewState, model: Any, head: Head, found: Any) -> str:
         shares.append(f"top {k}: {said(float(share.share[0]))}{ends} (chance {said(share.chance)})")
     if most < max(AMONG):
         shares.append(f"a larger k than {most}, a tenth of these {ranks.d_vocab:,} tokens, would say nothing")
-    middle = float(np.median(ranks.rank[0]))
-    if np.ptp(ranks.rank[0]) == 0 and middle == (ranks.d_vocab - 1) / 2:
+    if ranks.tied:
         return "It raises all tokens alike, whichever it attends to: every rank is a tie."
     return (
         f"{found.positive:.0%} of the vocabulary would raise its own logit. Of {len(ranks.ids)} tokens drawn at random "
         f"(seed {ranks.seed}), the share that stands in the top k of its own row is, {'; '.join(shares)}. The median "
-        f"rank is {middle:,.0f} of {ranks.d_vocab:,}; a head that ignores the token has {ranks.d_vocab // 2:,}."
+        f"rank is {float(ranks.median[0]):,.0f} of {ranks.d_vocab:,}; a head that ignores the token has "
+        f"{ranks.d_vocab // 2:,}."
     )
 
 

@@ -1,10 +1,16 @@
-"""OV copying in words: measures of figures, what to notice, what not to conclude. No Streamlit, no torch."""
+"""OV copying in words: measures of figures, what to notice, what not to conclude. No Streamlit."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from lens.analysis.copying_verdicts import (
+    count_heads,
+    farthest_apart,
+    gaussian_beside,
+    half_of_size,
+)
 from lens.analysis.names import Head
 from lens.figures.measure import Measure
 from lens.figures.theme import number
@@ -23,6 +29,22 @@ TOP = (
     "Share of random tokens whose own logit is among the {} that the head would raise most by attending to them, over "
     "the whole vocabulary."
 )
+SCATTER_MISREADING = (
+    "Where the two differ neither is wrong: they ask about different inputs and outputs. A head that copies between "
+    "directions that no embedding has may still serve later layers."
+)
+TABLE_MISREADING = (
+    "The columns answer different questions: by weights, for every token alike; on text, for what the head attends to "
+    "there; in the top k, for tokens drawn at random. A head that leads in one need not lead in another."
+)
+TOKENS_MISREADING = (
+    "The lists are what the head would write if it attended to a token alone, from its embedding: in a text earlier "
+    "layers have changed what stands there, and the head may never attend to it."
+)
+MATCH_MISREADING = (
+    "High scores are for lone embeddings. In a text most of what a head compares was written by earlier layers, so a "
+    "head that matches nothing here may match well there; and a matched pair need not ever stand in one text."
+)
 FOLDING = (
     "Folded and raw weights give the same full circuit. They differ in the residual one: the norm before a head scales "
     "each direction of the stream by its gain, and with large gains in few directions the bare W_V W_O counts "
@@ -38,23 +60,27 @@ def measure(score: np.ndarray, null: Any, circuit: str) -> Measure:
 
 def grid_words(score: np.ndarray, null: Any) -> str:
     """What to see in the grid."""
-    best, worst = heads.strongest(score), np.unravel_index(int(np.nanargmin(np.nan_to_num(score, nan=2))), score.shape)
-    n = int(np.isfinite(score).sum())
-    text = f"The head that copies most is {best[0]}.{best[1]} with {number(float(score[best]))}; "
-    text += f"the lowest is {worst[0]}.{worst[1]} with {number(float(score[worst]))}. "
-    idle = score.size - n if null is None else int(null.side.idle.sum())
-    if idle:
-        text += (
-            f"{idle} {'head is' if idle == 1 else 'heads are'} idle: they write nothing, or dust beside the others. "
-        )
+    found = count_heads(score) if null is None else count_heads(score, null.side, null.band)
+    text = f"The head that copies most is {found.best} with {number(float(score[found.best]))}; "
+    text += f"the lowest is {found.lowest} with {number(float(score[found.lowest]))}. "
+    if found.idle:
+        are = "head is" if found.idle == 1 else "heads are"
+        text += f"{found.idle} {are} idle: they write nothing, or dust beside the others. "
     if null is None:
         return f"{text}The null is not computed, so none of this is compared with chance."
-    band, sign = null.band, null.side.sign
-    own = int(((score > band.high) | (score < band.low)).sum())
     return (
-        f"{text}{int((sign > 0).sum())} of {n} heads copy and {int((sign < 0).sum())} write the opposite, beyond what "
-        f"chance gives the farthest of all heads: {number(band.reach)} standard deviations of its own {band.n} random "
-        f"rotations. Outside the central 95% of their own are {own}, where chance alone puts {number(0.05 * n)}."
+        f"{text}{found.copies} of {found.n} heads copy and {found.opposite} write the opposite, beyond what "
+        f"chance gives the farthest of all heads: {number(null.band.reach)} standard deviations of its own "
+        f"{null.band.n} random rotations. Outside the central 95% of their own are {found.outside}, where chance "
+        f"alone puts {number(0.05 * found.n)}."
+    )
+
+
+def chance_words(null: Null, seed: int, rule: str) -> str:
+    """How the null was made, what the colour is not, and the ``rule`` of verdicts."""
+    return (
+        f"{null.band.n} rotations for each of {null.band.low.size} heads, seed {seed}. Colour is the size of the "
+        f"score, not its significance: each head's band stands in its hover label and in the table. {rule}"
     )
 
 
@@ -62,12 +88,13 @@ def induction_words(score: np.ndarray, null: Any, induction: Any, most: int = 8)
     """Which of the strongest induction heads copy, from both scores."""
     if induction.above is None:
         return f"Which heads are induction heads cannot be said: {induction.no_verdict}."
-    mean, threshold = induction.score.mean, induction.threshold
-    order = [np.unravel_index(i, mean.shape) for i in np.argsort(-mean, axis=None)[:most]]
-    heads = [tuple(map(int, cell)) for cell in order if induction.above[cell]]
+    heads = induction.strongest_above(most)
     if not heads:
-        return f"No head has an induction score above its threshold {number(threshold)}: none is there that could copy."
-    names = {cell: f"{cell[0]}.{cell[1]} ({number(float(score[cell]))})" for cell in heads}
+        return (
+            f"No head has an induction score above its threshold {number(induction.threshold)}: none is there that "
+            "could copy."
+        )
+    names = {head: f"{head} ({number(float(score[head]))})" for head in heads}
     if null is None:
         return f"Of the strongest induction heads, the copying scores are: {', '.join(names.values())}; no null yet."
     yes = [names[cell] for cell in heads if null.side.sign[cell] > 0]
@@ -95,7 +122,7 @@ def head_words(found: Any, null: Any, head: Head) -> str:
     name = f"{head[0]}.{head[1]}"
     if not np.isfinite(score):
         return f"Head {name} writes nothing: all its eigenvalues are 0, so it has no copying score."
-    half = int(np.searchsorted(np.cumsum(np.abs(values)) / np.abs(values).sum(), 0.5)) + 1
+    half = half_of_size(values)
     text = f"Head {name}: {number(float(found.positive[head]))} of the size of its {len(values)} eigenvalues has a "
     text += f"positive real part; {half} of them make up half. Copying score {number(score)}"
     if null is None:
@@ -169,7 +196,7 @@ def top_words(top: Top, k: int, d_vocab: int) -> str:
     some = int(top.beyond[done].sum())
     left = "" if done.all() else f" {(~done).sum()} heads are not computed."
     text = (
-        f"Top-{k} accuracy: head {best[0]}.{best[1]} raises {number(float(top.share[best]))} of {top.n} random tokens "
+        f"Top-{k} accuracy: head {best} raises {number(float(top.share[best]))} of {top.n} random tokens "
         f"(seed {top.seed}) more than all but {k - 1} others when it attends to them, {number(k / d_vocab)} by chance"
     )
     if top.few:
@@ -185,28 +212,22 @@ def gaussian_words(found: Any, null: Any, low: float, high: float, same: np.ndar
     )
     if null is None:
         return f"{text}The null of the heads is not computed, so the two are not compared."
-    score, lows, highs = (values[same] for values in (found.score, null.band.low, null.band.high))
-    width = (highs - lows)[np.isfinite(score)]
-    inside = (score >= lows) & (score <= highs)
-    differ = np.isfinite(score) & (inside != ((score >= low) & (score <= high)))
-    narrower = int((width < high - low).sum())
+    own = gaussian_beside(found.score, null.band, low, high, same)
     return (
-        f"{text}Rotated at random, heads keep what they can read and write: their own bands are {number(width.min())} "
-        f"to {number(width.max())} wide, the Gaussian one {number(high - low)}. It is too wide for {narrower} of "
-        f"{len(width)} heads and too narrow for the others, those with few strong directions; {differ.sum()} heads "
-        "would get another verdict by it."
+        f"{text}Rotated at random, heads keep what they can read and write: their own bands are "
+        f"{number(own.narrowest)} to {number(own.widest)} wide, the Gaussian one {number(high - low)}. It is too wide "
+        f"for {own.narrower} of {own.n} heads and too narrow for the others, those with few strong directions; "
+        f"{own.differ} heads would get another verdict by it."
     )
 
 
 def scatter_words(full: np.ndarray, residual: np.ndarray, agreement: Any) -> str:
     """How well the two circuits agree; ``agreement`` is their ``RankCorrelation``."""
-    both = np.isfinite(full) & np.isfinite(residual)
-    if not both.any():
+    place = farthest_apart(full, residual)
+    if place is None:
         return "No head has a score."
-    gap = np.where(both, full - residual, 0)
-    place = np.unravel_index(int(np.abs(gap).argmax()), gap.shape)
     return (
         f"{correlation(agreement, 'full and residual scores')} "
-        f"They differ most for {place[0]}.{place[1]}: full {number(float(full[place]))}, residual "
+        f"They differ most for {place}: full {number(float(full[place]))}, residual "
         f"{number(float(residual[place]))}. The residual circuit counts directions no embedding or logit uses."
     )

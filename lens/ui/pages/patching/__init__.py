@@ -17,7 +17,7 @@ STREAM = {
 HEAD = {"z": "Output of heads", "q": "Queries", "k": "Keys", "v": "Values", "pattern": "Attention patterns"}
 SHOWN = {"share": "Share of the gap", "raw": "Change"}
 INPUTS = {"final": "Final stream", "q": "Queries", "k": "Keys", "v": "Values"}
-MORE = {"approximation": "Against the approximation", "path": "Path patching", "prompts": "Per prompt"}
+TABS = ("approximation", "path", "prompts")
 LONGEST_LIST = 400  # characters of a typed list of heads
 
 PAGE = Page(
@@ -38,6 +38,6 @@ PAGE = Page(
         flag("aligned", False),
         choice("input", "final", tuple(INPUTS)),
         text("receivers", "", LONGEST_LIST),
-        choice("more", "approximation", tuple(MORE)),
+        choice("more", "approximation", TABS),
     ),
 )

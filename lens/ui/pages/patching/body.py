@@ -1,18 +1,20 @@
 """Where does the information sit, and where does it move?"""
 
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
-from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
 from lens.ui.models import open_model
 from lens.ui.pages.patching import controls as page
 from lens.ui.pages.patching import map as views
 from lens.ui.pages.patching import words
 from lens.ui.pages.patching.cell import show_cell
-from lens.ui.pages.patching.read import read_found
-from lens.ui.pages.patching.tabs import show_more
+from lens.ui.pages.patching.read import Found, read_found
+from lens.ui.pages.patching.tabs import TABS
 from lens.ui.view import ViewState
+from lens.ui.widgets import show_tabs
 
 
 def draw(view: ViewState) -> None:
@@ -27,14 +29,21 @@ def draw(view: ViewState) -> None:
     chosen = views.chosen_cell(view, found)
     with place.container():
         figure = views.show_map(view, model, found, chosen)
-    parts.notice(views.say(model, found))
-    if found.numbers.refused:
-        parts.aside("Not shown as asked", f"{found.numbers.refused} The change itself is shown.")
-    parts.misreading(words.MISREADING)
-    parts.aside("Computed", words.sources(found))
-    parts.provenance(view, model)
-    parts.formula(words.FORMULA, words.FORMULA_WHERE)
+    explain(view, model, explanation(model, found))
     with right:
         show_cell(view, model, found, chosen)
-    show_more(view, model, found, chosen)
+    show_tabs(view, "more", TABS, view, model, found, chosen)
     views.take_away(view, model, found, figure)
+
+
+def explanation(model: Any, found: Found) -> Explanation:
+    """What is said of the map."""
+    refused = found.cells.refused and f"{found.cells.refused} The change itself is shown."
+    return Explanation(
+        views.notice(model, found),
+        words.MISREADING,
+        asides=(("Not shown as asked", refused),),
+        measured=(("Sample", words.sources(found)),),
+        formula=words.FORMULA,
+        where=words.FORMULA_WHERE,
+    )

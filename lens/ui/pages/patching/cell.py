@@ -10,6 +10,7 @@ from lens.analysis.names import Head
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
 from lens.ui.pages.patching import words
 from lens.ui.pages.patching.map import column_labels, head_of
@@ -22,6 +23,10 @@ N_TOP = 8  # tokens of each prediction
 N_LOOKS = 5  # tokens that the head looks at most
 PAIR_HELP = "Which pair is looked at, counted from 1. The map is the average over all of them."
 HEIGHT = 320  # pixels
+MISREADING = (
+    "One pair is an example: the map averages over all. And a probability also moves when other tokens gain or lose, "
+    "so compare ranks and the metric."
+)
 ABSENT = 3  # of lens.analysis.interventions.STATUS
 
 
@@ -54,7 +59,8 @@ def show_cell(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]
         column_config=columns_shown,
         alt=f"Likeliest next tokens before and after {name} is replaced in pair {pair + 1}",
     )
-    parts.notice(notice(experiment.pairs, change, labels, pair, _values(found, chosen, pair)))
+    text = notice(experiment.pairs, change, labels, pair, _values(found, chosen, pair))
+    explain(view, None, Explanation(text, MISREADING))
     if head is not None:
         _show_attention(model, change, head)
 
@@ -84,10 +90,9 @@ def answer_table(pairs: Any, change: Any, labels: list[str], pair: int) -> pd.Da
 
 def notice(pairs: Any, change: Any, labels: list[str], pair: int, values: tuple[float, float, float]) -> str:
     """The likeliest token before and after, the right answer's rank, and the metric, in one or two sentences."""
-    tied = [int((row == 0).sum()) for row in change.rank]
-    if max(tied) > 1:
-        return f"{max(tied)} tokens are equally likely: none of them leads."
-    tops = [int(np.argmax(row)) for row in change.prob]
+    if max(change.tied) > 1:
+        return f"{max(change.tied)} tokens are equally likely: none of them leads."
+    tops = change.likeliest
     before, after = (f"{labels[top].strip()} ({change.prob[side, top]:.0%})" for side, top in enumerate(tops))
     text = f"Likeliest next: {before} before, {after} after."
     if tops[0] == tops[1]:

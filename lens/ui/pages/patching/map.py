@@ -1,5 +1,6 @@
 """The map of the Patching page, and what a click on it does."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.names import Head
-from lens.figures.grid import selected_cell
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.patch_map import patch_map
 from lens.ui import parts
@@ -50,12 +50,12 @@ def axes_of(found: Found, columns: list[str]) -> Axes:
 
 def make_figure(view: ViewState, model: Any, found: Found, chosen: tuple[int, int] | None) -> Any:
     """The map of all cells."""
-    numbers, columns = found.numbers, column_labels(model, found)
+    cells, columns = found.cells, column_labels(model, found)
     stamp = "APPROXIMATION · " if found.approximate else ""
-    measure = Measure(
-        numbers.name, numbers.definition, numbers.value, numbers.unit, numbers.low, numbers.high, signed=True
-    )
-    title = f"{stamp}{site_names(found.look.site)}: {numbers.name}, {found.look.chosen.title.lower()}"
+    name = words.name(found.look, cells)
+    definition = words.definition(found.look, cells)
+    measure = Measure(name, definition, cells.value, cells.unit, cells.low, cells.high, signed=True)
+    title = f"{stamp}{site_names(found.look.site)}: {name}, {found.look.chosen.title.lower()}"
     reasons = words.reasons(found.sweep.status)
     return patch_map(measure, axes_of(found, columns), reasons, chosen=chosen, pinned=view["pins"], title=title)
 
@@ -63,48 +63,37 @@ def make_figure(view: ViewState, model: Any, found: Found, chosen: tuple[int, in
 def draw_meanwhile(place: Any, view: ViewState, model: Any, found: Found) -> None:
     """The figure while it fills: looked at, not clicked."""
     with place.container():
-        parts.chart(make_figure(view, model, found, None), f"The map so far. {say(model, found)}")
+        parts.chart(make_figure(view, model, found, None), f"The map so far. {notice(model, found)}")
 
 
 def show_map(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> Any:
     """The clickable map; returns the figure."""
     figure = make_figure(view, model, found, chosen)
-    figure.update_layout(meta={"selected": (view.selected, view["cell"])})  # another figure after each click
     if found.approximate:
         st.warning(words.APPROXIMATION, icon=":material/speed:")
-    st.plotly_chart(
-        figure,
-        key=KEY,
-        on_select=partial(_choose_clicked, view, found),
-        selection_mode="points",
-        config={"displaylogo": False},
-        alt=f"{figure.layout.title.text}. {say(model, found)}",
-    )
+    alt = f"{figure.layout.title.text}. {notice(model, found)}"
+    parts.chart(figure, alt, KEY, partial(_choose_clicked, view, found))
     return figure
 
 
-def say(model: Any, found: Found) -> str:
+def notice(model: Any, found: Found) -> str:
     """The NOTICE line."""
     return words.notice(found, column_labels(model, found))
 
 
 def chosen_cell(view: ViewState, found: Found) -> tuple[int, int]:
     """The cell of the address if this map has it, else the one with the largest effect."""
-    value = found.numbers.value
+    value = found.cells.value
     for row, column in view["cell"]:
         if row < value.shape[0] and column < value.shape[1]:
             return row, column
         view.note(f"this map has no cell {row}.{column}: showing the largest")
         view.set(cell=None)
-    best = int(np.argmax(np.abs(np.nan_to_num(value))))
-    return tuple(int(x) for x in np.unravel_index(best, value.shape))
+    return found.cells.strongest(1)[0]
 
 
-def _choose_clicked(view: ViewState, found: Found) -> None:
+def _choose_clicked(view: ViewState, found: Found, cell: tuple[int, int]) -> None:
     """A click on a cell chooses it and selects its head, if it is one; a second one pins or unpins the head."""
-    cell = selected_cell(st.session_state[KEY])
-    if cell is None:
-        return
     head = head_of(found, cell)
     if view["cell"] != (cell,):
         view.set(cell=(cell,), **({} if head is None else {"layer": head[0], "head": head[1]}))
@@ -124,13 +113,17 @@ def head_of(found: Found, cell: tuple[int, int]) -> Head | None:
 
 def table(model: Any, found: Found) -> pd.DataFrame:
     """One row per cell: where it is, what it does, its interval, and why it was not computed if it was not."""
-    numbers, columns = found.numbers, column_labels(model, found)
+    cells, columns = found.cells, column_labels(model, found)
     (row_name, rows), (column_name, _) = found.sweep.axes.items()
     grid = np.meshgrid(rows, columns, indexing="ij")
     why = words.reasons(found.sweep.status)
-    frame = {row_name: grid[0].ravel(), column_name: grid[1].ravel(), numbers.name: numbers.value.ravel()}
-    if numbers.low is not None:
-        frame |= {"low": numbers.low.ravel(), "high": numbers.high.ravel()}
+    frame = {
+        row_name: grid[0].ravel(),
+        column_name: grid[1].ravel(),
+        words.name(found.look, cells): cells.value.ravel(),
+    }
+    if cells.low is not None:
+        frame |= {"low": cells.low.ravel(), "high": cells.high.ravel()}
     how = "approximation" if found.approximate else "computed"
     frame["how"] = [one or how for row in why for one in row]
     return pd.DataFrame(frame)
@@ -140,10 +133,11 @@ def take_away(view: ViewState, model: Any, found: Found, figure: Any) -> None:
     """CSV, JSON, the figure, and Python that needs only the package."""
     from lens.analysis.interventions import agreement_lines, to_python
 
-    experiment, numbers = found.look.experiment, found.numbers
-    payload = numbers._asdict() | {"axes": found.sweep.axes, "values": found.sweep.values, "base": found.sweep.base}
+    experiment, cells = found.look.experiment, found.cells
+    payload = {"name": words.name(found.look, cells), "definition": words.definition(found.look, cells)}
+    payload |= asdict(cells) | {"axes": found.sweep.axes, "values": found.sweep.values, "base": found.sweep.base}
     payload |= {"other": found.sweep.other, "status": found.sweep.status, "approximate": found.approximate}
-    payload |= {"notice": say(model, found), "seed": found.seed}
+    payload |= {"notice": notice(model, found), "seed": found.seed}
     code = to_python(source_of(view), experiment, revision=view["revision"] or None, seed=found.seed)
     if view["more"] == "approximation" and experiment.metric.kind != "rank":
         code += agreement_lines()

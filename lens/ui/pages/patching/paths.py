@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -13,6 +12,7 @@ from lens.figures.measure import Measure
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.models import source_of
@@ -24,7 +24,6 @@ from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented, text_line
 
-KEY = "patching:paths"
 N_SENDERS = 12
 INPUT_HELP = (
     "What the direct path ends in. **Final stream:** what the logits are read from. **Queries, keys, values:** of the "
@@ -65,19 +64,22 @@ def show_paths(view: ViewState, model: Any, found: Found, chosen: tuple[int, int
     path = Path(experiment.pairs, through, receivers, None, experiment.metric, "other", found.look.into)
     into = INPUTS[through].lower() + ("" if through == "final" else " of " + _names(receivers))
     place = st.empty()
-    result = _compute(view, model, path, lambda meanwhile: place.plotly_chart(_figure(view, meanwhile, into)[0]))
+
+    def draw(meanwhile: Any) -> None:
+        with place:
+            parts.chart(_figure(view, meanwhile, into), "The senders so far")
+
+    result = _compute(view, model, path, draw)
     if result is None:
         return
-    figure, _ = _figure(view, result, into)
+    figure = _figure(view, result, into)
     text = path_notice(result, into)
     with place.container():
-        _clickable(view, figure, heads, f"{figure.layout.title.text}. {text}")
-    parts.notice(text)
-    parts.misreading(MISREADING)
-    parts.aside("Sample", _sample(view, result))
+        alt = f"{figure.layout.title.text}. {text}"
+        parts.chart(figure, alt, "patching:paths", partial(_sender_clicked, view, heads))
+    explain(view, model, Explanation(text, MISREADING, (), (("Sample", _sample(view, result)),), FORMULA, WHERE))
     rows = sender_table(result, path.metric.unit, N_SENDERS)
     st.dataframe(rows, hide_index=True, alt=f"Senders by their direct effect on the {into}")
-    parts.formula(FORMULA, WHERE)
     _take_away(view, result, figure, text)
 
 
@@ -125,38 +127,26 @@ def _compute(view: ViewState, model: Any, path: Any, draw: Any) -> Any | None:
     return filled(done.done) if done.done else None
 
 
-def _figure(view: ViewState, result: Any, into: str) -> tuple[Any, Any]:
-    from lens.analysis.interventions import path_effect, senders_in_order
+def _figure(view: ViewState, result: Any, into: str) -> Any:
+    from lens.analysis.interventions.path import path_effect, path_summary
 
+    summary, unit = path_summary(result), result.path.metric.unit
     found = to_numpy(path_effect(result, view["seed"]))
     definition = (
         f"Change of the metric when only the direct path from a head to the {into} is patched. All senders at once: "
-        f"{_together(result)}."
+        f"{_with_unit(summary.together, unit)}."
     )
-    measure = Measure(
-        "direct effect", definition, found.value, result.path.metric.unit, found.low, found.high, signed=True
-    )
+    measure = Measure("direct effect", definition, found.value, unit, found.low, found.high, signed=True)
     figure = grid(measure, pinned=view["pins"], current=view.selected, title=f"Direct paths into the {into}")
-    largest = max((abs(effect) for _, effect in senders_in_order(result)), default=0) or 1.0
+    largest = max((abs(effect) for _, effect in summary.strongest), default=0) or 1.0
     figure.update_traces(zmin=-largest, zmax=largest, selector={"type": "heatmap"})  # beside MLPs and the embedding
-    return figure, found
+    return figure
 
 
-def _clickable(view: ViewState, figure: Any, heads: tuple[Head, ...], alt: str) -> None:
-    figure.update_layout(meta={"selected": view.selected})  # another figure after each click
-    st.plotly_chart(
-        figure,
-        key=KEY,
-        on_select=partial(_sender_clicked, view, heads),
-        selection_mode="points",
-        config={"displaylogo": False},
-        alt=alt,
-    )
-
-
-def _sender_clicked(view: ViewState, heads: tuple[Head, ...]) -> None:
+def _sender_clicked(view: ViewState, heads: tuple[Head, ...], sender: tuple[int, ...]) -> None:
     """A click selects the sender, a second one pins it; the receivers, which may be either, stay what they were."""
-    if parts.head_from_event(st.session_state[KEY], view) is not None and heads:
+    view.click(*sender)
+    if heads:
         view.set(receivers=_names(heads))
 
 
@@ -178,28 +168,21 @@ def sender_name(sender: Any) -> str:
 
 def path_notice(result: Any, into: str) -> str:
     """The strongest senders, and how far all direct paths together go."""
+    from lens.analysis.interventions.path import path_summary
 
-    from lens.analysis.interventions import senders_in_order
-    from lens.analysis.verdicts import rounding_of
-
-    rows = list(senders_in_order(result))
-    gap = float((np.asarray(result.other) - np.asarray(result.base)).mean())
-    if not rows or abs(rows[0][1]) <= rounding_of(*to_torch((result.base, result.other))):
+    found, unit = path_summary(result), result.path.metric.unit
+    if not found.acts:
         return f"No component changes the metric through a direct path into the {into}."
-    top = ", ".join(f"{sender_name(sender)} ({said(effect)})" for sender, effect in rows[:3])
-    unit = result.path.metric.unit
-    total = said(sum(effect for _, effect in rows))
-    left = int(np.isnan(np.asarray(result.heads)).any(-1).sum())
+    top = ", ".join(f"{sender_name(sender)} ({said(effect)})" for sender, effect in found.strongest)
     return (
-        f"Strongest direct senders into the {into}: {top}. All senders at once do {_together(result)}, their single "
-        f"paths add up to {total}; the two runs differ by {said(gap)} {unit}."
-        + (f" {left} heads are not computed yet." if left else "")
+        f"Strongest direct senders into the {into}: {top}. All senders at once do {_with_unit(found.together, unit)}, "
+        f"their single paths add up to {said(found.total)}; the two runs differ by {_with_unit(found.gap, unit)}."
+        + (f" {found.n_missing} heads are not computed yet." if found.n_missing else "")
     )
 
 
-def _together(result: Any) -> str:
-    change = float((np.asarray(result.together) - np.asarray(result.base)).mean())
-    return f"{said(change)} {result.path.metric.unit}".strip()
+def _with_unit(value: float, unit: str) -> str:
+    return f"{said(value)} {unit}".strip()
 
 
 def _sample(view: ViewState, result: Any) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from lens.analysis.interventions.map import CellMap, cell_map
 from lens.ui import parts
 from lens.ui.calls import analyse, call_key, result_store, sweep
 from lens.ui.ending import end_page
 from lens.ui.limits import limits
 from lens.ui.pages.patching.controls import Look
-from lens.ui.pages.patching.words import Numbers, numbers_of
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
 
@@ -37,9 +37,9 @@ class Found:
         return not (np.isnan(self.sweep.values) & (np.asarray(self.sweep.status) == 0)).any()
 
     @cached_property
-    def numbers(self) -> Numbers:
+    def cells(self) -> CellMap:
         """What is drawn, per cell: the bootstrap behind it is made once."""
-        return numbers_of(self.look, to_torch(self.sweep), self.seed)
+        return cell_map(to_torch(self.sweep), self.look.shown == "share", self.seed)
 
 
 def read_found(view: ViewState, model: Any, look: Look, draw: Callable[[Found], None]) -> Found:

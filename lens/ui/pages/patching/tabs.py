@@ -11,35 +11,27 @@ from lens.figures.scatter import scatter
 from lens.figures.theme import NEUTRAL
 from lens.figures.theme import number as said
 from lens.ui import parts
-from lens.ui.pages.patching import MORE, words
+from lens.ui.explanation import Explanation, explain
+from lens.ui.pages.patching import words
 from lens.ui.pages.patching.map import axes_of, column_labels
 from lens.ui.pages.patching.paths import show_paths
 from lens.ui.pages.patching.read import Found, approximation
 from lens.ui.shared.tasks import pair_table
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
-from lens.ui.widgets import tabs
 
+PAIR_MISREADING = (
+    "A single pair has no share of its own: its gap may be small, and its share wild. The map divides sums."
+)
 APPROXIMATE_MISREADING = (
     "A high correlation is no proof for a single cell: it comes from the many cells near zero. Saturated softmax and "
     "norms bend the metric, so the largest effects are the ones that are furthest off."
 )
 
 
-def show_more(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> None:
-    """The row of tabs; only the open one is computed."""
-    which, place = tabs(view, "more", MORE)
-    with place:
-        if which == "approximation":
-            _show_agreement(model, found)
-        elif which == "path":
-            show_paths(view, model, found, chosen)
-        else:
-            _show_prompts(model, found, chosen)
-
-
-def _show_agreement(model: Any, found: Found) -> None:
-    from lens.analysis.interventions import agreement
+def show_agreement(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> None:
+    """Exact against approximate values, one point per cell."""
+    from lens.analysis.interventions import ATTRIBUTION_NOTE, agreement
 
     if found.approximate or not found.complete:
         parts.not_computed("the exact sweep is not finished, so there is nothing to hold the approximation against.")
@@ -61,8 +53,7 @@ def _show_agreement(model: Any, found: Found) -> None:
     figure.add_shape(**line, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
     text = agreement_notice(found, both, columns)
     parts.chart(figure, f"{title}. {text}")
-    parts.notice(text)
-    parts.misreading(APPROXIMATE_MISREADING)
+    explain(view, model, Explanation(text, APPROXIMATE_MISREADING, measured=(("Approximation", ATTRIBUTION_NOTE),)))
     worst = [tuple(int(i) for i in np.unravel_index(index, shape)) for index in both.worst]
     frame = {
         "cell": [words.cell_name(found, one, columns) for one in worst],
@@ -81,28 +72,28 @@ def agreement_notice(found: Found, both: Any, columns: list[str]) -> str:
     index = both.worst[0]
     place = tuple(int(i) for i in np.unravel_index(index, found.sweep.values.shape[:2]))
     off = float(both.approximate[index] - both.exact[index])
-    known = int(both.exact.isfinite().sum())
     return (
-        f"r = {both.correlation:.3f} over {known} cells. Furthest off: {words.cell_name(found, place, columns)}, "
+        f"r = {both.correlation:.3f} over {both.n} cells. Furthest off: {words.cell_name(found, place, columns)}, "
         f"exactly {said(float(both.exact[index]))} and approximately {said(float(both.approximate[index]))} {unit}, "
         f"a difference of {said(off)}."
     )
 
 
-def _show_prompts(model: Any, found: Found, chosen: tuple[int, int]) -> None:
+def show_prompts(view: ViewState, model: Any, found: Found, chosen: tuple[int, int]) -> None:
+    """Every pair by itself."""
+    from lens.analysis.interventions.map import pair_changes
+
     columns = column_labels(model, found)
     name, frame = words.cell_name(found, chosen, columns), prompt_table(model, found, chosen)
     st.dataframe(frame, hide_index=True, alt=f"Every pair by itself, with {name} replaced")
-    change = (frame["after"] - frame["before"]).to_numpy(float)
-    good, unit = change[np.isfinite(change)], found.look.experiment.metric.unit
-    if not len(good):
-        parts.notice("No pair has this position.")
-        return
-    parts.notice(
-        f"With {name} replaced, the change of single pairs runs from {said(float(good.min()))} to "
-        f"{said(float(good.max()))} {unit}, its median is {said(float(np.median(good)))} (n = {len(good)}). A single "
-        "pair has no share of its own: its gap may be small, and its share wild. The map divides sums."
-    )
+    changes, unit = pair_changes(found.sweep, chosen), found.look.experiment.metric.unit
+    text = "No pair has this position."
+    if changes is not None:
+        text = (
+            f"With {name} replaced, the change of single pairs runs from {said(changes.low)} to "
+            f"{said(changes.high)} {unit}, its median is {said(changes.median)} (n = {changes.n})."
+        )
+    explain(view, model, Explanation(text, PAIR_MISREADING))
 
 
 def prompt_table(model: Any, found: Found, chosen: tuple[int, int]) -> pd.DataFrame:
@@ -112,3 +103,10 @@ def prompt_table(model: Any, found: Found, chosen: tuple[int, int]) -> pd.DataFr
     frame = pair_table(model, found.look.chosen)
     frame["before"], frame["after"], frame["other run"] = base, after, other
     return frame
+
+
+TABS = {
+    "approximation": ("Against the approximation", show_agreement),
+    "path": ("Path patching", show_paths),
+    "prompts": ("Per prompt", show_prompts),
+}

@@ -1,9 +1,11 @@
 """What the Patching page says: definitions, and sentences made from the numbers."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from lens.analysis.interventions.map import CellMap, moves, stays
+from lens.analysis.interventions.plan import STATUS
 from lens.figures.theme import number as said
 from lens.ui.shared.tasks import METRIC_WORDS
 
@@ -29,106 +31,58 @@ FORMULA_WHERE = (
 )
 
 
-class Numbers(NamedTuple):
-    """What is drawn, per cell [row, column], and why."""
-
-    name: str
-    unit: str
-    value: np.ndarray
-    low: np.ndarray | None
-    high: np.ndarray | None
-    refused: str  # why there is no share of the gap; "" if it is shown
-    note: str  # how the interval was made, or why there is none
-    definition: str
-    rounding: float  # up to this size a cell is no more than rounding
+def name(look: Any, cells: CellMap) -> str:
+    """What the drawn number is called."""
+    if not cells.is_share:
+        return "change"
+    return "share recovered" if look.into == "corrupted" else "share lost"
 
 
-def numbers_of(look: Any, sweep: Any, seed: int = 0) -> Numbers:
-    """Share of the gap that is closed, or the change itself; a share that is refused becomes the change."""
-    from lens.analysis.interventions import closed, effect
-    from lens.analysis.verdicts import rounding_of
-
-    change, rounding = effect(sweep, seed), rounding_of(sweep.base, sweep.other, sweep.values)
-    metric = look.experiment.metric
+def definition(look: Any, cells: CellMap) -> str:
+    """What the drawn number is."""
     direction = {
         "corrupted": "Denoising: each cell puts one clean activation into the corrupted run.",
         "clean": "Noising: each cell puts one corrupted activation into the clean run.",
     }[look.into]
-    kind = METRIC_WORDS[metric.kind]
-    refused = ""
-    if look.shown == "share":
-        share = closed(sweep, seed)
-        refused = share.note if share.value is None else ""
-        if share.value is not None:
-            value, low, high = (one.numpy() for one in share[:3])
-            words = f"{direction} 0: as before, 1: all the way to the other run. Metric: {kind}."
-            name = "share recovered" if look.into == "corrupted" else "share lost"
-            return Numbers(name, "", value, low, high, "", share.note, words, rounding / abs(share.gap))
-    ends = (None, None) if change.low is None else (change.low.numpy(), change.high.numpy())
-    words = f"{direction} Change of the metric: {kind}."
-    return Numbers("change", metric.unit, change.value.numpy(), *ends, refused, change.note, words, rounding)
+    kind = METRIC_WORDS[look.experiment.metric.kind]
+    if cells.is_share:
+        return f"{direction} 0: as before, 1: all the way to the other run. Metric: {kind}."
+    return f"{direction} Change of the metric: {kind}."
 
 
 def notice(found: Any, columns: list[str]) -> str:
     """Where the information sits and where it moves, from what is computed so far."""
-    value = found.numbers.value
-    if not np.isfinite(value).any():
+    cells = found.cells
+    n_known = int(cells.known.sum())
+    if not n_known:
         return "Nothing is computed yet."
-    so_far = "" if found.complete else f"So far {int(np.isfinite(value).sum())} of {value.size} cells are known. "
+    so_far = "" if found.complete else f"So far {n_known} of {cells.value.size} cells are known. "
     if found.approximate:
         so_far = "By the approximation: "
-    numbers = found.numbers
-    largest = float(np.nanmax(np.abs(value)))
-    if largest <= numbers.rounding:
-        return f"{so_far}No cell changes the metric: the largest, {largest:.1g}, is no more than rounding."
-    rows = list(found.sweep.axes)
-    if found.look.site.startswith("resid") and rows == ["layer", "pos"]:
-        text = _moves(found, columns)
-    else:
-        text = _largest(found, columns)
-    return so_far + text + _intervals(numbers)
+    if cells.largest <= cells.rounding:
+        return f"{so_far}No cell changes the metric: the largest, {cells.largest:.1g}, is no more than rounding."
+    in_stream = found.look.site.startswith("resid") and list(found.sweep.axes) == ["layer", "pos"]
+    text = _by_layer(found, columns) if in_stream else _largest(found, columns)
+    return so_far + text + _intervals(cells)
 
 
-def _moves(found: Any, columns: list[str]) -> str:
-    """Runs of layers whose largest cell is at the same position, the shift between the first and the last of them.
+def _by_layer(found: Any, columns: list[str]) -> str:
+    """Where the largest cell of the stream is, layer by layer, and from where to where the information moves.
 
-    That information moves is said only where all cells are known exactly, the two runs differ, so that there is
-    information, and both places are beyond their own sampling.
+    That it moves is said only where all cells are known exactly.
     """
-    value = found.numbers.value
-    known = np.isfinite(value).any(axis=1)
-    layers = np.flatnonzero(known)
-    best = np.nanargmax(np.where(np.isfinite(value), np.abs(value), -1)[layers], axis=1)
-    runs: list[tuple[int, list[int]]] = []
-    for layer, column in zip(layers.tolist(), best.tolist()):
-        if runs and runs[-1][0] == column:
-            runs[-1][1].append(layer)
-        else:
-            runs.append((column, [layer]))
-    shown = [run for run in runs if len(run[1]) > 1] or runs
-    parts, peaks = [], []
-    for column, at in shown:
-        peak = max(at, key=lambda layer: abs(value[layer, column]))
-        peaks.append((peak, column))
-        parts.append(f"in {_span(at)} at {columns[column]} (up to {said(float(value[peak, column]))} in layer {peak})")
+    places = stays(found.cells.value)
+    parts = [
+        f"in {_span(one.rows)} at {columns[one.column]} (up to {said(one.value)} in layer {one.peak})" for one in places
+    ]
     text = f"Layer by layer the largest cell is {', then '.join(parts[:4])}"
-    if shown[0][0] != shown[-1][0] and found.complete and all(_beyond(found, one) for one in (peaks[0], peaks[-1])):
+    if found.complete and not found.approximate and moves(found.cells, places):
+        first, last = places[0], places[-1]
         text += (
-            f": between layer {shown[0][1][-1]} and layer {shown[-1][1][0]} the information moves from "
-            f"{columns[shown[0][0]]} to {columns[shown[-1][0]]}"
+            f": between layer {first.rows[-1]} and layer {last.rows[0]} the information moves from "
+            f"{columns[first.column]} to {columns[last.column]}"
         )
     return f"{text}."
-
-
-def _beyond(found: Any, cell: tuple[int, int]) -> bool:
-    """Whether a cell's share of a gap that is there is itself other than 0."""
-    numbers = found.numbers
-    return not found.approximate and numbers.name.startswith("share") and bool(_apart(numbers)[cell])
-
-
-def _apart(numbers: Numbers) -> np.ndarray:
-    """Cells whose interval excludes 0 and that are more than rounding."""
-    return ((numbers.low > 0) | (numbers.high < 0)) & (np.abs(np.nan_to_num(numbers.value)) > numbers.rounding)
 
 
 def _span(layers: list[int]) -> str:
@@ -136,25 +90,20 @@ def _span(layers: list[int]) -> str:
 
 
 def _largest(found: Any, columns: list[str]) -> str:
-    numbers, value = found.numbers, found.numbers.value
-    size = np.abs(np.nan_to_num(value))
-    order = [index for index in np.argsort(-size, axis=None, kind="stable")[:3] if size.flat[index] > 0.01 * size.max()]
-    places = [tuple(int(x) for x in np.unravel_index(index, value.shape)) for index in order]
-    unit = f" {numbers.unit}" if numbers.unit else ""
-    parts = [f"{cell_name(found, place, columns)} ({said(float(value[place]))}{unit})" for place in places]
-    known = np.isfinite(value)
-    weak = int((size[known] < 0.1 * size.max()).sum())
-    return f"Largest: {', '.join(parts)}. {weak} of {known.sum()} cells have less than a tenth of the largest."
+    cells = found.cells
+    unit = f" {cells.unit}" if cells.unit else ""
+    places = cells.strongest(3)
+    parts = [f"{cell_name(found, one, columns)} ({said(float(cells.value[one]))}{unit})" for one in places]
+    n_known = int(cells.known.sum())
+    return f"Largest: {', '.join(parts)}. {cells.n_weak} of {n_known} cells have less than a tenth of the largest."
 
 
-def _intervals(numbers: Numbers) -> str:
-    if numbers.low is None:
+def _intervals(cells: CellMap) -> str:
+    if cells.low is None:
         return ""
-    known = np.isfinite(numbers.value)
-    there = known & (np.abs(np.nan_to_num(numbers.value)) > numbers.rounding)
     return (
-        f" The 95% interval excludes 0 in {int(_apart(numbers).sum())} of the {int(there.sum())} cells that change it "
-        "at all, each taken alone: of cells without effect, one in twenty would."
+        f" The 95% interval excludes 0 in {int(cells.beyond.sum())} of the {int(cells.acts.sum())} cells that change "
+        "it at all, each taken alone: of cells without effect, one in twenty would."
     )
 
 
@@ -172,8 +121,6 @@ def cell_name(found: Any, place: tuple[int, int], columns: list[str]) -> str:
 
 def reasons(status: np.ndarray) -> list[list[str]]:
     """Why a cell [row, column] needs no computing; "" where some pair of ``status`` [row, column, pair] needed it."""
-    from lens.analysis.interventions import STATUS
-
     none = (np.asarray(status) > 0).all(-1)
     kinds = np.asarray(status).min(-1)
     return [[STATUS[kind] if skip else "" for kind, skip in zip(*row)] for row in zip(kinds, none)]
@@ -189,8 +136,8 @@ def sources(found: Any) -> str:
     sides = ("corrupted", "clean") if found.look.into == "corrupted" else ("clean", "corrupted")
     means = [said(float(np.mean(one))) for one in (found.sweep.base, found.sweep.other)]
     metric = " and ".join(f"{mean} in the {side} run" for mean, side in zip(means, sides))
-    numbers = found.numbers
-    note = f" {numbers.note[:1].upper()}{numbers.note[1:].rstrip('.')}." if numbers.note else ""
+    note = found.cells.note
+    note = f" {note[:1].upper()}{note[1:].rstrip('.')}." if note else ""
     text = f"n = {n}. Metric: {metric} ({unit}). {how[:1].upper()}{how[1:]}; strokes mark cells that need none.{note}"
     if "pos" in found.sweep.axes and len({len(ids) for ids in found.look.experiment.pairs.clean}) > 1:
         text += " The prompts differ in length: each position, counted from the start, averages those that have it."

@@ -4,12 +4,7 @@ from lens.ui.fields import choice, flag, integer, text
 from lens.ui.limits import limits
 from lens.ui.page import Page
 
-PARTS = {
-    "prompt": "Loss by token",
-    "cut": "How text is cut",
-    "padding": "Two texts, padded",
-    "repeat": "Repeated random tokens",
-}
+TABS = ("prompt", "cut", "padding", "repeat")
 COLOURS = ("loss", "probability", "rank", "entropy")
 LONGEST_PIECE = 200  # characters
 TOP = 25  # most candidates shown for a prediction
@@ -21,7 +16,7 @@ PAGE = Page(
     question="What does the model read, and where is it surprised?",
     icon="segment",
     options=(
-        choice("part", "prompt", tuple(PARTS)),
+        choice("part", "prompt", TABS),
         choice("colour", "loss", COLOURS),
         integer("token", None, high=limits().text_tokens),
         integer("top", 8, low=1, high=TOP),

@@ -9,8 +9,8 @@ import streamlit as st
 from lens.analysis.vocabulary import Cut, containing, spellings, vocabulary
 from lens.figures.aligned import Row, aligned
 from lens.pieces import Pieces, token_bytes, visible
-from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
@@ -29,6 +29,9 @@ def show_cut(view: ViewState, model: Any) -> None:
     """The whole tab."""
     model.needs_tokenizer()
     cuts = _cuts(view, model)
+    if cuts:
+        words = " ".join([*map(verdict, cuts), places(model, _prompt_ids(view, model), cuts)])
+        explain(view, model, Explanation(words, MISREADING))
     st.subheader("Vocabulary", divider="gray")
     strings = analyse(vocabulary, model)
     left, right = st.columns([3, 1], gap="large")
@@ -36,8 +39,6 @@ def show_cut(view: ViewState, model: Any) -> None:
         frame = _search(view, model, strings)
     with right:
         _lookup(view, model, strings)
-    parts.misreading(MISREADING)
-    parts.provenance(view, model)
     payload = {"cuts": [one._asdict() for one in cuts], "containing": view["find"], "found": frame["id"].tolist()}
     export(view, Export("vocabulary", _table(cuts), frame, payload, code(view), reads_prompt=False))
 
@@ -67,7 +68,6 @@ def _cuts(view: ViewState, model: Any) -> list[Cut]:
         return []
     cuts = spellings(model, text)
     st.html(_table(cuts))
-    parts.notice(" ".join([*map(verdict, cuts), places(model, _prompt_ids(view, model), cuts)]))
     return cuts
 
 

@@ -8,8 +8,8 @@ import streamlit as st
 from lens.analysis.padding import DEFINITION, PaddingCheck, padding_check
 from lens.figures.aligned import Row, aligned
 from lens.tokens import visible
-from lens.ui import parts
 from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos, read_prompt
@@ -48,10 +48,7 @@ def show_padding(view: ViewState, model: Any) -> None:
     st.html(html)
     found = analyse(padding_check, model, batch.tokens, batch.mask, progress=True)
     _numbers(found)
-    parts.notice(notice(found, side))
-    parts.misreading(MISREADING)
-    parts.provenance(view, model)
-    parts.formula(FORMULA, DEFINITION)
+    explain(view, model, Explanation(notice(found, side), MISREADING, formula=FORMULA, where=DEFINITION))
     frame = table(found)
     payload = {**found._asdict(), "tokens": batch.tokens.tolist(), "mask": batch.mask.tolist()}
     export(view, Export("padding", html, frame, payload, code(view, cut)))

@@ -7,13 +7,14 @@ import numpy as np
 import streamlit as st
 
 from lens.analysis.bos_effect import DEFINITION, bos_effect
-from lens.analysis.loss import ENTROPY, LOSS, RANK, text_stats
+from lens.analysis.loss import ENTROPY, LOSS, RANK, share_of_most_surprising, text_stats
 from lens.figures.candidates import Candidate, candidates
 from lens.figures.strip import token_strip
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.chips import chips
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
@@ -35,6 +36,10 @@ MISREADING = (
     "A large loss is not an error either: where several words fit, even a perfect model must be surprised. Losses per "
     "token of two models compare only if both cut the text into the same tokens."
 )
+BOS_MISREADING = (
+    "A lower loss with BOS does not say that BOS tells the model anything: many heads rest on the first token, and "
+    "without BOS a word of the text stands there. It is one text; another may go the other way."
+)
 FORMULA = r"L_t = -\ln P(x_t \mid x_0 \dots x_{t-1}), \qquad \text{perplexity} = e^{\frac1n \sum_t L_t}"
 WHERE = "x₀ is BOS where one stands first. The first token has no prediction: it has no loss and is not counted in n."
 
@@ -53,14 +58,14 @@ def show_prompt(view: ViewState, model: Any) -> None:
     told = tell(model, prompt.labels, ids, found.stats)
     chosen = _chosen(view, told)
     html = _strip(view, told, chosen, found.summary, model.cfg.d_vocab)
-    parts.notice(notice(told, found.summary, model.cfg.d_vocab))
+    explain(
+        view, model, Explanation(notice(told, found.summary, model.cfg.d_vocab), MISREADING, (), (), FORMULA, WHERE)
+    )
     left, right = st.columns([3, 2], gap="large")
     with left:
         _expected(view, model, told, found.stats, chosen)
     with right:
         _most_surprising(told)
-    parts.misreading(MISREADING)
-    parts.provenance(view, model)
     _folded(view, model, told)
     payload = {"summary": found.summary._asdict(), "tokens": json.loads(table(told).to_json(orient="records"))}
     export(view, Export("tokens", html, table(told), payload, code(len(ids))))
@@ -79,19 +84,18 @@ def code(n: int) -> str:
 def notice(told: Told, summary: Any, d_vocab: int) -> str:
     """What to see in the strip, from its numbers."""
     right = round(summary.accuracy * summary.n)
-    worst = told.worst
     first = (
         f"The model's top guess was right for {right} of {summary.n} tokens. It loses {summary.mean_loss:.2f} nats a "
         f"token, where an even guess among its {d_vocab:,} tokens loses {np.log(d_vocab):.2f}. "
     )
-    at = worst[0]
+    at = told.worst[0]
     second = (
         f"It is most surprised by {told.labels[at]} at position {at}: {told.loss[at]:.2f} nats, "
         f"{told.rank[at]:,} tokens seemed likelier."
     )
     if summary.n < 6:
         return first + second
-    share = told.loss[worst[:3]].sum() / told.loss[1:].sum()
+    share = share_of_most_surprising(told.loss, 3)
     return f"{first}{second} The three most surprising tokens hold {share:.0%} of the whole loss."
 
 
@@ -183,7 +187,6 @@ def _folded(view: ViewState, model: Any, told: Told) -> None:
     if box.open:
         with box:
             _bos(view, model)
-    parts.formula(FORMULA, WHERE)
 
 
 def _bos(view: ViewState, model: Any) -> None:
@@ -201,12 +204,12 @@ def _bos(view: ViewState, model: Any) -> None:
         st.metric("without", f"{found.mean_without:.3f}", help=DEFINITION, width="content")
         st.metric("Difference (nats)", f"{found.difference:+.3f}", help=DEFINITION, width="content")
         st.metric("Tokens n", f"{found.n:,}", width="content")
-    changes = found.with_bos - found.without
-    at = int(np.abs(changes).argmax())
+    at = found.most_changed
     label = token_labels(model, text[0, at + 1 : at + 2])[0]
     verb = "lowers" if found.difference < 0 else "raises"
-    parts.notice(
+    words = (
         f"On the same {found.n} tokens, {model.bos.token} in front {verb} the mean loss by {abs(found.difference):.3f} "
-        f"nats; most at {label}, token {at + 2} of the text, by {changes[at]:+.2f}. With BOS the first token is "
+        f"nats; most at {label}, token {at + 2} of the text, by {found.changes[at]:+.2f}. With BOS the first token is "
         f"predicted too (loss {found.first:.2f}); it is left out here. One text: no interval."
     )
+    explain(view, None, Explanation(words, BOS_MISREADING))

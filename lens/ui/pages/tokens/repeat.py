@@ -20,6 +20,7 @@ from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.shared import repeat_loss
@@ -49,7 +50,9 @@ def show_repeat(view: ViewState, model: Any) -> None:
     strip, chart = st.container(), st.empty()
 
     def draw(done: dict) -> None:
-        chart.plotly_chart(repeat_loss.figure(to_numpy(summarise_repeats(repeat_loss.join(done), *same))))
+        with chart:
+            losses = to_numpy(summarise_repeats(repeat_loss.join(done), *same))
+            parts.chart(repeat_loss.figure(losses), "The losses so far")
 
     cells = repeat_loss.blocks(n_seqs, n)
     seconds = forward_seconds(model, 2 * n_seqs * (2 * n + 1))
@@ -64,11 +67,9 @@ def show_repeat(view: ViewState, model: Any) -> None:
     figure = repeat_loss.figure(summary)
     with chart.container():
         parts.chart(figure, alt=repeat_loss.notice(summary, n), key="tokens:repeat")
-    parts.notice(repeat_loss.notice(summary, n))
-    parts.misreading(repeat_loss.MISREADING)
-    parts.provenance(view, model)
-    st.caption(f"{summary.second.n} sequences, seed {seed}; tokens {repeated.description}. {summary.second.note}.")
-    parts.formula(FORMULA, DEFINITION)
+    sample = f"{summary.second.n} sequences, seed {seed}; tokens {repeated.description}. {summary.second.note}."
+    about, said = (("Sample", sample),), repeat_loss.notice(summary, n)
+    explain(view, model, Explanation(said, repeat_loss.MISREADING, (), about, FORMULA, DEFINITION))
     payload = summary._asdict() | {"tokens": repeated.tokens, "seed": seed, "description": repeated.description}
     made = summary.second.n
     export(view, Export("repeat", figure, table(summary), payload, code(n, made, seed, bos), reads_prompt=False))

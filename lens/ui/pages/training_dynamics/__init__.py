@@ -10,7 +10,7 @@ MOST_TEXTS = 64  # the held-out text has a few more chapters
 NAME = re.compile(r"(local:)?[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
 AXES = {"linear": "Linear", "log": "Log"}
 PLAYS = {"repeat": "Random repeat", "prompt": "Prompt"}
-MORE = {"schedule": "When it was saved", "table": "All numbers", "runs": "How it was made, other seeds"}
+TABS = ("schedule", "table", "runs")
 AUTO = "auto"
 EDGES = ("first", "last")
 
@@ -48,6 +48,6 @@ PAGE = Page(
         integer("around", 10, high=100),
         word("first", AUTO),
         word("last", AUTO),
-        choice("more", "schedule", tuple(MORE)),
+        choice("more", "schedule", TABS),
     ),
 )

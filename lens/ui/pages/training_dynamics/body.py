@@ -10,6 +10,7 @@ from lens.ui.pages.training_dynamics import draw as show
 from lens.ui.pages.training_dynamics.read import read
 from lens.ui.runs import longest_block, run_of
 from lens.ui.view import ViewState
+from lens.ui.widgets import show_tabs
 
 
 def draw(view: ViewState) -> None:
@@ -30,6 +31,6 @@ def draw(view: ViewState) -> None:
             figure = show.show_curves(view, shown, look)
     with right:
         show.show_play(view, shown, look)
-    show.explain(view, shown, look)
-    show.show_more(view, shown, look)
+    show.explain_curves(view, shown, look)
+    show_tabs(view, "more", show.TABS, view, shown, look)
     show.take_away(view, shown, look, figure)

@@ -10,10 +10,10 @@ from lens.ui.ending import end_page
 from lens.ui.fields import LOCAL, short
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
-from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MORE, MOST_BESIDE, MOST_TEXTS
+from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MOST_BESIDE, MOST_TEXTS
 from lens.ui.runs import checkpoint_name
 from lens.ui.view import ViewState
-from lens.ui.widgets import bind, segmented, select, tabs
+from lens.ui.widgets import bind, segmented, select
 from lens.ui.widgets import number as number_box
 
 BESIDE_HELP = "Other training runs to draw on the same axis. Those on this machine are offered."
@@ -77,11 +77,6 @@ def controls(view: ViewState, found: Any, longest: int) -> Look:
     setting = Setting(view["n"], view["seqs"], view["seed"], view["texts"], prepend_bos(view))
     places = Places(view["late"], view["early"], view["around"])
     return Look(setting, places, view["axis"] == "log", view["born"])
-
-
-def more(view: ViewState) -> tuple[str, Any]:
-    """The tabs below the curves."""
-    return tabs(view, "more", MORE)
 
 
 def _offer_others(view: ViewState, why: str, offered: list[str]) -> None:

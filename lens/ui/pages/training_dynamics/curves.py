@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lens.analysis.dynamics import HeadCurve, head_curve
+from lens.analysis.dynamics import HeadCurve, head_curve, heads_in_order, strongest, strongest_previous
 from lens.analysis.names import Head
 from lens.figures.theme import number as said
 from lens.figures.training import Axis, Level, Panel, Span, Trace, schedule, training
 from lens.ui.fields import LOCAL
 from lens.ui.pages.training_dynamics.controls import AUTO, Look, checkpoint_name
 from lens.ui.pages.training_dynamics.read import Shown
-from lens.ui.shared import heads
 from lens.ui.view import ViewState
 
 NOTHING = np.empty((0, 4), np.int32)
@@ -77,7 +76,7 @@ def heads_of(view: ViewState, one: Shown) -> list[Head]:
     chosen = [Head(*head) for head in wanted if head[0] < n_layers and head[1] < n_heads]
     if one.name == view["model"] and chosen:
         return chosen[-6:]
-    return [heads.strongest(one.curves.induction[-1] - one.curves.control[-1])]
+    return [strongest(one.curves)]
 
 
 def curve_of(one: Shown, head: Head, look: Look) -> HeadCurve:
@@ -134,7 +133,7 @@ def _points(one: Shown, head: Head | None = None) -> np.ndarray:
 def _scores(view: ViewState, shown: list[Shown], look: Look, x: X) -> Panel:
     traces, levels = [], [Level(look.born, f"born above {said(look.born)}")]
     for one in shown:
-        traces += _background(one, one.curves.induction - one.curves.control, x)
+        traces += _background(one, one.curves.effect, x)
         for head in heads_of(view, one):
             found, name = curve_of(one, head, look).effect, f"{title_of(one)} head {head}"
             traces.append(_with_interval(one, name, found, x, head, legend=True))
@@ -147,7 +146,7 @@ def _previous(view: ViewState, shown: list[Shown], look: Look, x: X) -> Panel:
     traces, levels = [], []
     for one in shown:
         traces += _background(one, one.curves.previous, x)
-        best = heads.strongest(one.curves.previous[-1])
+        best = strongest_previous(one.curves)
         found = curve_of(one, best, look).previous
         traces.append(_with_interval(one, f"{title_of(one)} head {best}", found, x, best))
         if one.name == view["model"] and np.isfinite(one.curves.previous_null[-1]):
@@ -203,8 +202,7 @@ def _means(values: np.ndarray, width: int) -> np.ndarray:
 
 def _background(one: Shown, scores: np.ndarray, x: X) -> list[Trace]:
     """The other heads, thin: all of a small model, the strongest of a large one."""
-    order = np.argsort(-scores[-1].ravel())[:FAINT]
-    heads = [Head(*(int(i) for i in np.unravel_index(place, scores.shape[1:]))) for place in order]
+    heads = heads_in_order(scores, FAINT)
     where = at(one, x, one.indices)
     return [
         Trace(f"{title_of(one)} head {head}", where, scores[:, head.layer, head.head], _points(one, head), one.run,

@@ -11,10 +11,11 @@ from lens.figures.training import clicked
 from lens.tokens import visible
 from lens.ui import parts, runs
 from lens.ui.badge import note_model
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import prepend_bos, source_named
 from lens.ui.pages.training_dynamics import PLAYS, words
-from lens.ui.pages.training_dynamics.controls import Look, checkpoint_name, more
+from lens.ui.pages.training_dynamics.controls import Look, checkpoint_name
 from lens.ui.pages.training_dynamics.curves import (
     at,
     curve_of,
@@ -65,21 +66,15 @@ def fit(view: ViewState, run: Any) -> None:
 
 def show_filling(place: Any, view: ViewState, look: Look, shown: list[Shown]) -> None:
     """The curves of the checkpoints that are done so far."""
-    place.plotly_chart(figure_of(view, shown, look), config={"displaylogo": False})
+    with place:
+        parts.chart(figure_of(view, shown, look), "The curves of the checkpoints so far")
 
 
 def show_curves(view: ViewState, shown: list[Shown], look: Look) -> Any:
     """The curves; a click on a point opens its checkpoint on all pages. Returns the figure."""
     figure = figure_of(view, shown, look)
-    said = words.notice(shown, [phase_of(view, one) for one in shown])
-    st.plotly_chart(
-        figure,
-        key=CHART,
-        on_select=partial(_open, view, shown),
-        selection_mode="points",
-        config={"displaylogo": False},
-        alt=words.alt(shown, said),
-    )
+    text = words.notice(shown, [phase_of(view, one) for one in shown])
+    parts.chart(figure, words.alt(shown, text), CHART, partial(_open, view, shown), read=clicked)
     return figure
 
 
@@ -114,35 +109,41 @@ def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
     st.caption(f"{said} The first key is hidden. One colour scale for all checkpoints.")
 
 
-def explain(view: ViewState, shown: list[Shown], look: Look) -> None:
-    """What to notice, how it was measured, what not to conclude, which models, the formula and the rules."""
-    parts.notice(words.notice(shown, [phase_of(view, one) for one in shown]))
-    parts.aside("Measured", words.measured(shown, look))
-    parts.misreading(words.MISREADING)
-    for one in shown:
-        parts.aside("Model", f"{one.shape.name}. {one.shape.note} {one.shape.bos}".replace("  ", " "))
-    parts.formula(words.FORMULA, words.definitions())
+def explain_curves(view: ViewState, shown: list[Shown], look: Look) -> None:
+    """What to notice, what not to conclude, how it was measured on which models, the formula and the rules."""
+    models = [("Model", f"{one.shape.name}. {one.shape.note} {one.shape.bos}".replace("  ", " ")) for one in shown]
+    explanation = Explanation(
+        words.notice(shown, [phase_of(view, one) for one in shown]),
+        words.MISREADING,
+        measured=(("Checkpoints and sample", words.measured(shown, look)), *models),
+        formula=words.FORMULA,
+        where=words.definitions(),
+    )
+    explain(view, None, explanation)
 
 
-def show_more(view: ViewState, shown: list[Shown], look: Look) -> None:
-    """When the checkpoints were saved, all numbers, or the runs that were not chosen."""
-    which, body = more(view)
-    with body:
-        if which == "schedule":
-            ends = "; ".join(
-                f"{title_of(one)}: {len(one.found)} checkpoints, {checkpoint_name(one.found, 0)} to "
-                f"{checkpoint_name(one.found, len(one.found) - 1)}"
-                for one in shown
-            )
-            parts.chart(
-                schedule_figure(shown, look.log), alt=f"When the checkpoints were saved. {ends}", key="schedule"
-            )
-            st.caption(f"{ends}. On a logarithmic axis a checkpoint at 0 has no place.")
-        elif which == "runs":
-            show_runs(shown, look.log)
-        else:
-            rows = words.table(shown, look, [heads_of(view, one)[-1] for one in shown])
-            st.dataframe(rows, hide_index=True, height=380, alt=f"{len(rows)} checkpoints with all their numbers")
+def show_schedule(view: ViewState, shown: list[Shown], look: Look) -> None:
+    """When the checkpoints were saved."""
+    ends = "; ".join(
+        f"{title_of(one)}: {len(one.found)} checkpoints, {checkpoint_name(one.found, 0)} to "
+        f"{checkpoint_name(one.found, len(one.found) - 1)}"
+        for one in shown
+    )
+    parts.chart(schedule_figure(shown, look.log), f"When the checkpoints were saved. {ends}", "schedule")
+    st.caption(f"{ends}. On a logarithmic axis a checkpoint at 0 has no place.")
+
+
+def show_numbers(view: ViewState, shown: list[Shown], look: Look) -> None:
+    """Every checkpoint with all its numbers."""
+    rows = words.table(shown, look, [heads_of(view, one)[-1] for one in shown])
+    st.dataframe(rows, hide_index=True, height=380, alt=f"{len(rows)} checkpoints with all their numbers")
+
+
+TABS = {
+    "schedule": ("When it was saved", show_schedule),
+    "table": ("All numbers", show_numbers),
+    "runs": ("How it was made, other seeds", show_runs),
+}
 
 
 def take_away(view: ViewState, shown: list[Shown], look: Look, figure: Any) -> None:
@@ -161,10 +162,8 @@ def main_run(view: ViewState, shown: list[Shown]) -> Shown:
     return next((one for one in shown if one.name == view["model"]), shown[0])
 
 
-def _open(view: ViewState, shown: list[Shown]) -> None:
-    point = clicked(st.session_state[CHART])
-    if point is None:
-        return
+def _open(view: ViewState, shown: list[Shown], point: tuple[int, ...]) -> None:
+    """Open the checkpoint of a clicked point on all pages, and select its head if it is on the curve of one."""
     number, index, layer, head = point
     one = next(one for one in shown if one.run == number)
     if one.name != view["model"]:

@@ -10,8 +10,11 @@ from lens.figures.training import Axis, Panel, Trace, training
 from lens.load.files import read_json
 from lens.load.training_records import RunRow, training_runs
 from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
+from lens.ui.pages.training_dynamics.controls import Look
 from lens.ui.pages.training_dynamics.curves import NOTHING, title_of
 from lens.ui.pages.training_dynamics.read import Shown
+from lens.ui.view import ViewState
 
 RULE = (
     "Of the runs of a depth with repeats, the one is shipped whose last checkpoint has the highest prefix-matching "
@@ -19,11 +22,15 @@ RULE = (
     "nothing to choose by, has the seed of lens-2l. Seeds differ in initial weights and in where repeats fall, not in "
     "the order of contexts, so their spread is a lower bound."
 )
+MISREADING = (
+    "Runs of one recipe that end alike do not show that the recipe makes such heads: they share data, order and size. "
+    "And the best head of a run is another one in each; its number says nothing about a head with the same name."
+)
 COLUMNS = ("model", "seed", "repeat_share", "shipped", "tokens", "held_out_loss", "prefix_matching", "prefix_control",
            "best_head", "previous_token", "first_copy_loss", "second_copy_loss", "second_copy_top1")  # fmt: skip
 
 
-def show_runs(shown: Sequence[Shown], log: bool) -> None:
+def show_runs(view: ViewState, shown: Sequence[Shown], look: Look) -> None:
     """The score of every run of the shipped models on the page, and the last row of each."""
     ours = [one for one in shown if one.found.entry.shipped]
     if not ours:
@@ -33,11 +40,11 @@ def show_runs(shown: Sequence[Shown], log: bool) -> None:
     runs = grouped([row for row in training_runs() if row.model in names])
     traces = [_trace(rows, names[rows[0].model]) for rows in runs]
     title = "Prefix matching of the best head, control not subtracted; solid: shipped, dotted: without repeats"
-    words = told(runs)
-    figure = training([Panel(title, traces)], Axis("training tokens", log), title="")
+    words = notice(runs)
+    figure = training([Panel(title, traces)], Axis("training tokens", look.log), title="")
     parts.chart(figure, alt=words, key="dynamics:runs")
-    parts.notice(words)
-    parts.aside("How they were made", f"{' '.join(map(recipe_words, ours))} {RULE}")
+    made = f"{' '.join(map(recipe_words, ours))} {RULE}"
+    explain(view, None, Explanation(words, MISREADING, (("How they were made", made),)))
     table = pd.DataFrame([{name: getattr(rows[-1], name) for name in COLUMNS} for rows in runs])
     st.dataframe(table, hide_index=True, alt=f"The last scores of {len(runs)} training runs")
 
@@ -50,7 +57,7 @@ def grouped(rows: Sequence[RunRow]) -> list[list[RunRow]]:
     return [sorted(runs[key], key=lambda row: row.tokens) for key in sorted(runs)]
 
 
-def told(runs: Sequence[Sequence[RunRow]]) -> str:
+def notice(runs: Sequence[Sequence[RunRow]]) -> str:
     """What the runs end at, model by model."""
     sentences = []
     for model in dict.fromkeys(rows[0].model for rows in runs):

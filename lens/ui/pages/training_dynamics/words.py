@@ -4,14 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from lens.analysis.dynamics import HELD_OUT, IN_CONTEXT, PREFIX, PREVIOUS, REPEATS
+from lens.analysis.dynamics import HELD_OUT, IN_CONTEXT, PREFIX, PREVIOUS, REPEATS, strongest
 from lens.analysis.phase_change import BIRTH_RULE, WINDOW_RULE
 from lens.figures.theme import number as said
 from lens.texts import HELD_OUT_NAME, UNIT
 from lens.ui.pages.training_dynamics.controls import Look, checkpoint_name
 from lens.ui.pages.training_dynamics.curves import Phase, curve_of, said_checkpoint, title_of
 from lens.ui.pages.training_dynamics.read import Shown
-from lens.ui.shared import heads
 from lens.ui.shared.chain import was_born
 
 MISREADING = (
@@ -40,9 +39,8 @@ def notice(shown: list[Shown], phases: list[Phase]) -> str:
 
 def _run(one: Shown, phase: Phase) -> str:
     name, curves = title_of(one), one.curves
-    effect = curves.induction[-1] - curves.control[-1]
-    best = heads.strongest(effect)
-    last = f"its strongest head at the end is {best} with {said(float(effect[best]))}"
+    best = strongest(curves)
+    last = f"its strongest head at the end is {best} with {said(float(curves.effect[-1][best]))}"
     saved = f"on the second copy of random tokens the loss ends at {_last(curves.second_copy)} nats, on the first at "
     saved += _last(curves.first_copy)
     if phase.first is None:

@@ -2,13 +2,11 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.composition import DEFINITION, READS, composition
+from lens.analysis.composition import DEFINITION, READS, composition, fed_by, feeders
 from lens.analysis.head_weights import why_not_bilinear
-from lens.analysis.names import Head
 from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -19,7 +17,7 @@ from lens.ui.shared.chain.link import NOT_YET, Case, Finding, may_start
 from lens.ui.shared.wording import sentence
 
 if TYPE_CHECKING:
-    from lens.analysis.composition import Composition
+    from lens.analysis.composition import Composition, FedBy
     from lens.analysis.score_results import HeadScore
     from lens.hooked import HookedTransformer
 
@@ -29,15 +27,11 @@ FIRST_LAYER = "no head is in an earlier layer than layer 0"
 
 
 class Fed(NamedTuple):
-    """The head that feeds this one most, in the mode that is named first."""
+    """The head that feeds this one most."""
 
-    by: str  # "K"; "V" where queries and keys are not bilinear
-    feeder: Head
-    score: float
-    times: float  # over what a random rotation gives
-    beyond: bool  # more than the best of all earlier heads would by chance
-    n: int  # earlier heads
-    previous: float  # the feeder's own previous-token score
+    by: str  # the mode: "K"; "V" where queries and keys are not bilinear
+    most: "FedBy"
+    times: float  # its score over what a random rotation gives
 
 
 def find(case: Case) -> Finding:
@@ -50,15 +44,12 @@ def find(case: Case) -> Finding:
     if not case.full and not may_start(case, key, _seconds(model), ""):
         return NOT_YET
     pairs = by_mode(case, by)
-    feeder = pairs.feeders(head)[0]
-    score, beyond = float(pairs.scores[*feeder, *head]), bool(pairs.beyond(head)[feeder])
-    n = int(np.isfinite(pairs.p[:, :, head.layer, head.head]).sum())
-    previous = float(case.sample.scores["previous"].score.mean[feeder])
-    fed = Fed(by, feeder, score, score / pairs.null, beyond, n, previous)
-    numbers = {"by": by, "feeder": str(feeder), "composition": score, "beyond chance": beyond}
-    if not beyond:
+    most = fed_by(pairs, head, case.sample.scores["previous"].score.mean)
+    fed = Fed(by, most, most.passed / pairs.null)
+    numbers = {"by": by, "feeder": str(most.feeder), "composition": most.passed, "beyond chance": most.beyond}
+    if not most.beyond:
         return Finding(f"by no head beyond chance ({by})", "none", numbers, fed)
-    return Finding(f"most by {feeder} ({by}, {fed.times:.1f} × chance)", "found", numbers, fed)
+    return Finding(f"most by {most.feeder} ({by}, {fed.times:.1f} × chance)", "found", numbers, fed)
 
 
 def offset(model: "HookedTransformer", mode: str, n: int) -> int:
@@ -108,10 +99,11 @@ def _say_first_layer(case: Case) -> None:
 
 def fed_words(fed: Fed) -> str:
     """The strongest feeder in a sentence."""
+    most = fed.most
     return (
-        f"By {fed.by}, head {fed.feeder} feeds it most: {number(fed.score)}, {fed.times:.1f} times chance, "
-        f"{'more' if fed.beyond else 'no more'} than the best of {fed.n} earlier heads would by random rotations; "
-        f"that head's own previous-token score is {number(fed.previous)}."
+        f"By {fed.by}, head {most.feeder} feeds it most: {number(most.passed)}, {fed.times:.1f} times chance, "
+        f"{'more' if most.beyond else 'no more'} than the best of {most.n} earlier heads would by random rotations; "
+        f"that head's own previous-token score is {number(most.previous)}."
     )
 
 
@@ -140,7 +132,7 @@ def strongest_feeders(found: "dict[str, Composition]", case: Case) -> pd.DataFra
     """The ``MOST`` strongest feeders of each mode, with both baselines."""
     previous, rows = case.sample.scores["previous"].score.mean, []
     for mode, pairs in found.items():
-        for feeder in pairs.feeders(case.head)[:MOST]:
+        for feeder in feeders(pairs, case.head)[:MOST]:
             score = float(pairs.scores[*feeder, *case.head])
             row: dict[str, Any] = {"by": mode, "feeder": str(feeder), "composition": score}
             row |= {"× chance": score / pairs.null, "z": float(pairs.z[*feeder, *case.head])}

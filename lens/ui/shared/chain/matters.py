@@ -1,7 +1,5 @@
 """Fifth link: what the second copy costs when the head writes what it wrote where nothing repeats."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import streamlit as st
 
@@ -20,9 +18,6 @@ from lens.ui.shared import experiments
 from lens.ui.shared.chain.link import NOT_YET, Case, Finding, may_start
 from lens.ui.shared.wording import interval, percent, sentence, signed
 from lens.ui.store import to_torch
-
-if TYPE_CHECKING:
-    pass
 
 WIDTH = 520  # pixels of the column, in full
 DEFINITION = (
