@@ -193,5 +193,5 @@ def test_the_strongest_heads_above_the_threshold_are_in_order():
     )
     assert score.strongest_above(8) == [(1, 0), (0, 0), (1, 1)]
     assert score.strongest_above(1) == [(1, 0)]
-    few = head_score(instrument("induction").kind("repeats"), Samples(values[:3], values[:3] / 9, 0.1, 3), "sequences")
+    few = head_score(kind, Samples(values[:3], values[:3] / 9, 0.1, 3), "sequences")
     assert few.strongest_above(8) == []
