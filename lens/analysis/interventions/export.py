@@ -230,6 +230,7 @@ def sets_to_python(model: str, sets: HeadSets, revision: str | None = None) -> s
 
 def paths_to_python(model: str, path: Path, revision: str | None = None, seed: int = 0) -> str:
     """A script that needs ``lens`` alone and prints the direct effect of every sender, of heads with intervals."""
+    path = replace(path, receivers=tuple(map(tuple, path.receivers)))  # a Head is written as what a script can read
     lines = [
         *_opening(model, "Metric, Noise, Pairs, Path, path_effect, path_patch, senders_in_order", revision),
         "path = Path(",

@@ -57,8 +57,8 @@ def show_grid(view: ViewState, model: Any, asked: Asked) -> None:
         if view.selected:
             heads.pin_button(view, view.selected, "ablation:pin")
         parts.head_grid(figure, view, "ablation:grid", f"{figure.layout.title.text}. {text}")
-    measured = (("Chance", f"{note[:1].upper()}{note[1:]}. {CLICKS}"),)
-    explain(view, model, Explanation(text, GRID_MISREADING, measured=measured))
+    chance = (("Chance", f"{note[:1].upper()}{note[1:]}."),)
+    explain(view, model, Explanation(text, GRID_MISREADING, (("Clicks", CLICKS),), chance))
 
 
 def _grid(view: ViewState, model: Any, asked: Asked, result: Any) -> tuple[Any, np.ndarray, np.ndarray | None, str]:
