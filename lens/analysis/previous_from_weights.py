@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lens.analysis.circuit_weights import source_rows
 from lens.analysis.instruments.previous import PREVIOUS_NULL
-from lens.analysis.pattern_scores import previous_token
+from lens.analysis.previous_token import previous_token
 from lens.analysis.qk_circuit import check_bilinear, gained, lone
 from lens.attention import per_head
 from lens.model import Transformer

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lens.analysis.attention import value_lengths
 from lens.analysis.content_dependence import Zones, content_dependence, zones
-from lens.analysis.pattern_scores import first_query, row_entropy, stripe
+from lens.analysis.pattern_scores import row_entropy, stripe
+from lens.analysis.previous_token import first_query
 from lens.analysis.streaming import stream
 from lens.model import Transformer
 from lens.progress import Progress, silent

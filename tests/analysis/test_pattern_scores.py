@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lens.analysis.head_scores import scores_from_pattern, uniform_scores
-from lens.analysis.pattern_scores import previous_token, row_entropy
+from lens.analysis.pattern_scores import row_entropy
+from lens.analysis.previous_token import previous_token
 from lens.analysis.streaming import uniform_pattern
 from lens.analysis.verdicts import exceeds
 
