@@ -2,6 +2,7 @@
 
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 
 def stripe(pattern: Float[Tensor, "*batch query key"], back: int) -> Float[Tensor, "*batch key"]:
