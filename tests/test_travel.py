@@ -104,7 +104,7 @@ def test_a_new_process_gets_them():
     answers = context.Queue()
     process = context.Process(target=_answer, args=(model, cache, answers))
     process.start()
-    found = answers.get(timeout=120)
+    found = answers.get(timeout=600)
     process.join()
     torch.testing.assert_close(torch.from_numpy(found[0]), logits)
     torch.testing.assert_close(torch.from_numpy(found[1]), cache["pattern", 1])

@@ -188,9 +188,8 @@ def test_smollm2_has_the_known_induction_heads(smollm2):
 
 def test_the_strongest_heads_above_the_threshold_are_in_order():
     values = torch.tensor([[[0.5, 0.05], [0.9, 0.2]]]).repeat(16, 1, 1)
-    score = head_score(
-        instrument("induction").kind("repeats"), Samples(values, torch.full_like(values, 0.1), 0.1, 16), "sequences"
-    )
+    kind = instrument("induction").kind("repeats")
+    score = head_score(kind, Samples(values, torch.full_like(values, 0.1), 0.1, 16), "sequences")
     assert score.strongest_above(8) == [(1, 0), (0, 0), (1, 1)]
     assert score.strongest_above(1) == [(1, 0)]
     few = head_score(kind, Samples(values[:3], values[:3] / 9, 0.1, 3), "sequences")
