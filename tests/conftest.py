@@ -1,4 +1,5 @@
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; in the threads of pages, too
 
@@ -13,6 +14,14 @@ from tests.helpers import byte_tokenizer, hf_gpt2, hf_llama, in_lens
 def one_thread():
     """Results do not depend on how many cores the machine has, and small models are faster on one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_main():
+    """A page that a test runs takes the place of ``__main__``, which every process started later would run again."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 @pytest.fixture(scope="session")

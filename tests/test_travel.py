@@ -2,7 +2,9 @@
 
 import copy
 import io
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import torch
@@ -90,21 +92,20 @@ def test_a_cache_travels_with_its_model(way):
     assert torch.equal(other.model(TOKENS), model(TOKENS))
 
 
-def _answer(model, cache, answers):
-    with torch.no_grad():
-        answers.put((model(TOKENS).numpy(), cache["pattern", 1].numpy()))
+@torch.no_grad()
+def _answer(model, cache):
+    return model(TOKENS).numpy(), cache["pattern", 1].numpy()
 
 
 @torch.no_grad()
 def test_a_new_process_gets_them():
-    """A process that is spawned shares no memory of Python's with this one: everything is pickled."""
+    """A process that is spawned shares no memory of Python's with this one: everything is pickled.
+
+    The pool says at once when its process dies, where a queue would be waited for.
+    """
     model = in_lens(hf_gpt2())
     logits, cache = model.run_with_cache(TOKENS)
-    context = torch.multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    process = context.Process(target=_answer, args=(model, cache, answers))
-    process.start()
-    found = answers.get(timeout=600)
-    process.join()
-    torch.testing.assert_close(torch.from_numpy(found[0]), logits)
-    torch.testing.assert_close(torch.from_numpy(found[1]), cache["pattern", 1])
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        computed, pattern = pool.submit(_answer, model, cache).result()
+    torch.testing.assert_close(torch.from_numpy(computed), logits)
+    torch.testing.assert_close(torch.from_numpy(pattern), cache["pattern", 1])
