@@ -19,6 +19,7 @@ from lens.ui.limits import limits
 from lens.ui.memory import draw_memory, residents
 from lens.ui.queue import Job, Queue
 from lens.ui.residents import Holder
+from lens.ui.threads import use_threads
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
 
@@ -170,6 +171,7 @@ def _load(holder: Holder, source: str, revision: str) -> Any:
                 from lens.hooked import HookedTransformer
 
                 residents().make_room(_expected_bytes(source))
+                use_threads(_expected_bytes(source) // 4)
                 model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
                 residents().budget = budget_bytes(model.device)
                 residents().fill(holder, model)

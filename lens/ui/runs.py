@@ -12,6 +12,7 @@ from lens.ui.by_hand import PATHS
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.models import source_named
+from lens.ui.threads import use_threads
 
 
 class Cell(NamedTuple):
@@ -92,16 +93,23 @@ def checkpoint_name(found: Any, index: int) -> str:
 
 def measure_checkpoint(cell: Cell, setting: Any) -> Any:
     """Everything that is measured at one checkpoint, from disk where it was measured before: ``Measured``."""
-    return run_of(cell[0]).measure(cell[1], setting)
+    return _ready(cell).measure(cell[1], setting)
 
 
 def measure_pattern(cell: Cell, tokens: Any, layer: int, head: int) -> Any:
     """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
     from lens.analysis.names import Head
 
-    return run_of(cell[0]).pattern(cell[1], tokens, Head(layer, head))
+    return _ready(cell).pattern(cell[1], tokens, Head(layer, head))
 
 
 def score_checkpoint(cell: Cell, setting: Any) -> Any:
     """The head scores of one checkpoint alone: ``Measured``, without texts."""
-    return run_of(cell[0]).measure(cell[1], setting, texts=False)
+    return _ready(cell).measure(cell[1], setting, texts=False)
+
+
+def _ready(cell: Cell) -> Any:
+    """The run of a cell, to be read with as many threads as its size is worth."""
+    run = run_of(cell[0])
+    use_threads(run.shape().n_params)
+    return run
