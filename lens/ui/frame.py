@@ -28,7 +28,7 @@ from lens.ui.limits import limits
 from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
-from lens.ui.page import Page
+from lens.ui.page import IMPORTS, Page
 from lens.ui.view import REFUSED, ViewState, open_view
 
 ASSETS = Path(__file__).parent / "assets"
@@ -78,10 +78,11 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
 def show_page(page: Page) -> None:
     """The whole of a page: the frame, then what its ``body`` draws, which is imported when the frame is on screen."""
     with frame(page.title, page.question, page.options) as view:
-        started = "torch" in sys.modules
-        body = import_module(f"lens.ui.pages.{page.name}.body")
-        if not started and "torch" in sys.modules:
-            set_aside()
+        with IMPORTS:
+            started = "torch" in sys.modules
+            body = import_module(f"lens.ui.pages.{page.name}.body")
+            if not started and "torch" in sys.modules:
+                set_aside()
         body.draw(view)
 
 

@@ -17,6 +17,7 @@ from lens.ui.garbage import set_aside
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.memory import draw_memory, residents
+from lens.ui.page import IMPORTS
 from lens.ui.queue import Job, Queue
 from lens.ui.residents import Holder
 from lens.ui.threads import use_threads
@@ -168,7 +169,8 @@ def _load(holder: Holder, source: str, revision: str) -> Any:
         with holder.lock:
             if holder.model is None:
                 time.sleep(0.05)  # importing torch holds the interpreter: let the page frame reach the browser first
-                from lens.hooked import HookedTransformer
+                with IMPORTS:
+                    from lens.hooked import HookedTransformer
 
                 residents().make_room(_expected_bytes(source))
                 use_threads(_expected_bytes(source) // 4)
