@@ -45,10 +45,11 @@ class Screen:
         self._elements: dict[tuple[int, ...], Element] = {}
 
     def apply(self, path: tuple[int, ...], delta: Delta) -> None:
-        """Draw one change; what stood inside the place goes."""
-        for old in [old for old in self._elements if old[: len(path)] == path]:
+        """Draw one change, as a browser does: an element replaces all there was, a block only an element."""
+        is_element = delta.HasField("new_element")
+        for old in [old for old in self._elements if old == path or (is_element and old[: len(path)] == path)]:
             del self._elements[old]
-        if delta.WhichOneof("type") == "new_element":
+        if is_element:
             self._elements[path] = delta.new_element
 
     def texts(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ import psutil
 
 from lens.ui.menu import MENU
 from tests.browser.conftest import streamlit_server
-from tests.visitors import Place, View, differences, visitor
+from tests.visitors import Place, View, Visitor, differences, visitor
 
 MODELS = ("lens-1l", "lens-2l", "lens-3l", "planted-induction")
 PROMPTS = (
@@ -43,10 +43,10 @@ class Load(NamedTuple):
     """What came of it. ``memory``: (seconds since the first view, bytes of the server)."""
 
     views: list[View]
-    closed: int  # tabs, in the middle of a view
+    closed: list[Place]  # where a tab was closed in the middle
     failures: list[str]
     memory: list[tuple[float, int]]
-    cpu: float  # seconds of the server
+    cpu: list[float]  # seconds of the server, of its own and of the system
 
 
 def places(seed: int, pages: tuple[str, ...] = (), each: int = EACH) -> list[Place]:
@@ -60,24 +60,36 @@ def places(seed: int, pages: tuple[str, ...] = (), each: int = EACH) -> list[Pla
     return list(dict.fromkeys(found))
 
 
-async def walk(url: str, mix: list[Place], drawn: random.Random, until: float, load: dict) -> None:
-    """One visitor, from tab to tab until the time is over."""
-    while time.perf_counter() < until:
-        async with visitor(url) as tab:
-            while time.perf_counter() < until:
-                place = drawn.choice(mix)
-                if drawn.random() < LEAVES:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(tab.view(place), drawn.uniform(0.1, PATIENCE))
-                    load["closed"] += 1
-                    break
-                try:
-                    load["views"].append(await asyncio.wait_for(tab.view(place), LONGEST))
-                except Exception as error:  # noqa: BLE001 - whatever went wrong is what is counted
-                    load["failures"].append(f"{place}: {error!r}")
-                    break
-                if drawn.random() < RELOADS:
-                    break
+class Walk:
+    """One visitor, who goes on for so many views or so many seconds."""
+
+    def __init__(self, views: float, seconds: float) -> None:
+        self._left, self._until = views, time.perf_counter() + seconds
+
+    def goes_on(self) -> bool:
+        return self._left > 0 and time.perf_counter() < self._until
+
+    async def through(self, url: str, mix: list[Place], drawn: random.Random, load: Load) -> None:
+        """From tab to tab."""
+        while self.goes_on():
+            async with visitor(url) as tab:
+                while self.goes_on() and await self._view(tab, drawn.choice(mix), drawn, load):
+                    pass
+
+    async def _view(self, tab: Visitor, place: Place, drawn: random.Random, load: Load) -> bool:
+        """One view; whether the tab stays open."""
+        self._left -= 1
+        if drawn.random() < LEAVES:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(tab.view(place), drawn.uniform(0.1, PATIENCE))
+            load.closed.append(place)
+            return False
+        try:
+            load.views.append(await asyncio.wait_for(tab.view(place), LONGEST))
+        except Exception as error:  # noqa: BLE001 - whatever went wrong is what is counted
+            load.failures.append(f"{place}: {error!r}")
+            return False
+        return drawn.random() > RELOADS
 
 
 async def watch(server: psutil.Process, memory: list[tuple[float, int]]) -> None:
@@ -87,17 +99,17 @@ async def watch(server: psutil.Process, memory: list[tuple[float, int]]) -> None
         await asyncio.sleep(SLOW)
 
 
-async def visit(url: str, mix: list[Place], visitors: int, seconds: float, seed: int) -> Load:
-    """Many visitors of a server that runs."""
-    load = {"views": [], "closed": 0, "failures": []}
-    server, memory = serving(url), []
-    watching = asyncio.create_task(watch(server, memory))
-    until = time.perf_counter() + seconds
-    await asyncio.gather(
-        *(walk(url, mix, random.Random(f"{seed} {number}"), until, load) for number in range(visitors))
-    )
+async def visit(
+    url: str, mix: list[Place], visitors: int, seed: int, views: float = np.inf, seconds: float = np.inf
+) -> Load:
+    """Many visitors of a server that runs, each for so many views or seconds."""
+    server, load = serving(url), Load([], [], [], [], [])
+    watching = asyncio.create_task(watch(server, load.memory))
+    walks = [Walk(views, seconds).through(url, mix, random.Random(f"{seed} {n}"), load) for n in range(visitors)]
+    await asyncio.gather(*walks)
     watching.cancel()
-    return Load(load["views"], load["closed"], load["failures"], memory, sum(server.cpu_times()[:2]))
+    load.cpu.extend(server.cpu_times()[:2])
+    return load
 
 
 async def alone(url: str, wanted: list[Place]) -> dict[Place, View]:
@@ -133,8 +145,8 @@ def print_load(load: Load, seconds: float) -> None:
     print(f"{'light':18} {quantiles([view for view in load.views if view.place.page in LIGHT])}")
     print(f"{'all':18} {quantiles(load.views)}")
     errors = Counter(error for view in load.views for error in view.errors)
-    print(f"{60 * len(load.views) / seconds:.0f} views a minute; {load.closed} tabs closed in the middle")
-    print(f"server: {load.cpu:.0f} s of processor time")
+    print(f"{60 * len(load.views) / seconds:.0f} views a minute; {len(load.closed)} tabs closed in the middle")
+    print(f"server: {sum(load.cpu):.0f} s of processor time")
     print(f"{sum(errors.values())} errors, {len(load.failures)} lost views", *errors, *load.failures[:5], sep="\n  ")
     half = load.memory[len(load.memory) // 2 :]
     print("memory, MB: " + ", ".join(f"{n / 1e6:.0f} at {t:.0f} s" for t, n in (load.memory[0], half[0], half[-1])))
@@ -152,7 +164,7 @@ def main(visitors: str = "32", seconds: str = "180", seed: str = "0", tree: str 
     print(f"{visitors} visitors, {seconds} s, seed {seed}, {len(mix)} places; {psutil.cpu_count()} cores", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         with streamlit_server(root / "app.py", {"LENS_CACHE": folder, "PYTHONPATH": str(root)}, root) as url:
-            load = asyncio.run(visit(url, mix, int(visitors), float(seconds), int(seed)))
+            load = asyncio.run(visit(url, mix, int(visitors), int(seed), seconds=float(seconds)))
     print_load(load, float(seconds))
     sys.stdout.flush()
     with tempfile.TemporaryDirectory() as folder:
