@@ -23,7 +23,7 @@ from lens.ui.badge import start_run
 from lens.ui.by_hand import is_closed
 from lens.ui.ending import PageOver, end_page
 from lens.ui.fields import LOCAL, Field, short
-from lens.ui.garbage import set_aside
+from lens.ui.garbage import set_aside, tidy
 from lens.ui.limits import limits
 from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
@@ -84,6 +84,7 @@ def show_page(page: Page) -> None:
             if not started and "torch" in sys.modules:
                 set_aside()
         body.draw(view)
+    tidy()
 
 
 def _header(title: str, question: str, view: ViewState) -> None:
