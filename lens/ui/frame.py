@@ -82,6 +82,7 @@ def show_page(page: Page) -> None:
             started = "torch" in sys.modules
             body = import_module(f"lens.ui.pages.{page.name}.body")
             if not started and "torch" in sys.modules:
+                import_module("transformers")  # here, not in two threads at once: it changes places with another module
                 set_aside()
         body.draw(view)
     tidy()

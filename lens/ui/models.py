@@ -170,7 +170,7 @@ def _load(holder: Holder, source: str, revision: str) -> Any:
             if holder.model is None:
                 time.sleep(0.05)  # importing torch holds the interpreter: let the page frame reach the browser first
                 with IMPORTS:
-                    import transformers  # noqa: F401 - it changes places with another module while it is imported
+                    import transformers  # noqa: F401 - as in ``show_page``
 
                     from lens.hooked import HookedTransformer
 
