@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens.analysis.instruments.layout import repeats_layout
 from lens.analysis.instruments.patterns import PatternReader, Readings, join, read_repeats, summarise_repeats
-from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
+from lens.analysis.instruments.registry import HEAD_SCORES, PATTERNS, instruments_named
 from lens.analysis.instruments.sample import repeats
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.score_results import HeadScores
@@ -92,7 +92,7 @@ def repeat_scores_of(
     n: int,
     seed: int,
     prepend_bos: bool,
-    names: Sequence[str] = HEAD_SCORES,
+    names: Sequence[str] = PATTERNS,
 ) -> Readings:
     """:func:`repeat_scores` of sequences ``rows`` = (first, last + 1) of ``repeated_tokens`` with these settings."""
     start, stop = rows

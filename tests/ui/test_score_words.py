@@ -5,11 +5,14 @@ import pytest
 import torch
 
 from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
+from lens.analysis.names import Head
 from lens.analysis.rank_correlation import rank_correlation
 from lens.analysis.score_results import HeadScore, Samples, head_score
+from lens.analysis.score_summary import standing, summary
 from lens.figures.grid import grid
 from lens.ui.pages.head_scores.one_head import this_sequence
 from lens.ui.shared import score_words as scores
+from lens.ui.shared.score_board import measure, table
 from lens.ui.store import to_numpy
 
 KINDS = {one.name: one.kind("repeats") for one in instruments_named(HEAD_SCORES)}
@@ -20,6 +23,10 @@ def made(name: str, values: list[list[float]], null: float | None = 0.125, n: in
     score = torch.tensor(values).repeat(n, 1, 1)
     control = None if null is None else torch.full_like(score, null)
     return to_numpy(head_score(KINDS[name], Samples(score, control, 0.05, 4 * n), "sequences"))
+
+
+def n_above(score: HeadScore) -> int:
+    return summary(score).n_above
 
 
 def test_the_notice_counts_the_heads_above_the_threshold():
@@ -35,8 +42,8 @@ def test_the_notice_is_honest_when_no_head_exceeds_the_threshold():
     text = scores.notice(score)
     assert text.startswith("None of the 4 heads exceeds the null threshold 0.12")
     assert "The largest is 0.1 with 0.10 [0.10, 0.10], its control 0.12." in text
-    assert scores.n_above(score) == 0
-    assert scores.facts(score, 0, 1).above is False
+    assert n_above(score) == 0
+    assert standing(score, Head(0, 1)).above is False
 
 
 def test_a_score_without_threshold_is_called_a_description():
@@ -45,8 +52,8 @@ def test_a_score_without_threshold_is_called_a_description():
     assert "Largest: head 0.1 with 3.00" in text
     assert "smallest: 0.0 with 0.50" in text
     assert "no threshold" in text
-    assert scores.facts(score, 0, 0).above is None
-    assert scores.facts(score, 0, 0).control is None
+    assert standing(score, Head(0, 0)).above is None
+    assert standing(score, Head(0, 0)).control is None
 
 
 def test_the_difference_counts_both_directions():
@@ -57,17 +64,17 @@ def test_the_difference_counts_both_directions():
 
 
 def test_the_table_is_ranked_and_holds_what_there_is():
-    table = scores.table(made("induction", [[0.2, 0.9], [0.05, 0.4]]))
-    assert table["head"].tolist() == ["0.1", "1.1", "0.0", "1.0"]
-    assert table["rank"].tolist() == [1, 2, 3, 4]
-    assert table["above threshold"].tolist() == [True, True, True, False]
-    np.testing.assert_allclose(table["difference"], [0.775, 0.275, 0.075, -0.075], atol=1e-6)
-    bare = scores.table(made("entropy", [[0.2]], null=None, n=3))
+    rows = table(made("induction", [[0.2, 0.9], [0.05, 0.4]]))
+    assert rows["head"].tolist() == ["0.1", "1.1", "0.0", "1.0"]
+    assert rows["rank"].tolist() == [1, 2, 3, 4]
+    assert rows["above threshold"].tolist() == [True, True, True, False]
+    np.testing.assert_allclose(rows["difference"], [0.775, 0.275, 0.075, -0.075], atol=1e-6)
+    bare = table(made("entropy", [[0.2]], null=None, n=3))
     assert list(bare.columns) == ["head", "layer", "index", "score", "rank"]
 
 
 def test_the_measure_of_the_difference_is_signed_and_has_no_second_control():
-    shown = scores.measure(made("induction", [[0.5, 0.05]]), difference=True)
+    shown = measure(made("induction", [[0.5, 0.05]]), difference=True)
     assert shown.signed
     assert shown.control is None
     np.testing.assert_allclose(shown.values, [[0.375, -0.075]], atol=1e-6)
@@ -102,19 +109,19 @@ VERDICTS = ("above", "within chance", "more than chance", "exceed", "than any he
 @pytest.mark.parametrize("name", ["induction", "duplicate", "previous"])
 def test_below_sixteen_samples_no_sentence_holds_a_verdict(name, n):
     score = made(name, [[0.9, 0.1], [0.2, 0.05]], n=n)
-    facts = scores.facts(score, 0, 0)
+    facts = standing(score, Head(0, 0))
     words = [
         scores.notice(score),
         scores.notice_difference(score),
         scores.threshold_words(score),
         scores.both(score, score, rank_correlation(score.score.mean, score.score.mean)),
         this_sequence(score, 0, (0, 0)),
-        *scores.table(score).columns,
+        *table(score).columns,
     ]
     assert facts.above is None
     for text in words:
         assert not any(verdict in text for verdict in VERDICTS), text
-    for shown in (scores.measure(score), scores.measure(score, difference=True)):
+    for shown in (measure(score), measure(score, difference=True)):
         assert not shown.below_null().any()
         assert "hatched" not in str(grid(shown))
     assert f"{n} sequence{'s' * (n > 1)}; a verdict needs at least 16" in scores.notice(score)
@@ -130,9 +137,9 @@ def test_one_text_is_no_test():
 def test_scores_that_equal_their_null_but_for_rounding_are_within_chance():
     values = np.nextafter(np.float32(0.3), np.float32(1), dtype=np.float32)
     score = made("previous", [[float(values), 0.3]], null=0.3)
-    assert scores.n_above(score) == 0
-    assert scores.measure(score).below_null().all()
-    assert scores.table(score)["above threshold"].tolist() == [False, False]
+    assert n_above(score) == 0
+    assert measure(score).below_null().all()
+    assert table(score)["above threshold"].tolist() == [False, False]
     beyond = made("previous", [[0.3001, 0.3]], null=0.3)
-    assert scores.n_above(beyond) == 1
-    assert scores.measure(beyond).below_null().tolist() == [[False, True]]
+    assert n_above(beyond) == 1
+    assert measure(beyond).below_null().tolist() == [[False, True]]

@@ -48,6 +48,8 @@ INSTRUMENTS: tuple[Instrument, ...] = (
 )
 HEAD_SCORES = ("induction", "duplicate", "previous", "first", "entropy", "entropy_normalised")  # asked by default
 
+PATTERNS = tuple(one.name for one in INSTRUMENTS if one.pattern is not None)  # one pass over a sample gives them all
+
 
 def instrument(name: str) -> Instrument:
     """The instrument of that name; KeyError lists the names."""
