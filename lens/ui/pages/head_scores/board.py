@@ -36,7 +36,7 @@ from lens.ui.shared.score_board import (
 from lens.ui.shared.tasks import choose_task, show_ability
 from lens.ui.store import to_torch
 from lens.ui.waiting import started
-from lens.ui.widgets import number, segmented, select
+from lens.ui.widgets import number, segmented
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -69,13 +69,8 @@ WHERE = "A is the attention pattern, q the query and k the key position, both fr
 
 def controls(view: "ViewState", model: "HookedTransformer") -> "Instrument":
     """The row of widgets; returns the instrument."""
-    every = {one.name: one for one in instruments.grouped()}
-    names = ("induction", *(name for name in every if name != "induction"))  # what a bad address becomes comes first
-    view.one_of("score", names)
     with st.container(horizontal=True, vertical_alignment="bottom", key="scores-controls"):
-        write = {name: instruments.label(one) for name, one in every.items()}
-        name = select(view, "score", tuple(every), "Score", SCORE_HELP, format_func=write.get, width=300)
-        one = every[name]
+        one = instruments.choose(view, "Score", SCORE_HELP)
         offered = tuple(on for on, sample in SAMPLES.items() if sample in one.needs.samples)
         if len(offered) > 1:
             segmented(view, "on", offered, "Scored on", ON_HELP, format_func=ON.get)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lens.analysis.dynamics import HeadCurve, head_curve, heads_in_order, strongest, strongest_previous
+from lens.analysis.dynamics import HeadCurve, head_curve, heads_in_order, instrument_end, strongest, strongest_previous
 from lens.analysis.names import Head
 from lens.figures.theme import number as said
 from lens.figures.training import Axis, Level, Panel, Span, Trace, schedule, training
@@ -69,14 +69,16 @@ def phase_of(view: ViewState, one: Shown) -> Phase:
 
 
 def heads_of(view: ViewState, one: Shown) -> list[Head]:
-    """The heads that are drawn in full, the current one last: pinned and selected ones of the view's model, else the
-    strongest of a run."""
+    """The heads that are drawn in full, the current one last: chosen ones, else the strongest of a run."""
+    return chosen_heads(view, one) or [strongest(one.curves)]
+
+
+def chosen_heads(view: ViewState, one: Shown) -> list[Head]:
+    """Pinned and selected heads of the view's model, the current one last."""
     n_layers, n_heads = one.shape.n_layers, one.shape.n_heads
     wanted = [*(pin for pin in view["pins"] if pin != view.selected), *([view.selected] if view.selected else [])]
     chosen = [Head(*head) for head in wanted if head[0] < n_layers and head[1] < n_heads]
-    if one.name == view["model"] and chosen:
-        return chosen[-6:]
-    return [strongest(one.curves)]
+    return chosen[-6:] if one.name == view["model"] and chosen else []
 
 
 def curve_of(one: Shown, head: Head, look: Look) -> HeadCurve:
@@ -96,6 +98,7 @@ def figure_of(view: ViewState, shown: list[Shown], look: Look) -> Any:
         if one.name == view["model"] and view["revision"]:
             cursor = float(at(one, x, [one.found.places.index(view["revision"])])[0])
     panels = [
+        *_instrument(view, shown, look, x),
         _scores(view, shown, look, x),
         _previous(view, shown, look, x),
         _repeats(shown, x),
@@ -128,6 +131,27 @@ def title_of(one: Shown) -> str:
 def _points(one: Shown, head: Head | None = None) -> np.ndarray:
     layer, number = head or (-1, -1)
     return np.array([(one.run, index, layer, number) for index in one.indices], np.int32)
+
+
+def _instrument(view: ViewState, shown: list[Shown], look: Look, x: X) -> list[Panel]:
+    """The chosen instrument, in the runs where it is measured; no panel where it is in none."""
+    traces, levels, kind = [], [], look.instrument
+    for one in shown:
+        curves = one.instrument
+        if curves is None or np.isnan(curves.value[-1]).all():
+            continue
+        here = one._replace(curves=one.curves._replace(indices=curves.indices))
+        traces += _background(here, curves.value, x)
+        best = instrument_end(curves, by_size=kind.scale == "two-sided").head
+        for head in chosen_heads(view, one) or [best]:
+            value, low, high = (array[:, head.layer, head.head] for array in (curves.value, curves.low, curves.high))
+            ends = (None, None) if np.isnan(low).any() else (low, high)
+            points = _points(here, head)
+            name = f"{title_of(one)} head {head}, {kind.title.lower()}"
+            traces.append(Trace(name, at(one, x, curves.indices), value, points, one.run, *ends))
+        if one.name == view["model"] and np.isfinite(curves.threshold[-1]):
+            levels.append(Level(float(curves.threshold[-1]), f"null of {title_of(one)}"))
+    return [Panel(f"{kind.title}, each head ({kind.unit})", traces, levels)] if traces else []
 
 
 def _scores(view: ViewState, shown: list[Shown], look: Look, x: X) -> Panel:
