@@ -48,8 +48,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
 )
 HEAD_SCORES = ("induction", "duplicate", "previous", "first", "entropy", "entropy_normalised")  # asked by default
 
-PATTERNS = tuple(one.name for one in INSTRUMENTS if one.pattern is not None)  # one pass over a sample gives them all
-
 
 def instrument(name: str) -> Instrument:
     """The instrument of that name; KeyError lists the names."""
@@ -62,6 +60,11 @@ def instrument(name: str) -> Instrument:
 def instruments_named(names: Sequence[str]) -> tuple[Instrument, ...]:
     """Several, in this order; KeyError lists the names."""
     return tuple(map(instrument, names))
+
+
+def pattern_names() -> tuple[str, ...]:
+    """The instruments of attention patterns: one pass over a sample gives them all."""
+    return tuple(one.name for one in INSTRUMENTS if one.pattern is not None)
 
 
 def by_link() -> dict[Link, tuple[Instrument, ...]]:

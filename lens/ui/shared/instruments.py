@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lens.analysis.instruments.measure import cost_of, measure_named, sample_for
-from lens.analysis.instruments.registry import HEAD_SCORES, PATTERNS, by_link
+from lens.analysis.instruments.registry import HEAD_SCORES, by_link, pattern_names
 from lens.analysis.instruments.sample import WEIGHTS
 from lens.ui.calls import analyse, call_key, result_store
 from lens.ui.estimate import cost_seconds
@@ -71,4 +71,4 @@ def _work(one: "Instrument", samples: "Sequence[Sample]") -> tuple[tuple[str, ..
     """The names that are measured together, and the sample that they read: weights have one result for all samples."""
     sample = sample_for(one, [*samples, WEIGHTS])
     given = () if sample is None or sample == WEIGHTS else (sample,)
-    return (PATTERNS if one.pattern is not None else (one.name,)), given
+    return (pattern_names() if one.pattern is not None else (one.name,)), given

@@ -111,9 +111,8 @@ def table(score: "HeadScore") -> pd.DataFrame:
         columns |= {"null": np.ravel(score.null_mean)}
     if words.has_verdict(score):
         columns |= {"above chance" if score.threshold is None else "above threshold": np.ravel(score.above)}
-    frame = pd.DataFrame(columns | {"rank": placed})
-    frame = frame.sort_values("rank", kind="stable", key=lambda rank: rank.where(rank > 0, len(rank) + 1))
-    return frame.reset_index(drop=True)
+    columns |= {"rank": placed if placed.all() else np.where(placed > 0, placed, np.nan)}
+    return pd.DataFrame(columns).sort_values("rank", kind="stable", ignore_index=True)
 
 
 def fill(place: "DeltaGenerator", values: np.ndarray, done: int) -> None:

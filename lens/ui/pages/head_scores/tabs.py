@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
-from lens.analysis.instruments.registry import INSTRUMENTS, PATTERNS, instrument
+from lens.analysis.instruments.registry import instrument, pattern_names
 from lens.analysis.instruments.sample import repeats as repeats_sample
 from lens.analysis.rank_correlation import HOW, rank_correlation
 from lens.figures.scatter import scatter
@@ -54,9 +54,7 @@ def columns(score: "HeadScore") -> dict[str, Any]:
         "difference": show(help="Score minus control, mean."),
         "above threshold": above,
         "above chance": above,
-        "rank": st.column_config.NumberColumn(
-            help="1 stands out most; equal scores share the better rank, 0: this head has no such number."
-        ),
+        "rank": st.column_config.NumberColumn(help="1 stands out most; equal scores share the better rank."),
     }
 
 
@@ -101,8 +99,8 @@ def _others(
     if board.on in ("weights", "task", "repeats"):
         found = repeats.sample(model, repeats.settings(view, model))
         patterns, samples = found.scores, [repeats_sample(to_torch(found.repeated))]
-    others = {name: partial(patterns.__getitem__, name) for name in PATTERNS if name in patterns.scores}
-    for one in INSTRUMENTS:
+    others = {name: partial(patterns.__getitem__, name) for name in pattern_names() if name in patterns.scores}
+    for one in instruments.grouped():
         if one.pattern is None and not one.needs.why_not(model) and instruments.at_once(model, one, samples):
             others[one.name] = partial(_measured, model, one, samples)
     return {name: read for name, read in others.items() if name != score.kind.name}
