@@ -154,7 +154,6 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
 
 def _heatmap(measure: Measure, shown: np.ndarray, across: bool) -> go.Heatmap:
     low, high = measure.limits()
-    unit = f" ({escape(measure.unit)})" if measure.unit else ""
     note = "" if measure.within is None else "<br>hatched: within chance"
     note = note if measure.threshold is None else f"<br>hatched: ≤ null {number(measure.threshold)}"
     if measure.signed:
@@ -167,7 +166,7 @@ def _heatmap(measure: Measure, shown: np.ndarray, across: bool) -> go.Heatmap:
         xgap=2,
         ygap=2,
         hoverinfo="skip",
-        colorbar=colour_bar(escape(measure.name) + unit + note),
+        colorbar=colour_bar(measure.axis + note),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from lens.figures.theme import escape, number
 
+LONGEST = 32  # characters of a name with its unit on one line of a short axis
 ROUNDINGS = 64  # of the number format, that a value may lie above its threshold by and still be within chance
 
 
@@ -48,6 +49,13 @@ class Measure:
     def size(self) -> np.ndarray:
         """Effect size: the value, or its absolute value when both signed ends stand out. [row, column]"""
         return np.abs(self.values) if self.signed and self.ends else self.values
+
+    @property
+    def axis(self) -> str:
+        """Name and unit along a short axis, on two lines where one would be cut off. Escaped."""
+        unit = f"({escape(self.unit)})" if self.unit else ""
+        between = "<br>" if unit and len(self.name) + len(self.unit) > LONGEST else " "
+        return f"{escape(self.name)}{between}{unit}".rstrip()
 
     def text(self, row: int, column: int) -> str:
         """One cell in words, ready for a hover label: "induction 0.91 [0.88, 0.93] · control 0.01"."""

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
+from lens.analysis import score_results
+from lens.analysis.instruments.registry import HEAD_SCORES, instrument, instruments_named
 from lens.analysis.names import Head
 from lens.analysis.rank_correlation import rank_correlation
-from lens.analysis.score_results import HeadScore, Samples, head_score
+from lens.analysis.score_results import HeadScore, Samples, head_score, weights_score
 from lens.analysis.score_summary import standing, summary
 from lens.figures.grid import grid
 from lens.ui.pages.head_scores.one_head import this_sequence
@@ -100,6 +101,69 @@ def test_every_sentence_says_how_the_threshold_was_made():
     assert "Intervals: 95% studentised bootstrap, no narrower than Student's t, over 16" in scores.threshold_words(
         made("entropy", [[0.5]])
     )
+
+
+def by_weights(name: str, values: list, above: list | None, effect: list | None = None) -> HeadScore:
+    """A number that reads no pattern, with the verdict of a rule of its own; ``effect``: minus its null."""
+    tested = score_results.Tested(None if above is None else torch.tensor(above), "a rule", "3 pairs")
+    score = weights_score(instrument(name).kind("weights"), torch.tensor(values), torch.zeros(1, 2, 2), tested)
+    if effect is not None:
+        score = score._replace(effect=score.score._replace(mean=torch.tensor(effect)))
+    return to_numpy(score)
+
+
+FEEDERS = [[float("nan"), float("nan")], [0.25, 0.5]]
+
+
+def test_a_number_of_weights_is_said_with_its_rule_and_without_queries():
+    score = by_weights("feeder_k", FEEDERS, [[False, False], [False, True]])
+    assert scores.notice(score) == (
+        "1 of 2 heads read by their keys what an earlier head writes more than chance allows. The strongest is 1.1 with "
+        "0.50 share of the product of norms; by chance 0."
+    )
+    text = scores.threshold_words(score)
+    assert text.startswith("No interval: the weights alone give it, nothing was sampled. Null: 1/√d_model")
+    assert text.endswith("Above chance: a rule.")
+    assert "queries" not in text
+    assert [scores.verdict(score, Head(*at)) for at in ((0, 0), (1, 0), (1, 1))] == [
+        "not applicable",
+        "within chance",
+        "above chance",
+    ]
+    rows = table(score)
+    assert rows["head"].tolist() == ["1.1", "1.0", "0.0", "0.1"]
+    assert rows["rank"].tolist()[:2] == [1, 2]
+    assert rows["rank"].isna().tolist() == [False, False, True, True]
+    assert list(rows.columns) == ["head", "layer", "index", "score", "null", "above chance", "rank"]
+    assert measure(score).below_null().tolist() == [[False, False], [True, False]]
+
+
+def test_where_no_head_is_above_chance_nothing_is_claimed():
+    score = by_weights("ablation_zero", [[0.1, -0.2], [0.0, 0.0]], [[False] * 2] * 2)
+    assert scores.notice(score).startswith(
+        "None of the 4 heads can be told from chance: it cannot be said that any are "
+    )
+    few = by_weights("ablation_zero", [[0.1, -0.2], [0.0, 0.0]], None)
+    assert "No verdict: 3 pairs. Whether any heads are needed cannot be said here." in scores.notice(few)
+    assert scores.verdict(few, Head(0, 0)) == "too few pairs"
+
+
+def test_what_stands_out_to_either_side_is_counted_by_side():
+    score = by_weights("ablation_zero", [[0.1, -2.0], [1.0, 0.0]], [[False, True], [True, False]])
+    text = scores.notice(score)
+    assert text.startswith(
+        "2 of 4 heads stand out beyond chance, 1 upwards and 1 downwards. The strongest is 0.1 with −2"
+    )
+    shown = measure(score)
+    assert shown.signed
+    assert shown.ranks().tolist() == [[3, 1], [2, 4]]
+
+
+def test_a_rule_has_no_threshold_to_stand_above():
+    x = by_weights("feeder_k", FEEDERS, [[False, False], [True, True]])
+    y = made("induction", [[0.9, 0.1], [0.2, 0.05]])
+    text = scores.both(x, y, rank_correlation(x.score.mean, y.score.mean))
+    assert text.endswith("Above chance: induction 2, strongest feeder by k 2, both 1.")
 
 
 VERDICTS = ("above", "within chance", "more than chance", "exceed", "than any head")

@@ -100,9 +100,14 @@ def _without_patterns(score: "HeadScore", found: "Summary", top: str) -> str:
             "cannot be said here."
         )
     if not found.n_above:
-        return f"None of the {found.total} heads can be told from chance: none is seen to {habit}. Largest: {top}."
-    lower = f" ({found.n_lower} of them to the other side, below 0)" if found.n_lower else ""
-    return f"{found.n_above} of {found.total} heads {habit} more than chance allows{lower}. The strongest is {top}."
+        return (
+            f"None of the {found.total} heads can be told from chance: it cannot be said that any {habit}. The largest "
+            f"is {top}."
+        )
+    says = f"{habit} more than chance allows"
+    if score.kind.scale == "two-sided":
+        says = f"stand out beyond chance, {found.n_above - found.n_lower} upwards and {found.n_lower} downwards"
+    return f"{found.n_above} of {found.total} heads {says}. The strongest is {top}."
 
 
 def notice_difference(score: "HeadScore") -> str:
@@ -152,7 +157,8 @@ def both(x: "HeadScore", y: "HeadScore", agreement: "RankCorrelation") -> str:
     text, above = correlation(agreement, f"{names[1]} and {names[0]} scores"), shared(x, y)
     if above is None:
         return text
-    return f"{text} Above the threshold: {names[1]} {above.y}, {names[0]} {above.x}, both {above.both}."
+    line = "chance" if x.threshold is None or y.threshold is None else "the threshold"
+    return f"{text} Above {line}: {names[1]} {above.y}, {names[0]} {above.x}, both {above.both}."
 
 
 def verdict(score: "HeadScore", head: "Head") -> str:

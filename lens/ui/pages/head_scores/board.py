@@ -122,13 +122,11 @@ def _measured(view: "ViewState", model: "HookedTransformer", one: "Instrument", 
     """Any instrument on any other sample; what takes long first waits for a click."""
     sample, board = _sample(view, model, name)
     samples = [] if sample is None else [sample]
-    key, seconds = instruments.work_key(model, one, samples), instruments.seconds(model, one, samples)
-    with st.container():
-        if not started(key, seconds, f"**{one.title}.** {one.words(name).definition}", done=instruments.is_measured(
-            model, one, samples
-        )):  # fmt: skip
-            _describe(one, name)
-            end_page()
+    key, done = instruments.work_key(model, one, samples), instruments.is_measured(model, one, samples)
+    sentence = f"**{one.title}.** {one.words(name).definition}"
+    if not started(key, instruments.seconds(model, one, samples), sentence, done):
+        _describe(one, name, defined=True)
+        end_page()
     return board._replace(scores=instruments.measured(model, one, samples))
 
 
@@ -162,10 +160,11 @@ def _sample(view: "ViewState", model: "HookedTransformer", name: "SampleName") -
     return sample, Board(None, name, python, found.texts.tokens, None, found.texts.mask)
 
 
-def _describe(one: "Instrument", name: "SampleName") -> None:
-    """What an instrument is, where it has no number yet."""
+def _describe(one: "Instrument", name: "SampleName", defined: bool = False) -> None:
+    """What an instrument is, where it has no number; ``defined``: its definition stands above already."""
     said = one.words(name)
-    parts.aside(one.title, said.definition)
+    if not defined:
+        parts.aside(one.title, said.definition)
     parts.aside("Against chance", f"Null: {said.null}.")
     parts.misreading(said.misreading)
     parts.formula(said.formula, f"Source: {one.source}." if one.source else "")
