@@ -1,7 +1,7 @@
 """Any instrument of the registry in the open model, measured once for all visitors: how long it takes, its numbers."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lens.analysis.instruments.measure import cost_of, measure_named, sample_for
 from lens.analysis.instruments.registry import HEAD_SCORES, by_link, pattern_names
@@ -67,7 +67,7 @@ def measured(model: "HookedTransformer", one: "Instrument", samples: "Sequence[S
     return analyse(measure_named, model, *_work(one, samples), progress=True)
 
 
-def _work(one: "Instrument", samples: "Sequence[Sample]") -> tuple[tuple[str, ...], tuple[Any, ...]]:
+def _work(one: "Instrument", samples: "Sequence[Sample]") -> tuple[tuple[str, ...], "tuple[Sample, ...]"]:
     """The names that are measured together, and the sample that they read: weights have one result for all samples."""
     sample = sample_for(one, [*samples, WEIGHTS])
     given = () if sample is None or sample == WEIGHTS else (sample,)

@@ -21,6 +21,8 @@ from lens.ui.store import to_numpy, to_torch
 from lens.ui.widgets import select
 
 if TYPE_CHECKING:
+    from lens.analysis.instruments.instrument import Instrument
+    from lens.analysis.instruments.sample import Sample
     from lens.analysis.score_results import HeadScore
     from lens.hooked import HookedTransformer
     from lens.ui.view import ViewState
@@ -106,7 +108,7 @@ def _others(
     return {name: read for name, read in others.items() if name != score.kind.name}
 
 
-def _measured(model: "HookedTransformer", one: Any, samples: list[Any]) -> "HeadScore":
+def _measured(model: "HookedTransformer", one: "Instrument", samples: "list[Sample]") -> "HeadScore":
     return instruments.measured(model, one, samples)[one.name]
 
 

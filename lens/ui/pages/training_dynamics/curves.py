@@ -1,7 +1,7 @@
 """The curves of the chosen runs as a figure: scores of heads, losses, phase changes, the open checkpoint."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from lens.ui.fields import LOCAL
 from lens.ui.pages.training_dynamics.controls import AUTO, Look, checkpoint_name
 from lens.ui.pages.training_dynamics.read import Shown
 from lens.ui.view import ViewState
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from lens.analysis.stats import Estimate
 
 NOTHING = np.empty((0, 4), np.int32)
 FAINT = 48  # heads of a run that are drawn in the background; of more, the strongest
@@ -86,7 +91,7 @@ def curve_of(one: Shown, head: Head, look: Look) -> HeadCurve:
     return head_curve(one.repeats, head, look.born, look.setting.seed)
 
 
-def figure_of(view: ViewState, shown: list[Shown], look: Look) -> Any:
+def figure_of(view: ViewState, shown: list[Shown], look: Look) -> "go.Figure":
     """All quantities above each other."""
     x = shared_axis(shown)
     spans, cursor = [], None
@@ -108,7 +113,7 @@ def figure_of(view: ViewState, shown: list[Shown], look: Look) -> Any:
     return training(panels, Axis(x.title, look.log), title="", spans=spans, cursor=cursor)
 
 
-def schedule_figure(shown: list[Shown], log: bool) -> Any:
+def schedule_figure(shown: list[Shown], log: bool) -> "go.Figure":
     """Which checkpoint was saved when."""
     x = shared_axis(shown)
     label = Axis("label: training steps" if x.unit == "steps" else "label: training tokens", log)
@@ -235,7 +240,9 @@ def _background(one: Shown, scores: np.ndarray, x: X) -> list[Trace]:
     ]  # fmt: skip
 
 
-def _with_interval(one: Shown, name: str, found: Any, x: X, head: Head | None = None, legend: bool = False) -> Trace:
+def _with_interval(
+    one: Shown, name: str, found: "Estimate", x: X, head: Head | None = None, legend: bool = False
+) -> Trace:
     arrays = [None if bound is None else np.asarray(bound) for bound in (found.mean, found.low, found.high)]
     where, points = at(one, x, one.indices), _points(one, head)
     return Trace(name, where, arrays[0], points, one.run, arrays[1], arrays[2], legend=legend)

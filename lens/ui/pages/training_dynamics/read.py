@@ -1,7 +1,7 @@
 """Every checkpoint of the chosen runs, measured or read from disk, while the curves fill."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lens.analysis.dynamics import instrument_curves
 from lens.analysis.names import Head
@@ -16,6 +16,9 @@ from lens.ui.view import ViewState
 from lens.ui.waiting import started
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from lens.analysis.checkpoint import OnRepeats, Setting
     from lens.analysis.dynamics import Curves, InstrumentCurves
     from lens.analysis.training_run import Shape, Terms, TrainingRun
@@ -122,7 +125,7 @@ def _instrument_seconds(run: "TrainingRun", terms: "Terms", each: Shown, look: L
     return missing * (2 * each.shape.n_params * terms.tokens + terms.operations) / SPEED
 
 
-def patterns(view: ViewState, one: Shown, tokens: Any, head: Head) -> dict[int, Any]:
+def patterns(view: ViewState, one: Shown, tokens: "Tensor", head: Head) -> "dict[int, np.ndarray]":
     """Attention [query, key] of one head on one text, for every checkpoint that is on the curves."""
     source = source_named(one.name)
     cells = [_cell(source, runs.run_of(source), index) for index in one.indices]
