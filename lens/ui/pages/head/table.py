@@ -44,34 +44,35 @@ def show_table(case: "Case") -> pd.DataFrame:
     rows = _draw(place, case, found)
     if not later:
         return rows
-    seconds = sum(instruments.seconds(case.model, one, samples) for one in later)
-    key = f"table-{case.view['model']}-{case.view['revision']}"
+    key = f"table-{case.view['model']}-{case.view['revision']}-{case.sample.settings}"
     if key not in remembered(AGREED):
-        help = f"{', '.join(one.title for one in later)}: of all heads, so that ranks are known."
-        label = f"Compute {len(later)} more, about {max(1.0, seconds):,.0f} s"
+        help = f"{', '.join(one.title for one, _ in later)}: of all heads, so that ranks are known."
+        label = f"Compute {len(later)} more, about {max(1.0, sum(seconds for _, seconds in later)):,.0f} s"
         offer.button(label, key=f"start:{key}", help=help, on_click=agree, args=(key,), type="primary")
         return rows
     with suppress(PageOver):  # a cancel leaves what is measured, and its own button
-        for one in later:
+        for one, _ in later:
             found = _with(found, one, case, samples)
             rows = _draw(place, case, found)
     return rows
 
 
-def _quick(case: "Case", samples: "list[Sample]") -> "tuple[Measured, list[Instrument]]":
-    """What patterns gave and what takes no wait, and the instruments that are left."""
+def _quick(case: "Case", samples: "list[Sample]") -> "tuple[Measured, list[tuple[Instrument, float]]]":
+    """What patterns gave and what takes no wait, and the instruments that are left with their estimated seconds."""
     found, later, spent = Measured(dict(case.sample.scores.scores), dict(case.sample.scores.missing)), [], 0.0
     for one in instruments.grouped():
         if one.name in found.scores or one.name in found.why:
             continue
-        why, seconds = one.needs.lacks(case.model.cfg), instruments.seconds(case.model, one, samples)
-        short = seconds <= ONCE and spent + seconds <= ASK and instruments.at_once(case.model, one, samples)
+        why = one.needs.lacks(case.model.cfg)
         if why:
             found.why[one.name] = why
-        elif short or instruments.is_measured(case.model, one, samples):
+            continue
+        measured = instruments.is_measured(case.model, one, samples)
+        seconds = 0.0 if measured else instruments.seconds(case.model, one, samples)
+        if measured or (seconds <= ONCE and spent + seconds <= ASK):
             found, spent = _with(found, one, case, samples), spent + seconds
         else:
-            later.append(one)
+            later.append((one, seconds))
             found.why[one.name] = f"not yet, about {max(1.0, seconds):,.0f} s"
     return found, later
 

@@ -56,7 +56,7 @@ def show_head(
     pattern = attention(model, tokens, head)
     text_name = "your prompt" if board.on == "text" else f"text {row}"
     where = f"{'control of ' if control else ''}sequence {row}" if board.sample else text_name
-    rests = score.kind.name in ("first", "entropy", "entropy_normalised", "sink_rate", "sink")
+    rests = score.kind.name in ("first", "sink", "entropy", "entropy_normalised")
     figure = matrix(
         pattern,
         short_labels(token_labels(model, tokens)),
