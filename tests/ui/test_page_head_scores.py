@@ -20,7 +20,7 @@ from lens.analysis.score_summary import strongest
 from lens.ui.calls import call_key
 from lens.ui.shared import repeats
 from lens.ui.shared.patterns import stripe
-from tests.ui.conftest import REAL, app_page, bound, fine, llama_folder, local, printed
+from tests.ui.conftest import REAL, app_page, bound, fine, llama_folder, local, markdown, printed
 
 open_page = partial(app_page, "head_scores", model=REAL)
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
@@ -263,7 +263,7 @@ def test_what_takes_long_says_what_it_is_and_is_measured_on_a_click():
     at = open_page(score="feeder_k", n="9").run()
     shown = fine(at)
     assert not at.get("plotly_chart")
-    assert "The largest K-composition with any earlier head" in shown
+    assert "The largest K-composition with any earlier head" in markdown(at)
     assert "Null: 1/√d_model" in shown
     (button,) = [one for one in at.button if one.label.startswith("Compute, about")]
     button.click().run()

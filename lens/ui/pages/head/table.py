@@ -12,6 +12,7 @@ from lens.analysis.instruments.sample import repeats as repeats_sample
 from lens.analysis.score_summary import standing
 from lens.ui.ending import PageOver
 from lens.ui.shared import instruments, score_words
+from lens.ui.shared.instrument_list import grouped
 from lens.ui.store import to_torch
 from lens.ui.waiting import AGREED, ASK, agree, remembered
 
@@ -60,7 +61,7 @@ def show_table(case: "Case") -> pd.DataFrame:
 def _quick(case: "Case", samples: "list[Sample]") -> "tuple[Measured, list[tuple[Instrument, float]]]":
     """What patterns gave and what takes no wait, and the instruments that are left with their estimated seconds."""
     found, later, spent = Measured(dict(case.sample.scores.scores), dict(case.sample.scores.missing)), [], 0.0
-    for one in instruments.grouped():
+    for one in grouped():
         if one.name in found.scores or one.name in found.why:
             continue
         why = one.needs.lacks(case.model.cfg)
@@ -107,7 +108,7 @@ def _draw(place: "DeltaGenerator", case: "Case", found: Measured) -> pd.DataFram
 
 def table(case: "Case", found: Measured) -> pd.DataFrame:
     """A row per instrument of the registry, links in their order."""
-    return pd.DataFrame([_row(case, found, one) for one in instruments.grouped()])
+    return pd.DataFrame([_row(case, found, one) for one in grouped()])
 
 
 def _row(case: "Case", found: Measured, one: "Instrument") -> dict[str, object]:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import streamlit as st
 import torch
 
 from lens.analysis.instruments import sample as samples_of
@@ -18,9 +17,9 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
 from lens.ui.explanation import Explanation, explain
-from lens.ui.limits import limits
 from lens.ui.models import prepend_bos, read_prompt
-from lens.ui.pages.head_scores import ON, SAMPLES, SHOWN, TASKS
+from lens.ui.pages.head_scores import TASKS
+from lens.ui.pages.head_scores.controls import CHAPTERS, LONGEST, sample_name
 from lens.ui.shared import heads, instruments, repeats
 from lens.ui.shared import score_words as words
 from lens.ui.shared.score_board import (
@@ -36,7 +35,6 @@ from lens.ui.shared.score_board import (
 from lens.ui.shared.tasks import choose_task, show_ability
 from lens.ui.store import to_torch
 from lens.ui.waiting import started
-from lens.ui.widgets import number, segmented
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -48,49 +46,7 @@ if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
     from lens.ui.view import ViewState
 
-LONGEST = 256  # tokens of a chapter
-CHAPTERS = 16
-ON_HELP = (
-    "**Random:** random tokens that repeat, [BOS] r₁…r_n r₁…r_n, on which only a head's own habit can score, with a "
-    "paired control whose second half is n other tokens. **Prompt:** the text above; a score that needs repeated "
-    f"tokens is computed only if it has some, and one text gives no interval. **Held-out text:** the beginnings of "
-    f"{CHAPTERS} chapters that come with Lens. **A task:** pairs of prompts; Random is then the loss of the repeat."
-)
-SHOWN_HELP = (
-    "The score, with its control in the hover label, or the score minus the control of the same sequences: what "
-    "the repetition adds."
-)
-SCORE_HELP = (
-    "What is measured, under the link of the chain that it is evidence for; the definition stands above the grid. What "
-    "takes long is measured on a click."
-)
 WHERE = "A is the attention pattern, q the query and k the key position, both from 0. Then the mean over sequences."
-
-
-def controls(view: "ViewState", model: "HookedTransformer") -> "Instrument":
-    """The row of widgets; returns the instrument."""
-    with st.container(horizontal=True, vertical_alignment="bottom", key="scores-controls"):
-        one = instruments.choose(view, "Score", SCORE_HELP)
-        offered = tuple(on for on, sample in SAMPLES.items() if sample in one.needs.samples)
-        if len(offered) > 1:
-            segmented(view, "on", offered, "Scored on", ON_HELP, format_func=ON.get)
-        if one.pattern is not None:
-            segmented(view, "shown", tuple(SHOWN), "Shown", SHOWN_HELP, format_func=SHOWN.get)
-        if sample_name(view, one) == "repeats":
-            bounds = repeats.block_bounds(model, bos=True)
-            number(view, "n", bounds, "n", "Random tokens before they repeat; 2n + 1 tokens with BOS.", width=100)
-            enough = "Random sequences; their number is the n of intervals and threshold. Intervals need 16."
-            number(view, "seqs", (1, limits().sequences), "Sequences", enough, width=100)
-            number(view, "seed", (0, 2**31 - 1), "Seed", "The same seed draws the same tokens.", width=100)
-    return one
-
-
-def sample_name(view: "ViewState", one: "Instrument") -> "SampleName":
-    """What the instrument is measured on: the view's choice where it is one of its samples."""
-    chosen = SAMPLES[view["on"]]
-    if chosen in one.needs.samples:
-        return chosen
-    return "repeats" if "repeats" in one.needs.samples else one.needs.samples[0]
 
 
 def read_board(view: "ViewState", model: "HookedTransformer", one: "Instrument", place: "DeltaGenerator") -> Board:

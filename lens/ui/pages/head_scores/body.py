@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from lens.ui.models import open_model
-from lens.ui.pages.head_scores.board import controls, explain_grid, read_board, show_grid
+from lens.ui.pages.head_scores.board import explain_grid, read_board, show_grid
+from lens.ui.pages.head_scores.controls import controls
 from lens.ui.pages.head_scores.one_head import show_head
 from lens.ui.pages.head_scores.tabs import TABS
 from lens.ui.shared.score_board import take_away

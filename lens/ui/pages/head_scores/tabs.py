@@ -16,6 +16,7 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.shared import instruments, repeat_loss, repeats
 from lens.ui.shared import score_words as words
 from lens.ui.shared.heads import select_row
+from lens.ui.shared.instrument_list import grouped
 from lens.ui.shared.score_board import Board, measure, table
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.widgets import select
@@ -102,7 +103,7 @@ def _others(
         found = repeats.sample(model, repeats.settings(view, model))
         patterns, samples = found.scores, [repeats_sample(to_torch(found.repeated))]
     others = {name: partial(patterns.__getitem__, name) for name in pattern_names() if name in patterns.scores}
-    for one in instruments.grouped():
+    for one in grouped():
         if one.pattern is None and not one.needs.why_not(model) and instruments.at_once(model, one, samples):
             others[one.name] = partial(_measured, model, one, samples)
     return {name: read for name, read in others.items() if name != score.kind.name}

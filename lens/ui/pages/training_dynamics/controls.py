@@ -12,7 +12,7 @@ from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MOST_BESIDE, MOST_TEXTS
 from lens.ui.runs import checkpoint_name
-from lens.ui.shared import instruments
+from lens.ui.shared import instrument_list
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, segmented, select
 from lens.ui.widgets import number as number_box
@@ -86,7 +86,7 @@ def controls(view: ViewState, found: "Checkpoints", longest: int) -> Look:
 
     segmented(view, "axis", tuple(AXES), "Axis", AXIS_HELP, format_func=AXES.get)
     _choose_checkpoint(view, found)
-    one = instruments.choose(view, "Instrument", SCORE_HELP)
+    one = instrument_list.choose(view, "Instrument", SCORE_HELP)
     with st.popover("Settings", help="Thresholds, positions, samples and the phase change by hand."):
         _settings(view, found, longest)
     setting = Setting(view["n"], view["seqs"], view["seed"], view["texts"], prepend_bos(view))
