@@ -205,6 +205,30 @@ def instrument_curves(labels: Sequence[int], measured: Mapping[int, OnInstrument
     return InstrumentCurves(indices, [labels[index] for index in indices], *map(torch.stack, columns))
 
 
+class InstrumentEnd(NamedTuple):
+    """Where one instrument ends over a run. Places are those in its curves."""
+
+    head: Head  # that stands out most at the last checkpoint
+    value: float
+    n_above: int | None  # checkpoints at which that head is beyond chance; None where no sample can say
+    first_above: int | None
+
+
+def instrument_end(curves: InstrumentCurves, head: Head | None = None, by_size: bool = False) -> InstrumentEnd:
+    """The head that stands out most at the end, or ``head``, and since when it is beyond chance.
+
+    ``by_size``: of a two-sided number. ValueError where no head has a number at the last checkpoint.
+    """
+    last = np.asarray(curves.value[-1])
+    if np.isnan(last).all():
+        raise ValueError("instrument_end: no head has a number at the last checkpoint; nothing can stand out.")
+    best = heads_in_order(np.abs(last)[None] if by_size else last[None])[0] if head is None else head
+    above = np.asarray(curves.above)[:, best.layer, best.head]
+    places = np.flatnonzero(above == 1)
+    first = int(places[0]) if places.size else None
+    return InstrumentEnd(best, float(last[best]), None if np.isnan(above).all() else places.size, first)
+
+
 def instrument_dynamics(
     run: TrainingRun,
     name: str,

@@ -22,6 +22,10 @@ from lens.analysis.checkpoint import (
     measure_texts,
 )
 from lens.analysis.held_out import held_out_digest
+from lens.analysis.instruments.instrument import Cost
+from lens.analysis.instruments.measure import cost_of
+from lens.analysis.instruments.registry import instrument
+from lens.analysis.instruments.sample import repeats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.finite import NotFinite
@@ -63,6 +67,21 @@ class Measured(NamedTuple):
     repeats: OnRepeats | None
     texts: OnTexts | None  # None as well where texts are not read
     lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
+
+
+class MeasuredInstrument(NamedTuple):
+    """One instrument at one checkpoint: either its numbers, or why there are none."""
+
+    scores: OnInstrument | None
+    lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
+
+
+class Terms(NamedTuple):
+    """What measuring an instrument at one checkpoint takes, in the units of ``Cost``."""
+
+    why_not: str  # why models of this run have no such number, as a half sentence; "" if they have
+    tokens: int
+    operations: int
 
 
 class TrainingRun:
@@ -109,7 +128,7 @@ class TrainingRun:
         try:
             return Measured(self.repeats(index, setting), self.texts(index, setting) if texts else None)
         except NotFinite as fault:
-            return Measured(None, None, f"The checkpoint at {self.found.labels[index]:,} {self.found.unit}: {fault}")
+            return Measured(None, None, self._lost(index, fault))
 
     def repeats(self, index: int, setting: Setting) -> OnRepeats:
         """:func:`measure_repeats` at one checkpoint."""
@@ -127,15 +146,27 @@ class TrainingRun:
 
     def instrument(self, index: int, name: str, setting: Setting) -> OnInstrument:
         """:func:`measure_instrument` at one checkpoint."""
-        inputs = self.inputs(setting)
-        repeated = inputs.repeated
-        key = self._key(
-            f"instrument-{name}", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos,
-            seed=repeated.seed,
-        )  # fmt: skip
+        inputs, key = self.inputs(setting), self._instrument_key(index, name, setting)
         return OnInstrument(
             **self._measured(key, index, lambda model: measure_instrument(model, name, inputs)._asdict())
         )
+
+    def measure_instrument(self, index: int, name: str, setting: Setting) -> MeasuredInstrument:
+        """:meth:`instrument`; a checkpoint that is not finite loses its own point only."""
+        try:
+            return MeasuredInstrument(self.instrument(index, name, setting))
+        except NotFinite as fault:
+            return MeasuredInstrument(None, self._lost(index, fault))
+
+    def has_instrument(self, index: int, name: str, setting: Setting) -> bool:
+        """Whether :meth:`instrument` of a checkpoint lies on disk."""
+        return (results_folder() / self._instrument_key(index, name, setting)).is_file()
+
+    def terms(self, name: str, setting: Setting) -> Terms:
+        """Whether an instrument can be measured in these models, and what that takes at one checkpoint."""
+        parts = {"reader": reader_of(self.found), "name": name, "setting": list(setting)}
+        result = remembered(result_key("terms", __name__, **parts), lambda: self._terms(name, setting))
+        return Terms(**result.facts)
 
     def pattern(self, index: int, tokens: Tensor, head: Head) -> Tensor:
         """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
@@ -155,6 +186,13 @@ class TrainingRun:
 
     def _repeats_key(self, index: int, repeated: RepeatedTokens) -> str:
         return self._key("repeats", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos)
+
+    def _instrument_key(self, index: int, name: str, setting: Setting) -> str:
+        one = self.inputs(setting).repeated
+        return self._key(f"instrument-{name}", index, one.tokens, one.control, n=one.n, bos=one.bos, seed=one.seed)
+
+    def _lost(self, index: int, fault: NotFinite) -> str:
+        return f"The checkpoint at {self.found.labels[index]:,} {self.found.unit}: {fault}"
 
     def _key(self, analysis: str, index: int, *tokens: Tensor, **parameters: int) -> str:
         digest = hashlib.sha256(b"".join(_bytes_of(one) for one in tokens)).hexdigest()
@@ -185,6 +223,14 @@ class TrainingRun:
         sizes = (cfg.n_layers, cfg.n_heads, cfg.n_ctx, sum(one.numel() for one in model.parameters()))
         shape = Shape(model.name, *sizes, model.note, start, str(model.device), str(model.dtype))
         return Result({}, shape._asdict())
+
+    def _terms(self, name: str, setting: Setting) -> Result:
+        one, samples = instrument(name), [repeats(self.inputs(setting).repeated)]
+        with self._lock:
+            cfg = self._opened().cfg
+        why = one.needs.lacks(cfg)
+        cost = Cost(0) if why else cost_of(cfg, [one], samples)
+        return Result({}, Terms(why, *cost)._asdict())
 
     def _inputs(self, setting: Setting) -> Result:
         with self._lock:

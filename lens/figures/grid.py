@@ -56,6 +56,8 @@ def grid(
     figure = go.Figure(layout=_layout(measure, axes, title))
     if muted.any():
         figure.add_traces(_hatching(muted, across))
+    if measure.absent and np.isnan(values).any():
+        figure.add_trace(_absent(np.isnan(values), across))
     figure.add_trace(_heatmap(measure, shown, across))
     names = [[axes.name(row, column) for column in column_labels] for row in row_labels]
     figure.add_trace(click_layer(hover_texts(measure, names), across))
@@ -82,7 +84,8 @@ def hover_texts(measure: Measure, names: list[list[str]]) -> list[list[str]]:
             if ranks[row, column]:
                 text += f" · rank {ranks[row, column]} of {total}"
             if muted[row, column]:
-                text += f"<br>within chance (null threshold {number(measure.threshold)})"
+                threshold = "" if measure.threshold is None else f" (null threshold {number(measure.threshold)})"
+                text += f"<br>within chance{threshold}"
             texts[-1].append(text)
     return texts
 
@@ -151,8 +154,8 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
 
 def _heatmap(measure: Measure, shown: np.ndarray, across: bool) -> go.Heatmap:
     low, high = measure.limits()
-    unit = f" ({escape(measure.unit)})" if measure.unit else ""
-    note = "" if measure.threshold is None else f"<br>hatched: ≤ null {number(measure.threshold)}"
+    note = "" if measure.within is None else "<br>hatched: within chance"
+    note = note if measure.threshold is None else f"<br>hatched: ≤ null {number(measure.threshold)}"
     if measure.signed:
         note = note.replace("≤", "|·| ≤")
     return go.Heatmap(
@@ -163,7 +166,7 @@ def _heatmap(measure: Measure, shown: np.ndarray, across: bool) -> go.Heatmap:
         xgap=2,
         ygap=2,
         hoverinfo="skip",
-        colorbar=colour_bar(escape(measure.name) + unit + note),
+        colorbar=colour_bar(measure.axis + note),
     )
 
 
@@ -178,6 +181,14 @@ def _hatching(muted: np.ndarray, across: bool) -> list:
         go.Heatmap(z=z, colorscale=flat, showscale=False, xgap=2, ygap=2, hoverinfo="skip"),
         go.Scatter(x=x, y=y, mode="markers", marker=stroke, hoverinfo="skip", showlegend=False),
     ]
+
+
+def _absent(missing: np.ndarray, across: bool) -> go.Scatter:
+    """A small cross in cells that have no number."""
+    rows, columns = np.nonzero(missing)
+    cross = {"symbol": "x-thin-open", "size": 6, "color": NEUTRAL, "opacity": 0.6, "line": {"width": 1}}
+    x, y = (rows, columns) if across else (columns, rows)
+    return go.Scatter(x=x, y=y, mode="markers", marker=cross, hoverinfo="skip", showlegend=False)
 
 
 def outlines(pinned: Sequence[Cell], current: Cell | None, across: bool, half: float = 0.5) -> list[dict]:

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from lens.figures.grid import Cell
 from lens.figures.measure import HEADS, Measure
-from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
+from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, number
 
 PLOT = 130  # pixels
 EDGE = 0.04  # of the axis, beside the first and the last head
@@ -62,7 +62,6 @@ def _points(cells: list[Cell], values: np.ndarray, texts: list[str], marker: dic
 def _layout(measure: Measure, n: int, title: str) -> dict:
     common = {"zeroline": False, "tickfont": {"size": LABEL_SIZE}}
     edge = max(0.5, EDGE * n)
-    unit = f" ({measure.unit})" if measure.unit else ""
     return base_layout(title, "", height=PLOT) | {
         "hovermode": "closest",
         "clickmode": "event+select",
@@ -70,6 +69,5 @@ def _layout(measure: Measure, n: int, title: str) -> dict:
         "xaxis": common
         | {"title": {"text": f"rank among {n} heads", "standoff": 4}, "showgrid": False, "range": [1 - edge, n + edge]}
         | ({"dtick": 1} if n <= 16 else {}),
-        "yaxis": common
-        | {"title": {"text": escape(measure.name + unit), "standoff": 8}, "showgrid": True, "automargin": True},
+        "yaxis": common | {"title": {"text": measure.axis, "standoff": 8}, "showgrid": True, "automargin": True},
     }

@@ -95,6 +95,11 @@ def measure_checkpoint(cell: Cell, setting: Any) -> Any:
     return run_of(cell[0]).measure(cell[1], setting)
 
 
+def measure_instrument(cell: Cell, name: str, setting: Any) -> Any:
+    """One instrument at one checkpoint, from disk where it was measured before: ``MeasuredInstrument``."""
+    return run_of(cell[0]).measure_instrument(cell[1], name, setting)
+
+
 def measure_pattern(cell: Cell, tokens: Any, layer: int, head: int) -> Any:
     """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
     from lens.analysis.names import Head

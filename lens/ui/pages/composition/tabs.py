@@ -24,7 +24,7 @@ from lens.ui.export import Export, export
 from lens.ui.labels import token_labels
 from lens.ui.pages.composition import words
 from lens.ui.pages.composition.board import Board, choose_pair, measure
-from lens.ui.shared import heads, score_words
+from lens.ui.shared import heads, score_board
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, number
@@ -167,7 +167,7 @@ def show_prefix(view: ViewState, model: Any, board: Board, scores: Any) -> Any |
     turn = "" if found.offset is None else f" δ = {found.offset}{' (rotation ignored)' if found.offset == 0 else ''}."
     name = "prefix matching from weights"
     y = Measure(name, f"{found.definition} Chance: {NULL}.{turn}", found.score, "sd of an entry", signed=True)
-    x = score_words.measure(scores["induction"])
+    x = score_board.measure(scores["induction"])
     title = f"Prefix matching: weights against activations, {model.name}"
     figure = scatter(x, y, pinned=view["pins"], current=board.receiver, title=title)
     parts.head_grid(figure, view, key="composition:prefix", alt=f"{title}. {text}")

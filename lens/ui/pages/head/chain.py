@@ -4,18 +4,20 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from lens.analysis.instruments.registry import instrument
 from lens.analysis.names import Head
 from lens.figures.grid import grid
 from lens.ui import parts
 from lens.ui.export import Export, export
 from lens.ui.pages.head.export import python
 from lens.ui.shared import copying_words, heads, repeats
-from lens.ui.shared import score_words as scores
 from lens.ui.shared.chain.link import LINKS, STYLE, Case, Finding, draw_outline, heading, show
-from lens.ui.shared.chain.scores import table
+from lens.ui.shared.score_board import measure
 from lens.ui.widgets import number
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lens.hooked import HookedTransformer
     from lens.ui.view import ViewState
 
@@ -75,14 +77,15 @@ def explain(case: Case, found: dict[str, Finding]) -> None:
     parts.provenance(case.view, case.model)
 
 
-def take_away(case: Case, found: dict[str, Finding]) -> None:
+def take_away(case: Case, found: dict[str, Finding], rows: "pd.DataFrame") -> None:
     """The formulas of the links, and the export panel."""
-    head, sample, measured = case.head, case.sample, case.sample.scores
-    formulas = rf"{scores.FORMULAS['induction']} \\[1em] {copying_words.FORMULA}"
+    head, measured = case.head, case.sample.scores
+    formulas = rf"{instrument('induction').formula} \\[1em] {copying_words.FORMULA}"
     parts.formula(formulas, f"h is head {head}. {copying_words.WHERE}")
     links = {name: {"words": one.words, "numbers": one.numbers} for name, one in found.items()}
     payload = {"head": head, "links": links, "source": measured.source, "seed": measured.seed}
+    payload["instruments"] = rows.to_dict("records")
     title = f"Induction: head {head} among all"
-    figure = grid(scores.measure(measured["induction"]), pinned=case.view["pins"], current=head, title=title)
+    figure = grid(measure(measured["induction"]), pinned=case.view["pins"], current=head, title=title)
     name = f"head-{head.layer}-{head.head}"
-    export(case.view, Export(name, figure, table(sample, head), payload, python(case, found), reads_prompt=False))
+    export(case.view, Export(name, figure, rows, payload, python(case, found), reads_prompt=False))

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.vocabulary import vocabulary
+from lens.analysis.vocabulary import largest_first, names_of, vocabulary
 from lens.figures.histogram import Band, Named, histogram
-from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
 
@@ -38,13 +37,12 @@ class Ranking(NamedTuple):
 
 def rank(values: np.ndarray, name: str, words: str) -> Ranking:
     """The ranking of these values."""
-    return Ranking(values, np.argsort(-values, kind="stable"), name, words)
+    return Ranking(values, largest_first(values), name, words)
 
 
 def labels(model: Any, ids: Sequence[int]) -> list[str]:
     """Tokens for reading; "id 7" where there is no text for an id."""
-    strings = analyse(vocabulary, model) if model.tokenizer is not None else []
-    return [visible(strings[i]) if i < len(strings) else f"id {i}" for i in ids]
+    return names_of(analyse(vocabulary, model) if model.tokenizer is not None else (), ids)
 
 
 def table(model: Any, ranking: Ranking, ids: np.ndarray | None = None) -> pd.DataFrame:

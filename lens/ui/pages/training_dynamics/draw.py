@@ -73,7 +73,7 @@ def show_filling(place: Any, view: ViewState, look: Look, shown: list[Shown]) ->
 def show_curves(view: ViewState, shown: list[Shown], look: Look) -> Any:
     """The curves; a click on a point opens its checkpoint on all pages. Returns the figure."""
     figure = figure_of(view, shown, look)
-    text = words.notice(shown, [phase_of(view, one) for one in shown])
+    text = " ".join(_notices(view, shown, look))
     parts.chart(figure, words.alt(shown, text), CHART, partial(_open, view, shown), read=clicked)
     return figure
 
@@ -112,14 +112,24 @@ def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
 def explain_curves(view: ViewState, shown: list[Shown], look: Look) -> None:
     """What to notice, what not to conclude, how it was measured on which models, the formula and the rules."""
     models = [("Model", f"{one.shape.name}. {one.shape.note} {one.shape.bos}".replace("  ", " ")) for one in shown]
+    one = look.instrument
+    about = ((one.title, f"{one.definition} Null: {one.null}. {one.misreading}"),)
     explanation = Explanation(
-        words.notice(shown, [phase_of(view, one) for one in shown]),
+        _notices(view, shown, look),
         words.MISREADING,
+        asides=about if any(each.instrument is not None for each in shown) else (),
         measured=(("Checkpoints and sample", words.measured(shown, look)), *models),
         formula=words.FORMULA,
         where=words.definitions(),
     )
     explain(view, None, explanation)
+
+
+def _notices(view: ViewState, shown: list[Shown], look: Look) -> tuple[str, ...]:
+    """What to see in the curves, and in those of the chosen instrument."""
+    chosen = " ".join(filter(None, (words.instrument_notice(one, look) for one in shown)))
+    whole = words.notice(shown, [phase_of(view, one) for one in shown])
+    return tuple(filter(None, (chosen, whole)))
 
 
 def show_schedule(view: ViewState, shown: list[Shown], look: Look) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
+from lens.analysis.score_summary import standing
 from lens.figures.cells import Marks
 from lens.figures.fitted import small_matrix
 from lens.figures.matrix import View, matrix
@@ -37,7 +38,7 @@ def find(case: Case) -> Finding:
     pattern = attention(case.model, sample.repeated.tokens[0], case.head)
     share = float(np.mean([pattern[cell] for cell in stripe(SCORE, n, bos).cells]))
     rest = float(pattern[1 : bos + n, 0].mean())
-    state = score_words.STATES[score_words.facts(sample.scores[SCORE], *case.head).above]
+    state = score_words.STATES[standing(sample.scores[SCORE], case.head).above]
     return Finding(f"{share:.0%} on the repeat", state, {"on the repeat": share}, OnRepeat(pattern, share, rest))
 
 
@@ -58,7 +59,7 @@ def draw(case: Case, finding: Finding) -> Finding:
 def repeat_words(case: Case, found: OnRepeat) -> str:
     """What to see in the matrix on the repeat, from its numbers."""
     n, score = case.sample.settings.n, case.sample.scores[SCORE]
-    above = score_words.facts(score, *case.head).above
+    above = standing(score, case.head).above
     text = (
         f"Head {case.head} reads {n} random tokens, then the same {n} again. In the second copy it gives "
         f"{found.share:.0%} of its attention to the token that came next the first time"
@@ -67,7 +68,7 @@ def repeat_words(case: Case, found: OnRepeat) -> str:
     text += f"; in the first copy, where there is nothing to find, {found.rest:.0%} goes to the first token."
     if above is None:
         return f"Whether any head attends this way more than chance allows cannot be said from so few sequences. {text}"
-    if not score_words.n_above(score):
+    if not score.above.any():
         best = "; this is the best" if case.head == heads.strongest(score.score.mean) else ""
         return f"No head attends this way more than chance allows{best}. {text}"
     return text if above else f"It cannot be told from chance that this head attends this way. {text}"
