@@ -12,7 +12,7 @@ from lens.figures.cells import MAX_CLICKABLE
 from lens.figures.matrix import ATTENTION, Quantity, View, matrix, overlay
 from lens.figures.strip import Scale, token_strip
 from lens.figures.thumbnails import thumbnails
-from lens.ui import circuits, parts
+from lens.ui import circuitsvis, parts
 from lens.ui.chips import chips
 from lens.ui.pages.attention import numbers
 from lens.ui.pages.attention.controls import lock_row
@@ -90,7 +90,7 @@ def draw_matrix(view: ViewState, figure: Any, part: Part, alt: str) -> None:
 def draw_circuits(look: str, shown: Shown, part: Part, labels: Sequence[str]) -> None:
     """CircuitsVis on the heads: all on one text, or a map for each."""
     tokens = labels[part.start : part.start + len(part.labels)]
-    draw = circuits.attention_patterns if look == "text" else circuits.attention_heads
+    draw = circuitsvis.attention_patterns if look == "text" else circuitsvis.attention_heads
     draw(tokens, part.values, shown.names, key=f"attention:{look}")
 
 

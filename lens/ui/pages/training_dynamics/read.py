@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lens.analysis.names import Head
-from lens.ui import runs
+from lens.ui import checkpoint_runs
 from lens.ui.calls import analyse, sweep
 from lens.ui.ending import end_page
 from lens.ui.models import source_named
@@ -40,14 +40,18 @@ class Shown(NamedTuple):
 
 def read(view: ViewState, names: list[str], look: Look, draw: Callable[[list[Shown]], None]) -> list[Shown]:
     """All runs with their curves; ``draw`` shows what there is meanwhile. What a cancel leaves is returned."""
-    training = [runs.run_of(source_named(name)) for name in names]
+    training = [checkpoint_runs.run_of(source_named(name)) for name in names]
     cells = _cells(view, names, training)
 
     def show(done: Mapping) -> None:
         draw([one for one in _shown(names, training, done, look, live=True) if one is not None])
 
     found = sweep(
-        runs.measure_checkpoint, cells, look.setting, show=show, estimate=_seconds(training, cells, look.setting)
+        checkpoint_runs.measure_checkpoint,
+        cells,
+        look.setting,
+        show=show,
+        estimate=_seconds(training, cells, look.setting),
     )
     lost = [measured.lost for _, measured in sorted(found.done.items()) if measured.lost]
     for sentence in lost:
@@ -63,20 +67,20 @@ def read(view: ViewState, names: list[str], look: Look, draw: Callable[[list[Sho
 def patterns(view: ViewState, one: Shown, tokens: Any, head: Head) -> dict[int, Any]:
     """Attention [query, key] of one head on one text, for every checkpoint that is on the curves."""
     source = source_named(one.name)
-    cells = [_cell(source, runs.run_of(source), index) for index in one.indices]
-    found = sweep(runs.measure_pattern, cells, tokens, layer=head[0], head=head[1])
+    cells = [_cell(source, checkpoint_runs.run_of(source), index) for index in one.indices]
+    found = sweep(checkpoint_runs.measure_pattern, cells, tokens, layer=head[0], head=head[1])
     return {cell.index: pattern for cell, pattern in found.done.items()}
 
 
-def _cells(view: ViewState, names: list[str], training: list) -> list[runs.Cell]:
+def _cells(view: ViewState, names: list[str], training: list) -> list[checkpoint_runs.Cell]:
     """Coarse first, and the runs in turn, so that all curves show their shape early."""
     from lens.analysis.dynamics import coarse_first
 
     order = []
     for name, run in zip(names, training):
-        indices = runs.chosen(run)
-        if len(indices) < len(run.found):
-            view.note(f"{name} has {len(run.found)} checkpoints: showing {len(indices)}, evenly spread")
+        indices = checkpoint_runs.chosen(run)
+        if len(indices) < len(run.checkpoints):
+            view.note(f"{name} has {len(run.checkpoints)} checkpoints: showing {len(indices)}, evenly spread")
         order += [
             (place / len(indices), _cell(source_named(name), run, indices[at]))
             for place, at in enumerate(coarse_first(len(indices)))
@@ -84,10 +88,10 @@ def _cells(view: ViewState, names: list[str], training: list) -> list[runs.Cell]
     return [cell for _, cell in sorted(order, key=lambda row: row[0])]
 
 
-def _cell(source: str, run: Any, index: int) -> runs.Cell:
+def _cell(source: str, run: Any, index: int) -> checkpoint_runs.Cell:
     from lens.load.identity import content_of
 
-    return runs.Cell(source, index, content_of(run.found, index))
+    return checkpoint_runs.Cell(source, index, content_of(run.checkpoints, index))
 
 
 def _shown(names: list[str], training: list, done: Mapping, look: Look, live: bool) -> list[Shown | None]:
@@ -104,13 +108,15 @@ def _shown(names: list[str], training: list, done: Mapping, look: Look, live: bo
             continue
         repeats = {index: measured.repeats for index, measured in sorted(mine.items())}
         texts = {index: measured.texts for index, measured in mine.items() if measured.texts is not None}
-        labels, seed = run.found.labels, look.setting.seed
+        labels, seed = run.checkpoints.labels, look.setting.seed
         arguments = (labels, repeats, texts, look.places, seed)
         curves = to_numpy(summarise(*arguments)) if live else analyse(summarise, *arguments)
-        wanted = len(runs.chosen(run))
+        wanted = len(checkpoint_runs.chosen(run))
         twins = identical({cell.index: cell.content for cell in done if cell.source == source_named(name)})
-        log = training_log(run.found)
-        out.append(Shown(name, number, run.shape(), run.found, repeats, curves, log, wanted, look.setting.n, twins))
+        log = training_log(run.checkpoints)
+        out.append(
+            Shown(name, number, run.shape(), run.checkpoints, repeats, curves, log, wanted, look.setting.n, twins)
+        )
     return out
 
 
@@ -121,6 +127,6 @@ def _seconds(training: list, cells: list, setting: Any) -> float:
         shape = run.shape()
         if shape.n_params > SMALL:
             n_tokens = 2 * setting.seqs * (2 * setting.n + 1) + setting.texts * shape.n_ctx
-            missing = sum(not run.is_kept(index, setting) for index in runs.chosen(run))
+            missing = sum(not run.is_kept(index, setting) for index in checkpoint_runs.chosen(run))
             total += missing * 2 * shape.n_params * n_tokens / SPEED
     return total

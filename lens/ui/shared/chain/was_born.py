@@ -13,7 +13,7 @@ from lens.analysis.phase_change import BORN_AT
 from lens.figures.fitted import narrow
 from lens.figures.training import Axis, Level, Panel, Span, Trace, training
 from lens.load.identity import content_of
-from lens.ui import parts, runs
+from lens.ui import checkpoint_runs, parts
 from lens.ui.calls import sweep
 from lens.ui.estimate import forward_seconds
 from lens.ui.fields import LOCAL
@@ -53,7 +53,7 @@ class Born(NamedTuple):
 def find(case: Case) -> Finding:
     """The interval of training in which its score crossed the line, or why there is none."""
     view = case.view
-    if not runs.why_none(view["model"]) and not _may_start(case):
+    if not checkpoint_runs.why_none(view["model"]) and not _may_start(case):
         return NOT_YET
     born = birth(view, view["model"], case.head)
     if born.state == "later":
@@ -70,14 +70,16 @@ def birth(view: "ViewState", name: str, head: Head) -> Born:
 
     Reads every checkpoint's head scores, about a second for a shipped model the first time, from disk after that.
     """
-    why = runs.why_none(name)
+    why = checkpoint_runs.why_none(name)
     if why:
         return _not_computed(why)
     source = source_named(name)
-    run = runs.run_of(source)
+    run = checkpoint_runs.run_of(source)
     setting = Setting(view["n"], view["seqs"], view["seed"], bos=prepend_bos(view))
-    cells = [runs.Cell(source, index, content_of(run.found, index)) for index in runs.chosen(run)]
-    found = sweep(runs.score_checkpoint, cells, setting)
+    cells = [
+        checkpoint_runs.Cell(source, index, content_of(run.checkpoints, index)) for index in checkpoint_runs.chosen(run)
+    ]
+    found = sweep(checkpoint_runs.score_checkpoint, cells, setting)
     if found.missing:
         return _not_computed(f"{len(found.missing)} of {len(cells)} checkpoints are not read")
     lost = [measured.lost for measured in found.done.values() if measured.lost]
@@ -87,9 +89,9 @@ def birth(view: "ViewState", name: str, head: Head) -> Born:
     if not repeats:
         return _not_computed("no checkpoint is finite")
     curve, indices = head_curve(repeats, Head(*head), BORN_AT, setting.seed), sorted(repeats)
-    names = [runs.checkpoint_name(run.found, index) for index in indices]
-    labels = run.found.labels if run.found.tokens is None else run.found.tokens
-    unit = run.found.unit if run.found.tokens is None else "tokens"
+    names = [checkpoint_runs.checkpoint_name(run.checkpoints, index) for index in indices]
+    labels = run.checkpoints.labels if run.checkpoints.tokens is None else run.checkpoints.tokens
+    unit = run.checkpoints.unit if run.checkpoints.tokens is None else "tokens"
     over = Over(curve, np.array([labels[index] for index in indices], np.float64), f"training {unit}")
     return birth_words(name.removeprefix(LOCAL), head, curve, names)._replace(over=over)
 
@@ -119,7 +121,7 @@ def _not_computed(why: str) -> Born:
 
 def _may_start(case: Case) -> bool:
     settings = case.sample.settings
-    n_checkpoints = len(runs.chosen(runs.run_of(source_of(case.view))))
+    n_checkpoints = len(checkpoint_runs.chosen(checkpoint_runs.run_of(source_of(case.view))))
     seconds = n_checkpoints * forward_seconds(case.model, 2 * settings.seqs * (2 * settings.n + 1))
     key = f"born-{case.view['model']}"
     return may_start(case, key, seconds, f"{n_checkpoints} checkpoints are not read yet.")

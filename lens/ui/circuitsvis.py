@@ -148,8 +148,8 @@ def _component():
     return st.components.v2.component(
         "lens_circuits",
         html='<div class="lens-circuits" role="group"></div>',
-        css=(ASSETS / "circuits.css").read_text(encoding="utf-8"),
-        js=(ASSETS / "circuits.js").read_text(encoding="utf-8"),
+        css=(ASSETS / "circuitsvis.css").read_text(encoding="utf-8"),
+        js=(ASSETS / "circuitsvis.js").read_text(encoding="utf-8"),
     )
 
 

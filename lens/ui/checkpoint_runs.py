@@ -70,7 +70,7 @@ def longest_block(training: Iterable[Any]) -> int:
 
 def chosen(run: Any) -> list[int]:
     """Which checkpoints of a run are measured: all, or as many, evenly spread, as a visitor may ask for."""
-    n, most = len(run.found), limits().checkpoints
+    n, most = len(run.checkpoints), limits().checkpoints
     return list(range(n)) if n <= most else sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
 
 
