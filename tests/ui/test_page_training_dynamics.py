@@ -166,7 +166,7 @@ def test_n_is_moved_into_the_context_of_all_runs(page):
 
 def test_a_visitor_of_a_hosted_app_gets_evenly_spread_checkpoints(monkeypatch):
     monkeypatch.setenv("LENS_HOSTED", "1")
-    long, short = SimpleNamespace(checkpoints=range(154)), SimpleNamespace(found=range(20))
+    long, short = SimpleNamespace(checkpoints=range(154)), SimpleNamespace(checkpoints=range(20))
     indices = checkpoint_runs.chosen(long)
     assert (len(indices), indices[0], indices[-1]) == (64, 0, 153)
     assert set(np.diff(indices)) <= {2, 3}

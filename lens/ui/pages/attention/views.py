@@ -13,7 +13,7 @@ from lens.figures.matrix import ATTENTION, Quantity, View, matrix, overlay
 from lens.figures.strip import Scale, token_strip
 from lens.figures.thumbnails import thumbnails
 from lens.ui import circuitsvis, parts
-from lens.ui.chips import chips
+from lens.ui.components import chips
 from lens.ui.pages.attention import numbers
 from lens.ui.pages.attention.controls import lock_row
 from lens.ui.pages.attention.numbers import Part, Shown

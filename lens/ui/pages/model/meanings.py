@@ -1,6 +1,11 @@
 """What each field of a config means, in the order in which to read them."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lens.config import Config
 
 GROUPS = {
     "Sizes": (
@@ -57,7 +62,7 @@ MEANINGS = {
 }
 
 
-def unused(cfg: Any) -> tuple[str, ...]:
+def unused(cfg: Config) -> tuple[str, ...]:
     """The fields that say nothing about this structure."""
     names: list[str] = []
     if cfg.positions != "rotary":

@@ -1,6 +1,9 @@
 """The Model page: the capability card. What every page can do with this model, and what it cannot, and why."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -9,11 +12,13 @@ from lens.figures.facts import Verdict, verdicts
 from lens.load import catalogue
 from lens.load.entries import ENTRIES
 from lens.load.patterns import kind_of
-from lens.ui.explanation import Explanation, explain
-from lens.ui.export import Export, export
 from lens.ui.limits import limits
+from lens.ui.outcome import Explanation, Export, Outcome
 from lens.ui.pages.model.capabilities import Capability, Subject, capabilities
-from lens.ui.view import ViewState
+
+if TYPE_CHECKING:
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
 
 WORDS = {"good": "works", "part": "partly", "bad": "does not"}
 MISREADING = (
@@ -23,30 +28,27 @@ MISREADING = (
 CODE = "print(model.cfg)  # every reason above follows from a field of this"
 
 
-def show_works(view: ViewState, model: Any) -> None:
+def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     """The whole tab."""
-    found = capabilities(subject_of(model))
-    card = verdicts(list(map(_verdict, found)), f"What works with {model.name}")
+    pages = capabilities(subject_of(model))
+    card = verdicts(list(map(_verdict, pages)), f"What works with {model.name}")
     st.html(card)
-    explain(view, model, Explanation(notice(found), MISREADING, (("Hosted", hosted_words()),)))
-    rows = pd.DataFrame(
-        [(one.page, one.state, "; ".join(one.reasons)) for one in found], columns=["page", "state", "why"]
-    )
-    made = Export("what-works", card, rows, {"pages": rows.to_dict("records")}, CODE, reads_prompt=False)
-    export(view, made)
+    table = pd.DataFrame({"page": page.page, "state": page.state, "why": "; ".join(page.reasons)} for page in pages)
+    made = Export("what-works", card, table, {"pages": table.to_dict("records")}, CODE, reads_prompt=False)
+    return Outcome(Explanation(notice(pages), MISREADING, (("Hosted", hosted_words()),)), made)
 
 
-def subject_of(model: Any) -> Subject:
+def subject_of(model: HookedTransformer) -> Subject:
     """What the rules look at, of an open model."""
     missing = "" if model.tokenizer is not None else model.bos.reason
     return Subject(model.cfg, model.tokenizer is not None, missing, model.bos.id is not None, n_checkpoints(model))
 
 
-def n_checkpoints(model: Any) -> int | None:
+def n_checkpoints(model: HookedTransformer) -> int | None:
     """How many checkpoints are known offline; None where only the Hub can say."""
     if model.checkpoints is not None:
         return len(model.checkpoints)
-    entry = next((one for one in ENTRIES if model.name.lower() in map(str.lower, one.names)), None)
+    entry = next((entry for entry in ENTRIES if model.name.lower() in map(str.lower, entry.names)), None)
     if entry is None or not entry.checkpoints:
         return 0
     return len(kind_of(entry.checkpoints).labels) or None
@@ -64,18 +66,17 @@ def hosted_words() -> str:
     )
 
 
-def _verdict(one: Capability) -> Verdict:
-    text = "; ".join(one.reasons)
-    return Verdict(
-        one.page, one.state, WORDS[one.state], "", f"{text[:1].upper()}{text[1:]}." if text else "Everything."
-    )
+def _verdict(page: Capability) -> Verdict:
+    text = "; ".join(page.reasons)
+    detail = f"{text[:1].upper()}{text[1:]}." if text else "Everything."
+    return Verdict(page.page, page.state, WORDS[page.state], "", detail)
 
 
-def notice(found: list[Capability]) -> str:
+def notice(pages: Sequence[Capability]) -> str:
     """What to see, from the card."""
-    whole = sum(one.state == "good" for one in found)
-    words = f"{whole} of the {len(found)} pages work fully with this model"
+    whole = sum(page.state == "good" for page in pages)
+    words = f"{whole} of the {len(pages)} pages work fully with this model"
     for state, verb in (("part", "in part"), ("bad", "not at all")):
-        names = [one.page for one in found if one.state == state]
+        names = [page.page for page in pages if page.state == state]
         words += f"; {', '.join(names)} {verb}" if names else ""
     return f"{words}."
