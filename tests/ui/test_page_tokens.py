@@ -22,7 +22,7 @@ from lens.ui.pages.tokens import cut as tokens_cut
 from lens.ui.pages.tokens import padding as tokens_padding
 from lens.ui.pages.tokens import prompt as tokens_prompt
 from lens.ui.pages.tokens import repeat as tokens_repeat
-from lens.ui.pages.tokens.per_token import colouring, hovers, scored_tokens, table
+from lens.ui.pages.tokens.prompt import colouring, hovers, scored_tokens, table
 from lens.ui.view import ViewState
 from tests.ui.conftest import REAL, app_page, bound, fine, html, llama_folder, local
 

@@ -1,36 +1,59 @@
 """What the Attention page gives away: tables, and the Python that computes the same numbers."""
 
+from __future__ import annotations
+
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from lens.ui.export import Export
-from lens.ui.models import Prompt
-from lens.ui.pages.attention.numbers import NAMES, Shown, table
+from lens.ui.pages.attention.numbers import HeadValues
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from lens.analysis.text_attention import TextAttention
+    from lens.ui.models import Prompt
+
+NAMES = {"attention": "attention", "log": "log_attention_nats", "moved": "attention_times_value_length"}
 
 
-def heads_export(shown: Shown, prompt: Prompt, measure: str, share: bool, figure: Any) -> Export:
-    """The numbers of the heads that are shown, of the whole text, also where the figure draws a part."""
+def heads_export(of: HeadValues, prompt: Prompt, measure: str, share: bool, figure: Figure) -> Export:
+    """The numbers of the heads that are drawn, of the whole text, also where the figure draws a part."""
+    values = of.values
+    if measure == "log":
+        with np.errstate(divide="ignore"):
+            values = np.log(values)
     payload = {
         "tokens": prompt.labels,
-        "heads": shown.names,
+        "heads": of.names,
         "number": "share of the length moved" if share and measure == "moved" else NAMES[measure],
-        "first_token_hidden": shown.hidden is not None,
-        "values": shown.values if measure != "log" else _logs(shown.values),
-        "hidden": shown.hidden,
+        "first_token_hidden": of.hidden is not None,
+        "values": values,
+        "hidden": of.hidden,
     }
-    code = heads_code(shown, measure, share, len(prompt.labels))
-    return Export("attention", figure, partial(table, shown, prompt.labels, measure), payload, code)
+    rows = partial(_pairs, of.names, values, prompt.labels, NAMES[measure])
+    return Export("attention", figure, rows, payload, heads_code(of, measure, share, len(prompt.labels)))
 
 
-def heads_code(shown: Shown, measure: str, share: bool, n_tokens: int) -> str:
-    """``values`` [head, query, key] as the page shows them."""
-    heads = ", ".join(f"Head({layer}, {head})" for layer, head in shown.heads)
+def _pairs(names: list[str], values: np.ndarray, labels: list[str], measure: str) -> pd.DataFrame:
+    """One row per head, query and key that it may see."""
+    query, key = np.tril_indices(len(labels))
+    tokens = np.array(labels, dtype=object)
+    same = {"query": query, "query_token": tokens[query], "key": key, "key_token": tokens[key]}
+    rows = [pd.DataFrame({"head": name, **same, measure: one[query, key]}) for name, one in zip(names, values)]
+    return pd.concat(rows, ignore_index=True)
+
+
+def heads_code(of: HeadValues, measure: str, share: bool, n_tokens: int) -> str:
+    """``values`` [head, query, key] as the page draws them."""
+    heads = ", ".join(f"Head({layer}, {head})" for layer, head in of.heads)
     function = "value_weighted_patterns" if measure == "moved" else "head_patterns"
     renormalise = ", renormalise=True" if share and measure == "moved" else ""
     scaled = measure != "moved" or share
-    hide = shown.hidden is not None
+    hide = of.hidden is not None
     imports = [function, *(["hide_first"] if hide and scaled else [])]
     lines = [
         f"from lens.analysis.attention import {', '.join(sorted(imports))}",
@@ -47,10 +70,10 @@ def heads_code(shown: Shown, measure: str, share: bool, n_tokens: int) -> str:
     return "\n".join(lines)
 
 
-def overview_export(seen: Any, prompt: Prompt, figure: Any) -> Export:
-    """Habits and telling score of every head."""
-    columns = dict(zip(("first_token", "previous_token", "itself", "entropy_nats"), seen.habits))
-    columns |= {"telling_nats": seen.content_dependence}
+def overview_export(attention: TextAttention, prompt: Prompt, figure: Figure) -> Export:
+    """Habits and content dependence of every head."""
+    columns = dict(zip(("first_token", "previous_token", "itself", "entropy_nats"), attention.habits))
+    columns |= {"content_dependence_nats": attention.content_dependence}
     payload = {"tokens": prompt.labels, **columns, "queries": len(prompt.labels) - 1}
     code = (
         "from lens.analysis.text_attention import text_attention\n\n"
@@ -58,18 +81,9 @@ def overview_export(seen: Any, prompt: Prompt, figure: Any) -> Export:
         "layer, head = divmod(int(seen.content_dependence.argmax()), model.cfg.n_heads)\n"
         "print(layer, head, seen.content_dependence[layer, head], seen.habits.first[layer, head])"
     )
-    return Export("attention_of_all_heads", figure, partial(_overview_table, columns), payload, code)
+    return Export("attention_of_all_heads", figure, partial(_every_head, columns), payload, code)
 
 
-def _overview_table(columns: dict[str, np.ndarray]) -> Any:
-    import pandas as pd
-
-    layer, head = np.indices(columns["telling_nats"].shape)
-    return pd.DataFrame(
-        {"layer": layer.ravel(), "head": head.ravel(), **{name: array.ravel() for name, array in columns.items()}}
-    )
-
-
-def _logs(values: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        return np.log(values)
+def _every_head(columns: dict[str, np.ndarray]) -> pd.DataFrame:
+    layer, head = np.indices(columns["content_dependence_nats"].shape)
+    return pd.DataFrame({name: np.ravel(of) for name, of in {"layer": layer, "head": head, **columns}.items()})

@@ -10,12 +10,12 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.anatomy import Parameter, parameters, weights_by_part
+from lens.analysis.structure import GROUPS, MEANINGS, unused
 from lens.figures.facts import Fact, facts, size
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.outcome import Explanation, Export, Outcome
-from lens.ui.pages.model.meanings import GROUPS, MEANINGS, unused
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

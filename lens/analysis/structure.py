@@ -1,11 +1,6 @@
-"""What each field of a config means, in the order in which to read them."""
+"""What each field of a config means, in the order in which to read them, and which of them say nothing of a model."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lens.config import Config
+from lens.config import Config
 
 GROUPS = {
     "Sizes": (
