@@ -102,6 +102,22 @@ def checkpoints(name: str | Entry, pattern: str | None = None, *, tokens_per_ste
     return _of_files(entry, kind) if kind.patterns[0].is_file else _of_revisions(entry, kind)
 
 
+def place_name(label: int, unit: str) -> str:
+    """A point of training in words: "2.5M tokens", "step 400"."""
+    if unit == "steps":
+        return f"step {label:,}"
+    for size, sign in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if label >= size:
+            return f"{label / size:.3g}{sign} tokens"
+    return f"{label} tokens"
+
+
+def checkpoint_name(run: Checkpoints, index: int) -> str:
+    """A checkpoint in words, by tokens where they are known."""
+    point = run.at(index)
+    return place_name(point.label, run.unit) if point.tokens is None else place_name(point.tokens, "tokens")
+
+
 class Chosen(NamedTuple):
     """One checkpoint, the list it is of, and the revision that is asked for besides."""
 

@@ -14,8 +14,7 @@ from lens.analysis.composition import composition
 from lens.analysis.head_scores import head_scores
 from lens.analysis.ov_copying import ov_copying
 from lens.analysis.random_tokens import repeated_tokens
-from lens.load.checkpoints import checkpoints
-from lens.ui.checkpoint_runs import checkpoint_name
+from lens.load.checkpoints import checkpoint_name, checkpoints
 from lens.ui.pages.head import chain as page
 from lens.ui.shared.chain.attends import prompt_words as words
 from lens.ui.shared.chain.link import Finding

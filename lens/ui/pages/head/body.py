@@ -9,6 +9,4 @@ def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     model = open_model(view)
     case = chain.choose_head(view, model)
-    found = chain.show_chain(case)
-    chain.explain(case, found)
-    chain.take_away(case, found)
+    chain.conclude(case, chain.show_chain(case))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
 from lens.ui.pages.home.start import BESIDE
 from lens.ui.shared import heads, repeats
 from lens.ui.shared import score_words as scores
@@ -52,14 +52,17 @@ def show_later(
         draw_outline(outline, found)
 
 
-def explain(case: Case, figure: "go.Figure") -> None:
+def conclude(case: Case, figure: "go.Figure") -> None:
     """What belongs to the numbers above: how sure they are, what not to conclude, which model, and how to take them."""
-    view, sample = case.view, case.sample
+    sample = case.sample
     board = Board(sample.scores, sample.repeated.tokens, sample.repeated.control, sample)
     score = board.scores[NAME]
-    parts.notice(scores.notice(score))
-    parts.aside("Against chance", scores.threshold_words(score))
-    parts.misreading(scores.MISREADINGS[NAME])
-    parts.provenance(view, case.model)
-    parts.formula(scores.FORMULAS[NAME], score.kind.definition)
-    take_away(view, board, NAME, figure)
+    explanation = Explanation(
+        scores.notice(score),
+        scores.MISREADINGS[NAME],
+        asides=(("Against chance", scores.threshold_words(score)),),
+        formula=scores.FORMULAS[NAME],
+        where=score.kind.definition,
+    )
+    explain(case.view, case.model, explanation)
+    take_away(case.view, board, NAME, figure)

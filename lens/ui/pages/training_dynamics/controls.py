@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from lens.load.checkpoints import checkpoint_name
 from lens.ui import checkpoint_runs
-from lens.ui.checkpoint_runs import checkpoint_name
 from lens.ui.ending import end_page
 from lens.ui.fields import LOCAL, short
 from lens.ui.limits import limits
