@@ -77,11 +77,6 @@ def attention_heads(
     _mount(extract(rendered.cdn_src), key, height, label)
 
 
-def show(rendered: Any, *, key: str, label: str = "CircuitsVis view", height: int | None = None) -> None:
-    """Any other CircuitsVis object (``RenderedHTML``) as a view of the page. ``label`` is what a screen reader says."""
-    _mount(extract(rendered.cdn_src), key, height, label)
-
-
 def extract(source: str) -> View:
     """Element and properties of the ``render("id", Element, {json})`` call in CircuitsVis's HTML, strings made safe.
 

@@ -95,13 +95,11 @@ def test_importing_every_figure_imports_neither_torch_nor_streamlit():
 
 PAGE = """
 import numpy as np
-from circuitsvis.tokens import colored_tokens
 from lens.ui import circuitsvis
 
 attention = np.tril(np.ones((2, 3, 3)))
 circuitsvis.attention_patterns(list("abc"), attention, ["0.0", "0.1"], key="a")
 circuitsvis.attention_heads(list("abc"), attention, ["0.0", "0.1"], key="b")
-circuitsvis.show(colored_tokens(list("abc"), [0.1, 0.2, 0.3]), key="c")
 """
 
 
@@ -111,5 +109,5 @@ def test_a_page_draws_every_view_and_puts_the_bundle_beside_its_script(tmp_path)
     (tmp_path / "app.py").write_text(PAGE)
     app = AppTest.from_file(tmp_path / "app.py", default_timeout=60).run()
     assert not app.exception
-    assert len(app.get("bidi_component")) == 3
+    assert len(app.get("bidi_component")) == 2
     assert len(list((tmp_path / "static").glob("circuitsvis-*.js"))) == 1

@@ -14,7 +14,7 @@ from lens.ui.calls import analyse
 from lens.ui.models import open_model, read_prompt
 from lens.ui.outcome import Explanation, Outcome, conclude
 from lens.ui.pages.attention import controls as choose
-from lens.ui.pages.attention import numbers, tables, views, words
+from lens.ui.pages.attention import numbers, views, words
 
 if TYPE_CHECKING:
     from lens.ui.view import ViewState
@@ -43,7 +43,7 @@ def draw(view: ViewState) -> None:
         text = words.all_heads(heads_by_habit(attention.habits), content, len(labels))
         caption = words.blocks_of_all(attention, len(labels))
         parts.head_grid(figure, view, "attention:all", text)
-        export = tables.overview_export(attention, prompt, figure)
+        export = numbers.overview_export(attention, prompt, figure)
     else:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             heads = choose.choose_heads(view, "over" if look == "matrix" else "group", model.cfg.n_heads)
@@ -62,7 +62,7 @@ def draw(view: ViewState) -> None:
             views.draw_matrix(view, figure, part, words.alt_of_matrix(values.names, part, text))
         else:
             views.draw_circuitsvis(look, values, part, labels)
-        export = tables.heads_export(values, prompt, measure, look != "matrix", figure)
+        export = numbers.heads_export(values, prompt, measure, look != "matrix", figure)
     explanation = Explanation(
         f"{text} {words.why_content_dependent(str(head), content, len(labels))}".strip(),
         words.MISREADING,

@@ -94,9 +94,8 @@ def draw_row(view: ViewState, rows: Sequence[Row]) -> None:
         return
     _draw_metrics(row, of)
     st.markdown(f"**{row.verdict[0].upper()}{row.verdict[1:]}**: {VERDICTS[row.verdict]}. {words.sentence(row)}")
-    for title in ("definition", "null", "source", "fooled_by"):
-        parts.aside(title.replace("_", " ").capitalize(), getattr(of, title))
-    parts.formula(of.formula, of.definition)
+    asides = tuple((title, getattr(of, title.lower())) for title in ("Definition", "Null", "Source"))
+    explain(view, None, Explanation((), of.fooled_by, asides, formula=of.formula, where=of.definition))
 
 
 def _draw_metrics(row: Row, of: Instrument) -> None:
