@@ -98,7 +98,8 @@ def explain_link(case: Case, *sentences: str, help: str = "") -> None:
     elif help:
         st.markdown(" ".join(sentences), help=help)
     else:
-        st.html("".join(f'<p class="lens-told">{html.escape(text)}</p>' for text in sentences))
+        for text in sentences:
+            st.html(f'<p class="lens-told">{html.escape(text)}</p>')
 
 
 def draw_outline(place: "DeltaGenerator", found: Mapping[str, Finding]) -> None:
