@@ -171,7 +171,7 @@ def dynamics(
     raise to stop; what is done is kept.
     """
     setting, places = setting or Setting(), places or Places()
-    labels = run.found.labels
+    labels = run.checkpoints.labels
     chosen = range(len(labels)) if indices is None else indices
     found: dict[int, Measured] = {}
     for done, index in enumerate(chosen):
@@ -180,7 +180,7 @@ def dynamics(
     lost = tuple(one.lost for one in found.values() if one.lost)
     repeats = {index: one.repeats for index, one in found.items() if not one.lost}
     if not repeats:
-        raise NotFinite(f"No checkpoint of {run.found.entry.alias} can be measured. {lost[0]}")
+        raise NotFinite(f"No checkpoint of {run.checkpoints.entry.alias} can be measured. {lost[0]}")
     texts = {index: one.texts for index, one in found.items() if one.texts is not None}
     return summarise(labels, repeats, texts, places, setting.seed)._replace(lost=lost)
 
@@ -237,12 +237,12 @@ def instrument_dynamics(
     progress: Progress = silent,
 ) -> InstrumentCurves:
     """Any instrument at the checkpoints of a run, all by default; results are kept on disk. ``progress`` may raise."""
-    chosen = range(len(run.found)) if indices is None else indices
+    chosen = range(len(run.checkpoints)) if indices is None else indices
     measured = {}
     for done, index in enumerate(chosen):
         progress(done / len(chosen), f"checkpoint {done + 1} of {len(chosen)}")
         measured[index] = run.instrument(index, name, setting or Setting())
-    return instrument_curves(run.found.labels, measured)
+    return instrument_curves(run.checkpoints.labels, measured)
 
 
 def coarse_first(n: int) -> list[int]:

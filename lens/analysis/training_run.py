@@ -90,28 +90,28 @@ class TrainingRun:
     What was measured once, in this process or another, is read from disk; the model is then never opened.
     """
 
-    def __init__(self, found: Checkpoints) -> None:
-        self.found = found
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints = checkpoints
         self._model: HookedTransformer | None = None
         self._known: tuple[Setting, Inputs] | None = None
         self._lock = Lock()  # the weights of the one model change: whoever reads it holds this
 
     def shape(self) -> Shape:
         """Name and sizes of the models of this run."""
-        parts = {"reader": reader_of(self.found), "device": str(pick_device(None))}
+        parts = {"reader": reader_of(self.checkpoints), "device": str(pick_device(None))}
         result = remembered(result_key("shape", __name__, **parts), self._shape)
         return Shape(**result.facts)
 
     def identical(self, indices: Iterable[int] | None = None) -> tuple[tuple[int, ...], ...]:
         """Groups of checkpoints, of these or of all, whose files are the same: between them nothing was learned."""
-        chosen = range(len(self.found)) if indices is None else indices
-        return identical({index: content_of(self.found, index) for index in chosen})
+        chosen = range(len(self.checkpoints)) if indices is None else indices
+        return identical({index: content_of(self.checkpoints, index) for index in chosen})
 
     def inputs(self, setting: Setting) -> Inputs:
         """The tokens that every checkpoint is measured on."""
         known = self._known  # one pair, so that two threads never mix a setting and another's tokens
         if known is None or known[0] != setting:
-            parts = {"reader": reader_of(self.found), "text": held_out_digest(), "setting": list(setting)}
+            parts = {"reader": reader_of(self.checkpoints), "text": held_out_digest(), "setting": list(setting)}
             kept = remembered(result_key("inputs", __name__, **parts), lambda: self._inputs(setting))
             known = self._known = (setting, _unpacked_inputs(kept))
         return known[1]
@@ -192,11 +192,11 @@ class TrainingRun:
         return self._key(f"instrument-{name}", index, one.tokens, one.control, n=one.n, bos=one.bos, seed=one.seed)
 
     def _lost(self, index: int, fault: NotFinite) -> str:
-        return f"The checkpoint at {self.found.labels[index]:,} {self.found.unit}: {fault}"
+        return f"The checkpoint at {self.checkpoints.labels[index]:,} {self.checkpoints.unit}: {fault}"
 
     def _key(self, analysis: str, index: int, *tokens: Tensor, **parameters: int) -> str:
         digest = hashlib.sha256(b"".join(_bytes_of(one) for one in tokens)).hexdigest()
-        weights, device = content_of(self.found, index), str(pick_device(None))
+        weights, device = content_of(self.checkpoints, index), str(pick_device(None))
         return result_key(analysis, __name__, weights=weights, tokens=digest, parameters=parameters, device=device)
 
     def _measured(self, key: str, index: int, measure) -> dict[str, Tensor]:
@@ -204,7 +204,7 @@ class TrainingRun:
             with self._lock:
                 model = self._opened()
                 if model.checkpoint.index != index:
-                    model.load_checkpoint(index, found=self.found)
+                    model.load_checkpoint(index, of=self.checkpoints)
                 return Result({name: tensor.numpy() for name, tensor in measure(model).items()}, {})
 
         return {name: torch.from_numpy(array.copy()) for name, array in remembered(key, compute).arrays.items()}
@@ -212,7 +212,7 @@ class TrainingRun:
     def _opened(self) -> HookedTransformer:
         """The model, for whoever holds the lock."""
         if self._model is None:
-            self._model = HookedTransformer.from_pretrained(self.found, checkpoint_index=0)
+            self._model = HookedTransformer.from_pretrained(self.checkpoints, checkpoint_index=0)
         return self._model
 
     def _shape(self) -> Result:

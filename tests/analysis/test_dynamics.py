@@ -312,7 +312,7 @@ def test_any_instrument_can_be_put_on_the_training_axis(run, folder, name):
         assert curves.threshold[place].isnan() == (want.threshold is None)
         assert curves.above[place].isnan().all() == (want.above is None)
         assert curves.low[place].isnan().all() == (want.score.low is None)
-    again = Forbidden(run.found)
+    again = Forbidden(run.checkpoints)
     again._known = run._known
     close(instrument_dynamics(again, name, SETTING, [3]).value[0], curves.value[1])
 

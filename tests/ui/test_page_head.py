@@ -18,9 +18,8 @@ from lens.analysis.instruments.registry import INSTRUMENTS, by_link
 from lens.analysis.instruments.sample import repeats
 from lens.analysis.ov_copying import ov_copying
 from lens.analysis.random_tokens import repeated_tokens
-from lens.load.checkpoints import checkpoints
+from lens.load.checkpoints import checkpoint_name, checkpoints
 from lens.ui.pages.head import chain as page
-from lens.ui.runs import checkpoint_name
 from lens.ui.shared.chain.attends import prompt_words as words
 from lens.ui.shared.chain.link import Finding
 from tests.load import toys

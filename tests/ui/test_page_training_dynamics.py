@@ -16,10 +16,10 @@ from lens.analysis.training_run import TrainingRun
 from lens.load.checkpoints import checkpoints
 from lens.load.training_records import training_runs
 from lens.results import results_folder
-from lens.ui import runs
+from lens.ui import checkpoint_runs
 from lens.ui.calls import result_store
-from lens.ui.pages.training_dynamics.runs import grouped
-from lens.ui.pages.training_dynamics.runs import notice as runs_notice
+from lens.ui.pages.training_dynamics.shipped_runs import grouped
+from lens.ui.pages.training_dynamics.shipped_runs import notice as runs_notice
 from lens.ui.shared.chain.was_born import birth_words as told
 from tests.analysis.runs import STEPS, spoil, write_run
 from tests.ui.conftest import app_page, bound, fine, html, markdown, printed
@@ -167,11 +167,11 @@ def test_n_is_moved_into_the_context_of_all_runs(page):
 
 def test_a_visitor_of_a_hosted_app_gets_evenly_spread_checkpoints(monkeypatch):
     monkeypatch.setenv("LENS_HOSTED", "1")
-    long, short = SimpleNamespace(found=range(154)), SimpleNamespace(found=range(20))
-    indices = runs.chosen(long)
+    long, short = SimpleNamespace(checkpoints=range(154)), SimpleNamespace(checkpoints=range(20))
+    indices = checkpoint_runs.chosen(long)
     assert (len(indices), indices[0], indices[-1]) == (64, 0, 153)
     assert set(np.diff(indices)) <= {2, 3}
-    assert runs.chosen(short) == list(range(20))
+    assert checkpoint_runs.chosen(short) == list(range(20))
 
 
 def test_a_shipped_run_says_how_it_was_made_and_shows_the_others(page):

@@ -86,7 +86,7 @@ def _grid(view: ViewState, model: Any, asked: Asked, result: Any) -> tuple[Any, 
 def show_tokens(view: ViewState, model: Any, asked: Asked) -> None:
     """The loss of every token of one prompt, before and after."""
     from lens.figures.strip import Scale, token_strip
-    from lens.ui.chips import chips
+    from lens.ui.components import chips
 
     pair = _pair(view, asked)
     change = _change(model, asked, view["put"], pair, None)

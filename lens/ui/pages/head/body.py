@@ -15,6 +15,4 @@ def draw(view: "ViewState") -> None:
     model = open_model(view)
     case = chain.choose_head(view, model)
     found = chain.show_chain(case)
-    rows = show_table(case)
-    chain.explain(case, found)
-    chain.take_away(case, found, rows)
+    chain.conclude(case, found, show_table(case))

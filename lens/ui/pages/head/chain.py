@@ -7,7 +7,7 @@ import streamlit as st
 from lens.analysis.instruments.registry import instrument
 from lens.analysis.names import Head
 from lens.figures.grid import grid
-from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.head.export import python
 from lens.ui.shared import copying_words, heads, repeats
@@ -70,18 +70,16 @@ def summary(head: "Head", found: dict[str, Finding]) -> str:
     return f"{text} Not shown: {' and '.join(asks)}." if asks else text
 
 
-def explain(case: Case, found: dict[str, Finding]) -> None:
-    """What belongs to all links together."""
-    parts.notice(summary(case.head, found))
-    parts.misreading(MISREADING)
-    parts.provenance(case.view, case.model)
-
-
-def take_away(case: Case, found: dict[str, Finding], rows: "pd.DataFrame") -> None:
-    """The formulas of the links, and the export panel."""
+def conclude(case: Case, found: dict[str, Finding], rows: "pd.DataFrame") -> None:
+    """What belongs to all links together, their formulas, and the export panel with the ``rows`` of the table."""
     head, measured = case.head, case.sample.scores
-    formulas = rf"{instrument('induction').formula} \\[1em] {copying_words.FORMULA}"
-    parts.formula(formulas, f"h is head {head}. {copying_words.WHERE}")
+    explanation = Explanation(
+        summary(head, found),
+        MISREADING,
+        formula=rf"{instrument('induction').formula} \\[1em] {copying_words.FORMULA}",
+        where=f"h is head {head}. {copying_words.WHERE}",
+    )
+    explain(case.view, case.model, explanation)
     links = {name: {"words": one.words, "numbers": one.numbers} for name, one in found.items()}
     payload = {"head": head, "links": links, "source": measured.source, "seed": measured.seed}
     payload["instruments"] = rows.to_dict("records")

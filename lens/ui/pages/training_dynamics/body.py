@@ -4,11 +4,11 @@ from functools import partial
 
 import streamlit as st
 
+from lens.ui.checkpoint_runs import longest_block, run_of
 from lens.ui.models import source_named, source_of
 from lens.ui.pages.training_dynamics import controls as choose
 from lens.ui.pages.training_dynamics import draw as show
 from lens.ui.pages.training_dynamics.read import read, read_instrument
-from lens.ui.runs import longest_block, run_of
 from lens.ui.view import ViewState
 from lens.ui.widgets import show_tabs
 
@@ -20,7 +20,7 @@ def draw(view: ViewState) -> None:
 
         run = run_of(source_of(view))
         longest = longest_block(run_of(source_named(name)) for name in names)
-        look = choose.controls(view, run.found, longest)
+        look = choose.controls(view, run.checkpoints, longest)
 
     show.fit(view, run)
     above = st.container()

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from lens.ui import runs
+from lens.load.checkpoints import checkpoint_name
+from lens.ui import checkpoint_runs
 from lens.ui.ending import end_page
 from lens.ui.fields import LOCAL, short
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MOST_BESIDE, MOST_TEXTS
-from lens.ui.runs import checkpoint_name
 from lens.ui.shared import instrument_list
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, segmented, select
@@ -57,8 +57,8 @@ class Look(NamedTuple):
 
 def choose_runs(view: ViewState) -> list[str]:
     """The models shown: the view's and those beside it. Without checkpoints the page says so and ends."""
-    offered = runs.with_checkpoints()
-    why = runs.why_none(view["model"])
+    offered = checkpoint_runs.with_checkpoints()
+    why = checkpoint_runs.why_none(view["model"])
     if why:
         _offer_others(view, why, offered)
     gone = [name for name in view["beside"] if name not in offered or name == view["model"]]

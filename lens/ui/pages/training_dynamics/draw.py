@@ -9,7 +9,7 @@ from lens.figures.cells import Marks
 from lens.figures.playing import Course, playing
 from lens.figures.training import clicked
 from lens.tokens import visible
-from lens.ui import parts, runs
+from lens.ui import checkpoint_runs, parts
 from lens.ui.badge import note_model
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
@@ -27,7 +27,7 @@ from lens.ui.pages.training_dynamics.curves import (
     title_of,
 )
 from lens.ui.pages.training_dynamics.read import LONGEST, Shown, patterns
-from lens.ui.pages.training_dynamics.runs import show_runs
+from lens.ui.pages.training_dynamics.shipped_runs import show_runs
 from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
@@ -58,8 +58,8 @@ class Text(NamedTuple):
 
 def fit(view: ViewState, run: Any) -> None:
     """Layer, head and pins kept inside the view's model; the status line names it and the open checkpoint."""
-    shape, places = run.shape(), run.found.places
-    opened = checkpoint_name(run.found, places.index(view["revision"])) if view["revision"] else ""
+    shape, places = run.shape(), run.checkpoints.places
+    opened = checkpoint_name(run.checkpoints, places.index(view["revision"])) if view["revision"] else ""
     note_model(Opened(shape.name, opened, shape.device, shape.dtype))
     view.fit(shape.n_layers, shape.n_heads)
 
@@ -191,7 +191,7 @@ def _open_index(view: ViewState, one: Shown) -> int:
 
 
 def _text(view: ViewState, one: Shown, look: Look) -> Text | None:
-    run = runs.run_of(source_named(one.name))
+    run = checkpoint_runs.run_of(source_named(one.name))
     inputs = run.inputs(look.setting)
     if view["play"] == "repeat":
         n, queries = inputs.repeated.n, inputs.repeated.queries

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lens.analysis.dynamics import instrument_curves
 from lens.analysis.names import Head
-from lens.ui import parts, runs
+from lens.ui import checkpoint_runs, parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.ending import end_page
 from lens.ui.models import source_named
@@ -54,14 +54,18 @@ class Shown(NamedTuple):
 
 def read(view: ViewState, names: list[str], look: Look, draw: Callable[[list[Shown]], None]) -> list[Shown]:
     """All runs with their curves; ``draw`` shows what there is meanwhile. What a cancel leaves is returned."""
-    training = [runs.run_of(source_named(name)) for name in names]
+    training = [checkpoint_runs.run_of(source_named(name)) for name in names]
     cells = _cells(view, names, training)
 
     def show(done: Mapping) -> None:
         draw([one for one in _shown(names, training, done, look, live=True) if one is not None])
 
     found = sweep(
-        runs.measure_checkpoint, cells, look.setting, show=show, estimate=_seconds(training, cells, look.setting)
+        checkpoint_runs.measure_checkpoint,
+        cells,
+        look.setting,
+        show=show,
+        estimate=_seconds(training, cells, look.setting),
     )
     lost = [measured.lost for _, measured in sorted(found.done.items()) if measured.lost]
     for sentence in lost:
@@ -83,7 +87,7 @@ def read_instrument(
     """
     if look.instrument.name in DRAWN:
         return shown
-    one, training = look.instrument, {each.name: runs.run_of(source_named(each.name)) for each in shown}
+    one, training = look.instrument, {each.name: checkpoint_runs.run_of(source_named(each.name)) for each in shown}
     terms = {name: run.terms(one.name, look.setting) for name, run in training.items()}
     for name in training:
         if terms[name].why_not:
@@ -98,7 +102,7 @@ def read_instrument(
     def show(done: Mapping) -> None:
         draw(_with_instrument(shown, done))
 
-    found = sweep(runs.measure_instrument, cells, one.name, look.setting, show=show)
+    found = sweep(checkpoint_runs.measure_instrument, cells, one.name, look.setting, show=show)
     for sentence in (each.lost for _, each in sorted(found.done.items()) if each.lost):
         view.note(f"left out of the curve: {sentence.removesuffix('.')}")
     return _with_instrument(shown, found.done)
@@ -128,21 +132,21 @@ def _instrument_seconds(run: "TrainingRun", terms: "Terms", each: Shown, look: L
 def patterns(view: ViewState, one: Shown, tokens: "Tensor", head: Head) -> "dict[int, np.ndarray]":
     """Attention [query, key] of one head on one text, for every checkpoint that is on the curves."""
     source = source_named(one.name)
-    cells = [_cell(source, runs.run_of(source), index) for index in one.indices]
-    found = sweep(runs.measure_pattern, cells, tokens, layer=head[0], head=head[1])
+    cells = [_cell(source, checkpoint_runs.run_of(source), index) for index in one.indices]
+    found = sweep(checkpoint_runs.measure_pattern, cells, tokens, layer=head[0], head=head[1])
     return {cell.index: pattern for cell, pattern in found.done.items()}
 
 
-def _cells(view: ViewState, names: list[str], training: "list[TrainingRun]") -> list[runs.Cell]:
+def _cells(view: ViewState, names: list[str], training: "list[TrainingRun]") -> list[checkpoint_runs.Cell]:
     """Coarse first, and the runs in turn, so that all curves show their shape early."""
-    chosen = [(name, run, runs.chosen(run)) for name, run in zip(names, training)]
+    chosen = [(name, run, checkpoint_runs.chosen(run)) for name, run in zip(names, training)]
     for name, run, indices in chosen:
-        if len(indices) < len(run.found):
-            view.note(f"{name} has {len(run.found)} checkpoints: showing {len(indices)}, evenly spread")
+        if len(indices) < len(run.checkpoints):
+            view.note(f"{name} has {len(run.checkpoints)} checkpoints: showing {len(indices)}, evenly spread")
     return _in_turn(chosen)
 
 
-def _in_turn(chosen: "list[tuple[str, TrainingRun, list[int]]]") -> list[runs.Cell]:
+def _in_turn(chosen: "list[tuple[str, TrainingRun, list[int]]]") -> list[checkpoint_runs.Cell]:
     from lens.analysis.dynamics import coarse_first
 
     order = []
@@ -154,10 +158,10 @@ def _in_turn(chosen: "list[tuple[str, TrainingRun, list[int]]]") -> list[runs.Ce
     return [cell for _, cell in sorted(order, key=lambda row: row[0])]
 
 
-def _cell(source: str, run: "TrainingRun", index: int) -> runs.Cell:
+def _cell(source: str, run: "TrainingRun", index: int) -> checkpoint_runs.Cell:
     from lens.load.identity import content_of
 
-    return runs.Cell(source, index, content_of(run.found, index))
+    return checkpoint_runs.Cell(source, index, content_of(run.checkpoints, index))
 
 
 def _shown(
@@ -176,23 +180,25 @@ def _shown(
             continue
         repeats = {index: measured.repeats for index, measured in sorted(mine.items())}
         texts = {index: measured.texts for index, measured in mine.items() if measured.texts is not None}
-        labels, seed = run.found.labels, look.setting.seed
+        labels, seed = run.checkpoints.labels, look.setting.seed
         arguments = (labels, repeats, texts, look.places, seed)
         curves = to_numpy(summarise(*arguments)) if live else analyse(summarise, *arguments)
-        wanted = len(runs.chosen(run))
+        wanted = len(checkpoint_runs.chosen(run))
         twins = identical({cell.index: cell.content for cell in done if cell.source == source_named(name)})
-        log = training_log(run.found)
-        out.append(Shown(name, number, run.shape(), run.found, repeats, curves, log, wanted, look.setting.n, twins))
+        log = training_log(run.checkpoints)
+        out.append(
+            Shown(name, number, run.shape(), run.checkpoints, repeats, curves, log, wanted, look.setting.n, twins)
+        )
     return out
 
 
-def _seconds(training: "list[TrainingRun]", cells: list[runs.Cell], setting: "Setting") -> float:
+def _seconds(training: "list[TrainingRun]", cells: list[checkpoint_runs.Cell], setting: "Setting") -> float:
     """Rough time of what is not on disk; nothing for small models, which need no question."""
     total = 0.0
     for run in training:
         shape = run.shape()
         if shape.n_params > SMALL:
             n_tokens = 2 * setting.seqs * (2 * setting.n + 1) + setting.texts * shape.n_ctx
-            missing = sum(not run.is_kept(index, setting) for index in runs.chosen(run))
+            missing = sum(not run.is_kept(index, setting) for index in checkpoint_runs.chosen(run))
             total += missing * 2 * shape.n_params * n_tokens / SPEED
     return total

@@ -15,7 +15,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse, call_key
 from lens.ui.estimate import forward_seconds
 from lens.ui.shared import experiments
-from lens.ui.shared.chain.link import NOT_YET, Case, Finding, may_start
+from lens.ui.shared.chain.link import NOT_YET, Case, Finding, explain_link, may_start
 from lens.ui.shared.wording import interval, percent, sentence, signed
 from lens.ui.store import to_torch
 
@@ -51,7 +51,7 @@ def draw(case: Case, finding: Finding) -> Finding:
         return finding
     cells, found = finding.result
     if not case.full:
-        st.markdown(removal_words(found))
+        explain_link(case, removal_words(found))
         return finding
     _draw_effects(case, cells, found)
     rank = _draw_rank(case)
@@ -96,7 +96,7 @@ def _draw_effects(case: Case, cells: Cells, found: Removal) -> None:
     figure = effects([row], "nats", title=title, definition=f"{DEFINITION} {cells.note}.", marks=marks)
     parts.chart(narrow(figure, WIDTH), f"{title}. {removal_words(found)}", key="head:matters")
     control = "the other heads of its layer, removed alike" if controls else "none: it is alone in its layer"
-    st.markdown(removal_words(found), help=parts.metric_help(DEFINITION, "nats", control))
+    explain_link(case, removal_words(found), help=parts.metric_help(DEFINITION, "nats", control))
 
 
 def _draw_rank(case: Case) -> str | None:
