@@ -14,6 +14,7 @@ from lens.ui.ending import end_page
 from lens.ui.models import prepend_bos
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from plotly.graph_objects import Figure
 
     from lens.model import Transformer
@@ -105,6 +106,29 @@ def chart(
         figure.update_layout(meta={"clicks": count})  # another figure after each click: it drops its selection
         clicks = {"on_select": partial(_clicked, key, on_cell, read), "selection_mode": "points"}
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
+
+
+def table(
+    rows: DataFrame,
+    alt: str,
+    columns: Mapping[str, Any] | None = None,
+    height: int | str = "auto",
+    key: str | None = None,
+    on_row: Callable[[int], object] | None = None,
+) -> None:
+    """A table without row numbers; ``columns`` are Streamlit's settings of them by name, ``alt`` is it in words.
+
+    ``on_row`` is called with the row that was clicked, before the page runs again; such a table needs a ``key``.
+    """
+    clicks: dict[str, Any] = {}
+    if on_row is not None:
+        clicks = {"key": key, "on_select": partial(_row_clicked, key, on_row), "selection_mode": "single-row"}
+    st.dataframe(rows, hide_index=True, column_config=columns, height=height, alt=alt, **clicks)
+
+
+def _row_clicked(key: str, on_row: Callable[[int], object]) -> None:
+    for row in st.session_state[key]["selection"]["rows"]:
+        on_row(row)
 
 
 def head_grid(figure: Figure, view: ViewState, key: str, alt: str) -> None:

@@ -92,7 +92,7 @@ with frame("Home", question="What does each head do?") as view:
     task = induction(model, n=6, n_pairs=2)
     experiment = single_heads(task.pairs, task.metric)
     before = experiments.is_computed(model, experiment)
-    sweep, complete = experiments.run(model, experiment)
+    sweep, complete, _ = experiments.run(model, experiment)
     st.session_state["known"] = [before, complete, experiments.is_computed(model, experiment)]
     st.session_state["values"] = sweep.values
 """

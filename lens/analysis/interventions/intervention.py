@@ -97,3 +97,10 @@ class Experiment:
     intervention: Intervention
     grid: Grid
     metric: Metric = Metric()
+
+
+def kinds_for(pairs: Pairs) -> tuple[str, ...]:
+    """The kinds of metric that ``pairs`` allow: a difference needs wrong answers of every pair, others right ones."""
+    wrong, answers = (bool(side) and all(side) for side in (pairs.wrong, pairs.answers))
+    needs = {"logit_diff": wrong, "prob_diff": wrong} | dict.fromkeys(("logit", "log_prob", "prob", "rank"), answers)
+    return tuple(kind for kind in KINDS if needs.get(kind, True))

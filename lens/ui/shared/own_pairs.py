@@ -2,46 +2,46 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 
+from lens.analysis.interventions import Pairs
+from lens.analysis.interventions.tasks import Checked, check_all, parse_pairs, to_pairs
 from lens.figures.aligned import Row, aligned
+from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
+from lens.ui.shared.wording import plain
 from lens.ui.view import ViewState
 from lens.ui.widgets import text_area
 
 SHORT_LINES = 140  # pixels of the box for pairs
-SHOWN = 12  # pairs that the checker draws token by token; all are checked
+DRAWN = 12  # pairs that the checker draws token by token; all are checked
 OWN_HELP = (
     "One pair a line, `clean | corrupted | answer | wrong answer` (several answers: commas between them), or JSONL: "
     '`{"clean": "…", "corrupted": "…", "answer": " …", "wrong": [" …"]}`, taken exactly as it is.'
 )
 
 
-def read_own(view: ViewState, model: Any) -> tuple[Any, str]:
-    """The editor and the checker: the Pairs that can be patched, and how many. Each other is shown with its problem.
+def read_own(view: ViewState, model: HookedTransformer) -> tuple[Pairs, str]:
+    """The editor and the checker: the pairs that can be patched, and how many. Each other is drawn with its problem.
 
     The page ends where none is left.
     """
-    from lens.analysis.interventions.tasks import check_all, parse_pairs, to_pairs
-
     text_area(view, "own", "Pairs, one a line", OWN_HELP, height=SHORT_LINES)
     if not view["own"].strip():
         parts.empty_state("No pairs yet. Write one a line: clean prompt | corrupted prompt | answer | wrong answer")
-    prompts = parse_pairs(view["own"])
-    bos = prepend_bos(view)
-    checked = analyse(check_all, model, prompts[: limits().pairs], bos)
-    refused = [(i, one, _problem(one)) for i, one in enumerate(checked) if _problem(one)]
-    for index, one, problem in refused[:SHOWN]:
-        st.warning(f"**Pair {index + 1}** is left out. {_plain(problem)}", icon=":material/rule:")
-        if one.clean:
-            st.html(alignment(index, one.clean, one.corrupted, one.differs))
-    good = [one.prompt for one in checked if not _problem(one)]
+    prompts, bos = parse_pairs(view["own"]), prepend_bos(view)
+    problems = [(pair, _problem(pair)) for pair in analyse(check_all, model, prompts[: limits().pairs], bos)]
+    refused = [(index, *row) for index, row in enumerate(problems) if row[1]]
+    for index, pair, problem in refused[:DRAWN]:
+        st.warning(f"**Pair {index + 1}** is left out. {plain(problem)}", icon=":material/rule:")
+        if pair.clean:
+            st.html(alignment(index, pair.clean, pair.corrupted, pair.differs))
+    good = [pair.prompt for pair, problem in problems if not problem]
     if not good:
         st.info("None of the pairs can be patched. Mend them as said above.", icon=":material/edit:")
         end_page()
@@ -58,16 +58,11 @@ def read_own(view: ViewState, model: Any) -> tuple[Any, str]:
     return pairs, f"{len(good)} {'pair' if len(good) == 1 else 'pairs'} of your own{left}"
 
 
-def _problem(one: Any) -> str:
+def _problem(pair: Checked) -> str:
     longest = limits().prompt_tokens
-    if not one.problem and len(one.clean) > longest:
-        return f"It has {len(one.clean)} tokens; at most {longest} are patched here. Shorten both prompts."
-    return one.problem
-
-
-def _plain(sentence: str) -> str:
-    """Markdown's own characters as they are: the sentence may quote a stranger's prompt."""
-    return "".join(f"\\{one}" if one in r"\`*_{}[]<>()#+-.!|$~:" else one for one in sentence)
+    if not pair.problem and len(pair.clean) > longest:
+        return f"It has {len(pair.clean)} tokens; at most {longest} are patched here. Shorten both prompts."
+    return pair.problem
 
 
 def alignment(index: int, clean: Sequence[str], corrupted: Sequence[str], differs: Sequence[bool]) -> str:

@@ -9,7 +9,7 @@ from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
 from lens.figures.measure import Measure
 from lens.figures.theme import number
-from lens.ui.shared.agreement_words import correlation
+from lens.ui.shared.wording import correlation
 
 SCORES = {one.name: one for one in instruments_named(HEAD_SCORES)}
 TITLES = {name: one.title for name, one in SCORES.items()}

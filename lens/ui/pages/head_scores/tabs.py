@@ -14,13 +14,12 @@ from lens.ui.calls import analyse, sweep
 from lens.ui.explanation import Explanation, explain
 from lens.ui.shared import repeat_loss, repeats
 from lens.ui.shared import score_words as scores
-from lens.ui.shared.heads import select_row
+from lens.ui.shared.heads import head_table
 from lens.ui.shared.score_board import Board
 from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
 from lens.ui.widgets import select
 
-TABLE_HEIGHT = 380  # pixels
 SCATTER_MISREADING = (
     "Heads that score high on both need not do both at once: each score is a mean over other queries. And the order of "
     "all heads says little about the few at the ends, which are the ones to look at."
@@ -54,16 +53,8 @@ def show_table(view: ViewState, model: Any, board: Board, name: str) -> None:
     """All heads by the score; a click on a row selects its head."""
     score = board.scores[name]
     rows = scores.table(score)
-    st.dataframe(
-        rows,
-        hide_index=True,
-        height=TABLE_HEIGHT,
-        column_config=columns(score),
-        key="scores:table",
-        on_select=partial(select_row, view, "scores:table", rows),
-        selection_mode="single-row",
-        alt=f"All {len(rows)} heads by their {scores.TITLES[score.kind.name].lower()} score, largest first; sortable",
-    )
+    alt = f"All {len(rows)} heads by their {scores.TITLES[score.kind.name].lower()} score, largest first; sortable"
+    head_table(view, rows, "scores:table", columns(score), alt)
 
 
 def show_scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
