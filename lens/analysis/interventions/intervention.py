@@ -88,6 +88,13 @@ class Metric:
         units |= {"prob": "probability", "prob_diff": "probability"}
         return units.get(self.kind, "" if self.kind == "function" else "nats")
 
+    def positions(self, length: int) -> list[int]:
+        """Where it is read in a prompt of ``length`` tokens; a loss is that of the token after."""
+        last = length - 1 - (self.kind == "loss")
+        if self.where == "all":
+            return list(range(last + 1))
+        return [last] if self.where == "last" else [at if at >= 0 else length + at for at in self.where]
+
 
 @dataclass(frozen=True)
 class Experiment:
