@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from lens.ui.view import ViewState
 
+TABLE_HEIGHT = 380  # pixels of a table of all heads
+
 
 def strongest(values: np.ndarray) -> Head:
     """The head with the largest of ``values`` [layer, head]; NaN is never the largest."""
@@ -56,12 +58,10 @@ def best_button(view: "ViewState", head: Head, best: Head, words: str, key: str)
         st.button(f"{words} {label(best)}", key, help, on_click=go, args=(view, best))
 
 
-def head_table(
-    view: "ViewState", rows: "pd.DataFrame", key: str, columns: dict[str, Any], alt: str, height: int = 380
-) -> None:
+def head_table(view: "ViewState", rows: "pd.DataFrame", key: str, columns: dict[str, Any], alt: str) -> None:
     """A table with a row per head (columns "layer" and "index"); a click on a row selects its head."""
 
     def select(row: int) -> None:
         view.select(int(rows["layer"].iloc[row]), int(rows["index"].iloc[row]))
 
-    parts.table(rows, alt, columns, height=height, key=key, on_row=select)
+    parts.table(rows, alt, columns, height=TABLE_HEIGHT, key=key, on_row=select)

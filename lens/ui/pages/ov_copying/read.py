@@ -1,15 +1,24 @@
 """The OV copying page: which circuit, the grid of all heads, and its null that fills in."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
+from plotly.graph_objects import Figure
+from streamlit.delta_generator import DeltaGenerator
 
+from lens.analysis.copying_verdicts import by_weights
+from lens.analysis.head_vocabulary import TopShares
 from lens.analysis.names import Head
+from lens.analysis.ov_copying import Circuit, OVCopying, OVCores, copying_of, null_band, null_scores_of, ov_cores
+from lens.figures.fitted import small_grid
+from lens.figures.grid import grid
+from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.pages.ov_copying import CIRCUITS, EMBEDDINGS, NULLS, RADIUS, WEIGHTS, words
 from lens.ui.shared import heads
+from lens.ui.shared.copying_words import Null, OnData
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import number, segmented
@@ -39,12 +48,12 @@ NULL_HELP = (
 class Copying(NamedTuple):
     """What the page is about: eigenvalues and scores (numpy), and the small matrices they come from."""
 
-    scores: Any  # OVCopying
-    cores: Any  # OVCores
+    scores: OVCopying
+    cores: OVCores
     circuit: str
 
     @property
-    def shown(self) -> Any:
+    def shown(self) -> Circuit:
         """The circuit that is chosen."""
         return getattr(self.scores, self.circuit)
 
@@ -53,12 +62,12 @@ class Shown(NamedTuple):
     """All that the page says, for its export."""
 
     found: Copying
-    null: Any  # words.Null; None where it is not computed
+    null: Null | None  # None where it is not computed
     head: Head
-    more: dict[str, Any]  # "text" (OnData) and "top" (Top), where the table of all heads has them
+    more: dict[str, OnData | TopShares]  # "text" and "top", where the table of all heads has them
 
 
-def controls(view: ViewState, model: Any) -> None:
+def controls(view: ViewState, model: HookedTransformer) -> None:
     """The row of widgets above the grid."""
     if model.cfg.attn_only and view["embedding"] == "first_mlp":
         view.note(f"{model.name} has attention layers only, so there is no first MLP to add: showing tokens")
@@ -74,10 +83,8 @@ def controls(view: ViewState, model: Any) -> None:
         number(view, "seed", (0, 2**31 - 1), "Seed", "Of the random rotations and of random tokens.", width=100)
 
 
-def read_copying(view: ViewState, model: Any, place: Any) -> Copying:
+def read_copying(view: ViewState, model: HookedTransformer, place: DeltaGenerator) -> Copying:
     """The scores of all heads; the grid stands in ``place``, and can be clicked, before its null is computed."""
-    from lens.analysis.ov_copying import copying_of, ov_cores
-
     cores = analyse(ov_cores, model, view["embedding"], view["weights"] == "folded", progress=True)
     found = Copying(analyse(copying_of, to_torch(cores)), cores, view["circuit"])
     with place.container():
@@ -85,17 +92,14 @@ def read_copying(view: ViewState, model: Any, place: Any) -> Copying:
     return found
 
 
-def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
+def read_null(view: ViewState, found: Copying, place: DeltaGenerator, model: HookedTransformer) -> Null | None:
     """The null of all heads, from as many rotations as there are; the grid in ``place`` is redrawn meanwhile."""
-    from lens.analysis.copying_verdicts import by_weights
-    from lens.analysis.ov_copying import null_band, null_scores_of
-
     cores = to_torch(getattr(found.cores, found.circuit))
 
-    def band(done: dict) -> words.Null:
+    def band(done: dict) -> Null:
         drawn = analyse(null_band, to_torch(np.concatenate(list(done.values()))))
         largest = np.abs(found.shown.eigenvalues[..., 0])
-        return words.Null(drawn, analyse(by_weights, *to_torch((found.shown.score, largest, drawn))))
+        return Null(drawn, analyse(by_weights, *to_torch((found.shown.score, largest, drawn))))
 
     def show(done: dict) -> None:
         some = band(done)
@@ -113,7 +117,9 @@ def read_null(view: ViewState, found: Copying, place: Any, model: Any) -> Any:
     return band(done)
 
 
-def show_grid(view: ViewState, found: Copying, model: Any, null: Any, key: str = "ov:grid") -> Any:
+def show_grid(
+    view: ViewState, found: Copying, model: HookedTransformer, null: Null | None, key: str = "ov:grid"
+) -> Figure:
     """The clickable grid; returns the figure."""
     figure = _grid(view, found, model, null)
     text = words.grid_words(found.shown.score, null)
@@ -121,10 +127,7 @@ def show_grid(view: ViewState, found: Copying, model: Any, null: Any, key: str =
     return figure
 
 
-def _grid(view: ViewState, found: Copying, model: Any, null: Any) -> Any:
-    from lens.figures.fitted import small_grid
-    from lens.figures.grid import grid
-
+def _grid(view: ViewState, found: Copying, model: HookedTransformer, null: Null | None) -> Figure:
     title = f"{CIRCUITS[found.circuit]} OV copying: every head of {model.name}"
     measure = words.measure(found.shown.score, null, found.circuit)
     current = heads.current(view, heads.strongest(found.shown.score))
