@@ -8,11 +8,17 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.models import open_model
 from lens.ui.pages.patching import map as patch_map
 from lens.ui.pages.patching import words
-from lens.ui.pages.patching.cell import show_cell
+from lens.ui.pages.patching.cell import show_cell, show_prompts
+from lens.ui.pages.patching.paths import show_paths
 from lens.ui.pages.patching.read import PatchMap, read_map, read_request
-from lens.ui.pages.patching.tabs import TABS
 from lens.ui.view import ViewState
 from lens.ui.widgets import show_tabs
+
+TABS = {
+    "approximation": ("Against the approximation", patch_map.show_agreement),
+    "path": ("Path patching", show_paths),
+    "prompts": ("Per prompt", show_prompts),
+}
 
 
 def draw(view: ViewState) -> None:

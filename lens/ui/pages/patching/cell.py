@@ -1,11 +1,11 @@
-"""What one cell of the map changed in one prompt: the prediction before and after, and where the head looks."""
+"""What one cell of the map changed in one prompt, in its prediction and its attention, and in every prompt."""
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from lens.analysis.interventions import CellChange, Pairs, cell_change
-from lens.analysis.interventions.map import head_of, place_of
+from lens.analysis.interventions.map import head_of, pair_changes, place_of
 from lens.analysis.interventions.plan import ABSENT
 from lens.analysis.names import Head
 from lens.figures.theme import number as written
@@ -17,6 +17,7 @@ from lens.ui.labels import token_labels
 from lens.ui.pages.patching import words
 from lens.ui.pages.patching.read import PatchMap
 from lens.ui.shared import heads
+from lens.ui.shared.tasks import pair_table
 from lens.ui.shared.wording import capital, plain
 from lens.ui.view import ViewState
 from lens.ui.widgets import number
@@ -28,6 +29,11 @@ HEIGHT = 320  # pixels
 MISREADING = (
     "One pair is an example: the map averages over all. And a probability also moves when other tokens gain or lose, "
     "so compare ranks and the metric."
+)
+
+
+PAIR_MISREADING = (
+    "A single pair has no share of its own: its gap may be small, and its share wild. The map divides sums."
 )
 
 
@@ -100,3 +106,18 @@ def _show_attention(model: HookedTransformer, change: CellChange, head: Head) ->
     st.markdown(f"Attention of **{head}** from the last token")
     alt = f"Attention of head {head} from the last token before and after the change"
     parts.table(pd.DataFrame(columns), alt)
+
+
+def show_prompts(view: ViewState, model: HookedTransformer, result: PatchMap, cell: tuple[int, int]) -> None:
+    """Every pair by itself: prompts, and the metric before, after and in the other run."""
+    name, sweep, changes = words.cell_name(result, cell), result.sweep, pair_changes(result.sweep, cell)
+    frame = pair_table(model, result.request.task.pairs)
+    runs = {"before": sweep.base, "after": sweep.values[cell], "other run": sweep.other}
+    parts.table(frame.assign(**runs), f"Every pair by itself, with {name} replaced")
+    text = "No pair has this position."
+    if changes is not None:
+        text = (
+            f"With {name} replaced, the change of single pairs runs from {written(changes.low)} to "
+            f"{written(changes.high)} {result.unit}, its median is {written(changes.median)} (n = {changes.n})."
+        )
+    explain(view, model, Explanation(text, PAIR_MISREADING))

@@ -1,4 +1,4 @@
-"""The map of the Patching page, and what a click on it does."""
+"""The map of the Patching page, what a click on it does, and how far its approximation is off."""
 
 from dataclasses import asdict
 from functools import partial
@@ -9,16 +9,27 @@ import streamlit as st
 from plotly.graph_objects import Figure
 from streamlit.delta_generator import DeltaGenerator
 
-from lens.analysis.interventions import agreement_lines, to_python
+from lens.analysis.interventions import ATTRIBUTION_NOTE, Agreement, agreement, agreement_lines, to_python
 from lens.analysis.interventions.map import head_of
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.patch_map import patch_map
+from lens.figures.scatter import scatter
+from lens.figures.theme import NEUTRAL
+from lens.figures.theme import number as written
+from lens.hooked import HookedTransformer
 from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import source_of
 from lens.ui.pages.patching import HEAD, STREAM, words
-from lens.ui.pages.patching.read import PatchMap
+from lens.ui.pages.patching.read import PatchMap, approximation
+from lens.ui.store import to_torch
 from lens.ui.view import ViewState
+
+APPROXIMATE_MISREADING = (
+    "A high correlation is no proof for a single cell: it comes from the many cells near zero. Saturated softmax and "
+    "norms bend the metric, so the largest effects are the ones that are furthest off."
+)
 
 
 def axes_of(result: PatchMap) -> Axes:
@@ -75,6 +86,46 @@ def _click(view: ViewState, result: PatchMap, cell: tuple[int, int]) -> None:
         view.set(cell=(cell,), **({} if head is None else head._asdict()))
     elif head is not None:
         view.click(*head)
+
+
+def show_agreement(view: ViewState, model: HookedTransformer, result: PatchMap, cell: tuple[int, int]) -> None:
+    """Exact against approximate values, one point per cell."""
+    if result.approximate or not result.sweep.complete:
+        parts.not_computed("the exact sweep is not finished, so there is nothing to hold the approximation against.")
+        return
+    rough = approximation(model, result.request)
+    if rough is None:
+        parts.not_computed("a rank has no gradient. Choose another metric, such as the logit difference.")
+        return
+    both, shape = agreement(to_torch(result.sweep), to_torch(rough.sweep)), result.cells.value.shape
+    exact, approximate = (side.numpy().reshape(shape) for side in (both.exact, both.approximate))
+    x = Measure("exact change", "one run for each cell.", exact, result.unit, signed=True)
+    y = Measure("approximate change", "attribution patching.", approximate, result.unit, signed=True)
+    title = "APPROXIMATION against exact values, one point per cell"
+    figure = scatter(x, y, axes=axes_of(result), n_labels=5, title=title)
+    low, high = float(np.nanmin([exact, approximate])), float(np.nanmax([exact, approximate]))
+    line = {"dash": "dot", "width": 1.5, "color": NEUTRAL}
+    figure.add_shape(type="line", x0=low, x1=high, y0=low, y1=high, line=line)
+    worst = [np.unravel_index(index, shape) for index in both.worst]
+    names = [words.cell_name(result, at) for at in worst]
+    text = agreement_notice(both, result.unit, names)
+    parts.chart(figure, f"{title}. {text}")
+    explain(view, model, Explanation(text, APPROXIMATE_MISREADING, measured=(("Approximation", ATTRIBUTION_NOTE),)))
+    sides = {f"exact ({result.unit})": exact, f"approximate ({result.unit})": approximate}
+    frame = {"cell": names} | {name: [float(values[at]) for at in worst] for name, values in sides.items()}
+    st.markdown("The cells that disagree most")
+    parts.table(pd.DataFrame(frame), "The cells at which the approximation is furthest off")
+
+
+def agreement_notice(both: Agreement, unit: str, worst: list[str]) -> str:
+    """Correlation, and the worst cell in numbers; ``worst`` names the cells that disagree most."""
+    if np.isnan(both.correlation):
+        return "No correlation: one of the two is the same in all cells."
+    exact, approximate = (float(side[both.worst[0]]) for side in (both.exact, both.approximate))
+    return (
+        f"r = {both.correlation:.3f} over {both.n} cells. Furthest off: {worst[0]}, exactly {written(exact)} and "
+        f"approximately {written(approximate)} {unit}, a difference of {written(approximate - exact)}."
+    )
 
 
 def table(result: PatchMap) -> pd.DataFrame:
