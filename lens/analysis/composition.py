@@ -91,6 +91,16 @@ class Pair(NamedTuple):
         return *self.sender, *self.receiver
 
 
+def pair_columns(found: Composition, pairs: Sequence[Pair] | None = None) -> dict[str, list]:
+    """A table of pairs, by column; of all, the largest score first, unless some are given."""
+    pairs = strongest_pairs(found.scores) if pairs is None else pairs
+    places = tuple(np.array([pair.place for pair in pairs]).T)
+    numbers = {"score": found.scores, "− null": found.scores - found.null, "p": found.p, "z": found.z}
+    columns = {side: [str(getattr(pair, side)) for pair in pairs] for side in ("sender", "receiver")}
+    numbers |= {"null sd of score²": found.null_sd}
+    return columns | {name: np.asarray(values)[places].tolist() for name, values in numbers.items()}
+
+
 class FedBy(NamedTuple):
     """Who feeds a head most, and where the earlier head that looks most at the token before stands among its feeders.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, Sweep
-from lens.analysis.interventions.map import cell_map
+from lens.analysis.interventions.map import cell_map, reasons
 from lens.ui.pages.patching import words
 from lens.ui.pages.patching.read import PatchMap, Request
 from lens.ui.shared.tasks import TaskChoice
@@ -112,5 +112,5 @@ def test_a_gap_of_zero_is_refused_and_the_change_shown():
 
 def test_a_cell_has_a_reason_only_if_no_pair_needed_it():
     status = np.array([[[0, 1], [1, 1], [2, 2]]], np.uint8)
-    assert [bool(why) for why in words.reasons(status)[0]] == [False, True, True]
-    assert words.reasons(status)[0][1] != words.reasons(status)[0][2]
+    assert [bool(why) for why in reasons(status)[0]] == [False, True, True]
+    assert reasons(status)[0][1] != reasons(status)[0][2]

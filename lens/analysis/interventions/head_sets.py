@@ -166,6 +166,21 @@ def faithfulness(sets: HeadSets, sweep: Sweep) -> Faithfulness:
     return result._replace(sentence=_sentence(sets, result))
 
 
+def share_rows(sets: HeadSets, found: Faithfulness) -> list[tuple[str, str, float, float | None, float | None]]:
+    """A table with one row per set: what it is, its heads, its share, and the ends of its interval."""
+
+    def row(
+        kind: str, heads: Sequence[Head], share: float, low: float | None = None, high: float | None = None
+    ) -> tuple:
+        return kind, ", ".join(map(str, heads)), float(share), low, high
+
+    rows = [row("kept", sets.heads, *found.kept), row("removed", sets.heads, *found.removed)]
+    for kind, shares in (("kept, random", found.random_kept), ("removed, random", found.random_removed)):
+        rows += [row(kind, heads, share) for heads, share in zip(sets.random, shares)]
+    rows += [row("own share", [head], *own) for head, own in zip(sets.heads, found.own)]
+    return rows + [row("one more", [head], share) for head, share in zip(sets.outsiders, found.added)]
+
+
 def _sentence(sets: HeadSets, found: Faithfulness) -> str:
     better = int((found.random_kept >= found.kept.value).sum())
     as_needed = int((found.random_removed <= found.removed.value).sum())

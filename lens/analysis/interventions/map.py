@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from lens.analysis.interventions.cells import Place
+from lens.analysis.interventions.plan import STATUS
 from lens.analysis.interventions.results import Sweep, closed, effect
 from lens.analysis.interventions.sites import AXES
 from lens.analysis.names import Head
@@ -76,6 +78,12 @@ def head_of(sweep: Sweep, cell: tuple[int, ...]) -> Head | None:
     if place.head is None or sweep.experiment.intervention.site in ("k", "v"):
         return None
     return Head(place.layer, place.head)
+
+
+def reasons(status: UInt8[np.ndarray, "row column pair"]) -> list[list[str]]:
+    """Why a cell [row, column] needs no computing; "" where some pair needed it."""
+    kinds, skipped = np.min(status, -1), (np.asarray(status) > 0).all(-1)
+    return [[STATUS[kind] if skip else "" for kind, skip in zip(*row)] for row in zip(kinds, skipped)]
 
 
 class Stay(NamedTuple):

@@ -1,5 +1,6 @@
 """Whether a head copies, by its weights and on data, in words: for OV copying and for the chain."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -46,10 +47,6 @@ class Null(NamedTuple):
     band: NullBand | None  # None where only one head was asked for
     side: Side  # sign 1 copies, −1 writes the opposite, 0 neither is shown; idle
 
-    def named(self, head: Head) -> str:
-        """The verdict about one head in a word or two."""
-        return "idle" if self.side.idle[head] else VERDICTS[int(self.side.sign[head])]
-
 
 class OnData(NamedTuple):
     """What every head writes on data, and what that can carry."""
@@ -58,9 +55,10 @@ class OnData(NamedTuple):
     side: Side  # of the logit: sign, idle, few
     differ: np.ndarray  # bool: data show what the weights do not say
 
-    def named(self, head: Head) -> str:
-        """The verdict about one head in a word or two."""
-        return "idle" if self.side.idle[head] else DOES[int(self.side.sign[head])]
+
+def side_words(side: Side, words: Mapping[int, str]) -> list[str]:
+    """The verdict about every head in a word or two; ``words`` by sign."""
+    return ["idle" if idle else words[int(sign)] for sign, idle in zip(side.sign.ravel(), side.idle.ravel())]
 
 
 def more_than_control(effect: Estimate, head: Head) -> str:

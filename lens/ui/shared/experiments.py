@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lens.analysis.interventions import Outline, PathOutline, PathSweep, Sweep
+from lens.analysis.interventions import PathSweep, Sweep
 from lens.analysis.interventions.work import Work, joined, outline_of, runs_of
 from lens.hooked import HookedTransformer
 from lens.ui import parts
@@ -20,17 +20,12 @@ class Run(NamedTuple):
     started: bool  # whether any of it is computed
 
 
-def plan(model: HookedTransformer, work: Work) -> Outline | PathOutline:
-    """How much there is to compute, and about how long it takes."""
-    return analyse(outline_of, model, work)
-
-
 def run(model: HookedTransformer, work: Work, draw: Callable[[Any], object] | None = None, agreed: bool = False) -> Run:
     """Every replacement of an experiment, or every sender of a path; ``draw(sweep)`` while it fills.
 
     Long work waits for a click, unless the visitor has ``agreed`` to it already.
     """
-    first, most = plan(model, work), limits().patched_rows
+    first, most = analyse(outline_of, model, work), limits().patched_rows
     empty = to_torch(first.empty)
     if first.n_computed > most:
         parts.not_computed(f"{first.n_computed:,} changed runs are needed, at most {most:,} here: use fewer pairs.")

@@ -1,14 +1,16 @@
 """Which pairs of prompts an intervention is tried on: tasks made for the model, or the visitor's own, checked first."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
 import streamlit as st
 
 from lens.analysis.interventions import Metric, Pairs, kinds_for
-from lens.analysis.interventions.tasks import TASKS, Ability, Task, ability, task_of, to_pairs
+from lens.analysis.interventions.tasks import TASKS, Ability, Task, ability, check_all, parse_pairs, task_of, to_pairs
 from lens.analysis.least import MIN_SAMPLES
+from lens.figures.aligned import Row, aligned
 from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse, call_key
@@ -17,12 +19,11 @@ from lens.ui.estimate import forward_seconds
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
-from lens.ui.shared.own_pairs import DRAWN, alignment, read_own
 from lens.ui.shared.task_fields import AUTO, METRICS
-from lens.ui.shared.wording import sentence
+from lens.ui.shared.wording import plain, sentence
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, offer, remembered
-from lens.ui.widgets import bind, number, segmented, select
+from lens.ui.widgets import bind, number, segmented, select, text_area
 
 NAMES = {
     "ioi": "Indirect object",
@@ -60,6 +61,12 @@ TRIAL_SECONDS = 10.0  # estimated seconds of one task; above, none is tried befo
 METRIC_HELP = "The number that is read from the last token's prediction before and after. " + " ".join(
     f"**{METRICS[kind]}:** {words}." for kind, words in METRIC_WORDS.items()
 )
+SHORT_LINES = 140  # pixels of the box for pairs
+DRAWN = 12  # pairs that the checker draws token by token; all are checked
+OWN_HELP = (
+    "One pair a line, `clean | corrupted | answer | wrong answer` (several answers: commas between them), or JSONL: "
+    '`{"clean": "…", "corrupted": "…", "answer": " …", "wrong": [" …"]}`, taken exactly as it is.'
+)
 
 
 class TaskChoice(NamedTuple):
@@ -94,10 +101,7 @@ def choose_task(view: ViewState, model: HookedTransformer, offered: Sequence[str
         if name in ("repeated", "induction"):
             longest = max(2, min(limits().block_length, (model.cfg.n_ctx - 1) // 2))
             number(view, "block", (2, longest), "n", BLOCK_HELP, width=100)
-    if name != "own":
-        return _made(view, model, name)
-    pairs, about = read_own(view, model)
-    return TaskChoice(name, pairs, Metric("logit_diff" if pairs.wrong else "log_prob"), about)
+    return read_own(view, model) if name == "own" else _made(view, model, name)
 
 
 def _choose_name(view: ViewState, model: HookedTransformer, offered: Sequence[str]) -> str:
@@ -127,6 +131,39 @@ def _first_done(view: ViewState, model: HookedTransformer, offered: Sequence[str
         if analyse(ability, model, trial, task.metric, task.swapped).can:
             return name
     return readable[0] if readable else offered[0]
+
+
+def read_own(view: ViewState, model: HookedTransformer) -> TaskChoice:
+    """The editor and the checker of one's own pairs: those that can be patched. Each other is drawn with its problem.
+
+    The page ends where none is left.
+    """
+    text_area(view, "own", "Pairs, one a line", OWN_HELP, height=SHORT_LINES)
+    if not view["own"].strip():
+        parts.empty_state("No pairs yet. Write one a line: clean prompt | corrupted prompt | answer | wrong answer")
+    prompts, bos, most = parse_pairs(view["own"]), prepend_bos(view), limits().pairs
+    checked = analyse(check_all, model, prompts[:most], bos, limits().prompt_tokens)
+    refused = [(index, pair) for index, pair in enumerate(checked) if pair.problem]
+    for index, pair in refused[:DRAWN]:
+        st.warning(f"**Pair {index + 1}** is left out. {plain(pair.problem)}", icon=":material/rule:")
+        if pair.clean:
+            st.html(alignment(index, pair.clean, pair.corrupted, pair.differs))
+    good = [pair.prompt for pair in checked if not pair.problem]
+    if not good:
+        st.info("None of the pairs can be patched. Mend them as said above.", icon=":material/edit:")
+        end_page()
+    if len(prompts) > most:
+        view.note(f"{len(prompts)} pairs were given: the first {most} are used")
+    pairs = analyse(to_pairs, model, good, bos)
+    if twice := next(filter(None, map(model.two_bos, (*pairs.clean, *pairs.corrupted))), ""):
+        view.note(f"in your own pairs, {twice.removesuffix('.')}")
+    if not all(pairs.wrong):
+        if any(pairs.wrong):
+            view.note("not every pair has a wrong answer: none is used")
+        pairs = replace(pairs, wrong=())
+    left = f", {len(refused)} left out" if refused else ""
+    about = f"{len(good)} {'pair' if len(good) == 1 else 'pairs'} of your own{left}"
+    return TaskChoice("own", pairs, Metric("logit_diff" if pairs.wrong else "log_prob"), about)
 
 
 def show_ability(model: HookedTransformer, task: TaskChoice) -> Ability | None:
@@ -202,3 +239,13 @@ def _made(view: ViewState, model: HookedTransformer, name: str) -> TaskChoice:
     left_out = f". Left out: {'; '.join(task.left_out[:3])}" if task.left_out else ""
     about = task.description + used + left_out
     return TaskChoice(name, _first(pairs, n), task.metric, about, _first(pairs, enough), task.swapped)
+
+
+def alignment(index: int, clean: Sequence[str], corrupted: Sequence[str], differs: Sequence[bool]) -> str:
+    """One pair token under token; ≠ stands under every place at which the two differ or only one has a token."""
+    marks = ["≠" if differ else "" for differ in differs]
+    rows = [
+        Row(name, labels, (marks + ["≠"] * len(labels))[: len(labels)], "differs")
+        for name, labels in (("clean", clean), ("corrupted", corrupted))
+    ]
+    return aligned(rows, f"Pair {index + 1}: clean and corrupted prompt token under token, differences marked")

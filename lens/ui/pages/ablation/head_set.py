@@ -6,15 +6,8 @@ from dataclasses import replace
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from lens.analysis.interventions import (
-    Faithfulness,
-    HeadSets,
-    Share,
-    faithfulness,
-    head_sets,
-    nothing_to_explain,
-    sets_to_python,
-)
+from lens.analysis.interventions import Share, head_sets, sets_to_python
+from lens.analysis.interventions.head_sets import Faithfulness, HeadSets, faithfulness, nothing_to_explain, share_rows
 from lens.analysis.names import Head, parse_heads
 from lens.figures.effects import Mark, Named, Removal, effects
 from lens.figures.fitted import narrow
@@ -150,19 +143,8 @@ def sample_words(unit: str, sets: HeadSets, result: Faithfulness) -> str:
     )
 
 
-def table(sets: HeadSets, result: Faithfulness) -> pd.DataFrame:
-    """One row per set: what it is, and its share."""
-    rows = [("kept", sets.heads, *result.kept), ("removed", sets.heads, *result.removed)]
-    for kind, shares in (("kept, random", result.random_kept), ("removed, random", result.random_removed)):
-        rows += [(kind, drawn, float(share), None, None) for drawn, share in zip(sets.random, shares)]
-    rows += [("own share", (head,), *own) for head, own in zip(sets.heads, result.own)]
-    rows += [("one more", (head,), float(share), None, None) for head, share in zip(sets.outsiders, result.added)]
-    frame = pd.DataFrame(rows, columns=["what", "heads", AXIS, "CI low", "CI high"])
-    return frame.assign(heads=[", ".join(map(str, row[1])) for row in rows])
-
-
 def _draw_export(view: ViewState, sets: HeadSets, result: Faithfulness, figure: Figure) -> None:
-    numbers = table(sets, result)
+    numbers = pd.DataFrame(share_rows(sets, result), columns=["what", "heads", AXIS, "CI low", "CI high"])
     payload = {"set": numbers["heads"][0], "seed": sets.seed, "n": result.n, "note": result.note}
     payload |= {"notice": result.sentence, "all_heads": result.all_heads, "no_heads": result.no_heads}
     payload |= {"numbers": numbers.to_dict("records")}

@@ -5,19 +5,8 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from lens.analysis.interventions import Experiment, Metric
-from lens.analysis.interventions.ablation import (
-    PUTS,
-    Cells,
-    Joint,
-    Removed,
-    Target,
-    ablation,
-    cells_of,
-    joint,
-    removed,
-    single_heads,
-)
+from lens.analysis.interventions import Experiment, Metric, ablation
+from lens.analysis.interventions.ablation import Cells, Joint, Removed, Target
 from lens.hooked import HookedTransformer
 from lens.ui.ending import end_page
 from lens.ui.pages.ablation import KEPT, TASKS, WHAT
@@ -56,11 +45,11 @@ class Request(NamedTuple):
 
     def experiment(self, replacement: str) -> Experiment:
         """All sets, removed in one way."""
-        return ablation(self.task.pairs, self.metric, self.cells, replacement, self.frozen)
+        return ablation.ablation(self.task.pairs, self.metric, self.cells, replacement, self.frozen)
 
     def heads(self, replacement: str) -> Experiment:
         """Every head removed alone, in one way."""
-        return single_heads(self.task.pairs, self.metric, replacement, self.frozen)
+        return ablation.single_heads(self.task.pairs, self.metric, replacement, self.frozen)
 
 
 class Result(NamedTuple):
@@ -71,16 +60,6 @@ class Result(NamedTuple):
     joint: Joint | None
     metric: str
     unit: str
-
-    @property
-    def sets(self) -> tuple[Target, ...]:
-        """What was removed: the chosen ones together, each alone, then the controls."""
-        return (self.cells.target, *self.cells.alone, *self.cells.controls)
-
-    @property
-    def first_control(self) -> int:
-        """Index of the first control among the sets."""
-        return 1 + len(self.cells.alone)
 
 
 def choose(view: ViewState, model: HookedTransformer) -> Request:
@@ -97,7 +76,7 @@ def choose(view: ViewState, model: HookedTransformer) -> Request:
         metric = tasks.choose_metric(view, task)
         number(view, "seed", (0, 2**31 - 1), "Seed", "Of the task, the controls and the intervals.", width=100)
         toggle(view, "predict", "Predict first", PREDICT_HELP)
-    return Request(task, metric, cells_of(model.cfg, target, view["seed"]), view["keep"] == "patterns", why)
+    return Request(task, metric, ablation.cells_of(model.cfg, target, view["seed"]), view["keep"] == "patterns", why)
 
 
 def _target(view: ViewState, model: HookedTransformer, what: str) -> tuple[Target, str]:
@@ -121,13 +100,13 @@ def _target(view: ViewState, model: HookedTransformer, what: str) -> tuple[Targe
 def compute(view: ViewState, model: HookedTransformer, request: Request, draw: Callable[[Result], None]) -> Result:
     """All ways of removing, one after the other; ``draw`` shows what there is after each. A cancel keeps the rest."""
     result = Result(request.cells, {}, None, request.measure, request.metric.unit)
-    for replacement in PUTS:
+    for replacement in ablation.PUTS:
         sweep, complete, _ = experiments.run(model, request.experiment(replacement))
         if not complete:
             break
-        result.ways[replacement] = to_numpy(removed(sweep, view["seed"]))
+        result.ways[replacement] = to_numpy(ablation.removed(sweep, view["seed"]))
         if replacement == "other":
-            result = result._replace(joint=joint(sweep, request.cells, view["seed"]))
+            result = result._replace(joint=ablation.joint(sweep, request.cells, view["seed"]))
         draw(result)
     if not result.ways:
         end_page()

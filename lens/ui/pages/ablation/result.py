@@ -46,12 +46,12 @@ def guess_first(view: ViewState, model: HookedTransformer, request: Request) -> 
 
 def figure_of(request: Request, result: Result, model: HookedTransformer) -> Figure:
     """All ways of removing side by side."""
-    rows, first, target = [], result.first_control, result.cells.target.label
+    rows, n_alone, target = [], len(result.cells.alone), result.cells.target.label
     for replacement, way in result.ways.items():
-        chosen, *others = (Named(one.label, float(value)) for one, value in zip(result.sets, way.value))
+        chosen, *others = (Named(one.label, float(value)) for one, value in zip(result.cells.targets, way.value))
         _, low, high = way.at(0)
         label = words.REPLACEMENTS[replacement]
-        rows.append(Removal(label, chosen, low, high, others[: first - 1], others[first - 1 :]))
+        rows.append(Removal(label, chosen, low, high, others[:n_alone], others[n_alone:]))
     kept = ", attention patterns kept" if request.frozen else ""
     title = f"Without {target}: change of the {result.metric}{kept}"
     about = f"{model.name}, {request.task.title.lower()}"

@@ -52,30 +52,28 @@ def show_grid(view: ViewState, model: HookedTransformer, request: Request) -> No
     """The change by every head removed alone; fills while it runs."""
     place = st.empty()
 
-    def measure(sweep: Sweep) -> tuple[Measure, str]:
-        """The change by each head with what chance reaches, and how that was made."""
+    def figure(sweep: Sweep) -> tuple[Figure, Measure, str]:
+        """The grid, its numbers with what chance reaches, and how that was made."""
         change, band = to_numpy((effect(sweep, view["seed"]), chance(sweep, view["seed"])))
         way, unit = words.REPLACEMENTS[view["put"]].lower(), request.metric.unit
         definition = f"Metric without this head minus with it, mean over {change.n} pairs ({way})."
         null = None if band.reach is None else (-band.reach, band.reach)
         values = (change.value, unit, change.low, change.high)
-        return Measure("change", definition, *values, signed=True, null=null), band.note
-
-    def figure(measure: Measure) -> Figure:
+        measure = Measure("change", definition, *values, signed=True, null=null)
         title = f"Each head of {model.name} removed alone: change of the {request.measure}"
-        return small_grid(grid(measure, pinned=view["pins"], current=view.selected, title=title), WIDTH)
+        drawn = grid(measure, pinned=view["pins"], current=view.selected, title=title)
+        return small_grid(drawn, WIDTH), measure, band.note
 
     def draw(sweep: Sweep) -> None:
         with place:
-            parts.chart(figure(measure(sweep)[0]), "The heads that are removed so far")
+            parts.chart(figure(sweep)[0], "The heads that are removed so far")
 
     sweep = experiments.run(model, request.heads(view["put"]), draw).sweep
-    change, note = measure(sweep)
+    drawn, change, note = figure(sweep)
     if not np.isfinite(change.values).any():
         return
     reach = None if change.null is None else change.null[1]
     text = words.grid_words(change.values, reach, gap_of(sweep, view["seed"]), change.unit)
-    drawn = figure(change)
     with place.container():
         if view.selected:
             heads.pin_button(view, view.selected, "ablation:pin")

@@ -3,16 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from lens.analysis.interventions.ablation import (
-    MOSTLY,
-    PARTLY,
-    Removed,
-    backup,
-    beside_controls,
-    disagreeing,
-    read_heads,
-    size_of,
-)
+from lens.analysis.interventions import ablation
+from lens.analysis.interventions.ablation import MOSTLY, PARTLY, Removed, size_of
 from lens.analysis.interventions.results import Share
 from lens.analysis.verdicts import Gap
 from lens.figures.theme import number
@@ -92,7 +84,7 @@ def notice(result: Result) -> str:
 def controls_words(result: Result, replacement: str) -> str:
     """How many controls have as large an effect."""
     way = result.ways[replacement]
-    beside = beside_controls(way, len(result.cells.alone))
+    beside = ablation.beside_controls(way, len(result.cells.alone))
     if beside is None:
         return sentence(result.cells.note)
     if not abs(way.value[0]) > way.rounding:
@@ -103,7 +95,7 @@ def controls_words(result: Result, replacement: str) -> str:
 
 def ways_words(result: Result) -> str:
     """Whether zero or mean tell another story than resampling, beyond the intervals of both; "" where they do not."""
-    shares = disagreeing(result.ways).items()
+    shares = ablation.disagreeing(result.ways).items()
     others = [f"{REPLACEMENTS[way].split(',')[0].lower()} {percent(share)}" for way, share in shares]
     if not others:
         return ""
@@ -117,7 +109,7 @@ def ways_words(result: Result) -> str:
 def backup_words(result: Result) -> str:
     """What the numbers say about heads that stand in for each other."""
     way, together = result.ways["other"], result.joint
-    kind = backup(way, together)
+    kind = ablation.backup(way, together)
     if together is None:
         if kind != "partial":
             return ""
@@ -141,7 +133,7 @@ def backup_words(result: Result) -> str:
 
 def grid_words(values: np.ndarray, reach: np.ndarray | None, gap: Gap, unit: str) -> str:
     """What to see in the grid of single heads; ``gap`` is that between the two runs."""
-    changes = read_heads(values, reach, gap)
+    changes = ablation.read_heads(values, reach, gap)
     if changes is None:
         return "No head is computed yet."
     best, value = changes.largest, changes.value
@@ -162,11 +154,5 @@ def grid_words(values: np.ndarray, reach: np.ndarray | None, gap: Gap, unit: str
 
 def table(result: Result) -> pd.DataFrame:
     """One row per way of removing and set."""
-    cells, rows = result.cells, []
-    roles = ["chosen", *["alone"] * len(cells.alone), *["control"] * len(cells.controls)]
-    for replacement, way in result.ways.items():
-        for index, (role, target) in enumerate(zip(roles, result.sets)):
-            change = dict(zip(("change", "CI low", "CI high"), way.at(index)))
-            row = {"put": REPLACEMENTS[replacement], "removed": target.label, "role": role}
-            rows.append(row | change | {"unit": result.unit, "n": way.n})
-    return pd.DataFrame(rows)
+    rows = ablation.removal_rows(result.cells, result.ways, result.unit)
+    return pd.DataFrame(rows).replace({"put": REPLACEMENTS})

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
-from lens.analysis.composition import strongest_pairs
+from lens.analysis.composition import pair_columns, strongest_pairs
 from lens.analysis.head_weights import why_not_bilinear
 from lens.analysis.prefix_matching import NULL, PrefixMatching, prefix_matching
 from lens.analysis.rank_correlation import HOW, rank_correlation
@@ -166,7 +166,7 @@ def show_prefix(view: ViewState, board: Board, scores: HeadScores) -> PrefixMatc
 def show_table(view: ViewState, board: Board, scores: HeadScores) -> None:
     """The largest of all pairs; a click on a row chooses the pair."""
     pairs = strongest_pairs(measure(view, board.result).values, LISTED)
-    rows, alt = words.pair_table(board.result, pairs), f"The {len(pairs)} strongest pairs of heads"
+    rows, alt = pd.DataFrame(pair_columns(board.result, pairs)), f"The {len(pairs)} strongest pairs of heads"
 
     def choose(row: int) -> None:
         choose_pair(view, pairs[row].sender, pairs[row].receiver)
@@ -201,5 +201,5 @@ def draw_export(
         numbers = {name: getattr(prefix, name) for name in ("score", "z", "reach", "definition")}
         payload["prefix_matching"] = numbers | {"null": NULL}
         python += f"\n\n{prefix_to_python(prefix, *sample.settings)}"
-    table = partial(words.pair_table, result)
-    export(view, Export(f"composition-{result.mode}", figure, table, payload, python, reads_prompt=False))
+    name = f"composition-{result.mode}"
+    export(view, Export(name, figure, lambda: pd.DataFrame(pair_columns(result)), payload, python, reads_prompt=False))

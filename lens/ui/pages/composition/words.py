@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lens.analysis.composition import Composition, Pair, busiest, fed_by, feeders, strongest_pairs
+from lens.analysis.composition import Composition, Pair, busiest, fed_by, feeders, pair_columns
 from lens.analysis.names import Head
 from lens.analysis.prefix_matching import PrefixMatching
 from lens.analysis.rank_correlation import RankCorrelation
@@ -15,8 +15,6 @@ from lens.ui.shared.wording import correlation
 
 MODES = {"Q": "Q, queries", "K": "K, keys", "V": "V, values"}
 ROLE = {"Q": "what it looks for", "K": "what it is found by", "V": "what it moves on"}
-PREFIX_COMPARED = "prefix matching from weights and induction scores"
-COMPARED = "the score and the feeders' own previous-token scores"
 MISREADING = (
     "A high score says that something could pass, not that anything does: no text was read. The sender must attend to "
     "something, the receiver must look there, and MLPs in between may undo it. Most pairs of a trained model exceed "
@@ -115,7 +113,8 @@ def feeders_notice(result: Composition, receiver: Head, scores: HeadScores, agre
         else f". The earlier head that does so most, {fed.looking} with {number(fed.looking_previous)}, is feeder "
         f"{fed.rank} of {fed.n} with {number(fed.looking_passed)}."
     )
-    return f"{text}{rank} {correlation(agreement, COMPARED)}"
+    compared = "the score and the feeders' own previous-token scores"
+    return f"{text}{rank} {correlation(agreement, compared)}"
 
 
 def edges_notice(pairs: Sequence[Pair], receiver: Head) -> str:
@@ -140,25 +139,16 @@ def prefix_notice(prefix: PrefixMatching, scores: HeadScores, agreement: RankCor
         f"{number(float(prefix.score[top]))}, rank {prefix.rank(top)}. Against random rotations of what earlier heads "
         f"write, {best} stands {number(float(prefix.z[best]))} standard deviations off, "
         f"{'beyond' if prefix.beyond(best) else 'within'} the {number(prefix.reach)} that the farthest of {n} heads "
-        f"reaches by chance. {correlation(agreement, PREFIX_COMPARED)}"
+        f"reaches by chance. {correlation(agreement, 'prefix matching from weights and induction scores')}"
     )
-
-
-def pair_table(result: Composition, pairs: Sequence[Pair] | None = None) -> pd.DataFrame:
-    """One row per pair; of all pairs, the largest score first, unless some are given."""
-    pairs = strongest_pairs(result.scores) if pairs is None else pairs
-    places = tuple(np.array([pair.place for pair in pairs]).T)
-    numbers = {"score": result.scores, "− null": result.scores - result.null, "p": result.p, "z": result.z}
-    columns = {side: [str(getattr(pair, side)) for pair in pairs] for side in ("sender", "receiver")}
-    columns |= {name: values[places] for name, values in (numbers | {"null sd of score²": result.null_sd}).items()}
-    return pd.DataFrame(columns)
 
 
 def feeder_table(result: Composition, receiver: Head, previous: HeadScore | None) -> pd.DataFrame:
     """One row per earlier head, with its previous-token score where that is known."""
     rows = feeders(result, receiver)
     pairs = [Pair(head, receiver, float(result.scores[(*head, *receiver)])) for head in rows]
-    table = pair_table(result, pairs).rename(columns={"sender": "head"})[["head", "score", "− null", "p", "z"]]
+    columns = pair_columns(result, pairs)
+    table = pd.DataFrame({"head": columns["sender"]} | {name: columns[name] for name in ("score", "− null", "p", "z")})
     if previous is not None:
         table.insert(2, "previous token", [previous.score.mean[head] for head in rows])
     return table

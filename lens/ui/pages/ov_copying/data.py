@@ -22,7 +22,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
 from lens.ui.explanation import Explanation, explain
-from lens.ui.pages.ov_copying import ON, data_words, words
+from lens.ui.pages.ov_copying import ON, words
 from lens.ui.pages.ov_copying.read import Copying
 from lens.ui.shared import repeats
 from lens.ui.shared.copying_words import Null, OnData
@@ -68,9 +68,9 @@ def show_data(view: ViewState, model: HookedTransformer, found: Copying, null: N
     weights = found.shown.score
     read = on_data(scores, weights)
     if on == "text":
-        logit, say, names = scores["text_logit"], data_words.text_words, TEXT
+        logit, say, names = scores["text_logit"], words.text_words, TEXT
     else:
-        logit, say, names = scores["target_logit"], data_words.repeats_words, REPEATS
+        logit, say, names = scores["target_logit"], words.repeats_words, REPEATS
     y = Measure(f"logit on {on} above control", f"Minus its control: {logit.kind.definition}", logit.effect.mean,
                 "logits", signed=True)  # fmt: skip
     agreement = analyse(rank_correlation, weights, logit.effect.mean, model.cfg.group_size)

@@ -6,12 +6,7 @@ from plotly.graph_objects import Figure
 from lens.analysis.circuit_weights import ov_caveats, stream_embedding
 from lens.analysis.copying_verdicts import RULE
 from lens.analysis.names import Head
-from lens.analysis.ov_copying import (
-    copying_score,
-    gaussian_eigenvalues,
-    null_eigenvalues,
-    stream_null_eigenvalues,
-)
+from lens.analysis.ov_copying import copying_score, gaussian_eigenvalues, null_eigenvalues, stream_null_eigenvalues
 from lens.analysis.weights_export import copying_on_text_to_python, copying_to_python, top_to_python
 from lens.figures.eigenvalues import eigenvalues
 from lens.figures.fitted import narrow
@@ -24,7 +19,7 @@ from lens.ui.pages.ov_copying import words
 from lens.ui.pages.ov_copying.data import LENGTH
 from lens.ui.pages.ov_copying.read import CIRCUITS, NULLS, Copying, Shown
 from lens.ui.shared import repeats
-from lens.ui.shared.copying_words import Null
+from lens.ui.shared.copying_words import DEFINITIONS, FORMULA, WHERE, Null
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 
@@ -92,8 +87,8 @@ def explanation(
             ("Induction scores", f"{scores.source}."),
             ("Weights", words.FOLDING),
         ),
-        formula=words.FORMULA,
-        where=words.WHERE,
+        formula=FORMULA,
+        where=WHERE,
     )
 
 
@@ -102,7 +97,7 @@ def draw_export(view: ViewState, model: HookedTransformer, shown: Shown, figure:
     copying, null, head, more = shown
     circuit, embedding, seed = copying.shown, view["embedding"], view["seed"]
     payload = {
-        "definition": words.DEFINITIONS[copying.circuit],
+        "definition": DEFINITIONS[copying.circuit],
         "circuit": copying.circuit,
         "score": circuit.score,
         "positive": circuit.positive,

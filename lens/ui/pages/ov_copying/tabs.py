@@ -17,9 +17,9 @@ from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import operation_seconds
 from lens.ui.explanation import Explanation, explain
-from lens.ui.pages.ov_copying import data, data_words, words
+from lens.ui.pages.ov_copying import data, words
 from lens.ui.pages.ov_copying.read import Copying
-from lens.ui.shared.copying_words import Null, OnData
+from lens.ui.shared.copying_words import DEFINITIONS, Null, OnData
 from lens.ui.shared.heads import TABLE_HEIGHT, head_table
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
@@ -37,8 +37,8 @@ TOP_HELP = (
 def show_scatter(view: ViewState, model: HookedTransformer, copying: Copying, null: Null | None, head: Head) -> None:
     """The two circuits of every head against each other."""
     full, residual = copying.scores.full.score, copying.scores.residual.score
-    x = Measure("residual copying", words.DEFINITIONS["residual"], residual, signed=True)
-    y = Measure("full copying", words.DEFINITIONS["full"], full, signed=True)
+    x = Measure("residual copying", DEFINITIONS["residual"], residual, signed=True)
+    y = Measure("full copying", DEFINITIONS["full"], full, signed=True)
     text = words.scatter_words(full, residual, analyse(rank_correlation, full, residual, model.cfg.group_size))
     figure = scatter(x, y, pinned=view["pins"], current=view.current(), title="Full against residual OV copying")
     parts.head_grid(figure, view, key="ov:scatter", alt=text)
@@ -77,7 +77,7 @@ def show_table(
     if text is None:
         reason = data.NO_TEXT if model.tokenizer is None else "no document has been read"
         parts.not_computed(f"{reason}: the column on text is missing.")
-    notices = [] if text is None else [data_words.disagreements(null, text)]
+    notices = [] if text is None else [words.disagreements(null, text)]
     notices += [] if top is None else [words.top_words(top, cfg.d_vocab)]
     on_text = "" if text is None else f"{text.scores.source}. {RULE} {DIFFER}"
     explain(view, model, Explanation(tuple(notices), words.TABLE_MISREADING, measured=(("On text", on_text),)))
@@ -106,16 +106,16 @@ def _columns(k: int) -> dict[str, Any]:
     value, fine = (partial(column.NumberColumn, format=form) for form in ("%.3f", "%.4f"))
     return {
         "head": column.TextColumn(help="layer.head, both from 0. Click a row to select it.", width=70),
-        "full": value(help=words.DEFINITIONS["full"]),
-        "residual": value(help=words.DEFINITIONS["residual"]),
+        "full": value(help=DEFINITIONS["full"]),
+        "residual": value(help=DEFINITIONS["residual"]),
         "positive share": value(help="Share of Σ|λ| of the chosen circuit with positive real part; .5 by chance."),
         "largest |λ|": value(help="Of the chosen circuit. Scales differ between heads; the score does not see them."),
         "null low": value(help="2.5th percentile of the head's own random rotations."),
         "null high": value(help="97.5th percentile."),
         "outside null": column.CheckboxColumn(help="Outside these two: expected of 5% of heads by chance."),
         "by weights": column.TextColumn(help=RULE, width=80),
-        "on text": fine(help=data_words.TEXT),
-        "text logit": fine(help=data_words.TEXT_LOGIT),
+        "on text": fine(help=words.TEXT),
+        "text logit": fine(help=words.TEXT_LOGIT),
         "by text": column.TextColumn(help=RULE, width=80),
         "differ": column.CheckboxColumn(help=DIFFER),
         "in top k": value(label=f"in top {k}", help=words.TOP.format(k)),

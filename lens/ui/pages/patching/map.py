@@ -10,7 +10,7 @@ from plotly.graph_objects import Figure
 from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.interventions import ATTRIBUTION_NOTE, Agreement, agreement, agreement_lines, to_python
-from lens.analysis.interventions.map import head_of
+from lens.analysis.interventions.map import head_of, reasons
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.patch_map import patch_map
 from lens.figures.scatter import scatter
@@ -48,8 +48,9 @@ def make_figure(view: ViewState, result: PatchMap, cell: tuple[int, int] | None)
     name, definition = words.name(result), words.definition(result)
     measure = Measure(name, definition, cells.value, cells.unit, cells.low, cells.high, signed=True)
     title = f"{stamp}{(STREAM | HEAD)[request.site]}: {name}, {request.task.title.lower()}"
-    reasons = words.reasons(result.sweep.status)
-    return patch_map(measure, axes_of(result), reasons, chosen=cell, pinned=view["pins"], title=title)
+    return patch_map(
+        measure, axes_of(result), reasons(result.sweep.status), chosen=cell, pinned=view["pins"], title=title
+    )
 
 
 def draw_meanwhile(place: DeltaGenerator, view: ViewState, result: PatchMap) -> None:
@@ -136,7 +137,7 @@ def table(result: PatchMap) -> pd.DataFrame:
     if cells.low is not None:
         frame |= {"low": cells.low, "high": cells.high}
     how = "approximation" if result.approximate else "computed"
-    why = [reason or how for reasons in words.reasons(result.sweep.status) for reason in reasons]
+    why = [reason or how for row in reasons(result.sweep.status) for reason in row]
     return pd.DataFrame({name: values.ravel() for name, values in frame.items()} | {"how": why})
 
 

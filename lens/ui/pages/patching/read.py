@@ -9,6 +9,7 @@ import streamlit as st
 
 from lens.analysis.interventions import Experiment, Grid, Intervention, Sweep, attribution, available_sites
 from lens.analysis.interventions.map import CellMap, cell_map
+from lens.analysis.interventions.work import outline_of
 from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -117,7 +118,7 @@ def read_map(view: ViewState, model: HookedTransformer, request: Request, draw: 
     computed yet; where that is long too, the approximation.
     """
     experiment, seed = request.experiment, int(view["seed"])
-    plan, most = experiments.plan(model, experiment), limits().patched_rows
+    plan, most = analyse(outline_of, model, experiment), limits().patched_rows
     if plan.n_computed > most:
         parts.not_computed(
             f"{plan.n_computed:,} changed runs are needed, and at most {most:,} are made here. "
@@ -144,7 +145,7 @@ def read_map(view: ViewState, model: HookedTransformer, request: Request, draw: 
 def _of_first_pairs(model: HookedTransformer, request: Request, seed: int) -> PatchMap:
     few = replace(request.experiment, pairs=request.experiment.pairs.take(range(FIRST)))
     first = request._replace(task=request.task._replace(pairs=few.pairs), experiment=few)
-    sweep, n_computed = experiments.run(model, few, agreed=True).sweep, experiments.plan(model, few).n_computed
+    sweep, n_computed = experiments.run(model, few, agreed=True).sweep, analyse(outline_of, model, few).n_computed
     return PatchMap(first, to_numpy(sweep), column_labels(model, sweep), n_computed, seed=seed)
 
 

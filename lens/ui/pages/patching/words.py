@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from lens.analysis.interventions import STATUS
 from lens.analysis.interventions.map import CellMap, moves, place_of, stays
 from lens.figures.theme import number
 from lens.ui.pages.patching.read import PatchMap
@@ -112,12 +111,6 @@ def cell_name(result: PatchMap, cell: tuple[int, int]) -> str:
     place = place_of(result.sweep, cell)
     name = f"layer {place.layer}" if place.head is None else f"head {place.layer}.{place.head}"
     return name if place.pos is None else f"{name} at {result.columns[cell[1]]}"
-
-
-def reasons(status: np.ndarray) -> list[list[str]]:
-    """Why a cell [row, column] needs no computing; "" where some pair of ``status`` [row, column, pair] needed it."""
-    kinds, skipped = np.min(status, -1), (np.asarray(status) > 0).all(-1)
-    return [[STATUS[kind] if skip else "" for kind, skip in zip(*row)] for row in zip(kinds, skipped)]
 
 
 def sources(result: PatchMap) -> str:
