@@ -166,17 +166,25 @@ def faithfulness(sets: HeadSets, sweep: Sweep) -> Faithfulness:
     return result._replace(sentence=_sentence(sets, result))
 
 
-def share_rows(sets: HeadSets, found: Faithfulness) -> list[tuple[str, str, float, float | None, float | None]]:
-    """A table with one row per set: what it is, its heads, its share, and the ends of its interval."""
+class ShareRow(NamedTuple):
+    """One set of heads and its share."""
 
-    def row(
-        kind: str, heads: Sequence[Head], share: float, low: float | None = None, high: float | None = None
-    ) -> tuple:
-        return kind, ", ".join(map(str, heads)), float(share), low, high
+    what: str  # "kept", "removed, random", "own share", …
+    heads: str
+    share: float
+    low: float | None = None
+    high: float | None = None
+
+
+def share_rows(sets: HeadSets, found: Faithfulness) -> list[ShareRow]:
+    """A table of the chosen set and random ones, kept and removed, of each head's own share, and of one head more."""
+
+    def row(what: str, heads: Sequence[Head], share: float, *ends: float) -> ShareRow:
+        return ShareRow(what, ", ".join(map(str, heads)), float(share), *ends)
 
     rows = [row("kept", sets.heads, *found.kept), row("removed", sets.heads, *found.removed)]
-    for kind, shares in (("kept, random", found.random_kept), ("removed, random", found.random_removed)):
-        rows += [row(kind, heads, share) for heads, share in zip(sets.random, shares)]
+    for what, shares in (("kept, random", found.random_kept), ("removed, random", found.random_removed)):
+        rows += [row(what, heads, share) for heads, share in zip(sets.random, shares)]
     rows += [row("own share", [head], *own) for head, own in zip(sets.heads, found.own)]
     return rows + [row("one more", [head], share) for head, share in zip(sets.outsiders, found.added)]
 
