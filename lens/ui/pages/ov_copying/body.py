@@ -36,11 +36,12 @@ def draw(view: ViewState) -> None:
     with right:
         ov_head.show_eigenvalues(view, model, found, head)
         heads.pin_button(view, head, "ov:pin")
+        numbers = st.empty()
     with left:
-        null = page.read_null(view, found, place, model)
+        null = page.read_null(view, found, model, head, page.Filling(place, numbers))
     with place.container():
         figure = page.show_grid(view, found, model, null)
-    with right:
+    with numbers:
         ov_head.show_numbers(found, null, head)
     explain(view, model, ov_head.explanation(view, model, found, null, head))
     more = show_tabs(view, "more", TABS, view, model, found, null, head) or {}

@@ -137,10 +137,17 @@ def code(view: ViewState, model: Any, shown: Shown) -> str:
         f"print(float(copying_of(cores).{circuit}.score[layer, head]))\n"
     )
     if shown.null is not None:
+        band, circuits = shown.null.band, f"cores.{circuit}, copying_of(cores).{circuit}"
         text += (
-            f"band = null_band(null_scores_of((0, {shown.null.band.n}), cores.{circuit}, seed={view['seed']}))\n"
+            f"own = null_scores_of((0, {band.n_of(shown.head)}), cores.{circuit}, {view['seed']}, [(layer, head)])\n"
+            "band = null_band(own)\n"
             "print(float(band.low[layer, head]), float(band.high[layer, head]))\n"
         )
+        if band.n < band.most:  # of all heads, fewer rotations
+            text += (
+                "\nfrom lens.analysis.sequential_null import sequential_null\n\n"
+                f"print(null_band(sequential_null({circuits}, {view['seed']})).reach)\n"
+            )
     if "top" in shown.more:
         text += (
             "\nfrom lens.analysis.head_vocabulary import copying_accuracy, own_ranks_of\n\n"

@@ -135,6 +135,7 @@ def _columns(k: int) -> dict[str, Any]:
         "largest |λ|": show(help="Of the chosen circuit. Scales differ between heads; the score does not see them."),
         "null low": show(help="2.5th percentile of the head's own random rotations."),
         "null high": show(help="97.5th percentile."),
+        "rotations": st.column_config.NumberColumn(help="Random rotations of this head that its null rests on."),
         "outside null": st.column_config.CheckboxColumn(help="Outside these two: expected of 5% of heads by chance."),
         "by weights": st.column_config.TextColumn(help=RULE, width=80),
         "on text": st.column_config.NumberColumn(format="%.4f", help=told.TEXT),

@@ -12,6 +12,7 @@ from lens.analysis.copying_verdicts import (
     half_of_size,
 )
 from lens.analysis.names import Head
+from lens.analysis.sequential_null import STOPPING
 from lens.figures.measure import Measure
 from lens.figures.theme import number
 from lens.ui.shared import heads
@@ -71,15 +72,24 @@ def grid_words(score: np.ndarray, null: Any) -> str:
     return (
         f"{text}{found.copies} of {found.n} heads copy and {found.opposite} write the opposite, beyond what "
         f"chance gives the farthest of all heads: {number(null.band.reach)} standard deviations of its own "
-        f"{null.band.n} random rotations. Outside the central 95% of their own are {found.outside}, where chance "
+        f"{rotations(null.band)}. Outside the central 95% of their own are {found.outside}, where chance "
         f"alone puts {number(0.05 * found.n)}."
     )
 
 
+def rotations(band: Any) -> str:
+    """On how many rotations of a head its null rests, of all heads together."""
+    fewest, most = band.n, band.most
+    return f"{most} random rotations" if fewest == most else f"random rotations, {fewest} to {most} of them"
+
+
 def chance_words(null: Null, seed: int, rule: str) -> str:
     """How the null was made, what the colour is not, and the ``rule`` of verdicts."""
+    band, stopping = null.band, ""
+    if band.n < band.most:
+        stopping = f" ({band.most} for some). The reach of all heads rests on {band.n}. {STOPPING}"
     return (
-        f"{null.band.n} rotations for each of {null.band.low.size} heads, seed {seed}. Colour is the size of the "
+        f"{band.n} rotations for each of {band.low.size} heads{stopping}, seed {seed}. Colour is the size of the "
         f"score, not its significance: each head's band stands in its hover label and in the table. {rule}"
     )
 
@@ -118,22 +128,36 @@ def _why_not(null: Null, heads: list[Head]) -> str:
 
 def head_words(found: Any, null: Any, head: Head) -> str:
     """One head's eigenvalues in a sentence."""
-    values, score = found.eigenvalues[head], float(found.score[head])
-    name = f"{head[0]}.{head[1]}"
-    if not np.isfinite(score):
-        return f"Head {name} writes nothing: all its eigenvalues are 0, so it has no copying score."
-    half = half_of_size(values)
-    text = f"Head {name}: {number(float(found.positive[head]))} of the size of its {len(values)} eigenvalues has a "
-    text += f"positive real part; {half} of them make up half. Copying score {number(score)}"
+    text = _values_words(found, head)
+    if not np.isfinite(found.score[head]):
+        return text
     if null is None:
         return f"{text}, without a null."
-    band = null.band
-    own = where(score, float(band.low[head]), float(band.high[head]))
-    text += f", {own} the central 95% of its own {band.n} random rotations"
+    band, score = null.band, float(found.score[head])
+    text += f", {_beside_own(score, band.low[head], band.high[head], band.n_of(head))}"
     if null.side.idle[head]:
         return f"{text}. It is idle: dust beside what other heads write, so that says nothing."
     ends = float(band.family_low[head]), float(band.family_high[head])
     return f"{text}; {where(score, *ends)} the band that no head of all leaves in 95% of them ({range_words(*ends)})."
+
+
+def own_words(found: Any, own: np.ndarray, head: Head) -> str:
+    """The same before the other heads are rotated; ``own``: the scores of its rotations."""
+    ends = np.quantile(own, [0.025, 0.975])
+    return f"{_values_words(found, head)}, {_beside_own(float(found.score[head]), *ends, len(own))}."
+
+
+def _values_words(found: Any, head: Head) -> str:
+    values, score = found.eigenvalues[head], float(found.score[head])
+    if not np.isfinite(score):
+        return f"Head {head} writes nothing: all its eigenvalues are 0, so it has no copying score."
+    half = half_of_size(values)
+    text = f"Head {head}: {number(float(found.positive[head]))} of the size of its {len(values)} eigenvalues has a "
+    return f"{text}positive real part; {half} of them make up half. Copying score {number(score)}"
+
+
+def _beside_own(score: float, low: float, high: float, n: int) -> str:
+    return f"{where(score, float(low), float(high))} the central 95% of its own {n} random rotations"
 
 
 def where(value: float, low: float, high: float) -> str:
@@ -184,6 +208,7 @@ def table(found: Any, null: Any, circuit: str, text: Any = None, top: Top | None
         score = shown.score
         band = null.band
         columns |= {"null low": band.low.ravel(), "null high": band.high.ravel()}
+        columns |= {"rotations": [band.n_of(head) for head in np.ndindex(score.shape)]}
         columns |= {"outside null": ((score > band.high) | (score < band.low)).ravel()}
         columns |= {"by weights": [null.named(head) for head in np.ndindex(score.shape)]}
     columns |= {"rank": pd.Series(-shown.score.ravel()).rank(method="min", na_option="bottom").astype(int)}
