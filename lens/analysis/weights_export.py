@@ -3,6 +3,7 @@
 from lens.analysis.circuit_weights import Embedding
 from lens.analysis.composition import Composition
 from lens.analysis.names import Head
+from lens.analysis.ov_copying import NullBand
 from lens.analysis.prefix_matching import PrefixMatching
 
 
@@ -33,20 +34,32 @@ def prefix_to_python(result: PrefixMatching, n: int, seqs: int, seed: int, prepe
 
 
 def copying_to_python(
-    head: Head, circuit: str, embedding: Embedding = "tokens", folded: bool = True, seed: int = 0, rotations: int = 0
+    head: Head,
+    circuit: str,
+    embedding: Embedding = "tokens",
+    folded: bool = True,
+    seed: int = 0,
+    band: NullBand | None = None,
 ) -> str:
-    """The OV copying score of one head, and the ends of its null of so many ``rotations``; 0: without a null."""
+    """The OV copying score of one head, and the ends of its own null in ``band``; None: without a null."""
     text = (
         "from lens.analysis.ov_copying import copying_of, null_band, null_scores_of, ov_cores\n\n"
         f"layer, head = {head[0]}, {head[1]}\n"
         f"cores = ov_cores(model, {embedding!r}, folded={folded})\n"
         f"print(float(copying_of(cores).{circuit}.score[layer, head]))\n"
     )
-    if rotations:
+    if band is not None:
         text += (
-            f"band = null_band(null_scores_of((0, {rotations}), cores.{circuit}, seed={seed}))\n"
+            f"own = null_scores_of((0, {band.n_of(head)}), cores.{circuit}, {seed}, [(layer, head)])\n"
+            "band = null_band(own)\n"
             "print(float(band.low[layer, head]), float(band.high[layer, head]))\n"
         )
+        if band.n < band.most:  # of all heads, fewer rotations
+            text += (
+                "\nfrom lens.analysis.sequential_null import sequential_null\n\n"
+                f"reach = null_band(sequential_null(cores.{circuit}, copying_of(cores).{circuit}, {seed})).reach\n"
+                "print(reach)\n"
+            )
     return text
 
 

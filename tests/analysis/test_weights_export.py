@@ -36,10 +36,10 @@ def test_prefix_matching(grouped, capsys):
 
 @pytest.mark.parametrize("circuit", ["full", "residual"])
 def test_copying_with_its_null_and_top_k(grouped, circuit, capsys):
-    code = copying_to_python((1, 2), circuit, "tokens", False, 4, 30) + top_to_python("tokens", 20, 4, 3)
-    score, ends, share = lines(code, grouped, capsys)
     cores = getattr(ov_cores(grouped, folded=False), circuit)
     band = null_band(null_scores_of((0, 30), cores, 4))
+    code = copying_to_python((1, 2), circuit, "tokens", False, 4, band) + top_to_python("tokens", 20, 4, 3)
+    score, ends, share = lines(code, grouped, capsys)
     assert float(score) == pytest.approx(
         float(getattr(ov_copying(grouped, folded=False), circuit).score[1, 2]), abs=1e-5
     )

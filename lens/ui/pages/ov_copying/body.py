@@ -37,11 +37,12 @@ def draw(view: ViewState) -> None:
     with right:
         ov_head.show_eigenvalues(view, model, copying, head)
         heads.pin_button(view, head, "ov:pin")
+        numbers = st.empty()
     with left:
-        null = page.read_null(view, copying, place, model)
+        null = page.read_null(view, copying, model, head, page.Filling(place, numbers))
     with place.container():
         figure = page.show_grid(view, copying, model, null)
-    right.caption(words.head_words(copying.shown, null, head))
+    numbers.caption(words.head_words(copying.shown, null, head))
     explain(view, model, ov_head.explanation(view, model, copying, null, head))
     columns = show_tabs(view, "more", TABS, view, model, copying, null, head) or {}
     ov_head.draw_export(view, model, page.Shown(copying, null, head, columns), figure)

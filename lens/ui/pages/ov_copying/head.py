@@ -108,8 +108,8 @@ def draw_export(view: ViewState, model: HookedTransformer, shown: Shown, figure:
         "rotation": NULLS["head"],
         "seed": seed,
     }
-    rotations = 0 if null is None else null.band.n
-    code = copying_to_python(head, copying.circuit, embedding, view["weights"] == "folded", seed, rotations)
+    band = null and null.band
+    code = copying_to_python(head, copying.circuit, embedding, view["weights"] == "folded", seed, band)
     if top := more.get("top"):
         payload["top k"] = top._asdict()
         code += top_to_python(embedding, top.n, seed, top.k)

@@ -112,6 +112,7 @@ def _columns(k: int) -> dict[str, Any]:
         "largest |λ|": value(help="Of the chosen circuit. Scales differ between heads; the score does not see them."),
         "null low": value(help="2.5th percentile of the head's own random rotations."),
         "null high": value(help="97.5th percentile."),
+        "rotations": column.NumberColumn(help="Random rotations of this head that its null rests on."),
         "outside null": column.CheckboxColumn(help="Outside these two: expected of 5% of heads by chance."),
         "by weights": column.TextColumn(help=RULE, width=80),
         "on text": fine(help=words.TEXT),

@@ -6,9 +6,10 @@ import pandas as pd
 from lens.analysis.copying_verdicts import agreed, count_heads, farthest_apart, gaussian_beside, half_of_size
 from lens.analysis.head_vocabulary import TopShares
 from lens.analysis.names import Head
-from lens.analysis.ov_copying import Circuit, OVCopying
+from lens.analysis.ov_copying import Circuit, NullBand, OVCopying
 from lens.analysis.rank_correlation import RankCorrelation
 from lens.analysis.score_results import HeadScore
+from lens.analysis.sequential_null import STOPPING
 from lens.figures.measure import Measure
 from lens.figures.theme import number
 from lens.ui.shared import copying_words, heads
@@ -75,15 +76,24 @@ def grid_words(score: np.ndarray, null: Null | None) -> str:
     return (
         f"{text}{counts.copies} of {counts.n} heads copy and {counts.opposite} write the opposite, beyond what "
         f"chance gives the farthest of all heads: {number(null.band.reach)} standard deviations of its own "
-        f"{null.band.n} random rotations. Outside the central 95% of their own are {counts.outside}, where chance "
+        f"{rotations(null.band)}. Outside the central 95% of their own are {counts.outside}, where chance "
         f"alone puts {number(0.05 * counts.n)}."
     )
 
 
+def rotations(band: NullBand) -> str:
+    """On how many rotations of a head its null rests, of all heads together."""
+    fewest, most = band.n, band.most
+    return f"{most} random rotations" if fewest == most else f"random rotations, {fewest} to {most} of them"
+
+
 def chance_words(null: Null, seed: int, rule: str) -> str:
     """How the null was made, what the colour is not, and the ``rule`` of verdicts."""
+    band, stopping = null.band, ""
+    if band.n < band.most:
+        stopping = f" ({band.most} for some). The reach of all heads rests on {band.n}. {STOPPING}"
     return (
-        f"{null.band.n} rotations for each of {null.band.low.size} heads, seed {seed}. Colour is the size of the "
+        f"{band.n} rotations for each of {band.low.size} heads{stopping}, seed {seed}. Colour is the size of the "
         f"score, not its significance: each head's band stands in its hover label and in the table. {rule}"
     )
 
@@ -116,23 +126,38 @@ def induction_words(score: np.ndarray, null: Null | None, induction: HeadScore, 
 
 def head_words(circuit: Circuit, null: Null | None, head: Head) -> str:
     """One head's eigenvalues in a sentence."""
-    values, score = circuit.eigenvalues[head], float(circuit.score[head])
+    text, score = _values_words(circuit, head), float(circuit.score[head])
     if not np.isfinite(score):
-        return f"Head {head} writes nothing: all its eigenvalues are 0, so it has no copying score."
-    text = (
-        f"Head {head}: {number(float(circuit.positive[head]))} of the size of its {len(values)} eigenvalues has a "
-        f"positive real part; {half_of_size(values)} of them make up half. Copying score {number(score)}"
-    )
+        return text
     if null is None:
         return f"{text}, without a null."
     band = null.band
-    own = where(score, float(band.low[head]), float(band.high[head]))
-    text += f", {own} the central 95% of its own {band.n} random rotations"
+    text += f", {_beside_own(score, band.low[head], band.high[head], band.n_of(head))}"
     if null.side.idle[head]:
         return f"{text}. It is idle: dust beside what other heads write, so that says nothing."
     low, high = float(band.family_low[head]), float(band.family_high[head])
     ends = f"{number(low)} to {number(high)}"
     return f"{text}; {where(score, low, high)} the band that no head of all leaves in 95% of them ({ends})."
+
+
+def own_words(circuit: Circuit, own: np.ndarray, head: Head) -> str:
+    """The same before the other heads are rotated; ``own``: the scores of its rotations."""
+    low, high = np.quantile(own, [0.025, 0.975])
+    return f"{_values_words(circuit, head)}, {_beside_own(float(circuit.score[head]), low, high, len(own))}."
+
+
+def _values_words(circuit: Circuit, head: Head) -> str:
+    values, score = circuit.eigenvalues[head], float(circuit.score[head])
+    if not np.isfinite(score):
+        return f"Head {head} writes nothing: all its eigenvalues are 0, so it has no copying score."
+    return (
+        f"Head {head}: {number(float(circuit.positive[head]))} of the size of its {len(values)} eigenvalues has a "
+        f"positive real part; {half_of_size(values)} of them make up half. Copying score {number(score)}"
+    )
+
+
+def _beside_own(score: float, low: float, high: float, n: int) -> str:
+    return f"{where(score, float(low), float(high))} the central 95% of its own {n} random rotations"
 
 
 def where(value: float, low: float, high: float) -> str:
@@ -160,7 +185,8 @@ def table(
     columns |= {"positive share": drawn.positive, "largest |λ|": np.abs(drawn.eigenvalues[..., 0])}
     if null is not None:
         low, high = null.band.low, null.band.high
-        columns |= {"null low": low, "null high": high, "outside null": (drawn.score > high) | (drawn.score < low)}
+        columns |= {"null low": low, "null high": high, "rotations": list(map(null.band.n_of, every))}
+        columns |= {"outside null": (drawn.score > high) | (drawn.score < low)}
         columns |= {"by weights": side_words(null.side, copying_words.VERDICTS)}
     frame = pd.DataFrame({name: np.ravel(values) for name, values in columns.items()})
     rank = pd.Series(-drawn.score.ravel()).rank(method="min", na_option="bottom").astype(int)
