@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.theme import CORE, HALO, LABEL_SIZE, NEUTRAL, PIN, base_layout, colour_bar, escape, thin
 
 SIDE = 470  # pixels of the square
@@ -22,6 +23,7 @@ class Pairs(NamedTuple):
     extra: dict[str, np.ndarray] = {}  # further numbers of the hover label, by name
 
 
+@drawn
 def pair_matrix(
     pairs: Pairs, *, chosen: Pair | None = None, pinned: Sequence[tuple[int, int]] = (), title: str = ""
 ) -> go.Figure:

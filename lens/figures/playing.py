@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lens.figures.cells import Marks
+from lens.figures.drawn import drawn
 from lens.figures.matrix import causal
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, numbered, shorten, thin
 from lens.figures.training import ticks as axis_ticks
@@ -30,6 +31,7 @@ class Course(NamedTuple):
     threshold: float
 
 
+@drawn
 def playing(
     patterns: np.ndarray,
     tokens: Sequence[str],

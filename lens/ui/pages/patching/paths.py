@@ -137,10 +137,9 @@ def _figure(view: ViewState, result: Any, into: str) -> Any:
         f"{_with_unit(summary.together, unit)}."
     )
     measure = Measure("direct effect", definition, found.value, unit, found.low, found.high, signed=True)
-    figure = grid(measure, pinned=view["pins"], current=view.selected, title=f"Direct paths into the {into}")
-    largest = max((abs(effect) for _, effect in summary.strongest), default=0) or 1.0
-    figure.update_traces(zmin=-largest, zmax=largest, selector={"type": "heatmap"})  # beside MLPs and the embedding
-    return figure
+    largest = max((abs(effect) for _, effect in summary.strongest), default=0) or 1.0  # beside MLPs and the embedding
+    title = f"Direct paths into the {into}"
+    return grid(measure, pinned=view["pins"], current=view.selected, title=title, ends=(-largest, largest))
 
 
 def _sender_clicked(view: ViewState, heads: tuple[Head, ...], sender: tuple[int, ...]) -> None:

@@ -8,7 +8,6 @@ import streamlit as st
 
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
-from lens.figures.theme import NEUTRAL
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.explanation import Explanation, explain
@@ -47,10 +46,7 @@ def show_agreement(view: ViewState, model: Any, found: Found, chosen: tuple[int,
     x = Measure("exact change", "one run for each cell.", exact, unit, signed=True)
     y = Measure("approximate change", "attribution patching.", rough_values, unit, signed=True)
     title = "APPROXIMATION against exact values, one point per cell"
-    figure = scatter(x, y, axes=axes_of(found, columns), n_labels=5, title=title)
-    ends = [float(np.nanmin([exact, rough_values])), float(np.nanmax([exact, rough_values]))]
-    line = {"type": "line", "x0": ends[0], "x1": ends[1], "y0": ends[0], "y1": ends[1]}
-    figure.add_shape(**line, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
+    figure = scatter(x, y, axes=axes_of(found, columns), n_labels=5, title=title, diagonal=True)
     text = agreement_notice(found, both, columns)
     parts.chart(figure, f"{title}. {text}")
     explain(view, model, Explanation(text, APPROXIMATE_MISREADING, measured=(("Approximation", ATTRIBUTION_NOTE),)))
