@@ -8,23 +8,25 @@ import threading
 from collections import ChainMap, OrderedDict
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
-from lens.figures.wire import wire
+from lens.figures.wire import Spec, encode, short_form
 
 KEPT = 256  # figures; one is rarely more than 100 kB
-Arguments = ParamSpec("Arguments")
+BYTES = 64_000_000  # of what is sent of them, together
+Draw = TypeVar("Draw", bound=Callable[..., go.Figure])
 
 
 class Drawn(go.Figure):
     """A finished figure. Many visitors share it, so nothing of it can be changed: draw on ``go.Figure(figure)``."""
 
     _key: bytes
-    _wire: dict[str, Any]
+    _wire: Spec
+    _size: int  # bytes of its strings and arrays
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Spec:
         """What is sent to a browser, made once: the figure in as few bytes as show the same (``lens.figures.wire``)."""
         return self._wire
 
@@ -42,16 +44,24 @@ def with_meta(figure: Drawn, meta: dict[str, Any]) -> Drawn:
     return other
 
 
-def drawn(make: Callable[Arguments, go.Figure]) -> Callable[Arguments, Drawn]:
+def drawn_as(send: Callable[[go.Figure], Spec]) -> Callable[[Draw], Draw]:
+    """``drawn``, sent in a form of its own: ``send(figure)`` shows the same as the figure."""
+
+    def decorate(make: Draw) -> Draw:
+        @wraps(make)
+        def figure(*args: Any, **params: Any) -> Drawn:
+            key = _key((make.__module__, make.__qualname__, args, params))
+            known = _KEPT.get(key)
+            return known if known is not None else _KEPT.put(key, _finish(make(*args, **params), key, send))
+
+        return figure
+
+    return decorate
+
+
+def drawn(make: Draw) -> Draw:
     """A function that draws a figure from arrays, labels and finished figures, and that runs once for equal ones."""
-
-    @wraps(make)
-    def figure(*args: Arguments.args, **params: Arguments.kwargs) -> Drawn:
-        key = _key((make.__module__, make.__qualname__, args, params))
-        known = _KEPT.get(key)
-        return known if known is not None else _KEPT.put(key, _finish(make(*args, **params), key))
-
-    return figure
+    return drawn_as(short_form)(make)
 
 
 class _Kept:
@@ -70,9 +80,12 @@ class _Kept:
     def put(self, key: bytes, figure: Drawn) -> Drawn:
         with self._lock:
             self._figures[key] = figure
-            while len(self._figures) > KEPT:
+            while len(self._figures) > 1 and (len(self._figures) > KEPT or self._size() > BYTES):
                 self._figures.popitem(last=False)
         return figure
+
+    def _size(self) -> int:
+        return sum(figure._size for figure in self._figures.values())
 
 
 _KEPT = _Kept()
@@ -91,10 +104,19 @@ def _key(arguments: tuple[Any, ...]) -> bytes:
     return hashlib.blake2b(written.getbuffer(), digest_size=16).digest()
 
 
-def _finish(figure: go.Figure, key: bytes) -> Drawn:
+def _finish(figure: go.Figure, key: bytes, send: Callable[[go.Figure], Spec]) -> Drawn:
     if isinstance(figure, Drawn):
         return figure
-    sent = wire(figure)
+    sent = encode(send(figure))
     figure.__class__ = Drawn
-    figure.__dict__.update(_key=key, _wire=sent)
+    figure.__dict__.update(_key=key, _wire=sent, _size=_size(sent))
     return figure
+
+
+def _size(value: Any) -> int:
+    """About how many bytes a part of what is sent takes."""
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(_size, value))
+    return len(value) if isinstance(value, str) else 8

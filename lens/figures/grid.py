@@ -1,6 +1,7 @@
 """A clickable grid of one number per layer and head (or layer and position)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -115,15 +116,29 @@ def click_layer(texts: list[list[str]], across: bool) -> go.Scatter:
 def selected_cell(event: Any) -> Cell | None:
     """The (row, column) that was clicked, from the value ``st.plotly_chart(..., on_select="rerun")`` returns.
 
-    None when nothing is selected. Streamlit hands the pair of customdata back as ``{"0": row, "1": column}``.
+    None when nothing is selected.
     """
     if not event:
         return None
     for point in event["selection"]["points"]:
-        pair = point.get("customdata")
-        if isinstance(pair, Mapping):
-            return int(pair["0"]), int(pair["1"])
+        pair = ids(point)
+        if len(pair) >= 2:
+            return pair[0], pair[1]
     return None
+
+
+def ids(point: Mapping[str, Any]) -> tuple[int, ...]:
+    """The whole numbers that the customdata of a chosen point begins with; none if it has none.
+
+    Streamlit hands rows of numbers back as ``{"0": row, "1": column}``, rows that hold words too as a list.
+    """
+    data = point.get("customdata")
+    values = data.values() if isinstance(data, Mapping) else data if isinstance(data, Sequence) else ()
+    return tuple(int(value) for value in takewhile(_is_whole, values))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value == int(value)
 
 
 def _layout(measure: Measure, axes: Axes, title: str) -> dict:

@@ -137,7 +137,8 @@ def show_matrix(view: ViewState, model: Any, board: Board) -> Any:
     chosen = None if board.sender is None else (*board.sender, *board.receiver)
     figure = pair_matrix(pairs, chosen=chosen, pinned=view["pins"], title=title)
     alt = f"{title}, senders down and receivers across. {words.notice(board.found)}"
-    parts.chart(figure, alt, "composition:matrix", partial(choose_clicked, view), read=selected_pair)
+    read = partial(selected_pair, heads=board.found.scores.shape[1])
+    parts.chart(figure, alt, "composition:matrix", partial(choose_clicked, view), read=read)
     return figure
 
 
