@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from lens.figures.drawn import with_meta
 from lens.figures.grid import selected_cell
 from lens.ui.ending import end_page
 from lens.ui.models import prepend_bos
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from plotly.graph_objects import Figure
 
+    from lens.figures.drawn import Drawn
     from lens.model import Transformer
     from lens.ui.view import ViewState
 
@@ -88,7 +89,7 @@ def not_computed(reason: str) -> None:
 
 
 def chart(
-    figure: Figure,
+    figure: Drawn,
     alt: str,
     key: str | None = None,
     on_cell: Callable[[Cell], object] | None = None,
@@ -103,7 +104,7 @@ def chart(
     clicks: dict[str, Any] = {}
     if on_cell is not None:
         count = st.session_state.get(f"{key}:clicks", 0)
-        figure.update_layout(meta={"clicks": count})  # another figure after each click: it drops its selection
+        figure = with_meta(figure, {"clicks": count})  # another figure after each click: it drops its selection
         clicks = {"on_select": partial(_clicked, key, on_cell, read), "selection_mode": "points"}
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
 
@@ -131,7 +132,7 @@ def _row_clicked(key: str, on_row: Callable[[int], object]) -> None:
         on_row(row)
 
 
-def head_grid(figure: Figure, view: ViewState, key: str, alt: str) -> None:
+def head_grid(figure: Drawn, view: ViewState, key: str, alt: str) -> None:
     """A [layer, head] figure; a click on a cell selects its head, a second one pins or unpins it."""
     chart(figure, alt, key, lambda head: view.click(*head))
 

@@ -119,7 +119,8 @@ def show_matrix(view: ViewState, board: Board) -> Figure:
     chosen = None if board.sender is None else (*board.sender, *board.receiver)
     figure = pair_matrix(pairs, chosen=chosen, pinned=view["pins"], title=title)
     alt = f"{title}, senders down and receivers across. {words.notice(board.result)}"
-    parts.chart(figure, alt, "composition:matrix", partial(_click_pair, view), read=selected_pair)
+    read = partial(selected_pair, heads=board.model.cfg.n_heads)
+    parts.chart(figure, alt, "composition:matrix", partial(_click_pair, view), read=read)
     return figure
 
 

@@ -14,7 +14,6 @@ from lens.analysis.interventions.map import head_of, reasons
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.patch_map import patch_map
 from lens.figures.scatter import scatter
-from lens.figures.theme import NEUTRAL
 from lens.figures.theme import number as written
 from lens.hooked import HookedTransformer
 from lens.ui import parts
@@ -103,10 +102,7 @@ def show_agreement(view: ViewState, model: HookedTransformer, result: PatchMap, 
     x = Measure("exact change", "one run for each cell.", exact, result.unit, signed=True)
     y = Measure("approximate change", "attribution patching.", approximate, result.unit, signed=True)
     title = "APPROXIMATION against exact values, one point per cell"
-    figure = scatter(x, y, axes=axes_of(result), n_labels=5, title=title)
-    low, high = float(np.nanmin([exact, approximate])), float(np.nanmax([exact, approximate]))
-    line = {"dash": "dot", "width": 1.5, "color": NEUTRAL}
-    figure.add_shape(type="line", x0=low, x1=high, y0=low, y1=high, line=line)
+    figure = scatter(x, y, axes=axes_of(result), n_labels=5, title=title, diagonal=True)
     worst = [np.unravel_index(index, shape) for index in both.worst]
     names = [words.cell_name(result, at) for at in worst]
     text = agreement_notice(both, result.unit, names)

@@ -104,10 +104,9 @@ def _figure(view: ViewState, paths: PathSweep, end: str) -> Figure:
         f"{_with_unit(summary.together, unit)}."
     )
     measure = Measure("direct effect", definition, effect.value, unit, effect.low, effect.high, signed=True)
-    figure = grid(measure, pinned=view["pins"], current=view.selected, title=f"Direct paths into the {end}")
-    largest = max((abs(effect) for _, effect in summary.strongest), default=0) or 1.0
-    figure.update_traces(zmin=-largest, zmax=largest, selector={"type": "heatmap"})  # beside MLPs and the embedding
-    return figure
+    largest = max((abs(effect) for _, effect in summary.strongest), default=0) or 1.0  # beside MLPs and the embedding
+    title = f"Direct paths into the {end}"
+    return grid(measure, pinned=view["pins"], current=view.selected, title=title, ends=(-largest, largest))
 
 
 def _click(view: ViewState, heads: Sequence[Head], sender: tuple[int, ...]) -> None:

@@ -31,6 +31,8 @@ class Shown(NamedTuple):
     wanted: int  # checkpoints that were asked for
     n: int  # random tokens before they repeat
     identical: tuple[tuple[int, ...], ...]  # groups of indices whose files are the same
+    contents: Mapping[int, str]  # index → the hash of the checkpoint's files
+    live: bool  # whether its curves still fill
 
     @property
     def indices(self) -> list[int]:
@@ -62,8 +64,7 @@ def read(view: ViewState, names: list[str], look: Look, draw: Callable[[list[Sho
 
 def patterns(view: ViewState, one: Shown, tokens: Any, head: Head) -> dict[int, Any]:
     """Attention [query, key] of one head on one text, for every checkpoint that is on the curves."""
-    source = source_named(one.name)
-    cells = [_cell(source, runs.run_of(source), index) for index in one.indices]
+    cells = [runs.Cell(source_named(one.name), index, one.contents[index]) for index in one.indices]
     found = sweep(runs.measure_pattern, cells, tokens, layer=head[0], head=head[1])
     return {cell.index: pattern for cell, pattern in found.done.items()}
 
@@ -108,9 +109,9 @@ def _shown(names: list[str], training: list, done: Mapping, look: Look, live: bo
         arguments = (labels, repeats, texts, look.places, seed)
         curves = to_numpy(summarise(*arguments)) if live else analyse(summarise, *arguments)
         wanted = len(runs.chosen(run))
-        twins = identical({cell.index: cell.content for cell in done if cell.source == source_named(name)})
-        log = training_log(run.found)
-        out.append(Shown(name, number, run.shape(), run.found, repeats, curves, log, wanted, look.setting.n, twins))
+        contents = {cell.index: cell.content for cell in done if cell.source == source}
+        made = (run.shape(), run.found, repeats, curves, training_log(run.found), wanted, look.setting.n)
+        out.append(Shown(name, number, *made, identical(contents), contents, live))
     return out
 
 

@@ -14,7 +14,7 @@ from lens.figures.fitted import narrow
 from lens.figures.training import Axis, Level, Panel, Span, Trace, training
 from lens.load.identity import content_of
 from lens.ui import parts, runs
-from lens.ui.calls import sweep
+from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
 from lens.ui.fields import LOCAL
 from lens.ui.models import prepend_bos, source_named, source_of
@@ -86,7 +86,7 @@ def birth(view: "ViewState", name: str, head: Head) -> Born:
         view.note(f"left out of the head's birth: {' '.join(lost)[:-1]}")
     if not repeats:
         return _not_computed("no checkpoint is finite")
-    curve, indices = head_curve(repeats, Head(*head), BORN_AT, setting.seed), sorted(repeats)
+    curve, indices = analyse(head_curve, repeats, Head(*head), BORN_AT, setting.seed), sorted(repeats)
     names = [runs.checkpoint_name(run.found, index) for index in indices]
     labels = run.found.labels if run.found.tokens is None else run.found.tokens
     unit = run.found.unit if run.found.tokens is None else "tokens"
