@@ -47,10 +47,15 @@ def by_weights(score: Float[Tensor, "*head"], largest: Float[Tensor, "*head"], b
 
     For one head that was asked for, give a band whose ``family`` ends are its own.
     """
-    idle = ~score.isfinite() | (largest <= IDLE_SHARE * largest.max())
+    idle = is_idle(score, largest)
     copies = (score > band.family_high) & (score >= LEAST_SCORE)
     opposite = (score < band.family_low) & (score <= -LEAST_SCORE)
     return Side((copies.int() - opposite.int()).masked_fill(idle, 0), idle, "")
+
+
+def is_idle(score: Float[Tensor, "*head"], largest: Float[Tensor, "*head"]) -> Bool[Tensor, "*head"]:
+    """Heads that write nothing, or dust beside what the others write; ``largest``: see :func:`by_weights`."""
+    return ~score.isfinite() | (largest <= IDLE_SHARE * largest.max())
 
 
 def by_data(

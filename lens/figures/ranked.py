@@ -3,6 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.grid import Cell
 from lens.figures.measure import HEADS, Measure
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, number
@@ -11,6 +12,7 @@ PLOT = 130  # pixels
 EDGE = 0.04  # of the axis, beside the first and the last head
 
 
+@drawn
 def ranked(measure: Measure, head: Cell, *, title: str) -> go.Figure:
     """All heads by ``measure``, the largest at the left, grey at or below its threshold, and ``head`` as a diamond.
 

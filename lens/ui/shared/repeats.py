@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lens.ui.calls import analyse, sweep
+from lens.ui.calls import analyse, call_key, result_store, sweep
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
 from lens.ui.limits import limits
@@ -105,6 +105,15 @@ def sample(
     repeated = repeated._replace(tokens=repeated.tokens[rows], control=repeated.control[rows])
     scores = analyse(summarise_scores, join_scores(to_torch(list(found.values()))), to_torch(repeated))
     return Sample(repeated, scores, chosen._replace(seqs=len(rows)), chosen.seqs)
+
+
+def is_read(model: "HookedTransformer", chosen: Settings) -> bool:
+    """Whether all of the sequences have been read before, by anyone."""
+    from lens.analysis.head_scores import repeat_scores_of
+
+    params = {"n": chosen.n, "seed": chosen.seed, "prepend_bos": chosen.bos}
+    keys = (call_key(repeat_scores_of, (part, model), params) for part in parts(chosen))
+    return all(result_store().get(key) is not None for key in keys)
 
 
 def seconds(model: "HookedTransformer", chosen: Settings) -> float:

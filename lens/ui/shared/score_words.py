@@ -6,7 +6,7 @@ from lens.analysis.instruments.registry import instrument
 from lens.analysis.score_summary import Standing, differences, shared, standing, summary
 from lens.figures.theme import number
 from lens.ui.shared import wording
-from lens.ui.shared.agreement_words import correlation
+from lens.ui.shared.wording import correlation
 
 if TYPE_CHECKING:
     from lens.analysis.names import Head

@@ -1,5 +1,6 @@
 """The page of one head: which head it is, and the chain in full."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -11,8 +12,9 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.head.export import python
 from lens.ui.shared import copying_words, heads, repeats
+from lens.ui.shared.chain import attends
 from lens.ui.shared.chain.link import LINKS, STYLE, Case, Finding, draw_outline, heading, show
-from lens.ui.shared.score_board import measure
+from lens.ui.shared.score_board import fill, measure
 from lens.ui.widgets import number
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ MISREADING = (
 def choose_head(view: "ViewState", model: "HookedTransformer") -> Case:
     """The head the page is about, and the scores that name it when none is chosen."""
     place = st.container(horizontal=True, vertical_alignment="bottom")
-    sample = repeats.sample(model, repeats.settings(view, model))
+    sample = _score(view, model)
     best = heads.strongest(sample.scores["induction"].score.mean)
     heads.go(view, heads.current(view, best))
     with place:
@@ -41,6 +43,23 @@ def choose_head(view: "ViewState", model: "HookedTransformer") -> Case:
         heads.pin_button(view, head, "head:pin")
         heads.best_button(view, head, best, "Strongest induction head:", "head:best")
     return Case(view, model, head, sample, full=True)
+
+
+def _score(view: "ViewState", model: "HookedTransformer") -> repeats.Sample:
+    """The scores of all heads; while they are computed, where the head looks and how the scores fill."""
+    chosen, ahead = repeats.settings(view, model), st.empty()
+    if repeats.is_read(model, chosen):
+        return repeats.sample(model, chosen)
+    with ahead.container():
+        left, right = st.columns(A_ROW, gap="medium")
+        if view.current() is not None:
+            with left:
+                attends.draw_ahead(view, model, view.current())
+        with right:
+            filling = st.empty()
+    sample = repeats.sample(model, chosen, partial(fill, filling))
+    ahead.empty()
+    return sample
 
 
 def _picker(view: "ViewState", name: str, size: int) -> int:

@@ -60,7 +60,7 @@ def feeder(model: "HookedTransformer", n: int, numbers: dict[str, Any]) -> str:
     mode, sender = numbers["by"], heads.from_label(numbers["feeder"])
     return (
         "\nfrom lens.analysis.composition import composition\n\n"
-        f'fed = composition(model, "{mode}", offset={offset(model, mode, n)})\n'
+        f'fed = composition(model, "{mode}", offset={offset(model, mode, n)}, receiver=(layer, head))\n'
         f'print("{mode}-composition", float(fed.scores[{sender.layer}, {sender.head}, layer, head]), '
         f"bool(fed.beyond((layer, head))[{sender.layer}, {sender.head}]))\n"
     )

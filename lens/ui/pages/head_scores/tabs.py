@@ -15,7 +15,7 @@ from lens.ui.calls import analyse, sweep
 from lens.ui.explanation import Explanation, explain
 from lens.ui.shared import instruments, repeat_loss, repeats
 from lens.ui.shared import score_words as words
-from lens.ui.shared.heads import select_row
+from lens.ui.shared.heads import head_table
 from lens.ui.shared.instrument_list import grouped
 from lens.ui.shared.score_board import Board, measure, table
 from lens.ui.store import to_numpy, to_torch
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
     from lens.ui.view import ViewState
 
-TABLE_HEIGHT = 380  # pixels
 SCATTER_MISREADING = (
     "Heads that score high on both need not do both at once: each score is a mean over other queries. And the order of "
     "all heads says little about the few at the ends, which are the ones to look at."
@@ -64,16 +63,8 @@ def columns(score: "HeadScore") -> dict[str, Any]:
 def show_table(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
     """All heads by the score; a click on a row selects its head."""
     rows = table(score)
-    st.dataframe(
-        rows,
-        hide_index=True,
-        height=TABLE_HEIGHT,
-        column_config=columns(score),
-        key="scores:table",
-        on_select=partial(select_row, view, "scores:table", rows),
-        selection_mode="single-row",
-        alt=f"All {len(rows)} heads by their {words.title(score).lower()} score, largest first; sortable",
-    )
+    alt = f"All {len(rows)} heads by their {words.title(score).lower()} score, largest first; sortable"
+    head_table(view, rows, "scores:table", columns(score), alt)
 
 
 def show_scatter(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:

@@ -9,9 +9,11 @@ from lens.analysis.dynamics import HeadCurve, head_curve, heads_in_order, instru
 from lens.analysis.names import Head
 from lens.figures.theme import number as said
 from lens.figures.training import Axis, Level, Panel, Span, Trace, schedule, training
+from lens.ui.calls import analyse
 from lens.ui.fields import LOCAL
 from lens.ui.pages.training_dynamics.controls import AUTO, Look, checkpoint_name
 from lens.ui.pages.training_dynamics.read import Shown
+from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
 
 if TYPE_CHECKING:
@@ -88,7 +90,8 @@ def chosen_heads(view: ViewState, one: Shown) -> list[Head]:
 
 def curve_of(one: Shown, head: Head, look: Look) -> HeadCurve:
     """One head of a run over training."""
-    return head_curve(one.repeats, head, look.born, look.setting.seed)
+    arguments = (one.repeats, head, look.born, look.setting.seed)
+    return to_numpy(head_curve(*arguments)) if one.live else analyse(head_curve, *arguments)
 
 
 def figure_of(view: ViewState, shown: list[Shown], look: Look) -> "go.Figure":

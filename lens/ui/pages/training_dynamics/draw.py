@@ -91,8 +91,7 @@ def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
     found = patterns(view, one, text.tokens, head)
     curve, x = curve_of(one, head, look), shared_axis([one])
     labels = [f"{index}: {checkpoint_name(one.found, index)}" for index in one.indices]
-    score = curve.effect.mean.numpy()
-    course = Course(at(one, x, one.indices), score, labels, x.title, "score − control", look.log, look.born)
+    course = Course(at(one, x, one.indices), curve.effect.mean, labels, x.title, "score − control", look.log, look.born)
     start = one.indices.index(i) if (i := _open_index(view, one)) in one.indices else len(labels) - 1
     import numpy as np
 

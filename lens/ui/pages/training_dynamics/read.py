@@ -44,6 +44,8 @@ class Shown(NamedTuple):
     wanted: int  # checkpoints that were asked for
     n: int  # random tokens before they repeat
     identical: tuple[tuple[int, ...], ...]  # groups of indices whose files are the same
+    contents: Mapping[int, str]  # index → the hash of the checkpoint's files
+    live: bool  # whether its curves still fill
     instrument: "InstrumentCurves | None" = None  # of the chosen instrument, arrays as numpy; None where not measured
 
     @property
@@ -131,8 +133,7 @@ def _instrument_seconds(run: "TrainingRun", terms: "Terms", each: Shown, look: L
 
 def patterns(view: ViewState, one: Shown, tokens: "Tensor", head: Head) -> "dict[int, np.ndarray]":
     """Attention [query, key] of one head on one text, for every checkpoint that is on the curves."""
-    source = source_named(one.name)
-    cells = [_cell(source, checkpoint_runs.run_of(source), index) for index in one.indices]
+    cells = [checkpoint_runs.Cell(source_named(one.name), index, one.contents[index]) for index in one.indices]
     found = sweep(checkpoint_runs.measure_pattern, cells, tokens, layer=head[0], head=head[1])
     return {cell.index: pattern for cell, pattern in found.done.items()}
 
@@ -184,11 +185,10 @@ def _shown(
         arguments = (labels, repeats, texts, look.places, seed)
         curves = to_numpy(summarise(*arguments)) if live else analyse(summarise, *arguments)
         wanted = len(checkpoint_runs.chosen(run))
-        twins = identical({cell.index: cell.content for cell in done if cell.source == source_named(name)})
+        contents = {cell.index: cell.content for cell in done if cell.source == source}
         log = training_log(run.checkpoints)
-        out.append(
-            Shown(name, number, run.shape(), run.checkpoints, repeats, curves, log, wanted, look.setting.n, twins)
-        )
+        made = (run.shape(), run.checkpoints, repeats, curves, log, wanted, look.setting.n)
+        out.append(Shown(name, number, *made, identical(contents), contents, live))
     return out
 
 

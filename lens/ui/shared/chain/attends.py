@@ -1,6 +1,6 @@
 """First link: where the head looks, on repeated random tokens, and in full on the prompt as well."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -18,6 +18,13 @@ from lens.ui.models import Prompt, read_prompt
 from lens.ui.shared import heads, score_words
 from lens.ui.shared.chain.link import Case, Finding, explain_link
 from lens.ui.shared.patterns import attention, stripe
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from lens.analysis.names import Head
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
 
 SCORE = "induction"
 SIDE, WIDTH = 330, 520  # pixels of the matrix, and of its column in full
@@ -83,12 +90,27 @@ def _draw_prompt(case: Case, finding: Finding) -> Finding:
         return finding._replace(words=f"{finding.words}; {prompt}")
     pattern = attention(case.model, prompt.tokens[0].cpu().numpy(), case.head)
     text, there = prompt_words(pattern, prompt.labels, str(case.head))
-    title = f"Head {case.head} on your prompt"
-    figure = matrix(pattern, short_labels(prompt.labels), title=title, view=View(hide_first=True))
-    parts.chart(small_matrix(figure, SIDE, WIDTH), f"Attention of head {case.head}. {text}", key="head:matrix")
+    figure = prompt_figure(prompt, pattern, case.head)
+    parts.chart(figure, f"Attention of head {case.head}. {text}", key="head:matrix")
     explain_link(case, text, repeat_words(case, finding.result))
     words = f"{finding.words}; on the prompt {there.words}"
     return finding._replace(words=words, numbers=finding.numbers | there.numbers)
+
+
+def prompt_figure(prompt: Prompt, pattern: np.ndarray, head: "Head") -> "go.Figure":
+    """Where a head looks on the prompt, the first token hidden."""
+    title = f"Head {head} on your prompt"
+    figure = matrix(pattern, short_labels(prompt.labels), title=title, view=View(hide_first=True))
+    return small_matrix(figure, SIDE, WIDTH)
+
+
+def draw_ahead(view: "ViewState", model: "HookedTransformer", head: "Head") -> None:
+    """The matrix on the prompt alone, where there is one: the first that is seen of a head that is not scored yet."""
+    if model.tokenizer is None or not view["prompt"].strip():
+        return
+    prompt = read_prompt(view, model, LONGEST)
+    pattern = attention(model, prompt.tokens[0].cpu().numpy(), head)
+    parts.chart(prompt_figure(prompt, pattern, head), f"Attention of head {head}. Its scores come next.")
 
 
 def _read(case: Case) -> Prompt | str:

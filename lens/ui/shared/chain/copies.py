@@ -13,9 +13,10 @@ from lens.figures.eigenvalues import eigenvalues
 from lens.figures.fitted import narrow
 from lens.figures.theme import number
 from lens.ui import parts
-from lens.ui.calls import analyse
+from lens.ui.calls import analyse, call_key, result_store
 from lens.ui.estimate import operation_seconds
 from lens.ui.models import model_key
+from lens.ui.shared import repeats
 from lens.ui.shared.chain.link import NOT_YET, Case, Finding, explain_link, may_start
 from lens.ui.shared.copying_words import DEFINITIONS, Null, OnData, more_than_control, verdict
 from lens.ui.store import to_torch
@@ -93,7 +94,8 @@ def draw(case: Case, finding: Finding) -> Finding:
     elif case.full:
         _draw_eigenvalues(case, circuit)
         gain = _draw_on_data(case, circuit)
-        return finding._replace(numbers=finding.numbers | {"ranks gained on repeats": gain})
+        if gain is not None:
+            return finding._replace(numbers=finding.numbers | {"ranks gained on repeats": gain})
     else:
         explain_link(case, f"{circuit.words} {SAID[circuit.of.sign]}")
     return finding
@@ -108,10 +110,17 @@ def _draw_eigenvalues(case: Case, circuit: Eigenvalues) -> None:
     explain_link(case, circuit.words, help=parts.metric_help(DEFINITIONS["full"], "−1 … 1", circuit.chance))
 
 
-def _draw_on_data(case: Case, circuit: Eigenvalues) -> float:
-    """The direct path on repeats beside the weights; returns by how many ranks the target rises."""
-    head, of = case.head, circuit.of
-    scores = analyse(copying_on_data, case.model, to_torch(case.sample.repeated), progress=True)
+def _draw_on_data(case: Case, circuit: Eigenvalues) -> float | None:
+    """The direct path on repeats beside the weights; returns by how many ranks the target rises.
+
+    Computed when short, asked for or known: it reads all sequences once more, to the end.
+    """
+    head, of, repeated = case.head, circuit.of, to_torch(case.sample.repeated)
+    key = call_key(copying_on_data, (case.model, repeated), {})
+    seconds, done = repeats.seconds(case.model, case.sample.settings), result_store().get(key) is not None
+    if not may_start(case, f"on-data-{key}", seconds, "What it writes on the repeats is not computed yet.", done):
+        return None
+    scores = analyse(copying_on_data, case.model, repeated, progress=True)
     rank, logit = scores["target_rank"], scores["target_logit"]
     value, control = float(rank.score.mean[head]), float(rank.null_mean[head])
     text = (

@@ -34,7 +34,7 @@ def find(case: Case) -> Finding:
     cells, experiment = removal_of(case.model.cfg, repeated, case.head, case.view["seed"])
     if not _may_start(case, experiment, len(cells.sets), f"Head {case.head} is not removed yet."):
         return NOT_YET
-    sweep, complete = experiments.run(case.model, experiment, agreed=True)
+    sweep, complete, _ = experiments.run(case.model, experiment, agreed=True)
     if not complete:
         return NOT_YET
     first_copy = to_torch(analyse(first_copy_losses, case.model, repeated))
@@ -106,7 +106,7 @@ def _draw_rank(case: Case) -> str | None:
     experiment = single_heads(removed.pairs, removed.metric)
     if not _may_start(case, experiment, cfg.n_layers * cfg.n_heads, "Its rank needs every head to be removed once."):
         return None
-    sweep, complete = experiments.run(case.model, experiment, agreed=True)
+    sweep, complete, _ = experiments.run(case.model, experiment, agreed=True)
     if not complete:
         return None
     values, band = effect(sweep, seed).value, analyse(chance, sweep, seed)

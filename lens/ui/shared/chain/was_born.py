@@ -14,7 +14,7 @@ from lens.figures.training import Axis, Level, Panel, Span, Trace, training
 from lens.load.checkpoints import checkpoint_name
 from lens.load.identity import content_of
 from lens.ui import checkpoint_runs, parts
-from lens.ui.calls import sweep
+from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
 from lens.ui.fields import LOCAL
 from lens.ui.models import prepend_bos, source_named, source_of
@@ -86,10 +86,10 @@ def birth(view: "ViewState", name: str, head: Head) -> Born:
         view.note(f"left out of the head's birth: {' '.join(lost)[:-1]}")
     if not repeats:
         return _not_computed("no checkpoint is finite")
-    curve, indices = head_curve(repeats, Head(*head), BORN_AT, setting.seed), sorted(repeats)
+    curve, indices = analyse(head_curve, repeats, Head(*head), BORN_AT, setting.seed), sorted(repeats)
     names = [checkpoint_name(run.checkpoints, index) for index in indices]
-    labels, unit = run.checkpoints.tokens or run.checkpoints.labels, run.checkpoints.unit
-    unit = "tokens" if run.checkpoints.tokens else unit
+    labels = run.checkpoints.labels if run.checkpoints.tokens is None else run.checkpoints.tokens
+    unit = run.checkpoints.unit if run.checkpoints.tokens is None else "tokens"
     over = Over(curve, np.array([labels[index] for index in indices], np.float64), f"training {unit}")
     return birth_words(name.removeprefix(LOCAL), head, curve, names)._replace(over=over)
 
