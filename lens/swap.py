@@ -55,30 +55,30 @@ class CheckpointVerbs:
         index: int | None = None,
         value: int | None = None,
         *,
-        found: Checkpoints | None = None,
+        of: Checkpoints | None = None,
         progress: Progress = silent,
     ) -> Checkpoint:
         """Another point of the training in this same model: its weights change in place, nothing else is rebuilt.
 
         Give the ``index`` (negative: from the end) or the ``value`` (tokens or steps). A read that fails leaves the
         model as it was. Whoever else uses this model sees its weights change: a sweep over checkpoints needs a model of
-        its own. ``found``: the list to choose from; by default the one the model was opened from, else what
+        its own. ``of``: the list to choose from; by default the one the model was opened from, else what
         ``checkpoints`` finds under the model's name. ValueError if the model's weights were processed (folded,
         centred): its own are raw.
         """
-        found = found or self.checkpoints or checkpoints(self.name)
-        chosen = found.at(index, value)
-        source = locate(found.entry, None, part(progress, 0.0, 0.8), checkpoint=(found, chosen))
+        run = of or self.checkpoints or checkpoints(self.name)
+        chosen = run.at(index, value)
+        source = locate(run.entry, None, part(progress, 0.0, 0.8), checkpoint=(run, chosen))
         devices = {parameter.device for parameter in self.parameters()}
         device = self.device if len(devices) == 1 else torch.device("cpu")  # no one of several need hold all of it
         cfg, state, _ = read_weights(source, device, self.dtype, part(progress, 0.8, 1.0), ignore=self.ignored)
         different = [field.name for field in fields(cfg) if getattr(cfg, field.name) != getattr(self.cfg, field.name)]
         if different:
             raise ValueError(
-                f"{source.revision} of {found.entry.alias} differs from this model in {', '.join(different)}. "
+                f"{source.revision} of {run.entry.alias} differs from this model in {', '.join(different)}. "
                 "Checkpoints go into a model that was opened from the same run with its weights as they are in "
                 "the file."
             )
         swap_weights(self, state)
-        self.revision, self.checkpoint, self.checkpoints = source.revision, chosen, found
+        self.revision, self.checkpoint, self.checkpoints = source.revision, chosen, run
         return chosen

@@ -1,6 +1,7 @@
 """What a model is made of: its weights, what its norms hold and where that folds to, the norms of its embeddings."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ STAYING = {
     "attn.k_norm": "it stands between W_K and the scores, which are no weight",
     "embed.ln": "it normalises the embedding, and everything later reads its result",
 }
+PARTS = {"attn": "attention", "mlp": "MLPs"}  # of a model, by the last but one word of a weight's name
 
 
 class Parameter(NamedTuple):
@@ -83,6 +85,16 @@ def parameters(model: HookedTransformer) -> list[Parameter]:
             Parameter(name, tuple(weight.shape), weight.numel(), size, "" if owner == name else owner, constant)
         )
     return rows
+
+
+def weights_by_part(rows: Sequence[Parameter]) -> dict[str, int]:
+    """How many trained weights are in the embeddings, attention, MLPs and norms: shared ones once, constants never."""
+    counts = {"embeddings": 0, "attention": 0, "MLPs": 0, "norms": 0}
+    for row in rows:
+        if not row.shared and not row.constant:
+            is_norm = row.name.rsplit(".", 1)[-1] in ("w", "b")
+            counts["norms" if is_norm else PARTS.get(row.name.split(".")[-2], "embeddings")] += row.n
+    return counts
 
 
 def _constant(weight: Tensor) -> str:

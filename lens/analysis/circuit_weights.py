@@ -47,6 +47,18 @@ def value_weights(model: Transformer, layer: int) -> Float[Tensor, "kv_head d_mo
     return read_through(model.blocks[layer].ln1, model.blocks[layer].attn.W_V.float())
 
 
+def constant_values(model: Transformer, layer: int) -> Float[Tensor, "head d_head"]:
+    """What stands in every value of a layer whatever the text: b_V, and the bias of the norm before it through W_V.
+
+    A pattern's rows sum to 1, so it is written everywhere alike; folding moves it from one bias into another.
+    """
+    norm, attn = model.blocks[layer].ln1, model.blocks[layer].attn
+    values = attn.b_V.float()
+    if isinstance(norm, Norm) and norm.centred:
+        values = values + torch.einsum("m,hmd->hd", norm.b.float(), attn.W_V.float())
+    return values.repeat_interleave(model.cfg.group_size, 0)
+
+
 def output_weights(model: Transformer, layer: int) -> Float[Tensor, "head d_head d_model"]:
     """W_O of a layer in float32, with the gain of a norm after attention where there is one."""
     return write_through(model.blocks[layer].ln1_post, model.blocks[layer].attn.W_O.float())

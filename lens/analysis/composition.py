@@ -91,6 +91,16 @@ class Pair(NamedTuple):
         return *self.sender, *self.receiver
 
 
+def pair_columns(found: Composition, pairs: Sequence[Pair] | None = None) -> dict[str, list]:
+    """A table of pairs, by column; of all, the largest score first, unless some are given."""
+    pairs = strongest_pairs(found.scores) if pairs is None else pairs
+    places = tuple(np.array([pair.place for pair in pairs]).T)
+    numbers = {"score": found.scores, "− null": found.scores - found.null, "p": found.p, "z": found.z}
+    columns = {side: [str(getattr(pair, side)) for pair in pairs] for side in ("sender", "receiver")}
+    numbers |= {"null sd of score²": found.null_sd}
+    return columns | {name: np.asarray(values)[places].tolist() for name, values in numbers.items()}
+
+
 class FedBy(NamedTuple):
     """Who feeds a head most, and where the earlier head that looks most at the token before stands among its feeders.
 
@@ -160,28 +170,43 @@ def busiest(pairs: Sequence[Pair]) -> Busiest:
 
 @torch.no_grad()
 def composition(
-    model: Transformer, mode: Mode, offset: int = 0, weights: Weights = "folded", progress: Progress = silent
+    model: Transformer,
+    mode: Mode,
+    offset: int = 0,
+    weights: Weights = "folded",
+    progress: Progress = silent,
+    receiver: tuple[int, int] | None = None,
 ) -> Composition:
     """How strongly each head feeds each head of a later layer through its queries, keys or values.
 
     The first baseline is exact: with a Haar-random rotation between the two, E[C²] = 1/d_model, and Var[C²] =
     2 (tr A² − 1/d)(tr B² − 1/d) / ((d − 1)(d + 2)), A and B the Gram matrices of the two with trace 1. The second is z.
-    ``offset``: the distance of query and key, for rotary positions; 0 leaves the rotation out.
+    ``offset``: the distance of query and key, for rotary positions; 0 leaves the rotation out. ``receiver``: only what
+    feeds this head, a hundredth of the work; the other pairs are NaN.
     Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits".
     """
     cfg = model.cfg
     check_composes(cfg, mode)
-    writes, reads = _write_rows(model, weights), _read_rows(model, mode, offset, weights)
+    layer = torch.arange(cfg.n_layers, device=model.device).repeat_interleave(cfg.n_heads)
+    earlier = layer[:, None] < layer
+    if receiver is None:
+        writes, reads = _write_rows(model, weights), _read_rows(model, mode, offset, weights)
+    else:
+        writes = _write_rows(model, weights, receiver[0])
+        reads = unit(few_rows(_read(model, receiver[0], mode, offset, weights).T))[receiver[1], None]
     for rows in (writes, reads):
         require_finite_weights(model, rows, "composition scores")
-    layer = torch.arange(cfg.n_layers, device=writes.device).repeat_interleave(cfg.n_heads)
-    earlier = layer[:, None] < layer
-    scores = scores_of_rows(writes, reads, earlier, lambda f: progress(f, f"{mode}-composition"))
+    if receiver is None:
+        scores = scores_of_rows(writes, reads, earlier, lambda f: progress(f, f"{mode}-composition"))
+    else:
+        scores = torch.linalg.matrix_norm(writes @ reads[0].mT)[:, None]
     powers = [_power_traces(rows) for rows in (writes, reads)]
     spread = _variance(*(square for square, _ in powers), cfg.d_model)
-    p = _tail(scores, *powers, _width(cfg, weights))
+    found = scores, spread.sqrt(), _tail(scores, *powers, _width(cfg, weights))
     shape = (cfg.n_layers, cfg.n_heads) * 2
-    scores, null_sd, p = (x.masked_fill(~earlier, torch.nan).reshape(shape) for x in (scores, spread.sqrt(), p))
+    if receiver is not None:
+        found = [_column(values, earlier, receiver[0] * cfg.n_heads + receiver[1]) for values in found]
+    scores, null_sd, p = (x.masked_fill(~earlier, torch.nan).reshape(shape) for x in found)
     turns = cfg.positions == "rotary" and mode != "V"
     names = {"Q": ("QK", "QK"), "K": ("QKᵀ", "QK"), "V": ("OV", "OV")}[mode]
     return Composition(
@@ -277,21 +302,32 @@ def _read(model: Transformer, layer: int, mode: Mode, offset: int, weights: Weig
     return QK if mode == "Q" else QK.T
 
 
-def _write_rows(model: Transformer, weights: Weights) -> Float[Tensor, "sender few d_model"]:
-    """Of every head, few rows with the same norms as W_OV, over its norm."""
-    return _rows(model.cfg, lambda layer: head_weights(model, layer, weights).OV)
+def _column(
+    values: Float[Tensor, "sender 1"], pairs: Bool[Tensor, "sender receiver"], receiver: int
+) -> Float[Tensor, "sender receiver"]:
+    """The numbers of one receiver and the first senders among those of all pairs; NaN for the others."""
+    whole = values.new_full(pairs.shape, torch.nan)
+    whole[: len(values), receiver] = values[:, 0]
+    return whole
+
+
+def _write_rows(
+    model: Transformer, weights: Weights, n_layers: int | None = None
+) -> Float[Tensor, "sender few d_model"]:
+    """Of every head (of the first layers), few rows with the same norms as W_OV, over its norm."""
+    return _rows(n_layers or model.cfg.n_layers, lambda layer: head_weights(model, layer, weights).OV)
 
 
 def _read_rows(model: Transformer, mode: Mode, offset: int, weights: Weights) -> Float[Tensor, "receiver few d_model"]:
-    return _rows(model.cfg, lambda layer: _read(model, layer, mode, offset, weights).T)
+    return _rows(model.cfg.n_layers, lambda layer: _read(model, layer, mode, offset, weights).T)
 
 
-def _rows(cfg: Config, side: Callable[[int], FactoredMatrix]) -> Float[Tensor, "n few d_model"]:
+def _rows(n_layers: int, side: Callable[[int], FactoredMatrix]) -> Float[Tensor, "n few d_model"]:
     """Layer by layer into one tensor, so that never more than one layer's matrices are held beside it."""
     first = unit(few_rows(side(0)))
-    rows = first.new_empty(cfg.n_layers, *first.shape)
+    rows = first.new_empty(n_layers, *first.shape)
     rows[0] = first
-    for layer in range(1, cfg.n_layers):
+    for layer in range(1, n_layers):
         rows[layer] = unit(few_rows(side(layer)))
     return rows.flatten(0, 1)
 

@@ -47,10 +47,15 @@ def by_weights(score: Float[Tensor, "*head"], largest: Float[Tensor, "*head"], b
 
     For one head that was asked for, give a band whose ``family`` ends are its own.
     """
-    idle = ~score.isfinite() | (largest <= IDLE_SHARE * largest.max())
+    idle = is_idle(score, largest)
     copies = (score > band.family_high) & (score >= LEAST_SCORE)
     opposite = (score < band.family_low) & (score <= -LEAST_SCORE)
     return Side((copies.int() - opposite.int()).masked_fill(idle, 0), idle, "")
+
+
+def is_idle(score: Float[Tensor, "*head"], largest: Float[Tensor, "*head"]) -> Bool[Tensor, "*head"]:
+    """Heads that write nothing, or dust beside what the others write; ``largest``: see :func:`by_weights`."""
+    return ~score.isfinite() | (largest <= IDLE_SHARE * largest.max())
 
 
 def by_data(
@@ -73,6 +78,40 @@ def by_data(
 def differ(score: Float[Tensor, "*head"], data: Side) -> Bool[Tensor, "*head"]:
     """Where data show what the weights do not say, see ``DIFFER``. False for a head without a score."""
     return (data.sign != 0) & (score * data.sign < LEAST_SCORE)
+
+
+class HeadCopying(NamedTuple):
+    """One head's copying score by weights; ``low`` to ``high`` is the central 95% of what random rotations score."""
+
+    score: float  # Σλ / Σ|λ|, −1 … 1
+    rank: int  # 1 is the largest score of all heads
+    n_heads: int
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """Where the score lies: above, below or within its null."""
+        return "above" if self.score > self.high else "below" if self.score < self.low else "within"
+
+    @property
+    def sign(self) -> int:
+        """1 it copies, −1 it writes the opposite: outside its null, and by enough; 0 neither is shown.
+
+        For this one head, which was asked for: by chance at most one in twenty.
+        """
+        enough = abs(self.score) >= LEAST_SCORE
+        return enough * ((self.score > self.high) - (self.score < self.low))
+
+
+def head_copying(
+    scores: Float[Tensor, "layer head"], rotated: Float[Tensor, " draw"], head: tuple[int, int]
+) -> HeadCopying | None:
+    """One of all heads' ``scores`` beside those of its rotations; None for a head that writes nothing: 0 / 0."""
+    scores = np.asarray(scores)
+    score = float(scores[head])
+    low, high = (float(end) for end in np.quantile(rotated, [0.025, 0.975]))
+    return HeadCopying(score, 1 + int((scores > score).sum()), scores.size, low, high) if np.isfinite(score) else None
 
 
 class Counts(NamedTuple):

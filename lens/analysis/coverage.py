@@ -146,3 +146,12 @@ def summary(rows: tuple[Coverage, ...]) -> str:
         f"{max(row.held for row in small):.0%} of samples; percentile intervals would in "
         f"{min(row.percentile for row in small):.0%} to {max(row.percentile for row in small):.0%}."
     )
+
+
+def table() -> list[dict[str, object]]:
+    """One row per population, a column per size of the sample: how often the interval held the mean."""
+    rows: dict[str, dict[str, object]] = {}
+    for one in MEASURED:
+        row = rows.setdefault(one.population, {"population": one.population})
+        row[f"n = {one.n}"], row[f"percentile, n = {one.n}"] = one.held, one.percentile
+    return list(rows.values())

@@ -96,3 +96,16 @@ def summary(rows: tuple[PairCoverage, ...]) -> str:
         f"{max(row.held for row in rows):.1%} of worlds; least, {least.worst:.1%}, with {least.n_pairs} pairs of "
         f"{least.n_frames} frames and {least.n_names} names and {'skewed' if least.skewed else 'even'} spread."
     )
+
+
+def table() -> list[dict[str, object]]:
+    """One row per design of prompts: how often the interval held, over all kinds of spread and in the worst one."""
+    return [
+        {
+            "prompts": f"{one.n_pairs} pairs of {one.n_frames} frames and {one.n_names} names",
+            "spread": "skewed" if one.skewed else "even",
+            "held": one.held,
+            "in the worst kind": one.worst,
+        }
+        for one in MEASURED
+    ]

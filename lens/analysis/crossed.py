@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.stats import BYTES, DRAWS, LEVEL, MIN_SAMPLES, percentiles
+from lens.analysis.least import MIN_LEVELS, MIN_SAMPLES
+from lens.analysis.stats import BYTES, DRAWS, LEVEL, percentiles
 
-MIN_LEVELS = 8  # of frames, and of names: below it 95% intervals miss far too often, however many pairs there are
 LEAST_ERROR = (
     0.1  # of the sample's own standard error: a resample of equal values would otherwise be infinitely far off
 )

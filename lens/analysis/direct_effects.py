@@ -5,7 +5,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.circuit_weights import output_weights, read_through
+from lens.analysis.circuit_weights import constant_values, output_weights, read_through
 from lens.analysis.direct_paths import final_scale
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Ids, Pairs
@@ -23,7 +23,8 @@ def direct_effects(
 
     Where there are no wrong answers: above the average token; where there are no answers: to the next token of the
     prompt above the average one. Mean over the places that ``metric`` reads. The final norm's scale, and that of a
-    norm after attention, are those of the run. b_O and b_V belong to no head. Source: Elhage et al. 2021.
+    norm after attention, are those of the run. b_O and what stands in every value (:func:`constant_values`) belong to
+    no head. Source: Elhage et al. 2021.
     """
     cfg = model.cfg
     names = [f"blocks.{layer}.attn.hook_z" for layer in range(cfg.n_layers)]
@@ -37,7 +38,7 @@ def direct_effects(
     found = []
     for layer in range(cfg.n_layers):
         along = einsum(reads / scale, output_weights(model, layer), "n d_model, head d_head d_model -> n head d_head")
-        z = run.kept[f"blocks.{layer}.attn.hook_z"][pair, pos].float()
+        z = run.kept[f"blocks.{layer}.attn.hook_z"][pair, pos].float() - constant_values(model, layer)
         added = (z * along).sum(-1)
         if cfg.post_norm:
             added = added / run.kept[f"blocks.{layer}.ln1_post.hook_scale"][pair, pos]

@@ -171,7 +171,7 @@ def dynamics(
     raise to stop; what is done is kept.
     """
     setting, places = setting or Setting(), places or Places()
-    labels = run.found.labels
+    labels = run.checkpoints.labels
     chosen = range(len(labels)) if indices is None else indices
     found: dict[int, Measured] = {}
     for done, index in enumerate(chosen):
@@ -180,7 +180,7 @@ def dynamics(
     lost = tuple(one.lost for one in found.values() if one.lost)
     repeats = {index: one.repeats for index, one in found.items() if not one.lost}
     if not repeats:
-        raise NotFinite(f"No checkpoint of {run.found.entry.alias} can be measured. {lost[0]}")
+        raise NotFinite(f"No checkpoint of {run.checkpoints.entry.alias} can be measured. {lost[0]}")
     texts = {index: one.texts for index, one in found.items() if one.texts is not None}
     return summarise(labels, repeats, texts, places, setting.seed)._replace(lost=lost)
 
@@ -205,6 +205,30 @@ def instrument_curves(labels: Sequence[int], measured: Mapping[int, OnInstrument
     return InstrumentCurves(indices, [labels[index] for index in indices], *map(torch.stack, columns))
 
 
+class InstrumentEnd(NamedTuple):
+    """Where one instrument ends over a run. Places are those in its curves."""
+
+    head: Head  # that stands out most at the last checkpoint
+    value: float
+    n_above: int | None  # checkpoints at which that head is beyond chance; None where no sample can say
+    first_above: int | None
+
+
+def instrument_end(curves: InstrumentCurves, head: Head | None = None, by_size: bool = False) -> InstrumentEnd:
+    """The head that stands out most at the end, or ``head``, and since when it is beyond chance.
+
+    ``by_size``: of a two-sided number. ValueError where no head has a number at the last checkpoint.
+    """
+    last = np.asarray(curves.value[-1])
+    if np.isnan(last).all():
+        raise ValueError("instrument_end: no head has a number at the last checkpoint; nothing can stand out.")
+    best = heads_in_order(np.abs(last)[None] if by_size else last[None])[0] if head is None else head
+    above = np.asarray(curves.above)[:, best.layer, best.head]
+    places = np.flatnonzero(above == 1)
+    first = int(places[0]) if places.size else None
+    return InstrumentEnd(best, float(last[best]), None if np.isnan(above).all() else places.size, first)
+
+
 def instrument_dynamics(
     run: TrainingRun,
     name: str,
@@ -213,12 +237,12 @@ def instrument_dynamics(
     progress: Progress = silent,
 ) -> InstrumentCurves:
     """Any instrument at the checkpoints of a run, all by default; results are kept on disk. ``progress`` may raise."""
-    chosen = range(len(run.found)) if indices is None else indices
+    chosen = range(len(run.checkpoints)) if indices is None else indices
     measured = {}
     for done, index in enumerate(chosen):
         progress(done / len(chosen), f"checkpoint {done + 1} of {len(chosen)}")
         measured[index] = run.instrument(index, name, setting or Setting())
-    return instrument_curves(run.found.labels, measured)
+    return instrument_curves(run.checkpoints.labels, measured)
 
 
 def coarse_first(n: int) -> list[int]:

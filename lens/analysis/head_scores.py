@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lens.analysis.instruments.layout import repeats_layout
 from lens.analysis.instruments.patterns import PatternReader, Readings, join, read_repeats, summarise_repeats
-from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
+from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named, pattern_names
 from lens.analysis.instruments.sample import repeats
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.score_results import HeadScores
@@ -92,13 +92,12 @@ def repeat_scores_of(
     n: int,
     seed: int,
     prepend_bos: bool,
-    names: Sequence[str] = HEAD_SCORES,
 ) -> Readings:
-    """:func:`repeat_scores` of sequences ``rows`` = (first, last + 1) of ``repeated_tokens`` with these settings."""
+    """All instruments of patterns on sequences ``rows`` = (first, last + 1) of ``repeated_tokens``."""
     start, stop = rows
     up_to = repeated_tokens(model, n, stop, seed, prepend_bos)
     chosen = up_to._replace(tokens=up_to.tokens[start:], control=up_to.control[start:])
-    return repeat_scores(model, chosen, names=names)
+    return repeat_scores(model, chosen, names=pattern_names())
 
 
 def join_scores(parts: Sequence[Readings]) -> Readings:

@@ -1,5 +1,6 @@
 """One head's full OV circuit, token by token: what it would copy, suppress, and write for a token it attends to."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,8 @@ from lens.analysis.circuit_weights import (
 from lens.analysis.large_products import Ends, diagonal, ends, midrank, own_ranks
 from lens.analysis.random_tokens import sampling_set
 from lens.analysis.stats import LEVEL, MIN_SAMPLES
-from lens.analysis.verdicts import ALPHA
+from lens.analysis.verdicts import ALPHA, too_few
+from lens.config import Config
 from lens.factored import FactoredMatrix
 from lens.finite import require_finite_weights
 from lens.hooked import HookedTransformer
@@ -207,6 +209,27 @@ def copying_accuracy(ranks: OwnRanks, k: int) -> Accuracy:
         low, high = (torch.tensor([getattr(one, end) for one in ends]) for end in ("low", "high"))
     p = torch.tensor([test.pvalue for test in tests])
     return Accuracy(torch.tensor(counts) / n, low, high, p, chance, k, n)
+
+
+class TopShares(NamedTuple):
+    """Of every head, the share of drawn tokens that stand in the top k of their own row; NaN where not computed."""
+
+    share: Float[np.ndarray, "layer head"]
+    beyond: Bool[np.ndarray, "layer head"]  # more often than the best of all these heads would by chance
+    few: str  # why there is no verdict; "" if there is one
+    k: int
+    n: int  # tokens
+    seed: int
+    description: str  # of the set they were drawn from
+
+
+def top_shares(layers: Mapping[int, Accuracy], drawn: OwnRanks, cfg: Config) -> TopShares:
+    """The accuracy of the ``layers`` that are computed, joined; ``drawn``: the ranks of one of them."""
+    share, p = (np.full((cfg.n_layers, cfg.n_heads), np.nan, np.float32) for _ in range(2))
+    for layer, accuracy in layers.items():
+        share[layer], p[layer] = accuracy.share, accuracy.p
+    few = too_few(accuracy.n, "tokens")
+    return TopShares(share, beyond_chance(p), few, accuracy.k, accuracy.n, drawn.seed, drawn.description)
 
 
 def share_by_chance(found: Accuracy, family: int) -> float:

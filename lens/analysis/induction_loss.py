@@ -1,5 +1,6 @@
 """How much easier a sequence of random tokens becomes the second time: the loss at every position."""
 
+from collections.abc import Sequence
 from math import log
 from typing import NamedTuple
 
@@ -39,6 +40,14 @@ class InductionLoss(NamedTuple):
     ln_set: float  # loss of guessing evenly among all ids the tokens were drawn from
     ln_n: float  # loss of guessing evenly among the n tokens of the first copy
     definition: str
+
+
+class Repetition(NamedTuple):
+    """What a model makes of a repetition."""
+
+    verdict: Verdict
+    control: float  # nats a token that other tokens in the second copy's place lose, mean
+    needs_order: bool  # whether the second copy loses less than ln n: which token follows which must be known
 
 
 class RepeatLosses(NamedTuple):
@@ -95,6 +104,17 @@ def summarise_repeats(losses: RepeatLosses, n: int, bos: int, seed: int, set_siz
         ln_n=log(n),
         definition=DEFINITION,
     )
+
+
+def join_losses(parts: Sequence[RepeatLosses]) -> RepeatLosses:
+    """Consecutive sequences as one."""
+    return RepeatLosses(*(torch.cat([torch.as_tensor(one) for one in column]) for column in zip(*parts, strict=True)))
+
+
+def repetition(found: InductionLoss) -> Repetition:
+    """The verdict on the repetition, and whether knowing which tokens occurred would explain as much."""
+    verdict = uses_repetition(found.saving, found.over_control)
+    return Repetition(verdict, float(found.control_second.mean()), float(found.second.mean) < found.ln_n)
 
 
 @torch.no_grad()

@@ -55,6 +55,39 @@ class TextStats(NamedTuple):
     summary: LossSummary
 
 
+class PerToken(NamedTuple):
+    """The predictions of one text, each at the token that it is about: entry t was predicted just before position t.
+
+    Arrays [pos]; at position 0, which nothing predicts, floats are NaN, ``rank`` and ``tied`` −1.
+    """
+
+    loss: Float[np.ndarray, " pos"]  # nats
+    prob: Float[np.ndarray, " pos"]
+    rank: Int[np.ndarray, " pos"]  # tokens that score strictly higher
+    entropy: Float[np.ndarray, " pos"]  # nats
+    tied: Int[np.ndarray, " pos"]  # other tokens that score exactly as high
+
+    @property
+    def is_guess(self) -> Bool[np.ndarray, " pos"]:
+        """Whether a token was the top guess, and no other with it."""
+        return (self.rank == 0) & (self.tied == 0)
+
+    @property
+    def worst(self) -> Int[np.ndarray, " predicted"]:
+        """Positions of the predicted tokens, the most surprising first."""
+        return np.argsort(-self.loss[1:], kind="stable") + 1
+
+
+def per_token(stats: NextToken) -> PerToken:
+    """``stats`` of one text, of torch or numpy, from the position that predicts to the token that is predicted."""
+
+    def moved(name: str) -> np.ndarray:
+        values = np.asarray(getattr(stats, name))[0, :-1]
+        return np.concatenate([np.array([-1 if name in ("rank", "tied") else np.nan], values.dtype), values])
+
+    return PerToken(*map(moved, PerToken._fields))
+
+
 def text_stats(
     model: Transformer, tokens: Int[Tensor, "1 pos"], top_k: int = 5, progress: Progress = silent
 ) -> TextStats:

@@ -5,6 +5,8 @@ and sizes are those of a real run, for any model and any length, in a moment. Bl
 shapes, so two of them are run: the first, whose stream is the embedding, and one that stands for all others.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,6 +16,17 @@ from torch import Tensor, nn
 from lens.config import Config
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
+
+AXES = (  # of the points whose name ends so; all others are batch pos d_model
+    (r"hook_(attn_scores|pattern)$", "batch head query key"),
+    (r"attn\.[qk]_norm\.hook_scale$", "batch pos head 1"),
+    (r"attn\.(hook_(q|rot_q|z)|q_norm\.hook_normalized)$", "batch pos head d_head"),
+    (r"attn\.(hook_(k|rot_k|v)|k_norm\.hook_normalized)$", "batch pos kv_head d_head"),
+    (r"hook_q_input$|hook_result$", "batch pos head d_model"),
+    (r"hook_[kv]_input$", "batch pos kv_head d_model"),
+    (r"mlp\.ln\.hook_scale$|hook_scale$", "batch pos 1"),
+    (r"mlp\.(hook_(pre|pre_linear|mid|post)|ln\.hook_normalized)$", "batch pos d_mlp"),
+)
 
 
 class Activation(NamedTuple):
@@ -38,6 +51,15 @@ class Forecast(NamedTuple):
     def total(self) -> int:
         """Weights, and a run that keeps everything; keys and values come in place of the cache, not beside it."""
         return self.weights + self.cache + self.logits
+
+
+class Kind(NamedTuple):
+    """One activation of a cache in all the layers that have it: "blocks.L.…" for every layer."""
+
+    name: str
+    places: int
+    shape: tuple[int, ...]  # in one of them
+    bytes: int  # in all of them
 
 
 class _Shapes(Transformer):
@@ -68,6 +90,21 @@ def activations(cfg: Config, batch: int, pos: int, dtype: torch.dtype = torch.fl
         for one in seen[start:end]
     ]
     return tuple(seen[:end] + more + seen[end:])
+
+
+def by_kind(rows: Iterable[Activation]) -> list[Kind]:
+    """The activations that a cache keeps, layers taken together, largest first."""
+    kinds: dict[str, list[Activation]] = {}
+    for row in rows:
+        if not row.on_request:
+            kinds.setdefault(re.sub(r"\.\d+(?=\.|$)", ".L", row.name), []).append(row)
+    summed = [Kind(name, len(same), same[0].shape, sum(row.bytes for row in same)) for name, same in kinds.items()]
+    return sorted(summed, key=lambda kind: -kind.bytes)
+
+
+def axes_of(name: str) -> str:
+    """The axis words of an activation, such as "batch pos head d_head"."""
+    return next((words for pattern, words in AXES if re.search(pattern, name)), "batch pos d_model")
 
 
 def _seen(model: Transformer, tokens: Tensor, names: list[str]) -> dict[str, Activation]:

@@ -5,12 +5,14 @@ non-zero eigenvalues as the small W_O M W_V with M = W_U (I − 11ᵀ/d_vocab) W
 """
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from lens.analysis.circuit_weights import (
@@ -138,20 +140,32 @@ def positive_share(eigenvalues: Complex[Tensor, "*batch d_head"]) -> Float[Tenso
 
 
 def null_scores_of(
-    draws: tuple[int, int], cores: Float[Tensor, "layer head d_head d_head"], seed: int = 0
+    draws: tuple[int, int],
+    cores: Float[Tensor, "layer head d_head d_head"],
+    seed: int = 0,
+    heads: Sequence[tuple[int, int]] | None = None,
 ) -> Float[Tensor, "draw layer head"]:
     """Copying scores of every head with a random rotation R between its values and its output, W_V R W_O.
 
     ``draws`` = (first, last + 1) of the ``DRAWS``: blocks are independent, so that they can come in one by one. R is
     Haar distributed and another for each head and draw. What the head can read and write stays, which of it belongs
-    together is lost.
+    together is lost. ``heads``: only these, all by default, under the rotations that they have among all; NaN for the
+    others.
     """
-    scores = []
-    for draw in range(*draws):
+    index = torch.arange(cores[..., 0, 0].numel()) if heads is None else torch.tensor([*heads]).reshape(-1, 2).T
+    index = index if heads is None else index[0] * cores.shape[1] + index[1]
+    chosen = cores.flatten(0, 1)[index.to(cores.device)]
+
+    def scores(draw: int) -> Float[Tensor, "layer head"]:
         generator = torch.Generator().manual_seed(seed * DRAWS + draw)
-        R = haar(cores.shape[:-2], cores.shape[-1], generator).to(cores)
-        scores.append(copying_score(torch.linalg.eigvals(R @ cores)))
-    return torch.stack(scores)
+        R = orthogonal(torch.randn(cores.shape, generator=generator).flatten(0, 1)[index]).to(cores)
+        found = cores.new_full((cores.shape[0] * cores.shape[1],), torch.nan)
+        found[index.to(cores.device)] = copying_score(torch.linalg.eigvals(R @ chosen))
+        return found.reshape(cores.shape[:2])
+
+    # Eigenvalues of one matrix after the other keep one core busy: several rotations at a time keep all.
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        return torch.stack(list(pool.map(scores, range(*draws))))
 
 
 @torch.no_grad()
@@ -216,8 +230,13 @@ def gaussian_eigenvalues(
 
 def haar(batch: tuple[int, ...], size: int, generator: torch.Generator) -> Float[Tensor, "*batch size size"]:
     """Orthogonal matrices drawn uniformly. Source: Mezzadri 2007, "How to generate random matrices"."""
+    return orthogonal(torch.randn(*batch, size, size, generator=generator))
+
+
+def orthogonal(normal: Float[Tensor, "*batch size size"]) -> Float[Tensor, "*batch size size"]:
+    """The Haar rotations that matrices of independent normal entries give."""
     # NumPy's: torch's, of many small matrices, keeps every core busy with waiting and takes twenty times as long.
-    Q, R = np.linalg.qr(torch.randn(*batch, size, size, generator=generator).numpy())
+    Q, R = np.linalg.qr(normal.numpy())
     return torch.from_numpy(Q * np.sign(R.diagonal(axis1=-2, axis2=-1))[..., None, :])
 
 
@@ -229,22 +248,55 @@ class NullBand(NamedTuple):
     family_low: Float[Tensor, "layer head"]  # no head at all falls below its own in 95% of draws, nor rises
     family_high: Float[Tensor, "layer head"]  # above this one
     reach: float  # how many standard deviations of its draws that is, the same for every head
-    n: int  # draws
+    n: int  # draws of all heads, on which ``reach`` rests
+    more: Int[Tensor, "layer head"] | int = 0  # draws of a head beyond these
+
+    def n_of(self, head: tuple[int, int]) -> int:
+        """The draws that everything about this head but ``reach`` rests on."""
+        return self.n + int(np.broadcast_to(np.asarray(self.more), np.shape(self.low))[tuple(head)])
+
+    @property
+    def most(self) -> int:
+        """The draws of the head that has most."""
+        return self.n + int(np.max(np.asarray(self.more)))
 
 
 def null_band(scores: Float[Tensor, "draw layer head"]) -> NullBand:
     """The central 95% of the draws of each head, and the band that no head of all leaves in 95% of draws.
 
     Heads differ in how far rotations move their score, so each is counted in standard deviations of its own draws
-    before the largest is taken; unstandardised, the head with the widest null would set the bar for all.
+    before the largest is taken; unstandardised, the head with the widest null would set the bar for all. A head may
+    have fewer draws than others, then NaN: the largest is taken over those that all heads have.
     """
     exact = scores.double()
-    low, high = exact.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0).float()
-    centre, spread = exact.mean(0), exact.std(0)
-    largest = ((exact - centre) / spread).abs().nan_to_num(0).flatten(1).amax(1)
+    low, high = exact.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0).float()
+    drawn, (centre, spread) = exact.isfinite(), centre_and_spread(exact)
+    n = int(drawn[:, drawn.any(0)].all(1).sum())
+    largest = ((exact[:n] - centre) / spread).abs().nan_to_num(0).flatten(1).amax(1)
     reach = _allowed(largest)
     ends = ((centre + side * reach * spread).float() for side in (-1, 1))
-    return NullBand(low, high, *ends, reach, len(scores))
+    return NullBand(low, high, *ends, reach, n, (drawn.sum(0) - n).clamp(min=0))
+
+
+def with_own(band: NullBand, head: tuple[int, int], scores: Float[Tensor, " draw"]) -> NullBand:
+    """``band`` with what more draws of one ``head`` say of it; the reach of all heads stays."""
+    centre, spread = (float(x) for x in centre_and_spread(scores.double()))
+    low, high = scores.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    ends = (low, high, centre - band.reach * spread, centre + band.reach * spread)
+    more = torch.as_tensor(band.more).expand(band.low.shape).clone()
+    more[tuple(head)] = len(scores) - band.n
+    arrays = [values.clone() for values in band[:4]]
+    for values, end in zip(arrays, ends, strict=True):
+        values[tuple(head)] = end
+    return band._replace(low=arrays[0], high=arrays[1], family_low=arrays[2], family_high=arrays[3], more=more)
+
+
+def centre_and_spread(
+    scores: Float[Tensor, "draw *head"],
+) -> tuple[Float[Tensor, "*head"], Float[Tensor, "*head"]]:
+    """Mean and standard deviation (n − 1) of the draws that each head has; NaN for one that has none."""
+    centre, n = scores.nanmean(0), scores.isfinite().sum(0)
+    return centre, ((scores - centre).square().nansum(0) / (n - 1)).sqrt()
 
 
 def _allowed(largest: Float[Tensor, " draw"], level: float = ALPHA) -> float:

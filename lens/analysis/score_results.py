@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -16,14 +16,20 @@ SHARES = ("probability", "share of queries")  # units of numbers that lie within
 UNTESTED = "it is a description, not a test"
 
 
+Scale = Literal["positive", "signed", "two-sided"]
+"""Positive: from 0 up, the largest number stands out. Signed: around 0, and still the largest. Two-sided: around 0, and
+whatever lies far from it, to either side."""
+
+
 class Kind(NamedTuple):
-    """A score in words. ``null``: what it is compared with; ``tested``: whether that gives a threshold."""
+    """A score in words. ``null``: what it is compared with; ``tested``: whether that gives a verdict."""
 
     name: str
     unit: str
     definition: str
     null: str
     tested: bool
+    scale: Scale = "positive"
 
 
 class HeadScore(NamedTuple):
@@ -39,7 +45,7 @@ class HeadScore(NamedTuple):
     above: Bool[Tensor, "layer head"] | None  # where the score exceeds it by more than rounding; None: no verdict
     no_verdict: str  # why there is none; "" where there is one
     uniform: float  # the score of a head that looks at all keys alike
-    n_queries: int  # queries averaged, all sequences together; 0 for weights
+    n_queries: int  # of patterns, averaged, all sequences together; 0 where no pattern is read
     rule: str = ""  # how ``above`` was decided where it is not by ``threshold``
 
     def strongest_above(self, count: int) -> list[Head]:

@@ -9,8 +9,9 @@ from scipy.stats import beta
 from scipy.stats import t as student_t
 from torch import Tensor
 
+from lens.analysis.least import MIN_SAMPLES
+
 DRAWS = 2000  # resamples of the bootstrap
-MIN_SAMPLES = 16  # below it there are points, but no intervals and no verdicts
 LEVEL = 0.95
 BYTES = 64_000_000  # of resampled means held at once
 INTERVAL = f"{LEVEL:.0%} studentised bootstrap, no narrower than Student's t,"  # of a mean, in notes

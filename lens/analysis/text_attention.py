@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.attention import value_lengths
+from lens.analysis.attention import hide_first, value_lengths
 from lens.analysis.content_dependence import Zones, content_dependence, zones
 from lens.analysis.pattern_scores import row_entropy, stripe
 from lens.analysis.previous_token import first_query
@@ -105,6 +105,36 @@ def layer_pattern(
         fwd_hooks=[(name, lambda pattern, hook: found.append(pattern[0].float().cpu()))],
     )
     return found[0]
+
+
+class HeadNumbers(NamedTuple):
+    """A number for every query and key of some heads, and what a first token that is hidden had of it."""
+
+    values: Float[Tensor, "head query key"]  # share of attention, or attention × ‖v W_O‖ in residual-stream units
+    hidden: Float[Tensor, "head query"] | None  # share of each query's numbers; None when it is not hidden
+
+
+def head_numbers(
+    pattern: Float[Tensor, "head query key"],
+    value_length: Float[Tensor, "head key"] | None = None,
+    hide: bool = False,
+    share: bool = False,
+) -> HeadNumbers:
+    """Attention of some heads, times the length of what each value writes where ``value_length`` is given.
+
+    ``hide`` takes the first token out: rows of attention then sum to 1 again, lengths stay lengths. ``share`` makes
+    rows of lengths sum to 1, too.
+    """
+    values = pattern if value_length is None else pattern * value_length[:, None, :]
+    totals = values.sum(-1, keepdim=True)
+    totals = torch.where(totals > 0, totals, 1)
+    is_length = value_length is not None and not share
+    values = values / totals if value_length is not None and share else values
+    if not hide:
+        return HeadNumbers(values, None)
+    if not is_length:
+        return HeadNumbers(*hide_first(values))
+    return HeadNumbers(F.pad(values[:, :, 1:], (1, 0)), values[:, :, 0] / totals[:, :, 0])
 
 
 def head_habits(pattern: Float[Tensor, "*batch query key"]) -> Habits:

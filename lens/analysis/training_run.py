@@ -22,6 +22,10 @@ from lens.analysis.checkpoint import (
     measure_texts,
 )
 from lens.analysis.held_out import held_out_digest
+from lens.analysis.instruments.instrument import Cost
+from lens.analysis.instruments.measure import cost_of
+from lens.analysis.instruments.registry import instrument
+from lens.analysis.instruments.sample import repeats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.finite import NotFinite
@@ -65,34 +69,49 @@ class Measured(NamedTuple):
     lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
 
 
+class MeasuredInstrument(NamedTuple):
+    """One instrument at one checkpoint: either its numbers, or why there are none."""
+
+    scores: OnInstrument | None
+    lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
+
+
+class Terms(NamedTuple):
+    """What measuring an instrument at one checkpoint takes, in the units of ``Cost``."""
+
+    why_not: str  # why models of this run have no such number, as a half sentence; "" if they have
+    tokens: int
+    operations: int
+
+
 class TrainingRun:
     """The checkpoints of one run, measured one at a time in a model of its own, which is opened when it is needed.
 
     What was measured once, in this process or another, is read from disk; the model is then never opened.
     """
 
-    def __init__(self, found: Checkpoints) -> None:
-        self.found = found
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints = checkpoints
         self._model: HookedTransformer | None = None
         self._known: tuple[Setting, Inputs] | None = None
         self._lock = Lock()  # the weights of the one model change: whoever reads it holds this
 
     def shape(self) -> Shape:
         """Name and sizes of the models of this run."""
-        parts = {"reader": reader_of(self.found), "device": str(pick_device(None))}
+        parts = {"reader": reader_of(self.checkpoints), "device": str(pick_device(None))}
         result = remembered(result_key("shape", __name__, **parts), self._shape)
         return Shape(**result.facts)
 
     def identical(self, indices: Iterable[int] | None = None) -> tuple[tuple[int, ...], ...]:
         """Groups of checkpoints, of these or of all, whose files are the same: between them nothing was learned."""
-        chosen = range(len(self.found)) if indices is None else indices
-        return identical({index: content_of(self.found, index) for index in chosen})
+        chosen = range(len(self.checkpoints)) if indices is None else indices
+        return identical({index: content_of(self.checkpoints, index) for index in chosen})
 
     def inputs(self, setting: Setting) -> Inputs:
         """The tokens that every checkpoint is measured on."""
         known = self._known  # one pair, so that two threads never mix a setting and another's tokens
         if known is None or known[0] != setting:
-            parts = {"reader": reader_of(self.found), "text": held_out_digest(), "setting": list(setting)}
+            parts = {"reader": reader_of(self.checkpoints), "text": held_out_digest(), "setting": list(setting)}
             kept = remembered(result_key("inputs", __name__, **parts), lambda: self._inputs(setting))
             known = self._known = (setting, _unpacked_inputs(kept))
         return known[1]
@@ -109,7 +128,7 @@ class TrainingRun:
         try:
             return Measured(self.repeats(index, setting), self.texts(index, setting) if texts else None)
         except NotFinite as fault:
-            return Measured(None, None, f"The checkpoint at {self.found.labels[index]:,} {self.found.unit}: {fault}")
+            return Measured(None, None, self._lost(index, fault))
 
     def repeats(self, index: int, setting: Setting) -> OnRepeats:
         """:func:`measure_repeats` at one checkpoint."""
@@ -127,15 +146,27 @@ class TrainingRun:
 
     def instrument(self, index: int, name: str, setting: Setting) -> OnInstrument:
         """:func:`measure_instrument` at one checkpoint."""
-        inputs = self.inputs(setting)
-        repeated = inputs.repeated
-        key = self._key(
-            f"instrument-{name}", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos,
-            seed=repeated.seed,
-        )  # fmt: skip
+        inputs, key = self.inputs(setting), self._instrument_key(index, name, setting)
         return OnInstrument(
             **self._measured(key, index, lambda model: measure_instrument(model, name, inputs)._asdict())
         )
+
+    def measure_instrument(self, index: int, name: str, setting: Setting) -> MeasuredInstrument:
+        """:meth:`instrument`; a checkpoint that is not finite loses its own point only."""
+        try:
+            return MeasuredInstrument(self.instrument(index, name, setting))
+        except NotFinite as fault:
+            return MeasuredInstrument(None, self._lost(index, fault))
+
+    def has_instrument(self, index: int, name: str, setting: Setting) -> bool:
+        """Whether :meth:`instrument` of a checkpoint lies on disk."""
+        return (results_folder() / self._instrument_key(index, name, setting)).is_file()
+
+    def terms(self, name: str, setting: Setting) -> Terms:
+        """Whether an instrument can be measured in these models, and what that takes at one checkpoint."""
+        parts = {"reader": reader_of(self.found), "name": name, "setting": list(setting)}
+        result = remembered(result_key("terms", __name__, **parts), lambda: self._terms(name, setting))
+        return Terms(**result.facts)
 
     def pattern(self, index: int, tokens: Tensor, head: Head) -> Tensor:
         """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
@@ -156,9 +187,16 @@ class TrainingRun:
     def _repeats_key(self, index: int, repeated: RepeatedTokens) -> str:
         return self._key("repeats", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos)
 
+    def _instrument_key(self, index: int, name: str, setting: Setting) -> str:
+        one = self.inputs(setting).repeated
+        return self._key(f"instrument-{name}", index, one.tokens, one.control, n=one.n, bos=one.bos, seed=one.seed)
+
+    def _lost(self, index: int, fault: NotFinite) -> str:
+        return f"The checkpoint at {self.checkpoints.labels[index]:,} {self.checkpoints.unit}: {fault}"
+
     def _key(self, analysis: str, index: int, *tokens: Tensor, **parameters: int) -> str:
         digest = hashlib.sha256(b"".join(_bytes_of(one) for one in tokens)).hexdigest()
-        weights, device = content_of(self.found, index), str(pick_device(None))
+        weights, device = content_of(self.checkpoints, index), str(pick_device(None))
         return result_key(analysis, __name__, weights=weights, tokens=digest, parameters=parameters, device=device)
 
     def _measured(self, key: str, index: int, measure) -> dict[str, Tensor]:
@@ -166,7 +204,7 @@ class TrainingRun:
             with self._lock:
                 model = self._opened()
                 if model.checkpoint.index != index:
-                    model.load_checkpoint(index, found=self.found)
+                    model.load_checkpoint(index, of=self.checkpoints)
                 return Result({name: tensor.numpy() for name, tensor in measure(model).items()}, {})
 
         return {name: torch.from_numpy(array.copy()) for name, array in remembered(key, compute).arrays.items()}
@@ -174,7 +212,7 @@ class TrainingRun:
     def _opened(self) -> HookedTransformer:
         """The model, for whoever holds the lock."""
         if self._model is None:
-            self._model = HookedTransformer.from_pretrained(self.found, checkpoint_index=0)
+            self._model = HookedTransformer.from_pretrained(self.checkpoints, checkpoint_index=0)
         return self._model
 
     def _shape(self) -> Result:
@@ -185,6 +223,14 @@ class TrainingRun:
         sizes = (cfg.n_layers, cfg.n_heads, cfg.n_ctx, sum(one.numel() for one in model.parameters()))
         shape = Shape(model.name, *sizes, model.note, start, str(model.device), str(model.dtype))
         return Result({}, shape._asdict())
+
+    def _terms(self, name: str, setting: Setting) -> Result:
+        one, samples = instrument(name), [repeats(self.inputs(setting).repeated)]
+        with self._lock:
+            cfg = self._opened().cfg
+        why = one.needs.lacks(cfg)
+        cost = Cost(0) if why else cost_of(cfg, [one], samples)
+        return Result({}, Terms(why, *cost)._asdict())
 
     def _inputs(self, setting: Setting) -> Result:
         with self._lock:

@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float, Int
+
 from lens.hooked import HookedTransformer
 from lens.pieces import Pieces
+from lens.tokens import visible
 
 
 class Cut(NamedTuple):
@@ -42,3 +46,13 @@ def containing(strings: Sequence[str], text: str, same_case: bool = True) -> lis
         text = text.lower()
     found = [i for i, token in enumerate(strings) if text in (token if same_case else token.lower())]
     return sorted(found, key=lambda i: (len(strings[i]), i))
+
+
+def names_of(strings: Sequence[str], ids: Sequence[int]) -> list[str]:
+    """Tokens for reading; "id 7" for an id that has no text: models may have more rows than their tokenizer."""
+    return [visible(strings[i]) if i < len(strings) else f"id {i}" for i in ids]
+
+
+def largest_first(values: Float[np.ndarray, " d_vocab"]) -> Int[np.ndarray, " d_vocab"]:
+    """Ids by a number of theirs, the largest first, equal ones by id."""
+    return np.argsort(-np.asarray(values), kind="stable")

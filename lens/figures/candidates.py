@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, FONT_SIZE, PIN, base_layout, escape, number, shorten
 
 ROW = 25  # pixels
@@ -19,6 +20,7 @@ class Candidate(NamedTuple):
     actual: bool = False
 
 
+@drawn
 def candidates(rows: Sequence[Candidate], *, title: str, definition: str) -> go.Figure:
     """A bar per candidate, in the given order from the top; the token that really came is orange and named so.
 

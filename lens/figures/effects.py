@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
 
 ROW, LOW_ROW = 62, 34  # pixels, of a few rows and of many
@@ -37,6 +38,7 @@ class Mark(NamedTuple):
     label: str
 
 
+@drawn
 def effects(
     rows: Sequence[Removal],
     unit: str,

@@ -3,12 +3,14 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, number
 
 DECADES = 3  # of the logarithmic radius: smaller eigenvalues lie at the centre
 NULL_POINTS = 3000
 
 
+@drawn
 def eigenvalues(
     own: np.ndarray, null: np.ndarray, *, title: str = "", definition: str = "", log: bool = False,
     cloud_name: str = "by chance",

@@ -5,6 +5,7 @@ import textwrap
 
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.theme import LABEL_SIZE, escape
 
 CHARACTER = 6.4  # pixels of a character of the subtitle, on average
@@ -15,14 +16,20 @@ GRID = {"l": 52, "r": 100, "b": 48, "autoexpand": False}
 MATRIX = {"l": 112, "r": 8, "b": 108, "autoexpand": False}
 
 
+@drawn
 def small_grid(figure: go.Figure, width: int | None) -> go.Figure:
     """A grid whose subtitle has lines of about ``width`` pixels; None: none, where the page says what is shown."""
     ticks = _every(-(-len(figure.layout.xaxis.tickvals) // MOST_TICKS), figure.layout.xaxis)
-    return narrow(figure, width).update_xaxes(**ticks, tickangle=0).update_layout(margin=GRID)
+    return _narrow(go.Figure(figure), width).update_xaxes(**ticks, tickangle=0).update_layout(margin=GRID)
 
 
+@drawn
 def narrow(figure: go.Figure, width: int | None) -> go.Figure:
     """The same figure with its subtitle in lines of about ``width`` pixels, and higher by as much as they need."""
+    return _narrow(go.Figure(figure), width)
+
+
+def _narrow(figure: go.Figure, width: int | None) -> go.Figure:
     text = figure.layout.title.subtitle.text
     if not text:
         return figure
@@ -33,16 +40,18 @@ def narrow(figure: go.Figure, width: int | None) -> go.Figure:
     return figure.update_layout(margin_t=figure.layout.margin.t + more, height=figure.layout.height + more)
 
 
+@drawn
 def small_matrix(figure: go.Figure, side: int, width: int | None) -> go.Figure:
     """A matrix of about ``side`` pixels with square cells in any place, and with as many token labels as fit.
 
     The colour bar moves into the half above the diagonal, which is empty in a causal pattern.
     """
+    figure = go.Figure(figure)
     ticks = _every(-(-len(figure.layout.yaxis.tickvals) * (LABEL_SIZE + 3) // side), figure.layout.yaxis)
     figure.update_xaxes(**ticks, constrain="domain").update_yaxes(**ticks, constrain="domain", scaleanchor="x")
     bar = {"x": 0.99, "xanchor": "right", "y": 0.9, "yanchor": "top", "len": 0.48, "thickness": 9}
     figure.update_traces(colorbar=bar, selector={"type": "heatmap"}).update_shapes(line_width=1)
-    narrow(figure, width).update_layout(margin=MATRIX)
+    _narrow(figure, width).update_layout(margin=MATRIX)
     return figure.update_layout(width=None, height=figure.layout.margin.t + side + MATRIX["b"])
 
 

@@ -1,11 +1,13 @@
 """A clickable grid of one number per layer and head (or layer and position)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.theme import (
     CORE,
@@ -24,6 +26,7 @@ from lens.figures.theme import (
 )
 
 Cell = tuple[int, int]
+Ends = tuple[float, float]
 
 
 EDGE = 0.06  # of a cell, around the grid: an outline there would lose its outer half
@@ -31,6 +34,7 @@ NAMED = 8  # pinned heads that are named in the margin
 MARGIN = 10  # pixels above a grid, beside those of every figure, for the names of pinned heads
 
 
+@drawn
 def grid(
     measure: Measure,
     axes: Axes = HEADS,
@@ -38,6 +42,7 @@ def grid(
     pinned: Sequence[Cell] = (),
     current: Cell | None = None,
     title: str = "",
+    ends: Ends | None = None,
 ) -> go.Figure:
     """One cell per layer and head; a click returns the cell (see ``selected_cell``).
 
@@ -46,8 +51,15 @@ def grid(
 
     Cells at or below the null threshold are hatched, without colour. Zero is neutral, and signed quantities are
     symmetric about it. The longer side lies across when it is the layers and they are many; customdata is always
-    (row, column) of ``measure.values``.
+    (row, column) of ``measure.values``. ``ends``: of the colour scale, where it is not the cells' own.
     """
+    return grid_of(measure, axes, pinned, current, title, ends)
+
+
+def grid_of(
+    measure: Measure, axes: Axes, pinned: Sequence[Cell], current: Cell | None, title: str, ends: Ends | None = None
+) -> go.Figure:
+    """``grid``, to draw more on it."""
     values = np.asarray(measure.values, np.float32)
     across = is_wide(values.shape)
     row_labels, column_labels = axes.labels(values.shape)
@@ -56,7 +68,9 @@ def grid(
     figure = go.Figure(layout=_layout(measure, axes, title))
     if muted.any():
         figure.add_traces(_hatching(muted, across))
-    figure.add_trace(_heatmap(measure, shown, across))
+    if measure.absent and np.isnan(values).any():
+        figure.add_trace(_absent(np.isnan(values), across))
+    figure.add_trace(_heatmap(measure, shown, across, ends or measure.limits()))
     names = [[axes.name(row, column) for column in column_labels] for row in row_labels]
     figure.add_trace(click_layer(hover_texts(measure, names), across))
     figure.update_layout(shapes=outlines(pinned, current, across))
@@ -82,7 +96,8 @@ def hover_texts(measure: Measure, names: list[list[str]]) -> list[list[str]]:
             if ranks[row, column]:
                 text += f" · rank {ranks[row, column]} of {total}"
             if muted[row, column]:
-                text += f"<br>within chance (null threshold {number(measure.threshold)})"
+                threshold = "" if measure.threshold is None else f" (null threshold {number(measure.threshold)})"
+                text += f"<br>within chance{threshold}"
             texts[-1].append(text)
     return texts
 
@@ -104,15 +119,29 @@ def click_layer(texts: list[list[str]], across: bool) -> go.Scatter:
 def selected_cell(event: Any) -> Cell | None:
     """The (row, column) that was clicked, from the value ``st.plotly_chart(..., on_select="rerun")`` returns.
 
-    None when nothing is selected. Streamlit hands the pair of customdata back as ``{"0": row, "1": column}``.
+    None when nothing is selected.
     """
     if not event:
         return None
     for point in event["selection"]["points"]:
-        pair = point.get("customdata")
-        if isinstance(pair, Mapping):
-            return int(pair["0"]), int(pair["1"])
+        pair = ids(point)
+        if len(pair) >= 2:
+            return pair[0], pair[1]
     return None
+
+
+def ids(point: Mapping[str, Any]) -> tuple[int, ...]:
+    """The whole numbers that the customdata of a chosen point begins with; none if it has none.
+
+    Streamlit hands rows of numbers back as ``{"0": row, "1": column}``, rows that hold words too as a list.
+    """
+    data = point.get("customdata")
+    values = data.values() if isinstance(data, Mapping) else data if isinstance(data, Sequence) else ()
+    return tuple(int(value) for value in takewhile(_is_whole, values))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value == int(value)
 
 
 def _layout(measure: Measure, axes: Axes, title: str) -> dict:
@@ -149,21 +178,20 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
     return layout
 
 
-def _heatmap(measure: Measure, shown: np.ndarray, across: bool) -> go.Heatmap:
-    low, high = measure.limits()
-    unit = f" ({escape(measure.unit)})" if measure.unit else ""
-    note = "" if measure.threshold is None else f"<br>hatched: ≤ null {number(measure.threshold)}"
+def _heatmap(measure: Measure, shown: np.ndarray, across: bool, ends: Ends) -> go.Heatmap:
+    note = "" if measure.within is None else "<br>hatched: within chance"
+    note = note if measure.threshold is None else f"<br>hatched: ≤ null {number(measure.threshold)}"
     if measure.signed:
         note = note.replace("≤", "|·| ≤")
     return go.Heatmap(
         z=shown.T if across else shown,
-        zmin=low,
-        zmax=high,
+        zmin=ends[0],
+        zmax=ends[1],
         autocolorscale=True if measure.signed else None,
         xgap=2,
         ygap=2,
         hoverinfo="skip",
-        colorbar=colour_bar(escape(measure.name) + unit + note),
+        colorbar=colour_bar(measure.axis + note),
     )
 
 
@@ -178,6 +206,14 @@ def _hatching(muted: np.ndarray, across: bool) -> list:
         go.Heatmap(z=z, colorscale=flat, showscale=False, xgap=2, ygap=2, hoverinfo="skip"),
         go.Scatter(x=x, y=y, mode="markers", marker=stroke, hoverinfo="skip", showlegend=False),
     ]
+
+
+def _absent(missing: np.ndarray, across: bool) -> go.Scatter:
+    """A small cross in cells that have no number."""
+    rows, columns = np.nonzero(missing)
+    cross = {"symbol": "x-thin-open", "size": 6, "color": NEUTRAL, "opacity": 0.6, "line": {"width": 1}}
+    x, y = (rows, columns) if across else (columns, rows)
+    return go.Scatter(x=x, y=y, mode="markers", marker=cross, hoverinfo="skip", showlegend=False)
 
 
 def outlines(pinned: Sequence[Cell], current: Cell | None, across: bool, half: float = 0.5) -> list[dict]:

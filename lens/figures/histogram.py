@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, number, shorten, translucent
 
 BINS = 80
@@ -26,6 +27,7 @@ class Band(NamedTuple):
     label: str
 
 
+@drawn
 def histogram(
     values: np.ndarray, axis: str, *, title: str, definition: str, band: Band | None = None, named: Sequence[Named] = ()
 ) -> go.Figure:

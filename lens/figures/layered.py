@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.grid import Cell
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
 
@@ -21,6 +22,7 @@ class Edge(NamedTuple):
     value: float
 
 
+@drawn
 def layered_graph(
     edges: Sequence[Edge], shape: tuple[int, int], *, name: str, pinned: Cell | None = None, title: str, definition: str
 ) -> go.Figure:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, translucent
 
 
@@ -43,6 +44,7 @@ class Axis(NamedTuple):
     log_x: bool = False
 
 
+@drawn
 def lines(
     curves: Sequence[Line],
     axis: Axis,
@@ -71,6 +73,7 @@ def lines(
     return figure
 
 
+@drawn
 def repeat_loss(curves: Sequence[Line], n: int, *, n_sampled: int | None = None, title: str = "") -> go.Figure:
     """Loss of predicting each token of [BOS] r₁…r_n r₁…r_n, in nats; ``curves`` hold 2n values, for tokens 1 to 2n.
 

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lens.figures.cells import LOG_FLOOR, Marks, log_scale, make_clickable, nats, outline
+from lens.figures.drawn import drawn
 from lens.figures.theme import (
     CATEGORICAL,
     LABEL_SIZE,
@@ -56,6 +57,7 @@ class View(NamedTuple):
 PLAIN = View()
 
 
+@drawn
 def matrix(
     pattern: np.ndarray,
     tokens: Sequence[str],
@@ -95,6 +97,7 @@ def matrix(
     return figure
 
 
+@drawn
 def overlay(
     patterns: np.ndarray,
     tokens: Sequence[str],

@@ -7,6 +7,7 @@ import numpy as np
 
 from lens.figures.theme import escape, number
 
+LONGEST = 32  # characters of a name with its unit on one line of a short axis
 ROUNDINGS = 64  # of the number format, that a value may lie above its threshold by and still be within chance
 
 
@@ -16,7 +17,9 @@ class Measure:
 
     ``low`` and ``high`` bound a confidence interval, ``control`` is the same number where the feature is destroyed,
     ``null`` the range (low, high) that chance gives this cell. At or below ``threshold`` (in absolute value when
-    ``signed``) a cell cannot be told from chance. All [row, column].
+    ``signed``) a cell cannot be told from chance; ``within`` says so cell by cell where another rule decides. ``ends``
+    False: signed, and only large values stand out, not far negative ones. ``absent``: why a cell has no number (NaN).
+    All [row, column].
     """
 
     name: str
@@ -29,11 +32,14 @@ class Measure:
     threshold: float | None = None
     signed: bool = False
     null: tuple[np.ndarray, np.ndarray] | None = None
+    within: np.ndarray | None = None
+    ends: bool = True
+    absent: str = ""
 
     def __post_init__(self) -> None:
         if np.ndim(self.values) != 2:
             raise ValueError(f"{self.name}: values of shape {np.shape(self.values)}; wanted [row, column].")
-        for part in ("low", "high", "control"):
+        for part in ("low", "high", "control", "within"):
             array = getattr(self, part)
             if array is not None and np.shape(array) != np.shape(self.values):
                 shapes = f"{np.shape(array)} beside values of shape {np.shape(self.values)}"
@@ -41,11 +47,20 @@ class Measure:
 
     @property
     def size(self) -> np.ndarray:
-        """Effect size: the value, or its absolute value when signed. [row, column]"""
-        return np.abs(self.values) if self.signed else self.values
+        """Effect size: the value, or its absolute value when both signed ends stand out. [row, column]"""
+        return np.abs(self.values) if self.signed and self.ends else self.values
+
+    @property
+    def axis(self) -> str:
+        """Name and unit along a short axis, on two lines where one would be cut off. Escaped."""
+        unit = f"({escape(self.unit)})" if self.unit else ""
+        between = "<br>" if unit and len(self.name) + len(self.unit) > LONGEST else " "
+        return f"{escape(self.name)}{between}{unit}".rstrip()
 
     def text(self, row: int, column: int) -> str:
         """One cell in words, ready for a hover label: "induction 0.91 [0.88, 0.93] · control 0.01"."""
+        if self.absent and np.isnan(self.values[row, column]):
+            return f"{escape(self.name)}: {escape(self.absent)}"
         unit = f" {escape(self.unit)}" if self.unit else ""
         words = f"{escape(self.name)} <b>{number(self.values[row, column])}</b>{unit}"
         if self.low is not None and self.high is not None:
@@ -58,7 +73,9 @@ class Measure:
         return words
 
     def below_null(self) -> np.ndarray:
-        """True where a cell is at or below the threshold; nowhere when there is none. bool [row, column]"""
+        """True where a cell cannot be told from chance; nowhere when nothing says so. bool [row, column]"""
+        if self.within is not None:
+            return np.asarray(self.within)
         if self.threshold is None:
             return np.zeros(np.shape(self.values), bool)
         size = np.asarray(self.size)
@@ -74,7 +91,8 @@ class Measure:
 
     def limits(self) -> tuple[float, float]:
         """Ends of the colour scale: symmetric about zero when signed, else from zero to the largest value."""
-        finite = np.asarray(self.size)[np.isfinite(self.size)]
+        size = np.abs(self.values) if self.signed else np.asarray(self.values)
+        finite = size[np.isfinite(size)]
         largest = float(finite.max(initial=0)) or 1.0
         return (-largest, largest) if self.signed else (min(0.0, float(finite.min(initial=0))), largest)
 

@@ -6,8 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn_as
 from lens.figures.theme import CORE, HALO, LABEL_SIZE, NEUTRAL, PIN, base_layout, colour_bar, escape, thin
+from lens.figures.wire import Spec, narrow, round_numbers, short_form
 
+NAMES = "%{customdata[0]}.%{customdata[1]}", "%{customdata[2]}.%{customdata[3]}"
 SIDE = 470  # pixels of the square
 Pair = tuple[int, int, int, int]  # sender's layer and head, receiver's layer and head
 
@@ -22,6 +25,54 @@ class Pairs(NamedTuple):
     extra: dict[str, np.ndarray] = {}  # further numbers of the hover label, by name
 
 
+def _in_blocks(figure: go.Figure) -> Spec:
+    """The map as a block for each layer of receivers: what is above the diagonal is not sent, and the pairs, most of
+    them, are counted in bytes.
+
+    Colours are sent in 255 steps. Numbers are sent in thousandths, as their labels show them: 1234 is read as "1.234"
+    where the separator of thousands is a point. A pair is named by the labels of its axes, and by where it stands when
+    it is clicked. Nothing changes where a number is not finite or does not fit.
+    """
+    spec = short_form(figure)
+    heat, points = spec["data"]
+    ids, numbers = np.split(np.asarray(points["customdata"], np.float64), [4], axis=1)
+    n, layer, heads = len(heat["z"]), ids[:, 2], int(ids[:, 3].max(initial=0)) + 1
+    whole = len(ids) == n * (n - heads) // 2  # no pair is missing
+    if not whole or not np.isfinite(numbers).all() or np.abs(numbers).max() >= 1000:
+        return spec
+    thousandths = (np.sign(numbers) * np.floor(1000 * np.abs(numbers) + 0.5)).astype(np.int64)
+    levels = 127 if heat["zmin"] < 0 else 255
+    z = np.rint(levels / heat["zmax"] * np.asarray(heat["z"]))
+    ticks = round_numbers(heat["zmax"])
+    ticks = [-tick for tick in ticks[:0:-1]] + list(ticks) if heat["zmin"] < 0 else ticks
+    heat["colorbar"] |= {"tickvals": [levels / heat["zmax"] * tick for tick in ticks]}
+    heat["colorbar"] |= {"ticktext": [f"{tick:g}".replace("-", "−") for tick in ticks]}
+    heat |= {"zmin": -levels if heat["zmin"] < 0 else 0, "zmax": levels}
+    points["hovertemplate"] = _heading("%{y}", "%{x}") + points["hovertemplate"].removeprefix(_heading(*NAMES))
+    for column in range(numbers.shape[1]):
+        old, new = f"customdata[{4 + column}]:.3f", f"customdata[{column}]:05,d"
+        points["hovertemplate"] = points["hovertemplate"].replace(old, new)
+    blocks, some = [], []
+    for number in range(1, n // heads):
+        first, last = heads * number, heads * (number + 1)
+        block = z[:first, first:last].astype(np.int8 if levels == 127 else np.uint8)
+        blocks.append(heat | {"z": block, "x0": first, "dx": 1, "y0": 0, "dy": 1, "showscale": number == 1})
+        here = layer == number
+        place = {"x": narrow(np.asarray(points["x"])[here]), "y": narrow(np.asarray(points["y"])[here])}
+        some.append(points | place | {"customdata": narrow(thousandths[here])})
+    names = {f"{i}.0": f"{i // heads}.{i % heads}" for i in range(n)}
+    for axis in (spec["layout"]["xaxis"], spec["layout"]["yaxis"]):
+        # A pair on a tick would be named by the text of the tick: they stand a little beside it.
+        axis |= {"hoverformat": ".1f", "labelalias": names, "tickvals": [at + 0.1 for at in axis["tickvals"]]}
+    spec["layout"]["separators"] = ".."
+    return spec | {"data": [*blocks, *some]}
+
+
+def _heading(sender: str, receiver: str) -> str:
+    return f"<b>{sender} → {receiver}</b>"
+
+
+@drawn_as(_in_blocks)
 def pair_matrix(
     pairs: Pairs, *, chosen: Pair | None = None, pinned: Sequence[tuple[int, int]] = (), title: str = ""
 ) -> go.Figure:
@@ -52,12 +103,16 @@ def pair_matrix(
     return figure
 
 
-def selected_pair(event: Any) -> Pair | None:
-    """The clicked pair, from the value of ``st.plotly_chart(..., on_select="rerun")``; None if there is none."""
+def selected_pair(event: Any, heads: int = 1) -> Pair | None:
+    """The clicked pair, from the value of ``st.plotly_chart(..., on_select="rerun")``; None if there is none.
+
+    ``heads`` of a layer tell which pair a point is that does not say so itself.
+    """
     for point in event["selection"]["points"] if event else []:
-        found = point.get("customdata")
-        if found is not None and len(found) >= 4:
+        found = point.get("customdata") or ()
+        if len(found) >= 4:
             return tuple(int(found[str(i)]) for i in range(4))
+        return *divmod(int(point["y"]), heads), *divmod(int(point["x"]), heads)
     return None
 
 
@@ -69,13 +124,12 @@ def _points(pairs: Pairs, n: int, heads: int) -> go.Scatter:
     columns += [np.asarray(more, np.float32).reshape(n, n)[senders, receivers] for more in pairs.extra.values()]
     lines = [f"<b>%{{customdata[4]:.3f}}</b> {escape(pairs.name)}"]
     lines += [f"%{{customdata[{5 + i}]:.3f}} {escape(name)}" for i, name in enumerate(pairs.extra)]
-    heading = "<b>%{customdata[0]}.%{customdata[1]} → %{customdata[2]}.%{customdata[3]}</b>"
     return go.Scatter(
         x=receivers.astype(np.int16),
         y=senders.astype(np.int16),
         mode="text",
         customdata=np.stack(columns, axis=1).astype(np.float32),
-        hovertemplate="<br>".join([heading, *lines]) + "<extra></extra>",
+        hovertemplate="<br>".join([_heading(*NAMES), *lines]) + "<extra></extra>",
         showlegend=False,
     )
 

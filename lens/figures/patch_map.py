@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from lens.figures.grid import Cell, grid, is_wide
+from lens.figures.drawn import drawn
+from lens.figures.grid import Cell, grid_of, is_wide
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.theme import NEUTRAL, escape
 
 STROKE = {"symbol": "line-ne-open", "size": 7, "color": NEUTRAL, "opacity": 0.4, "line": {"width": 1}}
 
 
+@drawn
 def patch_map(
     measure: Measure,
     axes: Axes,
@@ -30,7 +32,7 @@ def patch_map(
     if (len(reasons), len(reasons[0])) != shape:
         raise ValueError(f"patch_map: {len(reasons)} x {len(reasons[0])} reasons for {shape} cells; give one each.")
     across = is_wide(shape)
-    figure = grid(measure, axes, pinned=pinned if axes == HEADS else (), current=chosen, title=title)
+    figure = grid_of(measure, axes, pinned if axes == HEADS else (), chosen, title)
     clicks = figure.data[-1]
     flat = [reason for row in reasons for reason in row]
     clicks.text = [f"{text}<br>{escape(why)}" if why else text for text, why in zip(clicks.text, flat)]

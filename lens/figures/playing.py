@@ -8,13 +8,16 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lens.figures.cells import Marks
+from lens.figures.drawn import drawn_as
 from lens.figures.matrix import causal
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, numbered, shorten, thin
 from lens.figures.training import ticks as axis_ticks
+from lens.figures.wire import Spec, round_numbers, short_form
 
 STEP = 350  # milliseconds of one checkpoint
 SIDE = 330  # pixels of the pattern
 SCORE = 110  # pixels of the curve
+SHARE = "%{z:.4f}"  # what the hover label says of a cell
 CONTROLS = 118  # pixels of the button and the slider
 
 
@@ -30,6 +33,39 @@ class Course(NamedTuple):
     threshold: float
 
 
+def _in_ten_thousandths(figure: go.Figure) -> Spec:
+    """Shares of the animated map as whole ten-thousandths, "0.0123" sent as 123: the digits that its label shows.
+
+    A row ends with its last cell, so what a causal pattern leaves blank is not sent. The cells that are read as 1.0000,
+    for which there is no such template, are a map of their own over it.
+    """
+    spec = short_form(figure)
+    base, maps = spec["data"][0], [frame["data"][0] for frame in spec["frames"]]
+    whole = base | {"showscale": False, "hovertemplate": base["hovertemplate"].replace(SHARE, "1.0000")}
+    ticks = round_numbers(base["zmax"])
+    base["colorbar"] |= {"tickvals": [round(1e4 * tick) for tick in ticks], "ticktext": [f"{t:g}" for t in ticks]}
+    base["hovertemplate"] = base["hovertemplate"].replace(SHARE, "0.%{z:04d}")
+    over = [{"type": "heatmap"} for _ in maps]
+    for part, ones in ((base, whole), *zip(maps, over)):
+        shares = np.floor(1e4 * np.asarray(part["z"], np.float64) + 0.5)
+        part["z"] = [_row(row) for row in np.where(shares < 1e4, shares, np.nan)]
+        ones["z"] = [_row(row) for row in np.where(shares < 1e4, np.nan, shares)]
+    for part in (base, whole):
+        part |= {"zmin": 1e4 * part["zmin"], "zmax": 1e4 * part["zmax"]}
+    if any(row for ones in (whole, *over) for row in ones["z"]):
+        for frame, ones in zip(spec["frames"], over):
+            frame |= {"data": [*frame["data"], ones], "traces": [*frame["traces"], len(spec["data"])]}
+        spec["data"].append(whole)
+    return spec
+
+
+def _row(shares: np.ndarray) -> list[int | None]:
+    shown = np.nonzero(np.isfinite(shares))[0]
+    end = shown[-1] + 1 if len(shown) else 0
+    return [None if np.isnan(share) else int(share) for share in shares[:end]]
+
+
+@drawn_as(_in_ten_thousandths)
 def playing(
     patterns: np.ndarray,
     tokens: Sequence[str],
@@ -73,7 +109,7 @@ def playing(
 
 
 def _map(z: np.ndarray, labels: list[str], largest: float) -> go.Heatmap:
-    hover = "query %{y} → key %{x}<br><b>%{z:.4f}</b> of its attention<extra></extra>"
+    hover = "query %{y} → key %{x}<br><b>" + SHARE + "</b> of its attention<extra></extra>"
     bar = {"thickness": 9, "outlinewidth": 0, "tickfont": {"size": LABEL_SIZE}, "len": 0.34, "y": 0.97, "x": 0.97}
     bar |= {"xanchor": "right", "yanchor": "top", "title": {"text": "attention", "font": {"size": LABEL_SIZE}}}
     return go.Heatmap(

@@ -3,14 +3,16 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.grid import Cell
 from lens.figures.measure import HEADS, Measure
-from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
+from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, number
 
 PLOT = 130  # pixels
 EDGE = 0.04  # of the axis, beside the first and the last head
 
 
+@drawn
 def ranked(measure: Measure, head: Cell, *, title: str) -> go.Figure:
     """All heads by ``measure``, the largest at the left, grey at or below its threshold, and ``head`` as a diamond.
 
@@ -62,7 +64,6 @@ def _points(cells: list[Cell], values: np.ndarray, texts: list[str], marker: dic
 def _layout(measure: Measure, n: int, title: str) -> dict:
     common = {"zeroline": False, "tickfont": {"size": LABEL_SIZE}}
     edge = max(0.5, EDGE * n)
-    unit = f" ({measure.unit})" if measure.unit else ""
     return base_layout(title, "", height=PLOT) | {
         "hovermode": "closest",
         "clickmode": "event+select",
@@ -70,6 +71,5 @@ def _layout(measure: Measure, n: int, title: str) -> dict:
         "xaxis": common
         | {"title": {"text": f"rank among {n} heads", "standoff": 4}, "showgrid": False, "range": [1 - edge, n + edge]}
         | ({"dtick": 1} if n <= 16 else {}),
-        "yaxis": common
-        | {"title": {"text": escape(measure.name + unit), "standoff": 8}, "showgrid": True, "automargin": True},
+        "yaxis": common | {"title": {"text": measure.axis, "standoff": 8}, "showgrid": True, "automargin": True},
     }

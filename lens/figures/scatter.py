@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.grid import Cell
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
 
 
+@drawn
 def scatter(
     x: Measure,
     y: Measure,
@@ -19,12 +21,13 @@ def scatter(
     current: Cell | None = None,
     n_labels: int = 8,
     title: str = "",
+    diagonal: bool = False,
 ) -> go.Figure:
     """Every head, or cell of ``axes``, at its two scores; a click returns it through ``grid.selected_cell``.
 
     The ``n_labels`` heads farthest from the middle of the cloud, in units of its spread, are named; pinned heads
     and the current one, which has a ring, always are. Dotted lines are the null thresholds: a head below its line
-    cannot be told from chance in that score.
+    cannot be told from chance in that score. ``diagonal``: a line where both scores are equal.
     """
     if np.shape(x.values) != np.shape(y.values):
         raise ValueError(f"{x.name} {np.shape(x.values)} against {y.name} {np.shape(y.values)}; wanted the same heads.")
@@ -50,6 +53,9 @@ def scatter(
             unselected={"marker": {"opacity": 0.75}},
         )
     )
+    if diagonal:
+        ends = {"x0": points.min(), "x1": points.max(), "y0": points.min(), "y1": points.max()}
+        figure.add_shape(type="line", **ends, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
     for measure, add_line, side in ((x, figure.add_vline, "bottom right"), (y, figure.add_hline, "top right")):
         for value in _thresholds(measure):
             note = {"text": f"null {number(value)}", "font": {"size": LABEL_SIZE, "color": NEUTRAL}}

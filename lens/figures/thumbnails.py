@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.grid import Cell, click_layer, is_wide, make_margin, name_pins, outlines
 from lens.figures.theme import LABEL_SIZE, NEUTRAL, base_layout
 
@@ -42,6 +43,7 @@ def mosaic(patterns: np.ndarray, *, tile: int = 24, hide_first: bool = True) -> 
     return Mosaic(image.reshape(rows * (side + GAP), columns * (side + GAP)), side, largest)
 
 
+@drawn
 def thumbnails(
     patterns: np.ndarray,
     *,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, translucent
 
 PANEL = 150  # pixels of one quantity
@@ -63,6 +64,7 @@ class Axis(NamedTuple):
     log: bool = False
 
 
+@drawn
 def training(
     panels: Sequence[Panel],
     axis: Axis,
@@ -101,6 +103,7 @@ def training(
     return go.Figure(traces, layout | {"shapes": shapes, "annotations": notes})
 
 
+@drawn
 def schedule(curves: Sequence[Trace], axis: Axis, *, title: str) -> go.Figure:
     """When each run saved: the number of a checkpoint across, its label up; ``axis`` is that of the labels."""
     figure = go.Figure(layout=_layout(title, "", 260))

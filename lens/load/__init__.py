@@ -78,11 +78,11 @@ def read(
         from lens.load.built import read_built
 
         return Loaded(*(made := read_built(entry, revision, where, form))[:3], entry.alias, None, entry.note, made.bos)
-    found, one, rest = chosen or (None, None, revision)
-    source = locate(entry, rest, part(progress, 0.0, 0.8), checkpoint=chosen and (found, one))
+    run, checkpoint, rest = chosen or (None, None, revision)
+    source = locate(entry, rest, part(progress, 0.0, 0.8), checkpoint=chosen and (run, checkpoint))
     from lens.load.folder import read_folder
 
     parts = read_folder(source, where, form, part(progress, 0.8, 1.0), device_map, ignore)
     note = " ".join(filter(None, (source.note, parts.note)))
     about = (entry.alias, source.revision, note, parts.bos)
-    return Loaded(*parts[:3], *about, one, found, parts.token_counts, parts.end_ids)
+    return Loaded(*parts[:3], *about, checkpoint, run, parts.token_counts, parts.end_ids)

@@ -102,11 +102,27 @@ def checkpoints(name: str | Entry, pattern: str | None = None, *, tokens_per_ste
     return _of_files(entry, kind) if kind.patterns[0].is_file else _of_revisions(entry, kind)
 
 
+def place_name(label: int, unit: str) -> str:
+    """A point of training in words: "2.5M tokens", "step 400"."""
+    if unit == "steps":
+        return f"step {label:,}"
+    for size, sign in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if label >= size:
+            return f"{label / size:.3g}{sign} tokens"
+    return f"{label} tokens"
+
+
+def checkpoint_name(run: Checkpoints, index: int) -> str:
+    """A checkpoint in words, by tokens where they are known."""
+    point = run.at(index)
+    return place_name(point.label, run.unit) if point.tokens is None else place_name(point.tokens, "tokens")
+
+
 class Chosen(NamedTuple):
     """One checkpoint, the list it is of, and the revision that is asked for besides."""
 
-    found: Checkpoints
-    one: Checkpoint
+    checkpoints: Checkpoints
+    checkpoint: Checkpoint
     revision: str | None
 
 
@@ -117,14 +133,14 @@ def chosen_checkpoint(
 
     None where no checkpoint is meant: the model as it was published.
     """
-    entry, found = (of.entry, of) if isinstance(of, Checkpoints) else (of, None)
-    if found is None and index is None and value is None:
+    entry, run = (of.entry, of) if isinstance(of, Checkpoints) else (of, None)
+    if run is None and index is None and value is None:
         named = None if revision is None else checkpoint_named(entry, revision)
         if named is not None or revision is not None or not entry.shipped:
             return named
         index = -1
-    found = found or checkpoints(entry)
-    return Chosen(found, found.at(index, value), revision)
+    run = run or checkpoints(entry)
+    return Chosen(run, run.at(index, value), revision)
 
 
 def checkpoint_named(entry: Entry, revision: str) -> Chosen | None:
@@ -140,13 +156,13 @@ def checkpoint_named(entry: Entry, revision: str) -> Chosen | None:
         return None
     if not any(pattern.matches([revision]) for pattern in kind.patterns):
         return None
-    found = checkpoints(entry)
-    if revision not in found.places:
+    run = checkpoints(entry)
+    if revision not in run.places:
         raise ValueError(
-            f"{entry.alias} has no checkpoint {revision!r}; it has {found.places[0]} … {found.places[-1]} "
-            f"({len(found)} in all)."
+            f"{entry.alias} has no checkpoint {revision!r}; it has {run.places[0]} … {run.places[-1]} "
+            f"({len(run)} in all)."
         )
-    return Chosen(found, found.at(found.places.index(revision)), None)
+    return Chosen(run, run.at(run.places.index(revision)), None)
 
 
 def _of_revisions(entry: Entry, kind: Kind) -> Checkpoints:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 SETTLED = 2.0  # seconds since its last change after which a file's stamp tells it from any later state
@@ -60,10 +61,17 @@ def _stamp(path: Path) -> list[int]:
 
 def _read() -> dict[str, dict]:
     """What is remembered; nothing if that is nothing, or no longer readable: then files are hashed again."""
+    record = cache_root() / RECORD
     try:
-        lines = json.loads((cache_root() / RECORD).read_text("utf-8"))
+        return _parse(record, tuple(_stamp(record)))
     except (OSError, ValueError):
         return {}
+
+
+@lru_cache(maxsize=1)
+def _parse(record: Path, _stamped: tuple[int, ...]) -> dict[str, dict]:
+    """The lines of a record as it is under this stamp; not to be changed."""
+    lines = json.loads(record.read_text("utf-8"))
     whole = isinstance(lines, dict) and all(isinstance(line, dict) for line in lines.values())
     return lines if whole else {}
 

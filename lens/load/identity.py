@@ -14,9 +14,9 @@ from lens.progress import silent
 BLOB = re.compile(r"[0-9a-f]{64}")  # a large file of the Hub's cache is named by its SHA-256
 
 
-def content_of(found: Checkpoints, index: int) -> str:
+def content_of(run: Checkpoints, index: int) -> str:
     """A hash of the config and the weights of one checkpoint, which must be on this machine."""
-    source = locate(found.entry, None, silent, checkpoint=(found, found.at(index)))
+    source = locate(run.entry, None, silent, checkpoint=(run, run.at(index)))
     files = weights_of(source.folder).files if source.weights is None else (source.weights,)
     adapter = () if source.adapter is None else (source.adapter / ADAPTER_CONFIG, adapter_weights(source.adapter))
     return _joined([source.folder / CONFIG, *files, *adapter])
@@ -30,9 +30,9 @@ def identical(contents: Mapping[int, str]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def reader_of(found: Checkpoints, index: int = 0) -> str:
+def reader_of(run: Checkpoints, index: int = 0) -> str:
     """A hash of what turns text into tokens for a run: its config, tokenizer, start token and counts."""
-    source: Source = locate(found.entry, None, silent, checkpoint=(found, found.at(index)))
+    source: Source = locate(run.entry, None, silent, checkpoint=(run, run.at(index)))
     named = [source.folder / name for name in (CONFIG, TOKEN_COUNTS)]
     files = [file for file in (*named, *(source.text_folder / name for name in TOKENIZER_FILES)) if file.is_file()]
     return f"{_joined(files)}:{source.entry.alias}:{source.entry.start}"

@@ -16,19 +16,19 @@ class TrainingLog(NamedTuple):
     reason: str = ""
 
 
-def training_log(found: Checkpoints) -> TrainingLog:
+def training_log(run: Checkpoints) -> TrainingLog:
     """What a run holds of its loss: the table of a shipped one, the last state of a Hugging Face Trainer."""
-    entry = found.entry
+    entry = run.entry
     if entry.shipped:
         log = loss_log(entry.alias)
         return TrainingLog(tuple(log.step.tolist()), tuple(log.loss.tolist()), "loss.csv")
-    if entry.path is None or found.where != "folders":
+    if entry.path is None or run.where != "folders":
         return TrainingLog((), (), "", f"{entry.alias} comes without a log of its training")
-    file = entry.path / found.places[-1] / TRAINER_STATE
+    file = entry.path / run.places[-1] / TRAINER_STATE
     if not file.is_file():
         return TrainingLog((), (), "", f"the last checkpoint of {entry.alias} holds no {TRAINER_STATE}")
     rows = [row for row in read_json(file).get("log_history", []) if "loss" in row and "step" in row]
-    return _log(rows, f"{found.places[-1]}/{TRAINER_STATE}", entry.alias)
+    return _log(rows, f"{run.places[-1]}/{TRAINER_STATE}", entry.alias)
 
 
 def _log(rows: list[dict], source: str, name: str) -> TrainingLog:

@@ -1,14 +1,19 @@
 """The status line of a page: which model computed the numbers, where, in what precision, how long it took."""
 
+from __future__ import annotations
+
 import html
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 RUN = "lens:run"
 
 
-def start_run(slot: Any) -> None:
+def start_run(slot: DeltaGenerator) -> None:
     """Forget what the previous run of the page used; the line stands in ``slot`` from now on."""
     st.session_state[RUN] = {"slot": slot}
 
@@ -22,7 +27,7 @@ def note_time(seconds: float, cached: bool) -> None:
 
 
 def note_model(model: Any) -> None:
-    """The model of this run."""
+    """The model of this run: whatever has a name, a revision, a device and a dtype."""
     dtype = str(model.dtype).removeprefix("torch.")
     run = st.session_state.setdefault(RUN, {})
     run.update(model=model.name, revision=model.revision, device=str(model.device), dtype=dtype)

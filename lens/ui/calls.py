@@ -22,11 +22,10 @@ from lens.ui.store import Entry, Store, array_key, to_numpy
 from lens.ui.threads import LARGE, use_threads
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
 
+PLAIN = frozenset({type(None), bool, int, float, complex, str})
 REDRAW = 0.7  # seconds between two drawings of a figure that fills, at least
 DRAWING_SHARE = 0.1  # of the time, at most, goes into drawing one that fills: many visitors draw it on the same cores
-LIGHT = (
-    0.5  # seconds, at most, of work that goes before heavy work: somebody waits for it and would not notice the wait
-)
+LIGHT = 0.5  # seconds, at most, of work that goes before heavy work
 
 
 @st.cache_resource(show_spinner=False)
@@ -139,6 +138,8 @@ def key_part(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key_part(name)}: {key_part(item)}" for name, item in value.items()) + "}"
     if isinstance(value, (tuple, list)):
+        if PLAIN.issuperset(map(type, value)):  # the tokens of a hundred prompts: most of the time of a cached view
+            return "(" + ", ".join(map(repr, value)) + ")"
         return "(" + ", ".join(map(key_part, value)) + ")"
     if dataclasses.is_dataclass(value):
         inside = [f"{field.name}={key_part(getattr(value, field.name))}" for field in dataclasses.fields(value)]

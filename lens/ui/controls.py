@@ -7,6 +7,7 @@ import streamlit as st
 
 from lens.load import catalogue
 from lens.ui import by_hand
+from lens.ui.components import ASSETS, component
 from lens.ui.fields import LOCAL, BadValue
 from lens.ui.limits import limits
 from lens.ui.view import ViewState, say_next_run
@@ -36,10 +37,6 @@ BOS_HELP = (
 PINS_HELP = (
     "Heads kept in view on every page, outlined in orange. A click on a cell of a head grid selects its head, a second "
     "click pins or unpins it. Or type one, like 18.6 (layer.head)."
-)
-ASSETS = Path(__file__).parent / "assets"
-copy_link = st.components.v2.component(
-    "lens_copy_link", **{kind: (ASSETS / f"copy_link.{kind}").read_text() for kind in ("html", "css", "js")}
 )
 
 
@@ -74,14 +71,8 @@ def example_control(view: ViewState) -> None:
     """A menu of example prompts."""
     with st.popover("Examples", help="Prompts to start from; choosing one replaces the prompt.", width="stretch"):
         for number, (name, prompt) in enumerate(EXAMPLES):
-            st.button(
-                name,
-                key=f"example:{number}",
-                on_click=view.set,
-                kwargs={"prompt": prompt},
-                type="tertiary",
-                help=prompt,
-            )
+            act = {"on_click": view.set, "kwargs": {"prompt": prompt}}
+            st.button(name, f"example:{number}", help=prompt, type="tertiary", **act)
 
 
 def bos_control(view: ViewState) -> None:
@@ -108,7 +99,8 @@ def link_control(view: ViewState) -> None:
     """A button that copies the complete address; without a clipboard it shows the address, selected."""
     base = (st.context.url or "").rstrip("/")
     root = base.removesuffix("/" + view.path) if view.path else base
-    copy_link(data={"url": view.link(root)}, key="copy_link", height="content")
+    button = component("copy_link", (ASSETS / "copy_link.html").read_text())
+    button(data={"url": view.link(root)}, key="copy_link", height="content")
 
 
 @st.cache_data(ttl=20, max_entries=1, show_spinner=False)

@@ -1,6 +1,9 @@
 """How long a computation will take, roughly: enough to decide whether to ask first, and whose turn it is."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from lens.analysis.instruments.instrument import Cost
 
 CPU, GPU = 5e10, 5e12  # floating-point operations a second: measured with SmolLM2 on one core; assumed
 LOOKED_UP = ("embed.", "pos_embed.")  # not multiplied
@@ -19,6 +22,11 @@ def forward_seconds(model: Any, n_tokens: int, unembed: bool = True) -> float:
 def operation_seconds(model: Any, n_operations: int) -> float:
     """Seconds for so many floating-point operations where the model lies."""
     return n_operations / (CPU if model.device.type == "cpu" else GPU)
+
+
+def cost_seconds(model: Any, cost: "Cost", unembed: bool = True) -> float:
+    """Seconds of what instruments take."""
+    return forward_seconds(model, cost.tokens, unembed) + operation_seconds(model, cost.operations)
 
 
 class Kind(NamedTuple):

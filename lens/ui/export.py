@@ -1,14 +1,22 @@
 """Take the numbers away: CSV, JSON, a self-contained HTML figure, and the Python that computes them again."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 
 from lens.ui.models import prepend_bos, source_of
-from lens.ui.view import ViewState
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from plotly.graph_objects import Figure
+    from streamlit.delta_generator import DeltaGenerator
+
+    from lens.ui.view import ViewState
 
 PAPER = (
     '<!doctype html><meta charset="utf-8"><title>Lens</title>'
@@ -20,8 +28,8 @@ class Export(NamedTuple):
     """What a page offers to take away. ``code`` continues after the lines that open the model and read the prompt."""
 
     name: str  # stem of the files
-    figure: Any  # plotly Figure, or HTML text such as a token strip
-    table: Any  # pandas DataFrame, one row per number, or a function that makes it when it is asked for
+    figure: Figure | str  # HTML text such as a token strip
+    table: DataFrame | Callable[[], DataFrame]  # one row per number; made when it is asked for
     payload: dict[str, Any]  # everything the figure shows; arrays allowed
     code: str
     reads_prompt: bool = True  # whether ``code`` uses ``tokens``, those of the view's prompt
@@ -57,7 +65,7 @@ def to_json(view: ViewState, payload: dict[str, Any]) -> str:
     return json.dumps({"view": view.values(), **_plain(payload)}, indent=1, allow_nan=False, ensure_ascii=False)
 
 
-def to_html(figure: Any) -> bytes:
+def to_html(figure: Figure | str) -> bytes:
     """One file that opens without a network and needs no page around it."""
     if isinstance(figure, str):
         return f"{PAPER}{figure}".encode()
@@ -66,11 +74,11 @@ def to_html(figure: Any) -> bytes:
     return standalone(figure).to_html(include_plotlyjs=True, full_html=True).encode()
 
 
-def _file(row: Any, label: str, file_name: str, mime: str, build: Callable[[], bytes]) -> None:
+def _file(row: DeltaGenerator, label: str, file_name: str, mime: str, build: Callable[[], bytes]) -> None:
     row.download_button(label, build, file_name, mime, key=f"export:{file_name}", on_click="ignore", help=file_name)
 
 
-def _table(what: Export) -> Any:
+def _table(what: Export) -> DataFrame:
     return what.table() if callable(what.table) else what.table
 
 

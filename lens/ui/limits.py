@@ -5,40 +5,26 @@ from typing import NamedTuple
 
 
 class Limits(NamedTuple):
-    """Upper bounds of one request. Times in seconds, sizes in bytes, text in characters and tokens."""
+    """Upper bounds of one request, at home unless said otherwise. Times in seconds, sizes in bytes, text in characters
+    and tokens."""
 
-    hosted: bool
-    prompt_chars: int
-    prompt_tokens: int
-    text_tokens: int  # of a prompt on pages that do not draw a square of it
-    sequences: int
-    block_length: int  # n of a repeated random block; the sequence is 2 n + 1 tokens
-    pins: int
-    checkpoints: int
-    max_params: int  # parameters of the largest model that is offered
-    results_kept: int
-    results_bytes: int
-    pairs: int  # of prompts, in one intervention
-    patched_rows: int  # cells times pairs of one sweep
-    ask_before: float  # estimated seconds above which long work waits for a click
+    hosted: bool = False
+    prompt_chars: int = 4000
+    prompt_tokens: int = 1024
+    text_tokens: int = 2048  # of a prompt on pages that do not draw a square of it
+    sequences: int = 256
+    block_length: int = 512  # n of a repeated random block; the sequence is 2 n + 1 tokens
+    pins: int = 24
+    checkpoints: int = 700
+    max_params: int = 200_000_000_000  # parameters of the largest model that is offered
+    results_kept: int = 8192
+    results_bytes: int = 1_000_000_000
+    pairs: int = 128  # of prompts, in one intervention
+    patched_rows: int = 400_000  # cells times pairs of one sweep
+    ask_before: float = 20.0  # estimated seconds above which long work waits for a click
 
 
-AT_HOME = Limits(
-    hosted=False,
-    prompt_chars=4000,
-    prompt_tokens=1024,
-    text_tokens=2048,
-    sequences=256,
-    block_length=512,
-    pins=24,
-    checkpoints=700,
-    max_params=200_000_000_000,
-    results_kept=8192,
-    results_bytes=1_000_000_000,
-    pairs=128,
-    patched_rows=400_000,
-    ask_before=20.0,
-)
+AT_HOME = Limits()
 HOSTED = Limits(
     hosted=True,
     prompt_chars=1500,
@@ -49,7 +35,6 @@ HOSTED = Limits(
     pins=12,
     checkpoints=64,
     max_params=1_600_000_000,
-    results_kept=8192,
     results_bytes=500_000_000,
     pairs=16,
     patched_rows=20_000,

@@ -1,9 +1,10 @@
 """Opening models for all visitors: each is loaded once, and none is fetched because a link says so."""
 
+from __future__ import annotations
+
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
@@ -21,8 +22,14 @@ from lens.ui.page import IMPORTS
 from lens.ui.queue import Job, Queue
 from lens.ui.residents import Holder
 from lens.ui.threads import use_threads
-from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+    from torch import Tensor
+
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
 
 
 @st.cache_resource(show_spinner=False)
@@ -57,8 +64,8 @@ def model_problem(name: str) -> str:
     return ""
 
 
-def open_model(view: ViewState) -> Any:
-    """The HookedTransformer of the view, loaded once for all visitors; layer, head and pins are fitted to it.
+def open_model(view: ViewState) -> HookedTransformer:
+    """The model of the view, loaded once for all visitors; layer, head and pins are fitted to it.
 
     A model that is not on this machine is offered with its size; the page goes on only after the visitor's click.
     """
@@ -86,15 +93,7 @@ def source_named(name: str) -> str:
     return st.session_state.get(by_hand.PATHS, {}).get(name, name)
 
 
-def derive(function: Callable[[Any], Any], model: Any) -> Any:
-    """``function(model)``, a processed view such as ``fold_layer_norm``, made once for all visitors.
-
-    It shares W_E, W_U and all that processing leaves as it is, and goes out of memory with its model.
-    """
-    return residents().view(function, model)
-
-
-def model_key(model: Any) -> str:
+def model_key(model: HookedTransformer) -> str:
     """Names the exact weights: model, revision, precision, device and what was folded. Part of every result's key."""
     processed = "+".join(model.cfg.processed)
     return f"{model.name}@{model.revision}:{model.dtype}:{model.device}:{processed}:{_stamp(model.name)}"
@@ -104,11 +103,11 @@ class Prompt(NamedTuple):
     """A prompt as the model reads it. ``labels`` are for display, one per position."""
 
     text: str
-    tokens: Any  # LongTensor [1, pos]
+    tokens: Int[Tensor, "1 pos"]
     labels: list[str]
 
 
-def read_prompt(view: ViewState, model: Any, longest: int | None = None) -> Prompt:
+def read_prompt(view: ViewState, model: HookedTransformer, longest: int | None = None) -> Prompt:
     """The tokens of the view's prompt under its BOS switch; an empty prompt is said to be so and ends the page.
 
     Cut, with a note, to ``longest`` tokens, ``limits().prompt_tokens`` unless the page says otherwise.
@@ -127,7 +126,7 @@ def read_prompt(view: ViewState, model: Any, longest: int | None = None) -> Prom
     return Prompt(view["prompt"], tokens, token_labels(model, tokens[0]))
 
 
-def _note_odd_tokens(view: ViewState, model: Any, ids: list[int]) -> None:
+def _note_odd_tokens(view: ViewState, model: HookedTransformer, ids: list[int]) -> None:
     """What a reader of the tokens of a prompt has to know: two BOS, and characters that are cut into bytes."""
     from lens.pieces import cut_characters, say_cut
 
@@ -164,8 +163,8 @@ def _ask_for_download(name: str, revision: str) -> None:
     end_page()
 
 
-def _load(holder: Holder, source: str, revision: str) -> Any:
-    def work(job: Job) -> Any:
+def _load(holder: Holder, source: str, revision: str) -> HookedTransformer:
+    def work(job: Job) -> HookedTransformer:
         with holder.lock:
             if holder.model is None:
                 time.sleep(0.05)  # importing torch holds the interpreter: let the page frame reach the browser first

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from lens.figures.drawn import with_meta
 from lens.figures.grid import selected_cell
 from lens.ui.ending import end_page
 from lens.ui.models import prepend_bos
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from pandas import DataFrame
 
+    from lens.figures.drawn import Drawn
     from lens.model import Transformer
     from lens.ui.view import ViewState
 
@@ -87,7 +89,7 @@ def not_computed(reason: str) -> None:
 
 
 def chart(
-    figure: Figure,
+    figure: Drawn,
     alt: str,
     key: str | None = None,
     on_cell: Callable[[Cell], object] | None = None,
@@ -102,12 +104,35 @@ def chart(
     clicks: dict[str, Any] = {}
     if on_cell is not None:
         count = st.session_state.get(f"{key}:clicks", 0)
-        figure.update_layout(meta={"clicks": count})  # another figure after each click: it drops its selection
+        figure = with_meta(figure, {"clicks": count})  # another figure after each click: it drops its selection
         clicks = {"on_select": partial(_clicked, key, on_cell, read), "selection_mode": "points"}
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
 
 
-def head_grid(figure: Figure, view: ViewState, key: str, alt: str) -> None:
+def table(
+    rows: DataFrame,
+    alt: str,
+    columns: Mapping[str, Any] | None = None,
+    height: int | str = "auto",
+    key: str | None = None,
+    on_row: Callable[[int], object] | None = None,
+) -> None:
+    """A table without row numbers; ``columns`` are Streamlit's settings of them by name, ``alt`` is it in words.
+
+    ``on_row`` is called with the row that was clicked, before the page runs again; such a table needs a ``key``.
+    """
+    clicks: dict[str, Any] = {}
+    if on_row is not None:
+        clicks = {"key": key, "on_select": partial(_row_clicked, key, on_row), "selection_mode": "single-row"}
+    st.dataframe(rows, hide_index=True, column_config=columns, height=height, alt=alt, **clicks)
+
+
+def _row_clicked(key: str, on_row: Callable[[int], object]) -> None:
+    for row in st.session_state[key]["selection"]["rows"]:
+        on_row(row)
+
+
+def head_grid(figure: Drawn, view: ViewState, key: str, alt: str) -> None:
     """A [layer, head] figure; a click on a cell selects its head, a second one pins or unpins it."""
     chart(figure, alt, key, lambda head: view.click(*head))
 

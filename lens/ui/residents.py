@@ -1,19 +1,22 @@
 """Models kept in memory: least recently used out first, bounded by the bytes of their weights.
 
 No Streamlit, and no torch before a model is there. A model that is dropped here stays in memory for as long as a page
-or a job still holds it, and no longer. Processed views belong to their model: they count for what they do not share,
-and go when it goes.
+or a job still holds it, and no longer.
 """
+
+from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from lens.hooked import HookedTransformer
 
 
 class Resident(NamedTuple):
-    """A model in memory. ``n_bytes``: its weights, and what its processed views add to them."""
+    """A model in memory. ``n_bytes``: its weights."""
 
     key: str
     name: str
@@ -25,7 +28,7 @@ class Holder:
 
     def __init__(self, key: str, name: str) -> None:
         self.key, self.name = key, name
-        self.model: Any = None
+        self.model: HookedTransformer | None = None
         self.lock = threading.Lock()
 
 
@@ -35,10 +38,8 @@ class Residents:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self._holders: OrderedDict[str, Holder] = OrderedDict()
-        self._views: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
-        self._sizes: WeakKeyDictionary[Any, tuple[int, int]] = WeakKeyDictionary()  # (how many views, bytes)
+        self._sizes: WeakKeyDictionary[HookedTransformer, int] = WeakKeyDictionary()
         self._lock = threading.RLock()
-        self._deriving = threading.Lock()
 
     def holder(self, key: str, name: str) -> Holder:
         """The place of ``key``, now the most recently used; empty if the model was never loaded or was dropped."""
@@ -47,7 +48,7 @@ class Residents:
             self._holders.move_to_end(key)
             return holder
 
-    def fill(self, holder: Holder, model: Any) -> None:
+    def fill(self, holder: Holder, model: HookedTransformer) -> None:
         """Put a model in its place, and drop the least recently used ones beyond the budget."""
         with self._lock:
             holder.model = model
@@ -69,17 +70,6 @@ class Residents:
         with self._lock:
             self._holders.pop(key, None)
 
-    def view(self, function: Callable[[Any], Any], model: Any) -> Any:
-        """``function(model)``, a processed model, made once; it lives as long as ``model`` does."""
-        name = f"{function.__module__}.{function.__qualname__}"
-        with self._deriving:
-            known = self._views.get(model, {})
-            view = known[name] if name in known else function(model)
-            if view is not model:  # a model that needs no processing is no view of itself
-                self._views.setdefault(model, {})[name] = view
-        self.make_room(0)
-        return view
-
     def resident(self) -> list[Resident]:
         """What is in memory, most recently used first."""
         with self._lock:
@@ -88,25 +78,16 @@ class Residents:
 
     @property
     def total(self) -> int:
-        """Bytes of all models and their views."""
-        return sum(one.n_bytes for one in self.resident())
+        """Bytes of all models."""
+        return sum(model.n_bytes for model in self.resident())
 
-    def _size(self, model: Any) -> int:
-        """Bytes of a model and its views. Remembered: a state dict is long, and every view of a page draws the bar."""
-        models = self._with_views(model)
-        n_views, n_bytes = self._sizes.get(model, (0, 0))
-        if n_views != len(models):
-            n_bytes = weight_bytes(models)
-            self._sizes[model] = (len(models), n_bytes)
-        return n_bytes
-
-    def _with_views(self, model: Any) -> list[Any]:
-        views = list(self._views.get(model, {}).values())
-        return [model, *(one for view in views for one in self._with_views(view))]
+    def _size(self, model: HookedTransformer) -> int:
+        """Remembered: a state dict is long, and every view of a page draws the bar."""
+        if model not in self._sizes:
+            self._sizes[model] = weight_bytes(model)
+        return self._sizes[model]
 
 
-def weight_bytes(models: Iterable[Any]) -> int:
-    """Bytes of the memory that the weights of some models lie in; what they share counts once."""
-    tensors = (tensor for model in models for tensor in model.state_dict().values())
-    places = {(tensor.device, tensor.data_ptr()): tensor.nbytes for tensor in tensors}
-    return sum(places.values())
+def weight_bytes(model: HookedTransformer) -> int:
+    """Bytes of the memory that the weights of a model lie in; what two of them share counts once."""
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in model.state_dict().values()}.values())

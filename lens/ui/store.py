@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,50 +57,43 @@ def to_numpy(value: Any) -> Any:
 
     Goes through NamedTuples, dataclasses, dictionaries, lists and tuples. bfloat16 and float16 become float32.
     """
-    import torch
+    import torch  # results are kept by pages that import no torch
 
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
-        return _frozen(value.resolve_conj().resolve_neg().numpy())
-    if isinstance(value, np.ndarray):
-        return _frozen(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: to_numpy(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
-        return dataclasses.replace(value, **fields)
-    if isinstance(value, dict):
-        return {key: to_numpy(item) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(type(value), "_fields"):
-        return type(value)(*map(to_numpy, value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(to_numpy, value))
-    return value
+    def read_only(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            leaf = leaf.detach().cpu()
+            leaf = leaf.float() if leaf.dtype in (torch.bfloat16, torch.float16) else leaf
+            leaf = leaf.resolve_conj().resolve_neg().numpy()
+        return _frozen(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+    return _each(value, read_only)
 
 
 def to_torch(value: Any) -> Any:
     """The way back, for results that go into another analysis: arrays inside ``value`` as tensors of their own."""
-    import torch
+    import torch  # see to_numpy
 
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, tuple) and hasattr(type(value), "_fields"):
-        return type(value)(*map(to_torch, value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(to_torch, value))
-    return value
+    return _each(value, lambda leaf: torch.from_numpy(leaf.copy()) if isinstance(leaf, np.ndarray) else leaf)
 
 
 def nbytes(value: Any) -> int:
     """Bytes of all arrays inside a result, strings and numbers not counted."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes
+    arrays: list[np.ndarray] = []
+    _each(value, lambda leaf: arrays.append(leaf) or leaf if isinstance(leaf, np.ndarray) else leaf)
+    return sum(array.nbytes for array in arrays)
+
+
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """``value`` with every leaf changed; containers keep their types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return sum(nbytes(getattr(value, field.name)) for field in dataclasses.fields(value))
+        fields = [field.name for field in dataclasses.fields(value) if field.init]
+        return dataclasses.replace(value, **{name: _each(getattr(value, name), change) for name in fields})
     if isinstance(value, dict):
-        return sum(map(nbytes, value.values()))
+        return {key: _each(item, change) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return sum(map(nbytes, value))
-    return 0
+        items = [_each(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return change(value)
 
 
 def array_key(array: np.ndarray) -> str:

@@ -4,15 +4,20 @@ Every widget has a label and a help text that says what the value means; Streaml
 changes, the view does not.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from lens.analysis.names import Head
 from lens.ui.fields import BadValue
 from lens.ui.view import ViewState, say_next_run
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 Tabs = Mapping[str, tuple[str, Callable[..., Any]]]  # value of the field -> (label, what draws the tab)
 TURNS = "widget-turns"  # how often the value of each field was changed behind its widget's back
@@ -143,7 +148,7 @@ def show_tabs(view: ViewState, name: str, tabs: Tabs, *args: Any) -> Any:
         return tabs[opened][1](*args)
 
 
-def fold(view: ViewState, name: str, label: str) -> Any:
+def fold(view: ViewState, name: str, label: str) -> DeltaGenerator:
     """A folded section tied to a flag field. Run its body only ``if box.open``: a closed one should cost nothing."""
     return st.expander(label, **bind(view, name))
 

@@ -14,6 +14,7 @@ STEPS = (0, 10, 40, 100, 400)
 def write_run(folder: Path, tokenizer, steps=STEPS, **changes) -> Path:
     """``folder`` with a checkpoint-{step} of a GPT-2 of two layers for each of ``steps``."""
     for number, step in enumerate(steps):
+        torch.manual_seed(number)  # the first weights, too, are the same each time
         model = hf_gpt2(**{"vocab_size": len(tokenizer), "n_layer": 2, "n_positions": 64, **changes})
         with torch.no_grad():
             for i, parameter in enumerate(model.parameters()):

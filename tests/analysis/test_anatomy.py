@@ -14,6 +14,7 @@ from lens.analysis.anatomy import (
     unembed_norms,
     unigram_bias,
     vector_norms,
+    weights_by_part,
 )
 from lens.process import center_unembed, fold_layer_norm
 from tests.analysis.shaken import GROUPED, make_model
@@ -127,3 +128,12 @@ def test_gpt2_small_has_the_published_unigram_bias():
     for a, b, ratio in ((" John", " Mary", 3.655), (" he", " she", 2.449)):
         difference = bias[model.to_single_token(a)] - bias[model.to_single_token(b)]
         assert math.exp(difference) == pytest.approx(ratio, abs=0.002)
+
+
+def test_weights_by_part_count_every_trained_weight_once(tiny_gpt2, tiny_llama):
+    for model in (tiny_gpt2, tiny_llama):
+        rows = parameters(model)
+        counts = weights_by_part(rows)
+        assert sum(counts.values()) == sum(row.n for row in rows if not row.shared and not row.constant)
+        heads = sum(row.n for row in rows if ".attn.W_" in row.name or (".attn.b_" in row.name and not row.constant))
+        assert counts["attention"] == heads

@@ -88,6 +88,18 @@ def dense_ov(model, layer, head):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("mode", "QKV")
+def test_one_receiver_has_the_numbers_that_it_has_among_all_pairs(shaken, mode):
+    every = composition(shaken, mode, OFFSET)
+    some = composition(shaken, mode, OFFSET, receiver=(1, 2))
+    for name in ("scores", "null_sd", "p", "z"):
+        found, want = (getattr(one, name)[:, :, 1, 2] for one in (some, every))
+        torch.testing.assert_close(found, want, atol=1e-4, rtol=1e-3, equal_nan=True)
+    assert some.n_pairs == shaken.cfg.n_heads
+    assert torch.equal(some.beyond((1, 2)), every.beyond((1, 2)))
+    assert (some.null, some.offset, some.notes) == (every.null, every.offset, every.notes)
+
+
 def test_the_distance_between_query_and_key_matters_only_where_positions_are_rotary(shaken):
     near, far = (composition(shaken, "Q", offset).scores.nan_to_num() for offset in (1, 30))
     turns = shaken.cfg.positions == "rotary"

@@ -15,6 +15,7 @@ from lens.analysis.copying_verdicts import (
     farthest_apart,
     gaussian_beside,
     half_of_size,
+    head_copying,
     strongest,
 )
 from lens.analysis.ov_copying import NullBand
@@ -74,3 +75,18 @@ def test_the_gaussian_band_is_too_wide_for_heads_with_a_narrower_one_of_their_ow
 def test_the_head_whose_scores_lie_farthest_apart():
     assert farthest_apart(SCORE, torch.zeros(2, 2)) == (0, 0)
     assert farthest_apart(SCORE, torch.full((2, 2), torch.nan)) is None
+
+
+@pytest.mark.parametrize(
+    ("null", "verdict", "sign"), [((-0.2, 0.2), "above", 1), ((0.3, 0.6), "within", 0), ((0.6, 0.9), "below", -1)]
+)
+def test_the_verdict_on_one_head_is_where_it_lies_beside_its_own_null(null, verdict, sign):
+    one = head_copying(SCORE, torch.tensor(null), (0, 0))
+    assert (one.score, one.rank, one.n_heads) == (0.5, 1, 4)
+    assert (one.verdict, one.sign) == (verdict, sign)
+
+
+def test_one_head_that_lowers_or_does_little_or_writes_nothing():
+    assert head_copying(SCORE, torch.tensor([-0.1, 0.1]), (1, 0)).sign == -1
+    assert head_copying(SCORE, torch.tensor([-0.01, 0.01]), (0, 1)).sign == 0  # outside its null, and too little
+    assert head_copying(SCORE, torch.tensor([-0.1, 0.1]), (1, 1)) is None

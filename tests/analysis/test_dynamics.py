@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from lens import HookedTransformer
 from lens.analysis.checkpoint import Setting, measure_repeats, measure_texts
 from lens.analysis.dynamics import (
+    InstrumentCurves,
     Places,
     coarse_first,
     dynamics,
@@ -16,12 +17,14 @@ from lens.analysis.dynamics import (
     heads_in_order,
     in_context_score,
     instrument_dynamics,
+    instrument_end,
     strongest,
     summarise,
 )
 from lens.analysis.head_scores import head_scores
 from lens.analysis.held_out import beginnings
 from lens.analysis.induction_loss import loss_by_position
+from lens.analysis.instruments.measure import cost_of
 from lens.analysis.instruments.registry import instrument
 from lens.analysis.instruments.sample import WEIGHTS, repeats
 from lens.analysis.names import Head
@@ -309,9 +312,60 @@ def test_any_instrument_can_be_put_on_the_training_axis(run, folder, name):
         assert curves.threshold[place].isnan() == (want.threshold is None)
         assert curves.above[place].isnan().all() == (want.above is None)
         assert curves.low[place].isnan().all() == (want.score.low is None)
-    again = Forbidden(run.found)
+    again = Forbidden(run.checkpoints)
     again._known = run._known
     close(instrument_dynamics(again, name, SETTING, [3]).value[0], curves.value[1])
+
+
+def test_what_an_instrument_takes_and_what_is_kept_of_it(run, folder):
+    assert not run.has_instrument(1, "feeder_k", SETTING)
+    run.measure_instrument(1, "feeder_k", SETTING)
+    assert run.has_instrument(1, "feeder_k", SETTING)
+    model, repeated = fresh(folder, 0), run.inputs(SETTING).repeated
+    for name in ("sink", "feeder_k", "ablation_zero"):
+        cost = cost_of(model.cfg, [instrument(name)], [repeats(repeated)])
+        assert run.terms(name, SETTING) == ("", *cost)
+    again = Forbidden(run.found)
+    again._known = run._known
+    assert again.terms("sink", SETTING) == run.terms("sink", SETTING)
+
+
+def test_an_instrument_that_the_models_of_a_run_cannot_have_says_why(tmp_path, tokenizer):
+    shallow = TrainingRun(checkpoints(str(write_run(tmp_path / "shallow", tokenizer, steps=STEPS[:2], n_layer=1))))
+    assert shallow.terms("feeder_k", SETTING) == ("it needs 2 layers and this model has 1", 0, 0)
+
+
+def test_an_instrument_at_a_checkpoint_that_is_not_finite_is_lost_by_name(tmp_path, tokenizer):
+    broken = write_run(tmp_path / "broken", tokenizer, steps=STEPS[:3])
+    spoil(broken, STEPS[1])
+    run = TrainingRun(checkpoints(str(broken)))
+    scores, lost = run.measure_instrument(1, "direct_effect", SETTING)
+    assert scores is None
+    assert lost.startswith(f"The checkpoint at {STEPS[1]} steps: ")
+    assert run.measure_instrument(0, "direct_effect", SETTING).lost == ""
+
+
+def curves_by_hand(value: list, above: list) -> InstrumentCurves:
+    value, above = torch.tensor(value), torch.tensor(above)
+    none = torch.full_like(value, torch.nan)
+    places = list(range(len(value)))
+    return InstrumentCurves(places, places, value, none, none, none, none[:, 0, 0], above)
+
+
+def test_where_an_instrument_ends_and_since_when_it_is_above_chance():
+    nan = float("nan")
+    value = [[[nan, 0.1]], [[nan, 0.6]], [[nan, 0.5]]]
+    end = instrument_end(curves_by_hand(value, [[[nan, 0.0]], [[nan, 1.0]], [[nan, 1.0]]]))
+    assert (end.head, end.value, end.n_above, end.first_above) == (Head(0, 1), 0.5, 2, 1)
+    never = instrument_end(curves_by_hand(value, [[[nan, 0.0]]] * 3))
+    assert (never.n_above, never.first_above) == (0, None)
+    unknown = instrument_end(curves_by_hand(value, [[[nan, nan]]] * 3))
+    assert (unknown.n_above, unknown.first_above) == (None, None)
+    both = curves_by_hand([[[-0.9, 0.5]]], [[[1.0, 0.0]]])
+    assert (instrument_end(both).head, instrument_end(both, by_size=True).head) == (Head(0, 1), Head(0, 0))
+    assert instrument_end(both, head=Head(0, 0)).n_above == 1
+    with pytest.raises(ValueError, match="no head has a number"):
+        instrument_end(curves_by_hand([[[nan, nan]]], [[[nan, nan]]]))
 
 
 def test_heads_are_ordered_by_the_last_checkpoint():

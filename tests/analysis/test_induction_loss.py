@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from lens.analysis.induction_loss import loss_by_position, repeat_losses, repeat_losses_of
+from lens.analysis.induction_loss import (
+    RepeatLosses,
+    join_losses,
+    loss_by_position,
+    repeat_losses,
+    repeat_losses_of,
+    repetition,
+    summarise_repeats,
+)
 from lens.analysis.random_tokens import repeated_tokens
 
 N = 7
@@ -56,5 +64,21 @@ def test_parts_of_the_sequences_are_the_whole(grouped):
     repeated = repeated_tokens(grouped, N, 5, seed=3)
     whole = repeat_losses(grouped, repeated)
     parts = [repeat_losses_of(rows, grouped, N, 3, True) for rows in ((0, 2), (2, 4), (4, 5))]
-    for a, b in zip(whole, map(torch.cat, zip(*parts)), strict=True):
+    for a, b in zip(whole, join_losses(parts), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def by_hand(second: float, control: float, n_seqs: int = 16):
+    """Losses of 2 nats everywhere but on the second copies of [BOS] r₁…r₄ r₁…r₄."""
+    repeated, other = torch.full((n_seqs, 8), 2.0), torch.full((n_seqs, 8), 2.0)
+    repeated[:, 5:], other[:, 5:] = second, control
+    return summarise_repeats(RepeatLosses(repeated, other), n=4, bos=1, seed=0, set_size=100)
+
+
+def test_what_a_model_makes_of_a_repetition():
+    order = repetition(by_hand(0.5, 2.0))
+    assert (order.verdict.state, order.control, order.needs_order) == ("found", 2.0, True)
+    some = repetition(by_hand(1.5, 2.0))  # above ln 4 = 1.386
+    assert (some.verdict.state, some.needs_order) == ("found", False)
+    assert repetition(by_hand(2.0, 2.0)).verdict.state == "none"
+    assert repetition(by_hand(0.5, 2.0, n_seqs=3)).verdict.state == "unknown"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lens import HookedTransformer
+from lens.analysis.circuit_weights import constant_values
 from lens.analysis.composition import composition
 from lens.analysis.direct_effects import direct_effects
 from lens.analysis.head_scores import head_scores
@@ -307,9 +308,12 @@ class TestTasks:
         ids = [torch.tensor(each)[:, 0] for each in (answers.pairs.answers, answers.pairs.wrong)]
         direction = model.tokens_to_residual_directions(ids[0]) - model.tokens_to_residual_directions(ids[1])
         parts = whole(cache)
-        want = logit_contributions(cache, parts.values, direction[:, None].expand(-1, 7, -1))[:, :, -1]
         n_heads = model.cfg.n_layers * model.cfg.n_heads
-        torch.testing.assert_close(found.flatten(0, 1), want[:n_heads].detach(), atol=1e-4, rtol=1e-4)
+        always = torch.cat([constant_values(model, layer) for layer in range(model.cfg.n_layers)])
+        always = torch.einsum("hd,hdm->hm", always, model.W_O.flatten(0, 1))[:, None, None]
+        values = parts.values[:n_heads] - always
+        want = logit_contributions(cache, values, direction[:, None].expand(-1, 7, -1))[:, :, -1]
+        torch.testing.assert_close(found.flatten(0, 1), want.detach(), atol=1e-4, rtol=1e-4)
 
     def test_few_pairs_have_no_verdict(self, grouped):
         score = instrument("direct_effect").measure(grouped, repeats(repeated_tokens(grouped, N, 3)))

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from lens.analysis import streaming
-from lens.analysis.loss import next_token_stats, share_of_most_surprising, summarise
+from lens.analysis.loss import next_token_stats, per_token, share_of_most_surprising, summarise
 from tests.analysis.shaken import make_model
 
 
@@ -121,3 +122,14 @@ def test_the_most_surprising_tokens_hold_their_share_of_the_loss():
     loss = torch.tensor([torch.nan, 1.0, 4.0, 0.0, 3.0, 2.0])
     assert share_of_most_surprising(loss, 2) == pytest.approx(0.7)
     assert share_of_most_surprising(loss, 9) == 1
+
+
+def test_per_token_numbers_stand_at_the_token_they_are_about(tiny):
+    tokens = tiny.to_tokens("The cat sat on the mat.")
+    stats = next_token_stats(tiny, tokens)
+    by = per_token(stats)
+    np.testing.assert_array_equal(by.loss[1:], stats.loss[0, :-1])
+    np.testing.assert_array_equal(by.rank[1:], stats.rank[0, :-1])
+    assert np.isnan([by.loss[0], by.prob[0], by.entropy[0]]).all()
+    assert (by.rank[0], by.tied[0], by.is_guess[0]) == (-1, -1, False)
+    assert by.worst[0] == 1 + int(stats.loss[0, :-1].argmax())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lens.analysis.memory import activations, forecast, weight_bytes
+from lens.analysis.memory import activations, by_kind, forecast, weight_bytes
 from lens.attention import KeyValues
 from tests.families.variants import VARIANTS
 from tests.helpers import in_lens
@@ -70,3 +70,12 @@ def test_another_format_is_forecast_without_converting(tiny):
 def test_a_text_longer_than_the_context_is_refused(tiny):
     with pytest.raises(ValueError, match="reads at most"):
         activations(tiny.cfg, 1, tiny.cfg.n_ctx + 1)
+
+
+def test_activations_by_kind_hold_the_bytes_of_the_cache_largest_first(tiny_gpt2):
+    rows = activations(tiny_gpt2.cfg, 2, 7)
+    kinds = by_kind(rows)
+    assert sum(kind.bytes for kind in kinds) == sum(row.bytes for row in rows if not row.on_request)
+    assert [kind.bytes for kind in kinds] == sorted((kind.bytes for kind in kinds), reverse=True)
+    patterns = next(kind for kind in kinds if kind.name == "blocks.L.attn.hook_pattern")
+    assert (patterns.places, patterns.shape) == (tiny_gpt2.cfg.n_layers, (2, tiny_gpt2.cfg.n_heads, 7, 7))

@@ -17,6 +17,7 @@ from lens.analysis.ov_copying import (
     ov_cores,
     positive_share,
     stream_null_eigenvalues,
+    with_own,
 )
 from lens.process import center_unembed, center_writing_weights, fold_layer_norm, fold_value_biases, why_inexact
 from tests.analysis import dense
@@ -205,3 +206,29 @@ def test_figures_of_smollm2(smollm2_copying):
     assert float(smollm2_copying.full.score[23, 2]) == pytest.approx(-0.19, abs=0.01)
     assert float(smollm2_copying.full.score[18, 6]) > 0.5
     assert float(smollm2_copying.full.score[17, 3]) > 0.4
+
+
+def test_one_head_has_the_rotations_that_it_has_among_all(grouped):
+    cores = ov_cores(grouped).full
+    whole = null_scores_of((0, 30), cores, seed=2)
+    some = null_scores_of((0, 30), cores, 2, [(1, 2), (0, 3)])
+    assert torch.equal(some[:, 1, 2], whole[:, 1, 2])
+    assert torch.equal(some[:, 0, 3], whole[:, 0, 3])
+    assert int(some[0].isfinite().sum()) == 2
+
+
+def test_heads_with_fewer_draws_are_judged_by_those_that_they_have():
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(200, 1, 3, generator=generator)
+    whole, some = null_band(draws), draws.clone()
+    some[40:, 0, 1] = torch.nan
+    band = null_band(some)
+    assert (whole.n, whole.most, band.n, band.most) == (200, 200, 40, 200)
+    assert [band.n_of((0, head)) for head in range(3)] == [200, 40, 200]
+    torch.testing.assert_close(band.low[0, 0], whole.low[0, 0], atol=0, rtol=0)
+    torch.testing.assert_close(band.low[0, 1], null_band(draws[:40]).low[0, 1], atol=0, rtol=0)
+    own = with_own(band, (0, 1), draws[:, 0, 1])
+    assert own.n_of((0, 1)) == 200
+    torch.testing.assert_close(own.low, whole.low)
+    assert own.reach == band.reach  # all heads are held against as much, whichever is shown
+    torch.testing.assert_close((own.family_high - own.family_low) / (2 * own.reach), draws.std(0))

@@ -23,7 +23,7 @@ def measured(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LENS_CACHE", str(tmp_path_factory.mktemp("cache")))
         run = TrainingRun(checkpoints(request.param))
-        yield request.param, run.found.labels, {i: run.repeats(i, Setting()) for i in range(len(run.found))}
+        yield request.param, run.checkpoints.labels, {i: run.repeats(i, Setting()) for i in range(len(run.checkpoints))}
 
 
 def test_induction_appears_in_two_layers_and_not_in_one(measured):

@@ -7,7 +7,7 @@ from lens.analysis.attention import head_patterns, value_weighted_patterns
 from lens.analysis.content_dependence import content_dependence, zones
 from lens.analysis.names import Head
 from lens.analysis.streaming import uniform_pattern
-from lens.analysis.text_attention import head_habits, layer_pattern, shrink, text_attention
+from lens.analysis.text_attention import head_habits, head_numbers, layer_pattern, shrink, text_attention
 
 P = 13
 
@@ -85,3 +85,19 @@ def test_shrinking_keeps_the_first_token_alone_and_every_cell_its_largest(n_pos,
 def test_one_token_is_refused(model):
     with pytest.raises(ValueError, match="at least two"):
         text_attention(model, torch.tensor([[1]]))
+
+
+def test_head_numbers_are_shares_or_lengths_and_say_what_was_hidden():
+    pattern = torch.tensor([[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]])
+    length = torch.tensor([[2.0, 1.0, 3.0]])
+    lengths = pattern * length[:, None]
+    assert head_numbers(pattern) == (pattern, None)
+    torch.testing.assert_close(head_numbers(pattern, length).values, lengths)
+    shares = head_numbers(pattern, length, share=True).values
+    torch.testing.assert_close(shares.sum(-1), torch.ones(1, 3))
+    hidden = head_numbers(pattern, hide=True)
+    torch.testing.assert_close(hidden.values[0, 2], torch.tensor([0.0, 0.25, 0.75]))
+    torch.testing.assert_close(hidden.hidden, pattern[:, :, 0])
+    hidden = head_numbers(pattern, length, hide=True)  # lengths stay lengths
+    torch.testing.assert_close(hidden.values[0, 2], torch.tensor([0.0, 0.2, 1.8]))
+    torch.testing.assert_close(hidden.hidden, lengths[:, :, 0] / lengths.sum(-1))

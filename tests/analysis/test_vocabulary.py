@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from lens.analysis.vocabulary import containing, cut, spellings, vocabulary
+from lens.analysis.vocabulary import containing, cut, largest_first, names_of, spellings, vocabulary
 from tests.analysis.shaken import make_model
 
 
@@ -45,3 +46,12 @@ def test_names_and_sums_of_smollm2(smollm2):
     assert cut(smollm2, " Claire").pieces == [" Claire"]
     assert cut(smollm2, "Claire").pieces == ["Cl", "aire"]
     assert cut(smollm2, "2342+2017=21445").pieces == list("2342+2017=21445")
+
+
+def test_ids_without_a_text_are_named_by_their_number():
+    assert names_of(["a", " b"], [1, 0, 7]) == ["·b", "a", "id 7"]
+    assert names_of((), [3]) == ["id 3"]
+
+
+def test_ids_by_their_number_and_equal_ones_by_id():
+    assert largest_first(np.array([0.5, 2.0, -1.0, 2.0])).tolist() == [1, 3, 0, 2]

@@ -86,7 +86,7 @@ def test_pinned_heads_are_laid_over_each_other(server, page):
     drawn(page, "Head 18.6")
     page.get_by_role("button", name="Pin 18.6").click()
     page.wait_for_url("**pins=18.6*")
-    page.get_by_role("button", name=re.compile("Most telling")).click()
+    page.get_by_role("button", name=re.compile("Most content-dependent")).click()
     page.wait_for_url(lambda url: "layer=18&head=6" not in url)
     ready(page)
     page.get_by_role("button", name=re.compile(r"^\S*\s*Pin ")).click()

@@ -11,7 +11,7 @@ LONG = "Mean attention <from> the second copy & more, " * 6
 def test_a_narrow_figure_says_the_same_in_shorter_lines_and_keeps_its_plot():
     figure = grid(Measure("score", LONG, np.eye(3)), title="Title")
     before = figure.layout.height - figure.layout.margin.t, figure.layout.title.subtitle.text.replace("<br>", " ")
-    narrow(figure, 300)
+    figure = narrow(figure, 300)
     lines = figure.layout.title.subtitle.text.split("<br>")
     assert max(len(line.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")) for line in lines) <= 46
     assert (figure.layout.height - figure.layout.margin.t, " ".join(lines)) == before
@@ -35,7 +35,7 @@ def test_a_small_matrix_is_square_and_its_labels_do_not_touch():
 def test_without_a_width_the_subtitle_goes():
     figure = grid(Measure("score", LONG, np.eye(3)), title="Title")
     plot = figure.layout.height - figure.layout.margin.t
-    small_grid(figure, None)
+    figure = small_grid(figure, None)
     assert figure.layout.title.subtitle.text == ""
     assert figure.layout.margin.autoexpand is False
     assert figure.layout.title.text == "Title"

@@ -157,3 +157,30 @@ def test_scatter_points_carry_their_head_and_leave_out_what_was_not_computed():
     assert points.marker.line.width == (0, 3, 0)
     assert points.marker.symbol == ("diamond", "circle", "circle")
     assert [shape.x0 for shape in figure.layout.shapes] == [0.3]
+
+
+def test_a_rule_that_is_no_threshold_hatches_its_own_cells_and_cells_without_a_number_have_a_cross():
+    values = [[np.nan, 0.5], [0.9, 0.4]]
+    within = np.array([[False, True], [False, False]])
+    figure = grid(measure(values, within=within, absent="not applicable"))
+    shown = heatmaps(figure)[-1].z
+    assert np.isnan(shown).tolist() == [[True, True], [False, False]]
+    cross = [trace for trace in figure.data if trace.type == "scatter" and trace.marker.symbol == "x-thin-open"]
+    assert [(list(one.x), list(one.y)) for one in cross] == [([0], [0])]
+    texts = figure.data[-1].text
+    assert "not applicable" in texts[0]
+    assert texts[1].endswith("within chance")
+    assert "rank 1 of 3" in texts[2]
+    assert "hatched: within chance" in heatmaps(figure)[-1].colorbar.title.text
+
+
+def test_a_signed_quantity_of_which_one_end_stands_out_is_ranked_by_value():
+    both, one = (measure([[-0.9, 0.5]], signed=True, ends=ends) for ends in (True, False))
+    assert (both.ranks().tolist(), one.ranks().tolist()) == ([[1, 2]], [[2, 1]])
+    assert both.limits() == one.limits() == pytest.approx((-0.9, 0.9))
+
+
+def test_a_long_name_stands_over_its_unit():
+    assert Measure("entropy", "", np.zeros((1, 1)), "nats").axis == "entropy (nats)"
+    long = Measure("strongest feeder by k", "", np.zeros((1, 1)), "share of the product of norms")
+    assert long.axis == "strongest feeder by k<br>(share of the product of norms)"

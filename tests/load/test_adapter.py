@@ -197,7 +197,7 @@ def test_checkpoints_of_a_run_that_saved_adapters(tmp_path):
     assert found.labels == (10, 20)
     assert content_of(found, 0) != content_of(found, 1)
     model = HookedTransformer.from_pretrained(found, checkpoint_index=0)
-    model.load_checkpoint(1, found=found)
+    model.load_checkpoint(1, of=found)
     with torch.no_grad():
         torch.testing.assert_close(model(TOKENS), theirs(TOKENS).logits, atol=2e-5, rtol=0)
 

@@ -69,7 +69,7 @@ def test_a_read_that_fails_leaves_the_model_as_it_was(run, tokens):
         model.load_checkpoint(value=7)
     file.unlink()
     with pytest.raises(FileNotFoundError, match="no weights"):
-        model.load_checkpoint(-1, found=found)
+        model.load_checkpoint(-1, of=found)
 
     class Cancelled(BaseException):
         pass
@@ -93,7 +93,7 @@ def test_weights_of_another_structure_are_refused(run, tmp_path, tokens):
         swap_weights(model, other.state_dict())
     save(hf_gpt2(n_layer=2), tmp_path / "other" / "checkpoint-1")
     with pytest.raises(ValueError, match=r"differs from this model in .*n_layers"):
-        model.load_checkpoint(0, found=checkpoints(str(tmp_path / "other")))
+        model.load_checkpoint(0, of=checkpoints(str(tmp_path / "other")))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 

@@ -6,18 +6,20 @@ import pytest
 import torch
 
 from lens import HookedTransformer
+from lens.analysis import sequential_null as sequential_null_file
 from lens.analysis.composition import Composition, composition
 from lens.analysis.copying_on_data import CopyingScores, copying_on_data
 from lens.analysis.copying_on_text import copying_on_text
 from lens.analysis.copying_verdicts import Side, by_data, by_weights, differ
 from lens.analysis.head_scores import head_scores
 from lens.analysis.head_vocabulary import copying_accuracy, own_ranks_of
-from lens.analysis.ov_copying import copying_of, null_band, null_scores_of, ov_cores
+from lens.analysis.ov_copying import Circuit, copying_of, null_band, null_scores_of, ov_cores
 from lens.analysis.prefix_matching import prefix_matching
 from lens.analysis.qk_circuit import qk_circuits
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.rank_correlation import rank_correlation
 from lens.analysis.rotation_test import beyond_rotations
+from lens.analysis.sequential_null import DRAWS, sequential_null
 from lens.planted.layout import INDUCTION, N
 from tests.statistics.random_models import KINDS, LLAMA, random_model
 from tests.statistics.rates import check_rate
@@ -32,6 +34,7 @@ class Read(NamedTuple):
 
     score: torch.Tensor
     weights: Side
+    fewer: Side  # by weights, from rotations only until the verdict is clear
     repeats: CopyingScores
     text: CopyingScores
 
@@ -40,12 +43,15 @@ def read(model: HookedTransformer, seed: int, n: int = N_TOKENS) -> Read:
     """Copying by weights, on repeats and on documents of random tokens, few of which are frequent."""
     cores = ov_cores(model)
     full = copying_of(cores).full
-    band = null_band(null_scores_of((0, 200), cores.full, FIRST_SEED + seed))
+    nulls = (
+        null_scores_of((0, DRAWS), cores.full, FIRST_SEED + seed),
+        sequential_null(cores.full, full, FIRST_SEED + seed),
+    )
     repeated = repeated_tokens(model, n, SEQUENCES, FIRST_SEED + seed, True)
     text = documents(model.cfg.d_vocab, seed)
     return Read(
         full.score,
-        by_weights(full.score, full.eigenvalues[..., 0].abs(), band),
+        *(by_weights(full.score, full.eigenvalues[..., 0].abs(), null_band(draws)) for draws in nulls),
         copying_on_data(model, repeated),
         copying_on_text(model, text, torch.ones_like(text, dtype=torch.bool)),
     )
@@ -70,11 +76,20 @@ def on_text(one: Read) -> Side:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_head_of_random_weights_copies(kind):
     """Measured before: some head outside its own null 28-48%; "copies on text" 48-75%; "disagree" 57-80%."""
-    fired = {"weights": [], "repeats": [], "text": [], "differ on repeats": [], "differ on text": [], "one head": []}
+    fired = {
+        "weights": [],
+        "fewer": [],
+        "repeats": [],
+        "text": [],
+        "differ on repeats": [],
+        "differ on text": [],
+        "one head": [],
+    }
     for seed in SEEDS:
         one = read(KINDS[kind](seed), seed)
         repeats, text = on_repeats(one), on_text(one)
         fired["weights"].append(bool((one.weights.sign != 0).any()))
+        fired["fewer"].append(bool((one.fewer.sign != 0).any()))
         fired["repeats"].append(bool((repeats.sign != 0).any()))
         fired["text"].append(bool((text.sign != 0).any()))
         fired["differ on repeats"].append(bool(differ(one.score, repeats).any()))
@@ -82,6 +97,31 @@ def test_no_head_of_random_weights_copies(kind):
         fired["one head"].append(bool(on_repeats(one, 1).sign.flatten()[seed % 8] != 0))
     for claims in fired.values():
         check_rate(claims)
+
+
+def test_heads_that_are_as_their_rotations_are_called_as_seldom_from_fewer_of_them(monkeypatch):
+    """Hand-made: the score of each of 20 heads is one more of its own draws, so that all are exchangeable."""
+    claims, spread = [], torch.linspace(0.2, 2, 20)[None]  # all large enough to count
+    for seed in range(400):
+        generator = torch.Generator().manual_seed(FIRST_SEED + seed)
+        draws = torch.randn(DRAWS + 1, 1, 20, generator=generator) * spread
+        monkeypatch.setattr(sequential_null_file, "null_scores_of", _from(draws[1:]))
+        largest = torch.ones_like(draws[0])
+        found = sequential_null(draws, Circuit(largest[..., None], draws[0], largest))
+        claims.append(bool((by_weights(draws[0], largest, null_band(found)).sign != 0).any()))
+    check_rate(claims)
+
+
+def _from(draws: torch.Tensor):
+    """Rotations that were drawn before, of all heads or of some."""
+
+    def scores(block: tuple[int, int], cores: torch.Tensor, seed: int, heads: tuple | None = None) -> torch.Tensor:
+        kept = torch.ones_like(draws[0], dtype=torch.bool) if heads is None else torch.zeros_like(draws[0]).bool()
+        for head in heads or ():
+            kept[tuple(head)] = True
+        return draws[slice(*block)].where(kept, torch.nan)
+
+    return scores
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,6 +167,7 @@ def planted():
 def test_planted_heads_copy_or_write_the_opposite(planted, name, copies):
     _, one = planted[name]
     assert int(one.weights.sign[INDUCTION]) == copies
+    assert int(one.fewer.sign[INDUCTION]) == copies
     assert int(on_text(one).sign[INDUCTION]) == copies
     # The head of planted-offset raises its target as much where nothing repeats: no gain, and no contradiction.
     assert int(on_repeats(one).sign[INDUCTION]) == (0 if name == "offset" else copies)
@@ -137,7 +178,7 @@ def test_planted_heads_copy_or_write_the_opposite(planted, name, copies):
 @pytest.mark.parametrize("name", ["decoy", "random"])
 def test_a_decoy_and_random_weights_copy_nothing(planted, name):
     _, one = planted[name]
-    for side in (one.weights, on_repeats(one), on_text(one)):
+    for side in (one.weights, one.fewer, on_repeats(one), on_text(one)):
         assert not side.sign.any()
     assert not differ(one.score, on_text(one)).any()
 

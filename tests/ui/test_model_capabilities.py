@@ -4,8 +4,7 @@ import pytest
 
 from lens.config import Config
 from lens.ui.menu import MENU
-from lens.ui.pages.model.capabilities import RULES, Subject, capabilities
-from lens.ui.pages.model.works import hosted_words, n_checkpoints
+from lens.ui.pages.model.works import RULES, Subject, capabilities, hosted_words, n_checkpoints
 from tests.analysis.shaken import GROUPED, SIZES, make_model
 from tests.families.variants import VARIANTS
 from tests.helpers import in_lens

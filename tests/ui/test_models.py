@@ -11,7 +11,6 @@ from streamlit.testing.v1 import AppTest
 from lens.ui import by_hand
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.memory import residents
-from lens.ui.residents import weight_bytes
 from tests.ui.conftest import REAL, bound, html, markdown
 from tests.ui.test_frame import OPEN
 
@@ -139,29 +138,6 @@ def test_a_file_that_is_no_model_is_one_sentence(app, tmp_path):
     assert not at.exception
     assert len(at.error) == 1
     assert len(at.expander) == 0, at.error[0].value
-
-
-TWICE = """
-import streamlit as st
-from lens.ui.frame import frame
-from lens.ui.models import derive, model_key, open_model
-with frame("Home", question="?") as view:
-    from lens.process import fold_layer_norm
-    model = open_model(view)
-    folded = derive(fold_layer_norm, model)
-    st.write(f"{folded is derive(fold_layer_norm, model)} {model_key(model) != model_key(folded)}")
-"""
-
-
-def test_a_folded_view_is_made_once_has_a_key_of_its_own_and_counts_what_it_adds(app):
-    residents.clear()
-    at = app(TWICE).run()
-    assert not at.exception
-    assert markdown(at) == "True True"
-    (one,) = residents().resident()
-    holder = residents().holder(one.key, "")
-    raw = weight_bytes([holder.model])
-    assert raw < one.n_bytes < 2 * raw - holder.model.W_E.nbytes
 
 
 def test_the_bar_says_what_is_in_memory_and_lets_it_go(app, folder):

@@ -63,7 +63,7 @@ def test_without_a_planted_head_the_second_copy_is_at_chance(head):
     assert "to 4.16: a change of 4.16" in told(at)
     assert "0 of 3 controls do as much" in told(at)
     found = changes(at)
-    for put in words.PUTS.values():
+    for put in words.REPLACEMENTS.values():
         assert found[put, name(head)] == pytest.approx(4.156, abs=0.01)
     assert sum(abs(value) > 0.01 for value in found.values()) == 3
 
@@ -97,12 +97,12 @@ def test_the_numbers_and_the_python_are_those_of_the_analysis(tiny, tiny_folder)
     model = HookedTransformer.from_pretrained(str(tiny_folder))
     task, cells = induction(model, n=4, n_pairs=3), cells_of(model.cfg, Target(((1, 2), (2, 0))))
     rows = at.dataframe[0].value
-    for put, label in words.PUTS.items():
+    for put, label in words.REPLACEMENTS.items():
         want = effect(run_sweep(model, ablation(task.pairs, task.metric, cells, put, frozen=True))).value
         np.testing.assert_allclose(rows.loc[rows["put"] == label, "change"], want, atol=1e-4)
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(at.code[0].value, {})
-    for put, label in words.PUTS.items():
+    for put, label in words.REPLACEMENTS.items():
         printed = json.loads(out.getvalue().split(f"{put} effect:")[1].split(" nats")[0])
         np.testing.assert_allclose(rows.loc[rows["put"] == label, "change"], printed, atol=1e-4)
 
@@ -124,7 +124,7 @@ def test_the_python_has_the_seed_the_way_and_the_tab_of_the_page(more):
     share = share_of_gap(sweep, 0, 3)
     assert f"this is {words.share_words(share)} of it" in shown
     assert f"other share of the way: {share}" in printed
-    assert all(f"{put} interval:" in printed for put in words.PUTS)
+    assert all(f"{put} interval:" in printed for put in words.REPLACEMENTS)
     if more == "grid":
         grid = run_sweep(model, single_heads(task.pairs, task.metric, "zero"))
         every = json.loads(printed.split("every head:")[1].split("\n")[0])
@@ -266,10 +266,10 @@ def way(values: list[float], gap: Gap, width: float = 0.05) -> Removed:
     )
 
 
-def found_with(gap: Gap, zero: float, joint: Joint | None) -> page.Found:
+def found_with(gap: Gap, zero: float, joint: Joint | None) -> page.Result:
     cells = cells_of(HookedTransformer.from_pretrained("planted-induction").cfg, Target((INDUCTION, PREVIOUS)))
     removed = {"other": way([1.0, 0.1, 0.1], gap), "zero": way([zero, 0.1, 0.1], gap)}
-    return page.Found(cells, removed, joint, "loss", "nats")
+    return page.Result(cells, removed, joint, "loss", "nats")
 
 
 def test_what_needs_a_gap_is_not_said_without_one():

@@ -22,8 +22,7 @@ from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, BadValue, common_field
 from lens.ui.limits import AT_HOME
 from lens.ui.models import Prompt
 from lens.ui.pages.attention import PAGE, indices, numbers, words
-from lens.ui.pages.attention import tables as take
-from lens.ui.pages.attention.numbers import Shown
+from lens.ui.pages.attention.numbers import HeadValues
 from lens.ui.pages.attention.views import figure_of
 from lens.ui.view import ViewState
 from tests.ui.conftest import REAL, app_page, bound, fine, llama_folder, local
@@ -88,17 +87,17 @@ def test_the_default_page_describes_the_head_as_the_model_computes_it():
     assert f"entropy **{mine.entropy.item():.2f} nats** ({even.entropy.item():.2f})" in line(at)
     assert "rank 1 of 270" in line(at)
     assert "n = 16" in line(at)
-    assert "Head 4.7 is the most telling of 270 on this text" in shown
+    assert "Head 4.7 is the most content-dependent of 270 on this text" in shown
     assert "its numbers are not those of the bf16 base model" in shown
     assert "BOS &lt;|endoftext|&gt; (id 0) stands first" in shown
     assert "ablate or patch" in shown
     assert at.query_params == {"model": REAL, "layer": "4", "head": "7"}
 
 
-def test_the_most_telling_button_goes_there():
+def test_the_most_content_dependent_button_goes_there():
     at = open_page().run()
-    button = at.button(key="attention:telling")
-    assert button.label.startswith("Most telling: 4.7 · 1.25 nats")
+    button = at.button(key="attention:content")
+    assert button.label.startswith("Most content-dependent: 4.7 · 1.25 nats")
     assert "Nats per query" in button.proto.help
     button.click().run()
     fine(at)
@@ -253,22 +252,22 @@ def test_shown_numbers_are_those_of_the_analyses(model, tokens, keep_bytes, monk
     lengths = value_weighted_patterns(model, tokens, heads).pattern[0]
     shares = value_weighted_patterns(model, tokens, heads, renormalise=True).pattern[0]
     for measure, share, want in (("attention", False, plain), ("moved", False, lengths), ("moved", True, shares)):
-        shown = numbers.show(model, seen, heads, measure, hide=False, share=share)
+        shown = numbers.values_of(model, seen, heads, measure, hide=False, share=share)
         np.testing.assert_allclose(shown.values, want, atol=1e-5)
         assert shown.hidden is None
     for measure, share, want in (("attention", False, plain), ("moved", True, shares)):
-        shown = numbers.show(model, seen, heads, measure, hide=True, share=share)
+        shown = numbers.values_of(model, seen, heads, measure, hide=True, share=share)
         np.testing.assert_allclose(shown.values, hide_first(want).pattern, atol=1e-5)
         np.testing.assert_allclose(shown.hidden, hide_first(want).hidden, atol=1e-5)
-    shown = numbers.show(model, seen, heads, "moved", hide=True)
+    shown = numbers.values_of(model, seen, heads, "moved", hide=True)
     np.testing.assert_allclose(shown.values[:, :, 1:], lengths[:, :, 1:], atol=1e-5)  # lengths stay lengths
     assert not shown.values[:, :, 0].any()
     np.testing.assert_allclose(shown.hidden, lengths[:, :, 0] / lengths.sum(-1), atol=1e-5)
 
 
-def ramp(size: int) -> Shown:
+def ramp(size: int) -> HeadValues:
     weights = np.tril(np.random.default_rng(0).random((1, size, size))).astype(np.float32)
-    return Shown([(0, 0)], weights / weights.sum(-1, keepdims=True), None)
+    return HeadValues([(0, 0)], weights / weights.sum(-1, keepdims=True), None)
 
 
 def test_a_text_that_fits_is_drawn_whole():
@@ -294,7 +293,7 @@ def test_a_long_text_is_drawn_in_blocks_that_keep_their_largest():
 
 
 def test_a_stretch_counts_what_lies_before_it():
-    shown = Shown([(0, 0)], np.zeros((1, 600, 600), np.float32), None)
+    shown = HeadValues([(0, 0)], np.zeros((1, 600, 600), np.float32), None)
     shown.values[0, :, 0] = 0.75
     shown.values[0, np.arange(600), np.arange(600)] = 0.25
     part = numbers.part_for("matrix", shown, [str(i) for i in range(600)], 400)
@@ -315,7 +314,7 @@ def test_a_circuitsvis_view_has_a_bounded_size(n_heads):
 def test_what_is_drawn_without_the_first_token_has_no_column_for_it(model):
     shown = ramp(6)
     hidden = hide_first(torch.tensor(shown.values))
-    shown = Shown(shown.heads, hidden.pattern.numpy(), hidden.hidden.numpy())
+    shown = HeadValues(shown.heads, hidden.pattern.numpy(), hidden.hidden.numpy())
     part = numbers.part_for("matrix", shown, list("abcdef"), None)
     figure = figure_of(model, shown, part, "attention", 3)
     assert np.isnan(figure.data[0].z[:, 0]).all()
@@ -407,10 +406,10 @@ def run_code(view: ViewState, code: str, folder: Path) -> dict:
 def test_the_exported_python_gives_the_numbers_of_the_page(model, tiny_folder, measure, hide, share):
     prompt = "some words to read again, some words"
     tokens = model.to_tokens(prompt)
-    shown = numbers.show(model, seen_of(model, tokens), [(1, 2), (0, 0)], measure, hide, share)
+    shown = numbers.values_of(model, seen_of(model, tokens), [(1, 2), (0, 0)], measure, hide, share)
     part = numbers.part_for("matrix", shown, model.to_str_tokens(tokens), None)
     figure = figure_of(model, shown, part, measure, None)
-    taken = take.heads_export(shown, Prompt(prompt, tokens, model.to_str_tokens(tokens)), measure, share, figure)
+    taken = numbers.heads_export(shown, Prompt(prompt, tokens, model.to_str_tokens(tokens)), measure, share, figure)
     view = view_of(prompt=prompt)
     found = run_code(view, taken.code, tiny_folder)
     np.testing.assert_allclose(found["values"].numpy(), taken.payload["values"], atol=1e-5)
@@ -426,12 +425,12 @@ def test_the_exported_overview_gives_the_numbers_of_the_page(model, tiny_folder)
     prompt = "some words to read again, some words"
     tokens = model.to_tokens(prompt)
     seen = seen_of(model, tokens)
-    taken = take.overview_export(seen, Prompt(prompt, tokens, model.to_str_tokens(tokens)), None)
+    taken = numbers.overview_export(seen, Prompt(prompt, tokens, model.to_str_tokens(tokens)), None)
     found = run_code(view_of(prompt=prompt), taken.code, tiny_folder)
     best = np.unravel_index(seen.content_dependence.argmax(), seen.content_dependence.shape)
     assert (found["layer"], found["head"]) == best
     np.testing.assert_allclose(found["seen"].content_dependence, seen.content_dependence, atol=1e-6)
     rows = taken.table()
     assert len(rows) == model.cfg.n_layers * model.cfg.n_heads
-    np.testing.assert_allclose(rows.telling_nats.max(), seen.content_dependence.max())
+    np.testing.assert_allclose(rows.content_dependence_nats.max(), seen.content_dependence.max())
     assert list(rows.columns[:3]) == ["layer", "head", "first_token"]

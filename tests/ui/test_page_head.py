@@ -6,17 +6,20 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
 from lens.analysis.composition import composition
 from lens.analysis.head_scores import head_scores
+from lens.analysis.instruments.measure import measure
+from lens.analysis.instruments.registry import INSTRUMENTS, by_link
+from lens.analysis.instruments.sample import repeats
 from lens.analysis.ov_copying import ov_copying
 from lens.analysis.random_tokens import repeated_tokens
-from lens.load.checkpoints import checkpoints
+from lens.load.checkpoints import checkpoint_name, checkpoints
 from lens.ui.pages.head import chain as page
-from lens.ui.runs import checkpoint_name
 from lens.ui.shared.chain.attends import prompt_words as words
 from lens.ui.shared.chain.link import Finding
 from tests.load import toys
@@ -40,12 +43,19 @@ def tiny(tiny_folder):
     return lambda **query: opened(tiny_folder, **query)
 
 
+def instruments_of(at: AppTest) -> pd.DataFrame:
+    """The table of all instruments, by title."""
+    return at.dataframe[-1].value.set_index("instrument")
+
+
 def test_four_sequences_carry_no_verdict_on_scores_and_feeders(tiny):
     at = tiny(layer="2", head="1")
     shown = fine(at)
     assert "Whether head 2.1 scores above chance cannot be said. No verdict: 4 sequences" in shown
     assert "Which of them are previous-token heads cannot be said. No verdict: 4 sequences" in shown
-    assert at.dataframe[0].value["verdict"].tolist() == ["too few sequences"] * 3 + ["no test"] * 3
+    verdicts = instruments_of(at)["verdict"]
+    assert verdicts.loc[["Induction", "Duplicate token", "Previous token"]].tolist() == ["too few sequences"] * 3
+    assert verdicts.loc[["First token (BOS)", "Entropy", "Entropy, share of its maximum"]].tolist() == ["no test"] * 3
     assert 'class="none" data-step="2"' not in shown
     assert 'class="found" data-step="2"' not in shown
 
@@ -54,14 +64,15 @@ def test_the_numbers_are_those_of_the_analyses(tiny, model):
     at = tiny(layer="2", head="1", n="8", seqs="16", seed="3")
     shown = fine(at)
     scores = head_scores(model, repeated_tokens(model, 8, 16, 3, model.bos.prepend))
-    table, feeding = (frame.value for frame in at.dataframe)
-    assert table["value"][0] == pytest.approx(float(scores["induction"].score.mean[2, 1]), abs=1e-5)
-    assert len(table) == 6
+    feeding, _ = (frame.value for frame in at.dataframe)
+    table = instruments_of(at)
+    assert table["value"]["Induction"] == pytest.approx(float(scores["induction"].score.mean[2, 1]), abs=1e-5)
+    assert list(table.index) == [one.title for group in by_link().values() for one in group]
     copying = float(ov_copying(model).full.score[2, 1])
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(at.code[0].value, {})
     lines = dict(line.rsplit(maxsplit=1) for line in out.getvalue().splitlines() if "composition" not in line)
-    assert float(lines["induction"]) == pytest.approx(float(table["value"][0]), abs=1e-5)
+    assert float(lines["induction"]) == pytest.approx(float(table["value"]["Induction"]), abs=1e-5)
     assert float(lines["copying"]) == pytest.approx(copying, abs=1e-5)
     said = " ".join(element.value for element in at.markdown)
     change = re.search(r"goes from [\d.]+ to [\d.]+ nats: ([+−][\d.e−+]+)", said)
@@ -84,6 +95,55 @@ def test_the_numbers_are_those_of_the_analyses(tiny, model):
     assert (fed[2] == "True") is ("chance, more than the best of 8 earlier heads" in shown)
     assert shown.count("Not computed because") == 1
     assert "Not shown: when it was born." in shown
+
+
+def test_every_instrument_has_a_row_with_the_numbers_of_measure(tiny, model):
+    at = tiny(layer="2", head="1", n="8", seqs="16", seed="3")
+    fine(at)
+    table = instruments_of(at)
+    assert table["link"].tolist() == [link for link, group in by_link().items() for _ in group]
+    sample = repeats(repeated_tokens(model, 8, 16, 3, model.bos.prepend))
+    quick = [one for one in INSTRUMENTS if one.title in table.index[table["rank"].notna()]]
+    assert {"feeder_k", "prefix_matching", "ablation_zero", "direct_effect"} <= {one.name for one in quick}
+    scores = measure(model, quick, [sample])
+    for one in quick:
+        row, score = table.loc[one.title], scores[one.name]
+        assert row["value"] == pytest.approx(float(score.score.mean[2, 1]), abs=1e-4), one.name
+        verdict = "no test" if score.above is None else "above chance" if score.above[2, 1] else "within chance"
+        assert (row["verdict"], row["n"]) == (verdict, score.score.n), one.name
+        size = score.score.mean.abs() if one.scale == "two-sided" else score.score.mean
+        higher = int((size > size[2, 1]).sum())
+        assert row["rank"] == f"{higher + 1} of {int(size.isfinite().sum())}", one.name
+    assert table["seed"].loc[["Induction", "Ablation, zero"]].tolist() == [3, 3]
+
+
+def test_a_head_without_a_number_is_not_applicable(tiny):
+    at = tiny(layer="0", head="1")
+    fine(at)
+    row = instruments_of(at).loc["Strongest feeder by K"]
+    assert row["verdict"] == "not applicable"
+    assert pd.isna(row["value"])
+    assert pd.isna(row["rank"])
+
+
+def test_what_takes_longer_is_measured_on_one_click():
+    at = app_page("head", model="lens-2l", n="11").run()
+    fine(at)
+    before = instruments_of(at)
+    waiting = before.index[before["verdict"].str.startswith("not yet, about")]
+    assert list(waiting) == ["OV copying, full circuit", "OV copying, residual circuit"]
+    next(one for one in at.button if one.label.startswith("Compute 2 more, about")).click().run()
+    fine(at)
+    after = instruments_of(at)
+    assert after["value"].loc[waiting].notna().all()
+    assert not any(one.label.startswith("Compute 2 more") for one in at.button)
+    assert after["rank"].loc[waiting[0]].endswith("of 8")
+
+
+def test_an_instrument_that_the_model_cannot_have_says_why():
+    at = app_page("head", model="lens-1l").run()
+    fine(at)
+    assert instruments_of(at).loc["Strongest feeder by K", "verdict"] == "it needs 2 layers and this model has 1"
 
 
 def test_with_nothing_chosen_the_strongest_induction_head_is_shown(tiny, model):

@@ -1,6 +1,7 @@
 """The Head scores page: numbers against the analysis itself, odd prompts and addresses, the Python of its export."""
 
 import hashlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +11,16 @@ import torch
 
 from lens import HookedTransformer
 from lens.analysis.head_scores import head_scores, repeat_scores_of
+from lens.analysis.instruments import registry
+from lens.analysis.instruments import sample as sample_of
+from lens.analysis.instruments.measure import measure
+from lens.analysis.instruments.registry import INSTRUMENTS, by_link, instrument
 from lens.analysis.random_tokens import repeated_tokens
+from lens.analysis.score_summary import strongest
 from lens.ui.calls import call_key
 from lens.ui.shared import repeats
 from lens.ui.shared.patterns import stripe
-from tests.ui.conftest import REAL, app_page, fine, llama_folder, local, printed
+from tests.ui.conftest import REAL, app_page, bound, fine, llama_folder, local, markdown, printed
 
 open_page = partial(app_page, "head_scores", model=REAL)
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
@@ -185,3 +191,114 @@ def test_a_hostile_prompt_is_text(tiny):
 def test_what_repetition_saves_is_computed_on_the_same_sequences(tiny):
     at = tiny(more="loss", n="10", seqs="4")
     assert "The second copy loses" in fine(at)
+
+
+def offered(at) -> list[str]:
+    """What the list of scores holds, as it is written."""
+    return list(bound(at.selectbox, "score").options)
+
+
+def test_the_list_of_scores_is_the_registry_link_by_link(tiny):
+    written = [f"{link.capitalize()} · {one.title}" for link, group in by_link().items() for one in group]
+    assert offered(tiny(n="6", seqs="2")) == written
+    assert len(written) == len(INSTRUMENTS)
+
+
+def test_a_newly_registered_instrument_stands_on_the_page(tiny, monkeypatch):
+    new = replace(registry.TWO_BACK, name="made_here", title="Made here", link="attends")
+    every = (*registry.INSTRUMENTS, new)
+    monkeypatch.setattr(registry, "INSTRUMENTS", every)
+    at = tiny(n="6", seqs="2", score="made_here", on="text", prompt="cat mat cat mat cat")
+    fine(at)
+    assert "Attends · Made here" in offered(at)
+    assert bound(at.selectbox, "score").value == "made_here"
+
+
+ALL = [one.name for one in INSTRUMENTS]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_instrument_has_its_numbers_its_notice_and_its_python(tiny, tiny_folder, name):
+    at = tiny(score=name, n="8", seqs="16", seed="2", more="scatter")
+    shown = fine(at)
+    assert bound(at.selectbox, "score").value == name
+    assert "lens-line notice" in shown
+    assert "order" in shown  # the heads alike, or why that is not said
+    model = HookedTransformer.from_pretrained(str(tiny_folder))
+    sample = sample_of.repeats(repeated_tokens(model, 8, 16, 2, model.bos.prepend))
+    want = measure(model, [instrument(name)], [sample])[name]
+    layer, head = strongest(want)
+    value = printed(at.code[0].value).replace("tensor(", "").split(")")[0]
+    assert float(value) == pytest.approx(float(want.score.mean[layer, head]), abs=2e-4)
+    assert "from lens.analysis.instruments.measure import measure" in at.code[0].value
+
+
+@pytest.mark.parametrize("name", ["feeder_v", "ablation_zero", "ov_top1", "direct_effect"])
+def test_the_table_of_what_reads_no_pattern_is_that_of_measure(tiny, tiny_folder, name):
+    at = tiny(score=name, n="8", seqs="16")
+    fine(at)
+    model = HookedTransformer.from_pretrained(str(tiny_folder))
+    sample = sample_of.repeats(repeated_tokens(model, 8, 16, 0, model.bos.prepend))
+    want = measure(model, [instrument(name)], [sample])[name]
+    table = at.dataframe[0].value
+    assert table["rank"][0] == 1
+    assert table["rank"].dropna().is_monotonic_increasing
+    table = table.sort_values(["layer", "index"])
+    np.testing.assert_allclose(table["score"], want.score.mean.ravel(), atol=1e-5)
+    verdicts = table["above threshold" if want.threshold is not None else "above chance"]
+    assert verdicts.tolist() == want.above.ravel().tolist()
+
+
+def test_heads_of_layer_0_have_no_feeders_and_no_rank(tiny):
+    at = tiny(score="feeder_k", layer="0", head="1")
+    fine(at)
+    assert at.caption[0].value == "Head 0.1 has no such number: there is none in layer 0."
+    last = at.dataframe[0].value.iloc[-4:]
+    assert last["layer"].tolist() == [0] * 4
+    assert last["rank"].isna().all()
+    assert "not applicable" in at.get("plotly_chart")[0].proto.spec
+
+
+def test_what_takes_long_says_what_it_is_and_is_measured_on_a_click():
+    at = open_page(score="feeder_k", n="9").run()
+    shown = fine(at)
+    assert not at.get("plotly_chart")
+    assert "The largest K-composition with any earlier head" in markdown(at)
+    assert "Null: 1/√d_model" in shown
+    (button,) = [one for one in at.button if one.label.startswith("Compute, about")]
+    button.click().run()
+    assert "of 261 heads read by their keys what an earlier head writes more than chance allows" in fine(at)
+    assert "not applicable" in at.get("plotly_chart")[0].proto.spec
+    assert len(at.dataframe[0].value) == 270
+
+
+def test_what_a_model_cannot_have_says_why():
+    shown = fine(app_page("head_scores", model="lens-1l", score="feeder_q").run())
+    assert "Not computed because it needs 2 layers and this model has 1." in shown
+    assert "The largest Q-composition with any earlier head" in shown
+
+
+@pytest.mark.parametrize("name", ["ablation_mean", "direct_effect"])
+def test_a_task_can_be_chosen_for_what_is_measured_on_one(tiny, tiny_folder, name):
+    pair = '{{"clean": "{0}", "corrupted": "{1}", "answer": "{2}", "wrong": ["{3}"]}}'
+    own = "\n".join((pair.format("axb", "ayb", "a", "b"), pair.format("ayb", "axb", "b", "a")))
+    at = tiny(score=name, on="task", task="own", own=own)
+    shown = fine(at)
+    assert "2 pairs of your own" in shown
+    value = printed(at.code[0].value).replace("tensor(", "").split(")")[0]
+    assert float(value) == pytest.approx(float(at.dataframe[0].value["score"][0]), abs=2e-4)
+
+
+def test_patterns_are_read_on_held_out_text_too(tiny):
+    at = tiny(score="sink", on="shipped")
+    assert "16 chapters" in fine(at)
+    assert at.number_input(key="view:sequence").value == 0
+    assert np.isfinite(float(printed(at.code[0].value).replace("tensor(", "").split(")")[0]))
+
+
+def test_a_sample_that_an_instrument_cannot_read_is_another_with_a_note(tiny):
+    at = tiny(score="ablation_zero", on="text", n="6", seqs="4")
+    assert "On &#x27;text&#x27; is not offered here: showing random" in fine(at)
+    at = tiny(score="feeder_k", on="text", prompt="")  # weights read no sample, so that choice stays
+    fine(at)
+    assert at.query_params["on"] == "text"

@@ -183,5 +183,5 @@ def test_a_preset_replaces_everything_that_was_set():
 
 
 def test_what_stands_before_the_numbers_imports_no_torch():
-    code = "import sys, lens.ui.pages.home.start, lens.ui.pages.head_scores.board; sys.exit('torch' in sys.modules)"
+    code = "import sys, lens.ui.pages.home.start, lens.ui.pages.head_scores.controls; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
 from lens.analysis.fidelity import CHECKS
-from lens.analysis.memory import activations, forecast
+from lens.analysis.memory import activations, axes_of, forecast
 from lens.figures.facts import size
 from lens.load.entries import ENTRIES, REFUSED
 from lens.process import center_unembed, fold_layer_norm
@@ -137,7 +137,7 @@ def test_the_axes_of_an_activation_fit_its_shape(tiny_gpt2, tiny_llama):
     for model in (tiny_gpt2, tiny_llama):
         sizes = model.cfg.axes | {"batch": 2, "pos": 7, "query": 7, "key": 7, "1": 1}
         for one in activations(model.cfg, 2, 7):
-            assert tuple(sizes[word] for word in model_names._axes(one.name).split()) == one.shape, one.name
+            assert tuple(sizes[word] for word in axes_of(one.name).split()) == one.shape, one.name
 
 
 @pytest.mark.parametrize("part", ["activations", "fidelity"])

@@ -18,7 +18,6 @@ from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_o
 from lens.analysis.score_results import Samples, head_score
 from lens.ui.pages.ov_copying import TABS
 from lens.ui.pages.ov_copying import data as ov_data
-from lens.ui.pages.ov_copying import data_words as ov_data_words
 from lens.ui.pages.ov_copying import read as page
 from lens.ui.pages.ov_copying import words as ov_words
 from lens.ui.store import to_numpy
@@ -219,23 +218,21 @@ def test_the_induction_heads_that_copy_are_named():
     assert "Which heads are induction heads cannot be said: 8 sequences; a verdict needs at least 16." in few
 
 
-def on_data(sign: list, idle: list, few: str = "", score: np.ndarray | None = None) -> ov_data_words.OnData:
+def on_data(sign: list, idle: list, few: str = "", score: np.ndarray | None = None) -> ov_words.OnData:
     side = Side(np.array(sign), np.array(idle), few)
     differ = np.zeros_like(side.idle) if score is None else (side.sign != 0) & (score * side.sign < 0.1)
-    return ov_data_words.OnData(CopyingScores(scores={}, missing={}, source="", seed=0, z=0, written=0), side, differ)
+    return ov_words.OnData(CopyingScores(scores={}, missing={}, source="", seed=0, z=0, written=0), side, differ)
 
 
 def test_verdicts_of_weights_and_text_are_compared_head_by_head():
     score = np.array([[0.5, 0.05], [-0.4, np.nan]])
     on = on_data([[1, 1], [0, 0]], [[False, False], [False, True]], score=score)
-    told = ov_data_words.disagreements(null(score), on)
+    told = ov_words.disagreements(null(score), on)
     assert told.startswith("Of 4 heads, 1 copy by their weights and 2 on text, 1 by both; 1 are idle.")
     assert told.endswith("About 1, text shows what the weights do not say.")
-    assert "not compared" in ov_data_words.disagreements(None, on)
+    assert "not compared" in ov_words.disagreements(None, on)
     few = on_data([[0, 0], [0, 0]], [[False] * 2] * 2, "3 chapters; a verdict needs at least 16")
-    assert ov_data_words.disagreements(null(score), few) == (
-        "No verdict on text: 3 chapters; a verdict needs at least 16."
-    )
+    assert ov_words.disagreements(null(score), few) == ("No verdict on text: 3 chapters; a verdict needs at least 16.")
 
 
 @pytest.mark.parametrize(
@@ -250,11 +247,11 @@ def test_verdicts_of_weights_and_text_are_compared_head_by_head():
 def test_each_head_is_told_what_its_evidence_carries(head, told):
     score = np.array([[0.5, 0.05], [0.4, np.nan]])
     on = on_data([[1, 1], [0, 0]], [[False, False], [False, True]], score=score)
-    said = ov_data_words.verdict(score, null(score), on, head, "what it attends to")
+    said = ov_words.verdict(score, null(score), on, head, "what it attends to")
     assert said.startswith(told)
     assert ("by its weights it copies, which is no contradiction: it may not look there" in said) is (head == (1, 0))
     few = on._replace(side=on.side._replace(few="3 sequences"))
-    assert ov_data_words.verdict(score, null(score), few, head, "what it attends to") == ""
+    assert ov_words.verdict(score, null(score), few, head, "what it attends to") == ""
 
 
 def test_the_gaussian_band_is_compared_with_the_bands_of_the_heads():

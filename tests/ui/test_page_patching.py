@@ -10,13 +10,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
-from lens.analysis.crossed import MIN_LEVELS
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, path_patch, run_sweep
 from lens.analysis.interventions import Path as Route
 from lens.analysis.interventions.tasks import parse_pairs, to_pairs
 from lens.analysis.stats import MIN_SAMPLES
 from lens.figures.theme import number as said
-from lens.ui.shared import tasks
+from lens.ui.shared.task_fields import task_fields
 from tests.ui.conftest import app_page, bound, fine, html, local
 
 PLANTED = {"model": "planted-induction", "task": "repeated"}
@@ -175,8 +174,9 @@ def test_few_pairs_may_be_patched_while_enough_say_whether_the_model_can():
     assert "n = 2." in shown
 
 
-def test_the_torch_free_minimum_is_that_of_the_analysis():
-    assert (tasks.MIN_SAMPLES, tasks.MIN_LEVELS) == (MIN_SAMPLES, MIN_LEVELS)
+def test_a_page_starts_with_as_many_pairs_as_a_verdict_needs():
+    defaults = {field.name: field.default for field in task_fields(("ioi",))}
+    assert defaults["pairs"] == MIN_SAMPLES
 
 
 @pytest.mark.parametrize("into", ["corrupted", "clean"])

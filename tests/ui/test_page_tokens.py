@@ -22,7 +22,7 @@ from lens.ui.pages.tokens import cut as tokens_cut
 from lens.ui.pages.tokens import padding as tokens_padding
 from lens.ui.pages.tokens import prompt as tokens_prompt
 from lens.ui.pages.tokens import repeat as tokens_repeat
-from lens.ui.pages.tokens.per_token import colouring, hovers, table, tell
+from lens.ui.pages.tokens.prompt import colouring, hovers, scored_tokens, table
 from lens.ui.view import ViewState
 from tests.ui.conftest import REAL, app_page, bound, fine, html, llama_folder, local
 
@@ -286,22 +286,22 @@ def hand_made() -> NextToken:
 
 
 def test_numbers_stand_at_the_token_they_are_about(tiny_llama):
-    told = tell(tiny_llama, ["<bos>", "a", "b"], np.array([0, 5, 6]), hand_made())
-    np.testing.assert_array_equal(told.loss, np.array([np.nan, 2, 1], np.float32))
-    assert told.rank.tolist() == [-1, 4, 0]
-    np.testing.assert_array_equal(told.entropy, np.array([np.nan, 3, 2], np.float32))
-    assert told.guessed.tolist() == [2]
-    assert told.worst.tolist() == [1, 2]
+    tokens = scored_tokens(tiny_llama, ["<bos>", "a", "b"], np.array([0, 5, 6]), hand_made())
+    np.testing.assert_array_equal(tokens.by.loss, np.array([np.nan, 2, 1], np.float32))
+    assert tokens.by.rank.tolist() == [-1, 4, 0]
+    np.testing.assert_array_equal(tokens.by.entropy, np.array([np.nan, 3, 2], np.float32))
+    assert np.flatnonzero(tokens.by.is_guess).tolist() == [2]
+    assert tokens.by.worst.tolist() == [1, 2]
     tie = hand_made()._replace(tied=np.array([[0, 49, -1]]))
-    tied = tell(tiny_llama, ["<bos>", "a", "b"], np.array([0, 5, 6]), tie)
-    assert tied.guessed.tolist() == []  # on top with all others is no guess
+    tied = scored_tokens(tiny_llama, ["<bos>", "a", "b"], np.array([0, 5, 6]), tie)
+    assert np.flatnonzero(tied.by.is_guess).tolist() == []  # on top with all others is no guess
     assert not table(tied)["top guess"].any()
     assert "rank 0, tied with 49" in hovers(tied)[2]
-    frame = table(told)
+    frame = table(tokens)
     assert frame["rank"].isna().tolist() == [True, False, False]
     assert frame["top guess"].tolist() == [False, False, True]
     for by in ("loss", "probability", "rank", "entropy"):
-        values, scale = colouring(told, by, 50)
+        values, scale = colouring(tokens, by, 50)
         assert np.isnan(values[0])
         assert np.nanmax(values) <= scale.high
 

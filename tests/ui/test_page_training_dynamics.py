@@ -9,19 +9,20 @@ from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
 from lens.analysis.checkpoint import Setting
-from lens.analysis.dynamics import HeadCurve, Places, dynamics
+from lens.analysis.dynamics import HeadCurve, Places, dynamics, instrument_dynamics, instrument_end
+from lens.analysis.instruments.registry import by_link, instrument
 from lens.analysis.phase_change import Birth
 from lens.analysis.training_run import TrainingRun
 from lens.load.checkpoints import checkpoints
 from lens.load.training_records import training_runs
 from lens.results import results_folder
-from lens.ui import runs
+from lens.ui import checkpoint_runs
 from lens.ui.calls import result_store
-from lens.ui.pages.training_dynamics.runs import grouped
-from lens.ui.pages.training_dynamics.runs import notice as runs_notice
+from lens.ui.pages.training_dynamics.shipped_runs import grouped
+from lens.ui.pages.training_dynamics.shipped_runs import notice as runs_notice
 from lens.ui.shared.chain.was_born import birth_words as told
 from tests.analysis.runs import STEPS, spoil, write_run
-from tests.ui.conftest import app_page, fine, html, printed
+from tests.ui.conftest import app_page, bound, fine, html, markdown, printed
 
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
 SMALL = {"n": "12", "seqs": "16", "texts": "4", "late": "40", "early": "8", "around": "2"}
@@ -166,11 +167,11 @@ def test_n_is_moved_into_the_context_of_all_runs(page):
 
 def test_a_visitor_of_a_hosted_app_gets_evenly_spread_checkpoints(monkeypatch):
     monkeypatch.setenv("LENS_HOSTED", "1")
-    long, short = SimpleNamespace(found=range(154)), SimpleNamespace(found=range(20))
-    indices = runs.chosen(long)
+    long, short = SimpleNamespace(checkpoints=range(154)), SimpleNamespace(checkpoints=range(20))
+    indices = checkpoint_runs.chosen(long)
     assert (len(indices), indices[0], indices[-1]) == (64, 0, 153)
     assert set(np.diff(indices)) <= {2, 3}
-    assert runs.chosen(short) == list(range(20))
+    assert checkpoint_runs.chosen(short) == list(range(20))
 
 
 def test_a_shipped_run_says_how_it_was_made_and_shows_the_others(page):
@@ -237,3 +238,54 @@ def test_checkpoints_that_are_the_same_files_are_said_so(page, folders, tmp_path
     assert said not in html(page(model="local:small"))
     monkeypatch.setitem(folders, "local:small", str(copy))
     assert said in html(page(model="local:small"))
+
+
+def panels(at: AppTest) -> str:
+    """The figure of all curves, as the browser gets it."""
+    return at.get("plotly_chart")[0].proto.spec
+
+
+def test_the_list_of_instruments_is_the_registry(page):
+    at = page(model="local:run")
+    fine(at)
+    written = [f"{link.capitalize()} · {one.title}" for link, group in by_link().items() for one in group]
+    assert list(bound(at.selectbox, "score").options) == written
+    assert "Induction, each head" not in panels(at)  # it has its own panel, minus its control
+
+
+@pytest.mark.parametrize("name", ["sink", "duplicate", "feeder_k", "ablation_zero"])
+def test_an_instrument_stands_above_the_curves_with_the_numbers_of_the_analysis(page, folders, name):
+    at = page(model="local:run", score=name, pins="1.2", more="table")
+    shown = fine(at)
+    one = instrument(name)
+    assert f"{one.title}, each head" in panels(at)
+    assert f"{one.title} of run: head" in shown
+    want = instrument_dynamics(TrainingRun(checkpoints(folders["local:run"])), name, SETTING)
+    table = at.dataframe[0].value
+    np.testing.assert_allclose(table[one.title.lower()], want.value[:, 1, 2], atol=1e-6)
+    assert str(instrument_end(want, by_size=one.scale == "two-sided")) in printed(at.code[0].value)
+
+
+def test_an_instrument_that_takes_long_waits_for_a_click_and_is_kept(page):
+    at = page(model="lens-2l", score="ov_residual", n="5", seqs="2", texts="1")
+    fine(at)
+    assert "OV copying, residual circuit, each head" not in panels(at)
+    (button,) = [one for one in at.button if one.label.startswith("Compute, about")]
+    assert "Σλ / Σ|λ| over the eigenvalues" in markdown(at)
+    assert button.key.startswith("start:training-ov_residual")
+
+
+def test_an_instrument_that_a_run_cannot_have_says_why_and_others_have_it(page):
+    at = page(model="local:run", beside="local:small", score="feeder_v")
+    shown = fine(at)
+    assert "Not computed because it needs 2 layers and this model has 1." in shown
+    assert "Strongest feeder by V, each head" in panels(at)
+    assert "Strongest feeder by V of run: head 1." in shown
+
+
+def test_an_instrument_is_read_from_disk_the_second_time(page, monkeypatch):
+    first = fine(page(model="local:run", score="prefix_matching"))
+    result_store.clear()
+    monkeypatch.setattr(TrainingRun, "_opened", lambda self: pytest.fail("the model was opened"))
+    again = fine(page(model="local:run", score="prefix_matching"))
+    assert again.split("lens-line")[1:] == first.split("lens-line")[1:]

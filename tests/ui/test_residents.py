@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lens.load import ram
-from lens.process import center_unembed, fold_layer_norm
 from lens.ui.garbage import set_aside
 from lens.ui.memory import memory_html, size
 from lens.ui.queue import Queue
@@ -20,7 +19,7 @@ def model(**changes):
     return in_lens(hf_gpt2(**changes))
 
 
-ONE = weight_bytes([model()])
+ONE = weight_bytes(model())
 
 
 def filled(budget, *names):
@@ -55,37 +54,16 @@ def test_room_is_made_before_a_load_and_never_takes_the_last_model():
     assert names(kept) == ["c"]
 
 
-def test_a_view_counts_what_it_does_not_share_and_goes_with_its_model():
+def test_a_dropped_model_lives_as_long_as_a_page_holds_it():
     kept = filled(10 * ONE, "a")
     base = kept.holder("a", "a").model
-    folded = kept.view(fold_layer_norm, base)
-    centred = kept.view(center_unembed, folded)
-    assert kept.view(fold_layer_norm, base) is folded
-    assert kept.view(fold_layer_norm, folded) is folded  # done already: no view of itself
-    assert kept.total == weight_bytes([base, folded, centred]) < 2 * ONE
-    seen = [weakref.ref(one) for one in (base, folded, centred)]
+    seen = weakref.ref(base)
     kept.drop("a")
     assert kept.total == 0
     assert base.W_E.shape[0] == 113  # a page that still runs keeps it
-    del base, folded, centred
-    gc.collect()
-    assert [one() for one in seen] == [None] * 3
-
-
-def test_a_view_of_a_dropped_model_is_not_kept():
-    kept = filled(10 * ONE, "a")
-    base = kept.holder("a", "a").model
-    kept.drop("a")
-    view = weakref.ref(kept.view(fold_layer_norm, base))
     del base
     gc.collect()
-    assert view() is None
-
-
-def test_a_view_can_push_out_another_model():
-    kept = filled(int(2.2 * ONE), "a", "b")
-    kept.view(fold_layer_norm, kept.holder("b", "b").model)
-    assert names(kept) == ["b"]
+    assert seen() is None
 
 
 def test_a_finished_job_holds_no_model():
@@ -107,7 +85,7 @@ def test_many_threads_at_once_end_in_order():
         for step in range(20):
             name = f"{(number + step) % 4}"
             kept.fill(kept.holder(name, name), base)
-            kept.view(fold_layer_norm, base)
+            kept.make_room(0)
 
     threads = [threading.Thread(target=visit, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -177,6 +155,3 @@ def test_the_weights_are_measured_once_for_all_views():
     base.state_dict = lambda: calls.append(1) or state_dict()
     assert kept.total == kept.total == ONE
     assert len(calls) == 1
-    del base.state_dict  # a view would take it along
-    kept.view(fold_layer_norm, base)
-    assert kept.total > ONE

@@ -16,7 +16,7 @@ from lens.ui.labels import short_labels, token_labels
 from lens.ui.limits import AT_HOME
 from lens.ui.shared import heads
 from lens.ui.shared.patterns import stripe
-from lens.ui.shared.wording import interval, percent, sentence, signed
+from lens.ui.shared.wording import capital, interval, percent, plain, sentence, signed
 from lens.ui.view import ViewState
 from tests.ui.conftest import fine
 
@@ -60,7 +60,8 @@ def test_numbers_in_words():
     assert (interval(0.1, 0.25), interval(None, None)) == (" [0.10, 0.25]", "")
     assert (percent(-0.004), percent(-0.5), percent(1.2)) == ("0%", "−50%", "120%")
     assert (signed(0.5), signed(-0.5)) == ("+0.50", "−0.50")
-    assert sentence("one of two") == "One of two."
+    assert (sentence("one of two"), capital("")) == ("One of two.", "")
+    assert plain("[a](b) *c*") == r"\[a\]\(b\) \*c\*"
 
 
 def test_the_cells_that_a_score_averages():
@@ -92,7 +93,7 @@ with frame("Home", question="What does each head do?") as view:
     task = induction(model, n=6, n_pairs=2)
     experiment = single_heads(task.pairs, task.metric)
     before = experiments.is_computed(model, experiment)
-    sweep, complete = experiments.run(model, experiment)
+    sweep, complete, _ = experiments.run(model, experiment)
     st.session_state["known"] = [before, complete, experiments.is_computed(model, experiment)]
     st.session_state["values"] = sweep.values
 """

@@ -57,6 +57,7 @@ def _ablation(how: str, title: str, misreading: str) -> Instrument:
         misreading=misreading,
         needs=Needs(("task", "repeats")),
         cost=_cost,
+        scale="two-sided",
         habit="are needed",
         fooled_by=f"Redundancy: either head of planted-redundant alone seems to matter by "
         f"{exact.saturated(2) - exact.saturated(1):.2f} of {exact.saturated(2):.2f} logits. And zero: planted-offset "

@@ -44,6 +44,7 @@ DIRECT_EFFECT = Instrument(
     misreading="What a head adds by itself is not what the model would lose without it: later heads may read its write "
     "as well, and others may take over. Heads of early layers work mostly through others.",
     needs=Needs(("task", "repeats")),
+    scale="two-sided",
     habit="write towards the right answer by themselves",
     fooled_by="Redundancy: planted-redundant's heads get half of the logit each, and the model does as well without "
     "either one.",

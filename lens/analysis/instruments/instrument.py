@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from lens.analysis.instruments.layout import Entries, Layout, Pattern
     from lens.analysis.instruments.sample import Sample
-    from lens.analysis.score_results import HeadScore, Kind
+    from lens.analysis.score_results import HeadScore, Kind, Scale
     from lens.config import Config
     from lens.hooked import HookedTransformer
     from lens.progress import Progress
@@ -140,6 +140,7 @@ class Instrument:
     needs: Needs
     cost: "Callable[[Config, Size], Cost]" = one_pass
     tested: bool = True  # whether the null gives a verdict; else the number describes
+    scale: "Scale" = "positive"  # which of its numbers stand out
     on_text: Words | None = None  # where texts need other words
     cells: str = ""  # what the entries that it adds up are, in a legend: "the token before"
     habit: str = ""  # "heads …": what a head above chance does
@@ -180,7 +181,7 @@ class Instrument:
         source = f"Source: {self.source}." if self.source else ""
         text = " ".join(filter(None, (words.definition, here, source)))
         alone = self.pattern is not None and not self.tested and sample in ("text", "shipped text")
-        return Kind(self.name, unit or self.unit, text, "none" if alone else words.null, self.tested)
+        return Kind(self.name, unit or self.unit, text, "none" if alone else words.null, self.tested, self.scale)
 
     def reads(self, layout: "Layout") -> list[tuple[int, int]]:
         """The (query, key) cells of the first sequence of ``layout`` that the number adds up; none for an entropy."""

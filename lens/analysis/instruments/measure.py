@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lens.analysis.instruments.instrument import Cost, Instrument, SampleName
 from lens.analysis.instruments.patterns import measure_patterns
+from lens.analysis.instruments.registry import instruments_named
 from lens.analysis.instruments.sample import WEIGHTS, Sample
 from lens.analysis.score_results import HeadScore, HeadScores
 from lens.config import Config
@@ -41,6 +42,13 @@ def measure(
     seeds = [one.repeated.seed for one in samples if one.repeated is not None]
     used = dict.fromkeys(sample.source for _, sample in chosen.values())
     return HeadScores(ordered, missing, "; ".join(used), seeds[0] if seeds else None)
+
+
+def measure_named(
+    model: HookedTransformer, names: Sequence[str], samples: Sequence[Sample], progress: Progress = silent
+) -> HeadScores:
+    """:func:`measure` of instruments by their names; KeyError for a name that does not exist."""
+    return measure(model, instruments_named(names), samples, progress)
 
 
 def sample_for(instrument: Instrument, samples: Sequence[Sample]) -> Sample | None:

@@ -36,7 +36,7 @@ def task_score(
         above,
         chance.note.removeprefix("no interval: ") if above is None else "",
         0.0,
-        len(pairs),
+        0,
         "" if above is None else f"{chance.note}; no less than {least:.2g} {kind.unit} counts",
     )
 

@@ -53,7 +53,8 @@ def _measure(circuit: str) -> "Measure":
 
 
 def _cost(cfg: "Config", size: "Size") -> Cost:
-    eigenvalues = 25 * cfg.n_layers * cfg.n_heads * cfg.d_head**3
+    eigenvalues = 125 * cfg.n_layers * cfg.n_heads * cfg.d_head**3
+    # 25 d_head³ operations each, at a fifth of the speed of large products.
     return Cost(0, (1 + DRAWS) * eigenvalues + 2 * cfg.d_vocab * cfg.d_model**2)
 
 
@@ -72,6 +73,7 @@ OV_FULL = Instrument(
     misreading=MISREADING,
     needs=Needs(("weights",)),
     cost=_cost,
+    scale="signed",
     habit="would raise the token they look at",
     fooled_by="Size again, and use: planted-offset's head copies, by its weights, though it does no induction.",
     expected=by_model(_ONE, Expected(INSIDE), _ONE, Expected(REJECTED, -1.0), _ONE),
@@ -90,6 +92,7 @@ OV_RESIDUAL = Instrument(
     misreading=f"{MISREADING} In the stream, a direction that comes back need not be read as the same token.",
     needs=Needs(("weights",)),
     cost=_cost,
+    scale="signed",
     habit="would write back the direction they read",
     fooled_by="All planted heads write where they do not read, so this circuit of theirs is dust, copying or not.",
     expected=by_model(*[Expected(INSIDE)] * 5),

@@ -53,6 +53,7 @@ PREFIX_MATCHING = Instrument(
     "weights of the sum are measured on random tokens: without a previous-token head there is nothing to feed.",
     needs=Needs(("repeats",), layers=2, refuses=why_not_bilinear),
     cost=_cost,
+    scale="signed",
     habit="would look for the place after their own token",
     fooled_by="It says where a head would look, not what it does there: planted-decoy matches as well.",
     expected=by_model(_THERE, _THERE, _NONE, _THERE, _THERE),

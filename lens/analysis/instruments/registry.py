@@ -62,6 +62,11 @@ def instruments_named(names: Sequence[str]) -> tuple[Instrument, ...]:
     return tuple(map(instrument, names))
 
 
+def pattern_names() -> tuple[str, ...]:
+    """The instruments of attention patterns: one pass over a sample gives them all."""
+    return tuple(one.name for one in INSTRUMENTS if one.pattern is not None)
+
+
 def by_link() -> dict[Link, tuple[Instrument, ...]]:
     """All instruments under the link of the chain that they are evidence for, links in its order."""
     return {link: tuple(one for one in INSTRUMENTS if one.link == link) for link in LINKS}

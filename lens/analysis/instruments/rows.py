@@ -6,23 +6,25 @@ from torch import Tensor
 
 from lens.analysis.names import Head
 from lens.analysis.score_results import HeadScore, HeadScores
+from lens.analysis.score_summary import ranks
 
 
 def rows(scores: HeadScores) -> list[dict[str, Any]]:
     """Every number of every head with its interval, null and verdict; None where there is none.
 
     ``null`` is the mean of what the number is compared with, ``difference`` the number minus it, paired; ``above``:
-    whether the head exceeds chance.
+    whether the head exceeds chance; ``rank``: its place among heads, 1 stands out most.
     """
     found = []
     for name, score in scores.scores.items():
         n_layers, n_heads = score.score.mean.shape
         places = [Head(layer, head) for layer in range(n_layers) for head in range(n_heads)]
-        found += [_row(name, score, place) for place in places]
+        placed = ranks(score)
+        found += [_row(name, score, place, int(placed[place])) for place in places]
     return found
 
 
-def _row(name: str, score: HeadScore, at: Head) -> dict[str, Any]:
+def _row(name: str, score: HeadScore, at: Head, rank: int) -> dict[str, Any]:
     return {
         "instrument": name,
         "head": str(at),
@@ -35,6 +37,7 @@ def _row(name: str, score: HeadScore, at: Head) -> dict[str, Any]:
         "difference": None if score.effect is None else _number(score.effect.mean, at),
         "threshold": score.threshold,
         "above": None if score.above is None else bool(score.above[at]),
+        "rank": rank or None,
         "unit": score.kind.unit,
         "n": score.score.n,
     }

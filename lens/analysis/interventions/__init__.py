@@ -34,7 +34,7 @@ from lens.analysis.interventions.head_sets import (
     nothing_to_explain,
 )
 from lens.analysis.interventions.inspect import CellChange, cell_change
-from lens.analysis.interventions.intervention import INTO, KINDS, Experiment, Intervention, Metric
+from lens.analysis.interventions.intervention import INTO, KINDS, Experiment, Intervention, Metric, kinds_for
 from lens.analysis.interventions.pairs import Noise, Pairs, with_noise
 from lens.analysis.interventions.path import (
     INPUTS,
@@ -107,6 +107,7 @@ __all__ = [
     "gap_of",
     "head_sets",
     "heads_set",
+    "kinds_for",
     "nothing_to_explain",
     "outline",
     "path_effect",

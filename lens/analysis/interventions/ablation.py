@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -76,7 +76,12 @@ class Cells(NamedTuple):
     @property
     def sets(self) -> tuple[Cell, ...]:
         """One cell of a sweep for each."""
-        return tuple(one.cell for one in (self.target, *self.alone, *self.controls))
+        return tuple(target.cell for target in self.targets)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What each of them is."""
+        return (self.target, *self.alone, *self.controls)
 
 
 class Joint(NamedTuple):
@@ -239,6 +244,18 @@ class Removed(NamedTuple):
     def before(self) -> float:
         """The metric of the clean run, mean over pairs."""
         return float(np.mean(np.asarray(self.base)))
+
+
+def removal_rows(cells: Cells, ways: Mapping[str, Removed], unit: str) -> list[dict[str, Any]]:
+    """One row per way of removing ("put") and set: its change with the ends of its interval, in ``unit``."""
+    roles = ["chosen", *["alone"] * len(cells.alone), *["control"] * len(cells.controls)]
+    return [
+        {"put": put, "removed": target.label, "role": role}
+        | dict(zip(("change", "CI low", "CI high"), way.at(index)))
+        | {"unit": unit, "n": way.n}
+        for put, way in ways.items()
+        for index, (role, target) in enumerate(zip(roles, cells.targets))
+    ]
 
 
 class BesideControls(NamedTuple):

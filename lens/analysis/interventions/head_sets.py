@@ -166,6 +166,29 @@ def faithfulness(sets: HeadSets, sweep: Sweep) -> Faithfulness:
     return result._replace(sentence=_sentence(sets, result))
 
 
+class ShareRow(NamedTuple):
+    """One set of heads and its share."""
+
+    what: str  # "kept", "removed, random", "own share", …
+    heads: str
+    share: float
+    low: float | None = None
+    high: float | None = None
+
+
+def share_rows(sets: HeadSets, found: Faithfulness) -> list[ShareRow]:
+    """A table of the chosen set and random ones, kept and removed, of each head's own share, and of one head more."""
+
+    def row(what: str, heads: Sequence[Head], share: float, *ends: float) -> ShareRow:
+        return ShareRow(what, ", ".join(map(str, heads)), float(share), *ends)
+
+    rows = [row("kept", sets.heads, *found.kept), row("removed", sets.heads, *found.removed)]
+    for what, shares in (("kept, random", found.random_kept), ("removed, random", found.random_removed)):
+        rows += [row(what, heads, share) for heads, share in zip(sets.random, shares)]
+    rows += [row("own share", [head], *own) for head, own in zip(sets.heads, found.own)]
+    return rows + [row("one more", [head], share) for head, share in zip(sets.outsiders, found.added)]
+
+
 def _sentence(sets: HeadSets, found: Faithfulness) -> str:
     better = int((found.random_kept >= found.kept.value).sum())
     as_needed = int((found.random_removed <= found.removed.value).sum())

@@ -88,6 +88,13 @@ class Metric:
         units |= {"prob": "probability", "prob_diff": "probability"}
         return units.get(self.kind, "" if self.kind == "function" else "nats")
 
+    def positions(self, length: int) -> list[int]:
+        """Where it is read in a prompt of ``length`` tokens; a loss is that of the token after."""
+        last = length - 1 - (self.kind == "loss")
+        if self.where == "all":
+            return list(range(last + 1))
+        return [last] if self.where == "last" else [at if at >= 0 else length + at for at in self.where]
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -97,3 +104,10 @@ class Experiment:
     intervention: Intervention
     grid: Grid
     metric: Metric = Metric()
+
+
+def kinds_for(pairs: Pairs) -> tuple[str, ...]:
+    """The kinds of metric that ``pairs`` allow: a difference needs wrong answers of every pair, others right ones."""
+    wrong, answers = (bool(side) and all(side) for side in (pairs.wrong, pairs.answers))
+    needs = {"logit_diff": wrong, "prob_diff": wrong} | dict.fromkeys(("logit", "log_prob", "prob", "rank"), answers)
+    return tuple(kind for kind in KINDS if needs.get(kind, True))

@@ -4,8 +4,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
+from lens.analysis.interventions.cells import Place
+from lens.analysis.interventions.plan import STATUS
 from lens.analysis.interventions.results import Sweep, closed, effect
+from lens.analysis.interventions.sites import AXES
+from lens.analysis.names import Head
 from lens.analysis.verdicts import rounding_of
 
 WEAK = 0.1  # of the largest cell
@@ -58,6 +63,27 @@ class CellMap:
         order = np.argsort(-size, axis=None, kind="stable")[:count]
         cells = [divmod(int(i), size.shape[1]) for i in order]
         return [cell for i, cell in enumerate(cells) if not i or size[cell] > LEAST * size.max()]
+
+
+def place_of(sweep: Sweep, cell: tuple[int, ...]) -> Place:
+    """What is replaced in a cell of a sweep over a grid: its coordinates on the axes, and those that the grid fixes."""
+    grid = sweep.experiment.grid
+    fixed = {axis: getattr(grid, axis) for axis in AXES if axis not in sweep.axes}
+    return Place(**fixed, **{axis: entries[i] for (axis, entries), i in zip(sweep.axes.items(), cell)})
+
+
+def head_of(sweep: Sweep, cell: tuple[int, ...]) -> Head | None:
+    """The head of a cell; None for the stream, and for keys and values, which several heads may share."""
+    place = place_of(sweep, cell)
+    if place.head is None or sweep.experiment.intervention.site in ("k", "v"):
+        return None
+    return Head(place.layer, place.head)
+
+
+def reasons(status: UInt8[np.ndarray, "row column pair"]) -> list[list[str]]:
+    """Why a cell [row, column] needs no computing; "" where some pair needed it."""
+    kinds, skipped = np.min(status, -1), (np.asarray(status) > 0).all(-1)
+    return [[STATUS[kind] if skip else "" for kind, skip in zip(*row)] for row in zip(kinds, skipped)]
 
 
 class Stay(NamedTuple):

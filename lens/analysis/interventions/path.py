@@ -16,6 +16,7 @@ from torch import Tensor
 from lens.analysis.interventions.intervention import Intervention, Metric
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.results import Effect, with_interval
+from lens.analysis.names import Head
 from lens.analysis.verdicts import rounding_of
 from lens.config import Config
 
@@ -64,6 +65,13 @@ class Sender(NamedTuple):
     layer: int
     head: int | None = None
 
+    @property
+    def label(self) -> str:
+        """In words: "head 1.2", "MLP 0", "embedding"."""
+        if self.kind == "head":
+            return f"head {self.layer}.{self.head}"
+        return f"MLP {self.layer}" if self.kind == "mlp" else {"embed": "embedding", "all": "all senders"}[self.kind]
+
 
 EMBED, ALL = Sender("embed", -1), Sender("all", -1)
 
@@ -90,6 +98,12 @@ class PathSweep(NamedTuple):
     base: Float[Tensor, " pair"]
     other: Float[Tensor, " pair"]
     path: Path
+
+
+def receivers_of(cfg: Config, input: str, heads: Iterable[tuple[int, int]]) -> tuple[Head, ...]:
+    """What receives for these query heads: themselves, or (inputs "k", "v") the groups that share keys and values."""
+    share = cfg.group_size if input in ("k", "v") else 1
+    return tuple(dict.fromkeys(Head(layer, head // share) for layer, head in heads))
 
 
 def senders_of(cfg: Config, layer: int) -> tuple[Sender, ...]:

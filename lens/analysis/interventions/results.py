@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -21,6 +22,11 @@ class Sweep(NamedTuple):
     other: Float[Tensor, " pair"]  # the metric of the run that activations come from
     axes: dict[str, list[int]]
     experiment: Experiment
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell that needs computing is computed."""
+        return not (np.isnan(np.asarray(self.values)) & (np.asarray(self.status) == 0)).any()
 
 
 class Effect(NamedTuple):

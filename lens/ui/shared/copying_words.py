@@ -1,16 +1,17 @@
 """Whether a head copies, by its weights and on data, in words: for OV copying and for the chain."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from lens.analysis.copying_verdicts import as_much_on_control
+from lens.analysis.copying_on_data import CopyingScores
+from lens.analysis.copying_verdicts import Side, as_much_on_control
+from lens.analysis.names import Head
+from lens.analysis.ov_copying import NullBand
+from lens.analysis.stats import Estimate
 from lens.figures.theme import number
 from lens.ui.shared.wording import interval
-
-if TYPE_CHECKING:
-    from lens.analysis.names import Head
-    from lens.analysis.stats import Estimate
 
 VERDICTS = {1: "copies", 0: "not shown", -1: "opposite"}
 DEFINITIONS = {
@@ -43,33 +44,30 @@ ALONE = "raised as much on the control, where nothing repeats: it copies what it
 class Null(NamedTuple):
     """The null of all heads, and what it says of each. Arrays [layer, head]."""
 
-    band: Any  # NullBand
-    side: Any  # Side: sign 1 copies, −1 writes the opposite, 0 neither is shown; idle
-
-    def named(self, head: "Head") -> str:
-        """The verdict about one head in a word or two."""
-        return "idle" if self.side.idle[head] else VERDICTS[int(self.side.sign[head])]
+    band: NullBand | None  # None where only one head was asked for
+    side: Side  # sign 1 copies, −1 writes the opposite, 0 neither is shown; idle
 
 
 class OnData(NamedTuple):
     """What every head writes on data, and what that can carry."""
 
-    scores: Any  # CopyingScores
-    side: Any  # Side of the logit: sign, idle, few
+    scores: CopyingScores
+    side: Side  # of the logit: sign, idle, few
     differ: np.ndarray  # bool: data show what the weights do not say
 
-    def named(self, head: "Head") -> str:
-        """The verdict about one head in a word or two."""
-        return "idle" if self.side.idle[head] else DOES[int(self.side.sign[head])]
+
+def side_words(side: Side, words: Mapping[int, str]) -> list[str]:
+    """The verdict about every head in a word or two; ``words`` by sign."""
+    return ["idle" if idle else words[int(sign)] for sign, idle in zip(side.sign.ravel(), side.idle.ravel())]
 
 
-def more_than_control(effect: "Estimate", head: "Head") -> str:
+def more_than_control(effect: Estimate, head: Head) -> str:
     """The effect of one head with its interval."""
     ends = (None, None) if effect.low is None else (effect.low[head], effect.high[head])
     return f"{number(float(effect.mean[head]))}{interval(*ends)} more than its control"
 
 
-def verdict(weights: np.ndarray, null: Null | None, on: OnData, head: "Head", what: str) -> str:
+def verdict(weights: np.ndarray, null: Null | None, on: OnData, head: Head, what: str) -> str:
     """Whether weights and data differ about one head, in a sentence; "" where too few samples were read.
 
     ``what`` the head is seen to raise, or not. A head that copies by its weights and shows nothing here is no
@@ -79,18 +77,17 @@ def verdict(weights: np.ndarray, null: Null | None, on: OnData, head: "Head", wh
         return ""
     if on.side.idle[head]:
         return "It is idle here: what it writes changes no prediction."
-    sign, weight = int(on.side.sign[head]), number(float(weights[head]))
+    sign, by_weights = int(on.side.sign[head]), None if null is None else int(null.side.sign[head])
     if sign and on.differ[head]:
         return (
             f"Weights and data differ about it: it {DOES[sign]} {what} more than rotations of all heads would, which "
-            f"its copying score, {weight}, does not say."
+            f"its copying score, {number(float(weights[head]))}, does not say."
         )
-    by_weights = None if null is None else int(null.side.sign[head])
-    said = "" if by_weights is None else f"; by its weights it {WRITES[by_weights]}"
+    beside = "" if by_weights is None else f"; by its weights it {WRITES[by_weights]}"
     if sign:
-        return f"It {DOES[sign]} {what} more than rotations of all heads would{said}."
-    told = f"It is not seen to raise or to lower {what} more than its control and than rotations of all heads{said}"
+        return f"It {DOES[sign]} {what} more than rotations of all heads would{beside}."
+    text = f"It is not seen to raise or to lower {what} more than its control and than rotations of all heads{beside}"
     on_repeats = by_weights and "target_logit" in on.scores.scores
     if on_repeats and as_much_on_control(on.scores["target_logit"], head, by_weights):
-        return f"{told}. The target is {ALONE if by_weights > 0 else ALONE.replace('raised', 'lowered')}."
-    return f"{told}{', which is no contradiction: it may not look there' if by_weights else ''}."
+        return f"{text}. The target is {ALONE if by_weights > 0 else ALONE.replace('raised', 'lowered')}."
+    return f"{text}{', which is no contradiction: it may not look there' if by_weights else ''}."

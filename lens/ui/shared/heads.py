@@ -6,11 +6,14 @@ import numpy as np
 import streamlit as st
 
 from lens.analysis.names import Head
+from lens.ui import parts
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lens.ui.view import ViewState
+
+TABLE_HEIGHT = 380  # pixels of a table of all heads
 
 
 def strongest(values: np.ndarray) -> Head:
@@ -55,9 +58,10 @@ def best_button(view: "ViewState", head: Head, best: Head, words: str, key: str)
         st.button(f"{words} {label(best)}", key, help, on_click=go, args=(view, best))
 
 
-def select_row(view: "ViewState", key: str, rows: "pd.DataFrame") -> None:
-    """Select the head of the row that was clicked in the table ``key``, which has a row of ``rows`` per head."""
-    chosen: Any = st.session_state[key]["selection"]["rows"]
-    if chosen:
-        row = rows.iloc[chosen[0]]
-        go(view, Head(int(row["layer"]), int(row["index"])))
+def head_table(view: "ViewState", rows: "pd.DataFrame", key: str, columns: dict[str, Any], alt: str) -> None:
+    """A table with a row per head (columns "layer" and "index"); a click on a row selects its head."""
+
+    def select(row: int) -> None:
+        view.select(int(rows["layer"].iloc[row]), int(rows["index"].iloc[row]))
+
+    parts.table(rows, alt, columns, height=TABLE_HEIGHT, key=key, on_row=select)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lens.analysis.induction_loss import InductionLoss, RepeatLosses, uses_repetition
+from lens.analysis.induction_loss import InductionLoss, RepeatLosses, join_losses, repetition
 from lens.analysis.stats import Estimate
 from lens.figures.lines import Line, repeat_loss
 from lens.ui.store import to_torch
@@ -27,7 +27,7 @@ def blocks(n_seqs: int, n: int) -> list[tuple[int, int]]:
 
 def join(done: dict[tuple[int, int], RepeatLosses]) -> RepeatLosses:
     """The parts of the sequences that are read, one after the other."""
-    return RepeatLosses(*(to_torch(np.concatenate(parts)) for parts in zip(*done.values())))
+    return join_losses(to_torch(list(done.values())))
 
 
 def figure(found: InductionLoss) -> "go.Figure":
@@ -48,18 +48,17 @@ def notice(found: InductionLoss, n: int) -> str:
         bounds = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
         return f"{estimate.mean:.2f}{bounds}"
 
-    second, control = float(found.second.mean), float(found.control_second.mean())
+    made = repetition(found)
     text = (
         f"The second copy loses {spoken(found.second)} nats a token, the same tokens the first time "
-        f"{spoken(found.first)}; {n} other random tokens in its place lose {control:.2f}. "
+        f"{spoken(found.first)}; {n} other random tokens in its place lose {made.control:.2f}. "
     )
-    verdict = uses_repetition(found.saving, found.over_control)
-    if verdict.state == "unknown":
+    if made.verdict.state == "unknown":
         return f"{text}With {found.second.n} sequences it cannot be said whether this model uses the repetition."
-    if not verdict.found:
-        return f"{text}This model {verdict.reason}."
+    if not made.verdict.found:
+        return f"{text}This model {made.verdict.reason}."
     saved = f"Repetition saves {spoken(found.saving)} nats, and {spoken(found.over_control)} beside the control. "
-    if second < found.ln_n:
+    if made.needs_order:
         reason = "the model must know which token follows which, not only which ones occurred"
         return f"{text}{saved}That is below ln {n} = {found.ln_n:.2f}: {reason}."
     return (

@@ -1,17 +1,22 @@
 """Scores of all heads on repeated random tokens, read a few sequences at a time, as Home and Head scores show them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lens.ui.calls import analyse, sweep
+from lens.ui.calls import analyse, call_key, result_store, sweep
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
+
+if TYPE_CHECKING:
+    from lens.analysis.random_tokens import RepeatedTokens
+    from lens.analysis.score_results import HeadScores
+    from lens.hooked import HookedTransformer
 
 AT_ONCE = 4  # sequences, with their controls: about a second of work, so that the figure fills and Cancel answers
 TOKENS = 2048  # at most, in one part
@@ -29,13 +34,13 @@ class Settings(NamedTuple):
 class Sample(NamedTuple):
     """Sequences and the scores of all heads on them; arrays are numpy."""
 
-    repeated: Any  # RepeatedTokens
-    scores: Any  # HeadScores
+    repeated: "RepeatedTokens"
+    scores: "HeadScores"  # all instruments of patterns
     settings: Settings  # with the number of sequences that were read
     wanted: int  # sequences that were asked for: more, after a cancel
 
 
-def settings(view: ViewState, model: Any) -> Settings:
+def settings(view: ViewState, model: "HookedTransformer") -> Settings:
     """The view's n, sequences, seed and BOS switch; what the model cannot do is moved, with a note."""
     chosen = prepend_bos(view)
     if chosen and model.bos.id is None:
@@ -45,7 +50,7 @@ def settings(view: ViewState, model: Any) -> Settings:
     return Settings(int(n), int(view.within("seqs", 1, limits().sequences)), view["seed"], bos)
 
 
-def block_bounds(model: Any, bos: bool) -> tuple[int, int]:
+def block_bounds(model: "HookedTransformer", bos: bool) -> tuple[int, int]:
     """Smallest and largest n of [BOS] r₁…r_n r₁…r_n for this model and this visitor."""
     return 2, max(2, min(limits().block_length, (model.cfg.n_ctx - bos) // 2))
 
@@ -56,19 +61,34 @@ def parts(chosen: Settings) -> list[tuple[int, int]]:
     return [(start, min(start + size, chosen.seqs)) for start in range(0, chosen.seqs, size)]
 
 
-def sample(model: Any, chosen: Settings, show: Callable[[np.ndarray, int], None] | None = None) -> Sample:
-    """All scores on the sequences. ``show(induction [layer, head], sequences)`` draws what there is meanwhile.
+def tokens(model: "HookedTransformer", chosen: Settings) -> "RepeatedTokens":
+    """The sequences with their controls."""
+    from lens.analysis.random_tokens import repeated_tokens
 
+    return analyse(repeated_tokens, model, chosen.n, chosen.seqs, chosen.seed, chosen.bos)
+
+
+def code(chosen: Settings) -> str:
+    """The Python that draws the same sequences."""
+    n, seqs, seed, bos = chosen
+    return f"repeated_tokens(model, n={n}, n_seqs={seqs}, seed={seed}, prepend_bos={bos})"
+
+
+def sample(
+    model: "HookedTransformer", chosen: Settings, show: Callable[[np.ndarray, int], None] | None = None
+) -> Sample:
+    """All instruments of patterns on the sequences, in one pass.
+
+    ``show(induction [layer, head], sequences)`` draws what there is meanwhile.
     After a cancel the sample holds the sequences that are done; without any the page ends.
     """
     from lens.analysis.head_scores import join_scores, repeat_scores_of, summarise_scores
-    from lens.analysis.random_tokens import repeated_tokens
 
     def draw(done: dict) -> None:
         found = np.concatenate([part.of("induction").score for part in done.values()])
         show(found.mean(0), len(found))
 
-    repeated = analyse(repeated_tokens, model, chosen.n, chosen.seqs, chosen.seed, chosen.bos)
+    repeated = tokens(model, chosen)
     found = sweep(
         repeat_scores_of,
         parts(chosen),
@@ -87,6 +107,15 @@ def sample(model: Any, chosen: Settings, show: Callable[[np.ndarray, int], None]
     return Sample(repeated, scores, chosen._replace(seqs=len(rows)), chosen.seqs)
 
 
-def seconds(model: Any, chosen: Settings) -> float:
+def is_read(model: "HookedTransformer", chosen: Settings) -> bool:
+    """Whether all of the sequences have been read before, by anyone."""
+    from lens.analysis.head_scores import repeat_scores_of
+
+    params = {"n": chosen.n, "seed": chosen.seed, "prepend_bos": chosen.bos}
+    keys = (call_key(repeat_scores_of, (part, model), params) for part in parts(chosen))
+    return all(result_store().get(key) is not None for key in keys)
+
+
+def seconds(model: "HookedTransformer", chosen: Settings) -> float:
     """Rough time to read all sequences and their controls up to the last pattern: nothing is unembedded."""
     return forward_seconds(model, 2 * chosen.seqs * (2 * chosen.n + 1), unembed=False)

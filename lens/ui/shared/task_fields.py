@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from lens.analysis.least import MIN_SAMPLES
 from lens.ui.fields import Field, choice, integer, text
 
 AUTO = "auto"  # the first task on the list that the open model does
-MIN_SAMPLES, MIN_LEVELS = 16, 8  # pairs, and frames and names, that carry an interval: as in lens.analysis, torch-free
 METRICS = {
     "task": "The task's own",
     "logit_diff": "Logit difference",

@@ -1,12 +1,17 @@
 """Which pairs of prompts an intervention is tried on: tasks made for the model, or the visitor's own, checked first."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.interventions import Metric, Pairs, kinds_for
+from lens.analysis.interventions.tasks import TASKS, Ability, Task, ability, check_all, parse_pairs, task_of, to_pairs
+from lens.analysis.least import MIN_SAMPLES
+from lens.figures.aligned import Row, aligned
+from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse, call_key
 from lens.ui.ending import end_page
@@ -14,11 +19,11 @@ from lens.ui.estimate import forward_seconds
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
-from lens.ui.shared.own_pairs import SHOWN, alignment, read_own
-from lens.ui.shared.task_fields import AUTO, METRICS, MIN_LEVELS, MIN_SAMPLES
+from lens.ui.shared.task_fields import AUTO, METRICS
+from lens.ui.shared.wording import plain, sentence
 from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, offer, remembered
-from lens.ui.widgets import bind, number, segmented, select
+from lens.ui.widgets import bind, number, segmented, select, text_area
 
 NAMES = {
     "ioi": "Indirect object",
@@ -52,20 +57,26 @@ CORRUPTION_HELP = (
 )
 APOSTROPHE_HELP = "isn’t or isn't: different tokens, and not every model knows both equally well."
 BLOCK_HELP = "Random tokens of the block that repeats."
-MOST_TRYING = 10.0  # estimated seconds of one task; above, none is tried before it is asked for
+TRIAL_SECONDS = 10.0  # estimated seconds of one task; above, none is tried before it is asked for
 METRIC_HELP = "The number that is read from the last token's prediction before and after. " + " ".join(
     f"**{METRICS[kind]}:** {words}." for kind, words in METRIC_WORDS.items()
 )
+SHORT_LINES = 140  # pixels of the box for pairs
+DRAWN = 12  # pairs that the checker draws token by token; all are checked
+OWN_HELP = (
+    "One pair a line, `clean | corrupted | answer | wrong answer` (several answers: commas between them), or JSONL: "
+    '`{"clean": "…", "corrupted": "…", "answer": " …", "wrong": [" …"]}`, taken exactly as it is.'
+)
 
 
-class Chosen(NamedTuple):
+class TaskChoice(NamedTuple):
     """The pairs a page works on, and how they came about."""
 
     name: str  # key of NAMES
-    pairs: Any  # Pairs
-    metric: Any  # Metric: the task's own
+    pairs: Pairs
+    metric: Metric  # the task's own
     description: str  # how the pairs were made, with numbers and seed
-    tried: Any = None  # Pairs that say whether the model does the task: at least those that a verdict needs, or None
+    trial: Pairs | None = None  # say whether the model does the task: at least those a verdict needs; None: ``pairs``
     swapped: bool = False  # whether the wrong answers are the right ones of the corrupted prompt
 
     @property
@@ -74,13 +85,11 @@ class Chosen(NamedTuple):
         return NAMES[self.name]
 
 
-def choose_task(view: ViewState, model: Any, offered: Sequence[str]) -> Chosen:
+def choose_task(view: ViewState, model: HookedTransformer, offered: Sequence[str]) -> TaskChoice:
     """The widgets of the task, and its pairs for this model. The page ends, with the reason, where there are none.
 
     The BOS switch of the header holds here too.
     """
-    from lens.analysis.interventions import Metric
-
     with st.container(horizontal=True, vertical_alignment="bottom", key="task-controls"):
         name = _choose_name(view, model, offered)
         if name != "own":
@@ -92,13 +101,10 @@ def choose_task(view: ViewState, model: Any, offered: Sequence[str]) -> Chosen:
         if name in ("repeated", "induction"):
             longest = max(2, min(limits().block_length, (model.cfg.n_ctx - 1) // 2))
             number(view, "block", (2, longest), "n", BLOCK_HELP, width=100)
-    if name != "own":
-        return _made(view, model, name)
-    pairs, about = read_own(view, model)
-    return Chosen(name, pairs, Metric("logit_diff" if pairs.wrong else "log_prob"), about)
+    return read_own(view, model) if name == "own" else _made(view, model, name)
 
 
-def _choose_name(view: ViewState, model: Any, offered: Sequence[str]) -> str:
+def _choose_name(view: ViewState, model: HookedTransformer, offered: Sequence[str]) -> str:
     """The list of tasks; until one is chosen, the first that the open model does."""
     if view["task"] != AUTO:
         return select(view, "task", tuple(offered), "Task", TASK_HELP, format_func=NAMES.get, width=190)
@@ -107,115 +113,118 @@ def _choose_name(view: ViewState, model: Any, offered: Sequence[str]) -> str:
     return st.selectbox("Task", offered, offered.index(first), help=TASK_HELP, format_func=NAMES.get, width=190, **seed)
 
 
-def _first_done(view: ViewState, model: Any, offered: Sequence[str]) -> str:
+def _first_done(view: ViewState, model: HookedTransformer, offered: Sequence[str]) -> str:
     """The first task of the list that the model does, on as many pairs as a verdict needs; else the first it can read.
 
     Only while trying is quick; a large model starts with the first task.
     """
-    from lens.analysis.interventions.tasks import TASKS
-
     readable = []
-    for name in (one for one in offered if one in TASKS):
+    for name in filter(TASKS.__contains__, offered):
         try:
             task = _task(view, model, name, MIN_SAMPLES)
-        except ValueError:  # its tokenizer has no such words: the next task may still fit
+        except ValueError:  # its tokenizer has no such words: the next task may still do
             continue
         readable.append(name)
-        tried = task.pairs.take(range(min(MIN_SAMPLES, len(task.pairs))))
-        if forward_seconds(model, 2 * len(tried) * tried.n_pos, unembed=False) > MOST_TRYING:
+        trial = _first(task.pairs, MIN_SAMPLES)
+        if forward_seconds(model, 2 * len(trial) * trial.n_pos, unembed=False) > TRIAL_SECONDS:
             break
-        if _ability(model, tried, task.metric, task.swapped).can:
+        if analyse(ability, model, trial, task.metric, task.swapped).can:
             return name
     return readable[0] if readable else offered[0]
 
 
-def _ability(model: Any, pairs: Any, metric: Any, swapped: bool) -> Any:
-    from lens.analysis.interventions.tasks import ability
+def read_own(view: ViewState, model: HookedTransformer) -> TaskChoice:
+    """The editor and the checker of one's own pairs: those that can be patched. Each other is drawn with its problem.
 
-    return analyse(ability, model, pairs, metric, swapped)
+    The page ends where none is left.
+    """
+    text_area(view, "own", "Pairs, one a line", OWN_HELP, height=SHORT_LINES)
+    if not view["own"].strip():
+        parts.empty_state("No pairs yet. Write one a line: clean prompt | corrupted prompt | answer | wrong answer")
+    prompts, bos, most = parse_pairs(view["own"]), prepend_bos(view), limits().pairs
+    checked = analyse(check_all, model, prompts[:most], bos, limits().prompt_tokens)
+    refused = [(index, pair) for index, pair in enumerate(checked) if pair.problem]
+    for index, pair in refused[:DRAWN]:
+        st.warning(f"**Pair {index + 1}** is left out. {plain(pair.problem)}", icon=":material/rule:")
+        if pair.clean:
+            st.html(alignment(index, pair.clean, pair.corrupted, pair.differs))
+    good = [pair.prompt for pair in checked if not pair.problem]
+    if not good:
+        st.info("None of the pairs can be patched. Mend them as said above.", icon=":material/edit:")
+        end_page()
+    if len(prompts) > most:
+        view.note(f"{len(prompts)} pairs were given: the first {most} are used")
+    pairs = analyse(to_pairs, model, good, bos)
+    if twice := next(filter(None, map(model.two_bos, (*pairs.clean, *pairs.corrupted))), ""):
+        view.note(f"in your own pairs, {twice.removesuffix('.')}")
+    if not all(pairs.wrong):
+        if any(pairs.wrong):
+            view.note("not every pair has a wrong answer: none is used")
+        pairs = replace(pairs, wrong=())
+    left = f", {len(refused)} left out" if refused else ""
+    about = f"{len(good)} {'pair' if len(good) == 1 else 'pairs'} of your own{left}"
+    return TaskChoice("own", pairs, Metric("logit_diff" if pairs.wrong else "log_prob"), about)
 
 
-def show_ability(model: Any, chosen: Chosen) -> Any | None:
-    """The sentence that says whether the model can do the task, before anything is patched. Returns the Ability.
+def show_ability(model: HookedTransformer, task: TaskChoice) -> Ability | None:
+    """The sentence that says whether the model can do the task, before anything is patched.
 
     Where its two runs cannot be told apart, the page ends with an offer to go on. None for tasks without answers, which
     have none to get right.
     """
-    if not chosen.pairs.answers:
+    if not task.pairs.answers:
         return None
-    pairs = chosen.pairs if chosen.tried is None else chosen.tried
-    found = _ability(model, pairs, chosen.metric, chosen.swapped)
-    parts.aside("Can it do this?", f"{found.sentence} {found.note[:1].upper()}{found.note[1:]}.")
-    key = f"ability-{call_key(_ability, (model, pairs, chosen.metric, chosen.swapped), {})}"
-    if found.verdict.state == "none" and not found.gap.found and key not in remembered(AGREED):
+    asked = (model, task.pairs if task.trial is None else task.trial, task.metric, task.swapped)
+    result = analyse(ability, *asked)
+    parts.aside("Can it do this?", f"{result.sentence} {sentence(result.note)}")
+    key = call_key(ability, asked, {})
+    if result.verdict.state == "none" and not result.gap.found and key not in remembered(AGREED):
         offer(key, "Nothing is patched yet. What follows would be about a model that fails at this.", "Go on anyway")
         end_page()
-    return found
+    return result
 
 
-def choose_metric(view: ViewState, chosen: Chosen, left_out: Sequence[str] = ()) -> Any:
-    """The number that is measured; only those that these pairs allow are offered, and none of ``left_out``."""
-    from lens.analysis.interventions import Metric
-
-    pairs = chosen.pairs
-    wrong, answers = bool(pairs.wrong) and all(pairs.wrong), bool(pairs.answers) and all(pairs.answers)
-    needs = {"logit_diff": wrong, "prob_diff": wrong, "log_prob": answers, "prob": answers, "rank": answers}
-    offered = [kind for kind in METRICS if needs.get(kind, True) and kind not in left_out]
-    own = METRICS[chosen.metric.kind].lower()
-    names = METRICS | {"task": f"Task's own: {own}"}
+def choose_metric(view: ViewState, task: TaskChoice) -> Metric:
+    """The number that is measured; only those that these pairs allow are offered."""
+    offered = [kind for kind in METRICS if kind in ("task", *kinds_for(task.pairs))]
+    names = METRICS | {"task": f"Task's own: {METRICS[task.metric.kind].lower()}"}
     kind = select(view, "metric", offered, "Metric", METRIC_HELP, format_func=names.get, width=210)
-    if kind in ("task", chosen.metric.kind):
-        return chosen.metric
+    if kind in ("task", task.metric.kind):
+        return task.metric
     return Metric(kind, where="all") if kind == "loss" else Metric(kind)
 
 
-def show_pairs(model: Any, chosen: Chosen) -> None:
+def show_pairs(model: HookedTransformer, task: TaskChoice) -> None:
     """The pairs token under token, differences marked, and how they were made."""
-    pairs = chosen.pairs
     bodies = []
-    for index in range(min(SHOWN, len(pairs))):
-        sides = [token_labels(model, side[index]) for side in (pairs.clean, pairs.corrupted)]
-        differs = [a != b for a, b in zip(pairs.clean[index], pairs.corrupted[index])]
-        bodies.append(alignment(index, *sides, differs))
+    for index, sides in enumerate(zip(task.pairs.clean[:DRAWN], task.pairs.corrupted)):
+        differs = [a != b for a, b in zip(*sides)]
+        bodies.append(alignment(index, *(token_labels(model, ids) for ids in sides), differs))
     st.html("".join(bodies))
-    more = f" The first {SHOWN} are drawn." if len(pairs) > SHOWN else ""
-    parts.aside("Pairs", f"{chosen.description}.{more}")
+    rest = f" The first {DRAWN} are drawn." if len(task.pairs) > DRAWN else ""
+    parts.aside("Pairs", f"{task.description}.{rest}")
 
 
-def pair_table(model: Any, chosen: Chosen) -> pd.DataFrame:
+def pair_table(model: HookedTransformer, pairs: Pairs) -> pd.DataFrame:
     """One row per pair: prompts and answers as text."""
-    pairs = chosen.pairs
-    rows = {"clean": ["".join(token_labels(model, ids)) for ids in pairs.clean]}
-    rows["corrupted"] = ["".join(token_labels(model, ids)) for ids in pairs.corrupted]
+    rows = {
+        side: ["".join(token_labels(model, ids)) for ids in getattr(pairs, side)] for side in ("clean", "corrupted")
+    }
     for name, answers in (("answer", pairs.answers), ("wrong", pairs.wrong)):
         if answers:
             rows[name] = [", ".join(token_labels(model, ids)) for ids in answers]
     return pd.DataFrame(rows)
 
 
-def sizes(name: str, n: int, view: ViewState) -> dict[str, Any]:
-    """The arguments of the task ``name`` that give at least ``n`` pairs of at least 8 frames and 8 names."""
-    side = max(MIN_LEVELS, math.ceil(math.sqrt(n / 2)))  # two pairs of each frame and name
-    if name == "ioi":
-        return {"n_frames": side, "n_names": side, "seed": view["seed"], "corruption": view["corruption"]}
-    if name == "greater_than":
-        return {"n_frames": max(side, math.ceil(n / MIN_LEVELS)), "n_years": side, "seed": view["seed"]}
-    if name == "capitals":
-        return {"n_frames": side, "n_names": side, "seed": view["seed"]}
-    if name == "pronouns":
-        return {"apostrophe": view["apostrophe"], "n_frames": side, "n_names": side}
-    return {"n": int(view["block"]), "n_pairs": n, "seed": view["seed"]}
+def _task(view: ViewState, model: HookedTransformer, name: str, n: int) -> Task:
+    return analyse(task_of, model, name, n, view["seed"], view["corruption"], view["apostrophe"], int(view["block"]))
 
 
-def _task(view: ViewState, model: Any, name: str, n: int) -> Any:
-    from lens.analysis.interventions.tasks import TASKS
-
-    return analyse(TASKS[name], model, **sizes(name, n, view))
+def _first(pairs: Pairs, n: int) -> Pairs:
+    return pairs.take(range(min(n, len(pairs))))
 
 
-def _made(view: ViewState, model: Any, name: str) -> Chosen:
-    from lens.analysis.interventions.tasks import to_pairs
-
+def _made(view: ViewState, model: HookedTransformer, name: str) -> TaskChoice:
     n = int(view["pairs"])
     enough = max(n, MIN_SAMPLES)  # whether the model does it is asked of enough pairs, however few are patched
     task = _task(view, model, name, n if name == "induction" else enough)
@@ -226,7 +235,17 @@ def _made(view: ViewState, model: Any, name: str) -> Chosen:
         pairs = analyse(to_pairs, model, task.prompts, bos)
     if len(pairs) < n:
         view.note(f"this task has {len(pairs)} pairs for this model, not {n}")
-    shown = f"; the first {n} of them are used" if len(pairs) > n else ""
+    used = f"; the first {n} of them are used" if len(pairs) > n else ""
     left_out = f". Left out: {'; '.join(task.left_out[:3])}" if task.left_out else ""
-    used, tried = (pairs.take(range(min(most, len(pairs)))) for most in (n, enough))
-    return Chosen(name, used, task.metric, task.description + shown + left_out, tried, task.swapped)
+    about = task.description + used + left_out
+    return TaskChoice(name, _first(pairs, n), task.metric, about, _first(pairs, enough), task.swapped)
+
+
+def alignment(index: int, clean: Sequence[str], corrupted: Sequence[str], differs: Sequence[bool]) -> str:
+    """One pair token under token; ≠ stands under every place at which the two differ or only one has a token."""
+    marks = ["≠" if differ else "" for differ in differs]
+    rows = [
+        Row(name, labels, (marks + ["≠"] * len(labels))[: len(labels)], "differs")
+        for name, labels in (("clean", clean), ("corrupted", corrupted))
+    ]
+    return aligned(rows, f"Pair {index + 1}: clean and corrupted prompt token under token, differences marked")

@@ -7,16 +7,8 @@ from lens.analysis.interventions.tasks.own import JSONL_FORM, TEXT_FORM, parse_p
 from lens.analysis.interventions.tasks.prompts import Checked, PromptPair, answer_id, check, check_all, to_pairs
 from lens.analysis.interventions.tasks.pronouns import pronouns
 from lens.analysis.interventions.tasks.repeated import chance_loss, induction, induction_on, repeat_pairs, repeated
+from lens.analysis.interventions.tasks.sized import TASKS, task_of
 from lens.analysis.interventions.tasks.task import Ability, Task, ability
-
-TASKS = {
-    "ioi": ioi,
-    "pronouns": pronouns,
-    "greater_than": greater_than,
-    "repeated": repeated,
-    "capitals": capitals,
-    "induction": induction,
-}
 
 __all__ = [
     "JSONL_FORM",
@@ -40,5 +32,6 @@ __all__ = [
     "pronouns",
     "repeat_pairs",
     "repeated",
+    "task_of",
     "to_pairs",
 ]

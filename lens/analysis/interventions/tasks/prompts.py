@@ -57,8 +57,10 @@ def _is_one(model: HookedTransformer, before: list[int], text: str) -> bool:
     return model.tokenizer.encode(text, add_special_tokens=False)[:-1] == before
 
 
-def check(model: HookedTransformer, prompt: PromptPair, prepend_bos: bool | None = None) -> Checked:
-    """How the two prompts align, and the first thing that keeps them from being patched, if any."""
+def check(
+    model: HookedTransformer, prompt: PromptPair, prepend_bos: bool | None = None, longest: int | None = None
+) -> Checked:
+    """How the two prompts align, and the first thing that keeps them from being patched; ``longest`` in tokens."""
     problem = ""
     sides = []
     for text in (prompt.clean, prompt.corrupted):
@@ -73,6 +75,10 @@ def check(model: HookedTransformer, prompt: PromptPair, prepend_bos: bool | None
         _check_answers(prompt)
         for answer in (*prompt.answers, *prompt.wrong):
             answer_id(model, prompt.clean, answer)
+        if longest is not None and len(sides[0]) > longest:
+            raise ValueError(
+                f"It has {len(sides[0])} tokens; at most {longest} are patched here. Shorten both prompts."
+            )
     except ValueError as error:
         problem = str(error)
     return Checked(prompt, *labels, differs, problem)
@@ -104,10 +110,13 @@ def _check_answers(prompt: PromptPair) -> None:
 
 
 def check_all(
-    model: HookedTransformer, prompts: Sequence[PromptPair], prepend_bos: bool | None = None
+    model: HookedTransformer,
+    prompts: Sequence[PromptPair],
+    prepend_bos: bool | None = None,
+    longest: int | None = None,
 ) -> list[Checked]:
     """:func:`check` of every pair."""
-    return [check(model, prompt, prepend_bos) for prompt in prompts]
+    return [check(model, prompt, prepend_bos, longest) for prompt in prompts]
 
 
 def to_pairs(model: HookedTransformer, prompts: Sequence[PromptPair], prepend_bos: bool | None = None) -> Pairs:

@@ -1,11 +1,13 @@
 """The Ablation page: what is removed, on which task, and the runs that answer."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
 
-from lens.analysis.interventions.ablation import PUTS, Removed, joint, removed
+from lens.analysis.interventions import Experiment, Metric, ablation
+from lens.analysis.interventions.ablation import Cells, Joint, Removed, Target
+from lens.hooked import HookedTransformer
 from lens.ui.ending import end_page
 from lens.ui.pages.ablation import KEPT, TASKS, WHAT
 from lens.ui.shared import experiments, heads, repeats, tasks
@@ -25,44 +27,42 @@ KEEP_HELP = (
 PREDICT_HELP = "Hides the result until you have said what you expect. Nothing is computed before."
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """What is removed, and what it is measured on."""
 
-    task: tasks.Chosen
-    metric: Any  # Metric
-    cells: Any  # Cells
-    frozen: bool
+    task: tasks.TaskChoice
+    metric: Metric
+    cells: Cells
+    frozen: bool  # whether attention patterns stay as they were
     why: str  # why these heads, where nobody chose any
 
-    def experiment(self, put: str) -> Any:
+    @property
+    def measure(self) -> str:
+        """The metric in a sentence."""
+        if self.task.name == "induction" and self.metric == self.task.metric:
+            return "loss of the second copy"
+        return METRICS[self.metric.kind].replace("KL", "kl").lower().replace("kl", "KL")
+
+    def experiment(self, replacement: str) -> Experiment:
         """All sets, removed in one way."""
-        from lens.analysis.interventions.ablation import ablation
+        return ablation.ablation(self.task.pairs, self.metric, self.cells, replacement, self.frozen)
 
-        return ablation(self.task.pairs, self.metric, self.cells, put, self.frozen)
-
-    def heads(self, put: str) -> Any:
+    def heads(self, replacement: str) -> Experiment:
         """Every head removed alone, in one way."""
-        from lens.analysis.interventions.ablation import single_heads
-
-        return single_heads(self.task.pairs, self.metric, put, self.frozen)
+        return ablation.single_heads(self.task.pairs, self.metric, replacement, self.frozen)
 
 
-class Found(NamedTuple):
+class Result(NamedTuple):
     """All ways of removing that are computed, resampling first."""
 
-    cells: Any
-    removed: dict[str, Removed]  # arrays as numpy
-    joint: Any  # Joint | None
+    cells: Cells
+    ways: dict[str, Removed]  # arrays as numpy
+    joint: Joint | None
     metric: str
     unit: str
 
-    @property
-    def first_control(self) -> int:
-        """Index of the first control among the sets."""
-        return 1 + len(self.cells.alone)
 
-
-def choose(view: ViewState, model: Any) -> Asked:
+def choose(view: ViewState, model: HookedTransformer) -> Request:
     """The rows of widgets, and what they ask for."""
     task = tasks.choose_task(view, model, TASKS)
     if view["what"] == "mlp" and model.cfg.attn_only:
@@ -76,14 +76,10 @@ def choose(view: ViewState, model: Any) -> Asked:
         metric = tasks.choose_metric(view, task)
         number(view, "seed", (0, 2**31 - 1), "Seed", "Of the task, the controls and the intervals.", width=100)
         toggle(view, "predict", "Predict first", PREDICT_HELP)
-    from lens.analysis.interventions.ablation import cells_of
-
-    return Asked(task, metric, cells_of(model.cfg, target, view["seed"]), view["keep"] == "patterns", why)
+    return Request(task, metric, ablation.cells_of(model.cfg, target, view["seed"]), view["keep"] == "patterns", why)
 
 
-def _target(view: ViewState, model: Any, what: str) -> tuple[Any, str]:
-    from lens.analysis.interventions.ablation import Target
-
+def _target(view: ViewState, model: HookedTransformer, what: str) -> tuple[Target, str]:
     cfg = model.cfg
     if what == "head":
         return Target((head_picker(view, cfg.n_layers, cfg.n_heads),)), ""
@@ -101,24 +97,17 @@ def _target(view: ViewState, model: Any, what: str) -> tuple[Any, str]:
     return Target((best,)), f"{why}The grid below selects and pins."
 
 
-def compute(view: ViewState, model: Any, asked: Asked, draw: Callable[[Found], Any]) -> Found:
+def compute(view: ViewState, model: HookedTransformer, request: Request, draw: Callable[[Result], None]) -> Result:
     """All ways of removing, one after the other; ``draw`` shows what there is after each. A cancel keeps the rest."""
-    found = Found(asked.cells, {}, None, measure_name(asked), asked.metric.unit)
-    for put in PUTS:
-        result, complete = experiments.run(model, asked.experiment(put))
+    result = Result(request.cells, {}, None, request.measure, request.metric.unit)
+    for replacement in ablation.PUTS:
+        sweep, complete, _ = experiments.run(model, request.experiment(replacement))
         if not complete:
             break
-        found.removed[put] = to_numpy(removed(result, view["seed"]))
-        if put == "other":
-            found = found._replace(joint=joint(result, asked.cells, view["seed"]))
-        draw(found)
-    if not found.removed:
+        result.ways[replacement] = to_numpy(ablation.removed(sweep, view["seed"]))
+        if replacement == "other":
+            result = result._replace(joint=ablation.joint(sweep, request.cells, view["seed"]))
+        draw(result)
+    if not result.ways:
         end_page()
-    return found
-
-
-def measure_name(asked: Asked) -> str:
-    """The metric in a sentence."""
-    if asked.task.name == "induction" and asked.metric == asked.task.metric:
-        return "loss of the second copy"
-    return METRICS[asked.metric.kind].replace("KL", "kl").lower().replace("kl", "KL")
+    return result

@@ -1,17 +1,27 @@
 """The choosers of the Attention page: its fields of the address, and the widgets that change them."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from lens.analysis.attention import SCORES_NOTE, VALUE_WEIGHTED_NOTE
+from lens.analysis.content_dependence import CONTENT_DEPENDENCE, most_content_dependent
 from lens.analysis.names import Head
 from lens.ui.pages.attention import FIRST, GROUP, LOOKS, MEASURES, OVER
 from lens.ui.parts import metric_help
 from lens.ui.shared import heads
-from lens.ui.view import ViewState
 from lens.ui.widgets import bind, button, head_picker, segmented
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
 
 LOOK_HELP = (
     "**Matrix:** one head, or several laid over each other. **On the text** and **Head maps:** CircuitsVis, several "
@@ -37,16 +47,17 @@ def choose_look(view: ViewState) -> str:
     return segmented(view, "look", tuple(LOOKS), "View", LOOK_HELP, format_func=LOOKS.get)
 
 
-def choose_head(view: ViewState, model: Any, telling: Any) -> Head:
-    """The current head, with a button to pin it, and one that goes to the most telling head."""
-    from lens.analysis.content_dependence import CONTENT_DEPENDENCE, most_content_dependent
+def choose_head(view: ViewState, model: HookedTransformer, dependence: np.ndarray) -> Head:
+    """The current head, with a button to pin it, and one that goes to the most content-dependent head.
 
+    ``dependence`` [layer, head]: the content dependence of every head on this text.
+    """
     head = head_picker(view, model.cfg.n_layers, model.cfg.n_heads)
     heads.pin_button(view, head, "attention:pin")
-    best = most_content_dependent(telling)
+    best = most_content_dependent(dependence)
     help = metric_help(CONTENT_DEPENDENCE, "nats per query", "0 for a head that never reads the text")
-    words = f"Most telling: {best} · {float(telling[best]):.2f} nats"
-    button(words, help, view.select, best.layer, best.head, icon=":material/auto_awesome:", key="attention:telling")
+    words = f"Most content-dependent: {best} · {float(dependence[best]):.2f} nats"
+    button(words, help, view.select, *best, icon=":material/auto_awesome:", key="attention:content")
     return head
 
 
@@ -57,9 +68,9 @@ def choose_heads(view: ViewState, field: str, n_heads: int) -> list[Head]:
     """
     layer, head = view["layer"], view["head"]
     over = segmented(view, field, tuple(OVER if field == "over" else GROUP), "Heads", OVER_HELP, format_func=OVER.get)
-    found = [Head(layer, one) for one in _several(view, n_heads)] if over == "layer" else list(view["pins"])
-    if over != "head" and found:
-        return sorted(found, key=lambda one: one != (layer, head))  # stable: only the current head moves
+    offered = [Head(layer, index) for index in _several(view, n_heads)] if over == "layer" else list(view["pins"])
+    if over != "head" and offered:
+        return sorted(offered, key=lambda other: other != (layer, head))  # stable: only the current head moves
     if over == "pins":
         view.note("no head is pinned, so the current one is shown; its pin button stands beside it")
     return [Head(layer, head)]
@@ -67,8 +78,6 @@ def choose_heads(view: ViewState, field: str, n_heads: int) -> list[Head]:
 
 def choose_measure(view: ViewState) -> str:
     """Which number is drawn."""
-    from lens.analysis.attention import SCORES_NOTE, VALUE_WEIGHTED_NOTE
-
     help = f"**Log:** {SCORES_NOTE}\n\n**Value-weighted:** {VALUE_WEIGHTED_NOTE}"
     return segmented(view, "measure", tuple(MEASURES), "Number", help, format_func=MEASURES.get)
 
@@ -79,15 +88,12 @@ def choose_first(view: ViewState, small: bool = False) -> bool:
     return first == "hide" or (first == "auto" and small)
 
 
-def choose_query(view: ViewState, labels: list[str]) -> int | None:
+def choose_query(view: ViewState, labels: Sequence[str]) -> int | None:
     """The locked query token, or None."""
-    _position(
-        view, "query", "Locked query", NONE, [f"{place}: {label}" for place, label in enumerate(labels)], LOCK_HELP
-    )
-    return view["query"]
+    return _position(view, "query", "Locked query", NONE, labels, range(len(labels)), LOCK_HELP)
 
 
-def choose_start(view: ViewState, labels: list[str], longest: int, empty: str) -> int | None:
+def choose_start(view: ViewState, labels: Sequence[str], longest: int, empty: str) -> int | None:
     """The first token of the stretch that is drawn, where ``longest`` tokens are not all; None is ``empty``."""
     start, n_tokens = view["start"], len(labels)
     if n_tokens <= longest:
@@ -96,23 +102,24 @@ def choose_start(view: ViewState, labels: list[str], longest: int, empty: str) -
         view.note(f"start {start} leaves nothing to draw of {n_tokens} tokens: showing {empty}")
         view.set(start=None)
     places = sorted({*range(0, n_tokens - 1, STEP), view["start"] or 0})
-    _position(view, "start", "From token", empty, [f"{place}: {labels[place]}" for place in places], START_HELP)
-    return view["start"]
+    return _position(view, "start", "From token", empty, labels, places, START_HELP)
 
 
-def _position(view: ViewState, name: str, label: str, none: str, options: list[str], help: str) -> None:
+def _position(
+    view: ViewState, name: str, title: str, none: str, labels: Sequence[str], places: Sequence[int], help: str
+) -> int | None:
     """A list of positions, each "3: word", with ``none`` before them. A value always stands in it."""
-    own = view[name]
-    names = [none, *options]
-    chosen = next((one for one in options if own is not None and one.startswith(f"{own}:")), none)
+    names = [none, *(f"{place}: {labels[place]}" for place in places)]
+    chosen = none if view[name] is None else names[1 + list(places).index(view[name])]
     seed = bind(view, name, chosen, partial(_set_position, view, name))
-    st.selectbox(label, names, names.index(chosen), help=help, width=170, **seed)
+    st.selectbox(title, names, names.index(chosen), help=help, width=170, **seed)
+    return view[name]
 
 
 def _set_position(view: ViewState, name: str, key: str) -> None:
     """The choice may still be a word of the prompt before, so only its position counts."""
-    found = re.match(r"(\d+):", st.session_state[key])
-    view.set(**{name: int(found[1]) if found else None})
+    position = re.match(r"(\d+):", st.session_state[key])
+    view.set(**{name: int(position[1]) if position else None})
 
 
 def lock_row(view: ViewState, start: int, cell: tuple[int, ...]) -> None:
@@ -122,12 +129,11 @@ def lock_row(view: ViewState, start: int, cell: tuple[int, ...]) -> None:
 
 
 def _several(view: ViewState, n_heads: int) -> list[int]:
-    known = tuple(one for one in view["several"] if one < n_heads)
+    known = tuple(index for index in view["several"] if index < n_heads)
     if known != view["several"]:
         view.note(f"several names heads that this model does not have ({n_heads} heads a layer): left out")
         view.set(several=known)
     seed = bind(view, "several", list(known))
-    st.multiselect(
-        "Which", range(n_heads), list(known), placeholder=f"all {n_heads}", help=SEVERAL_HELP, width=160, **seed
-    )
+    all_of = f"all {n_heads}"
+    st.multiselect("Which", range(n_heads), list(known), placeholder=all_of, help=SEVERAL_HELP, width=160, **seed)
     return sorted(view["several"]) or list(range(n_heads))

@@ -1,10 +1,13 @@
 """The sentences of the Attention page, each computed from the numbers it is about."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lens.analysis.attention import SCORES_NOTE, VALUE_WEIGHTED_NOTE
 from lens.analysis.habits import (
     ContentRank,
     HeadsByHabit,
@@ -15,7 +18,10 @@ from lens.analysis.habits import (
     strongest_pair,
 )
 from lens.figures.theme import number
-from lens.ui.pages.attention.numbers import OVERLAID
+from lens.ui.pages.attention.numbers import OVERLAID, HeadValues, Part
+
+if TYPE_CHECKING:
+    from lens.analysis.text_attention import Habits, TextAttention
 
 MISREADING = (
     "A bright cell says where a head reads, not that what it reads there matters. The value it fetches may be short, "
@@ -54,7 +60,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}%" if share >= 0.095 or share == 0 else f"{100 * share:.1f}%"
 
 
-def description(name: str, habits: Any, uniform: Any, content: ContentRank, n_tokens: int) -> str:
+def description(name: str, habits: Sequence[float], uniform: Habits, content: ContentRank, n_tokens: int) -> str:
     """One line about a head on this text (Markdown without foreign text). ``habits``: of this head, four numbers."""
     shares = [
         f"{what} **{percent(float(mine))}** ({percent(float(even))})"
@@ -62,35 +68,35 @@ def description(name: str, habits: Any, uniform: Any, content: ContentRank, n_to
     ]
     return (
         f"Head **{name}** looks at {' · '.join(shares)} · entropy **{number(float(habits[3]))} nats** "
-        f"({number(float(uniform[3]))}) · telling **{number(content.value)} nats**, rank {content.rank} of "
+        f"({number(float(uniform[3]))}) · content dependence **{number(content.value)} nats**, rank {content.rank} of "
         f"{content.n} · n = {n_tokens - 1}"
     )
 
 
-def why_telling(name: str, content: ContentRank, n_tokens: int) -> str:
-    """Why this head is the most telling one; "" where it is not."""
+def why_content_dependent(name: str, content: ContentRank, n_tokens: int) -> str:
+    """Why this head is the most content-dependent one; "" where it is not."""
     if content.value < content.largest:
         return ""
     after = "" if content.second is None else f"the next head has {content.second:.3f}, "
     return (
-        f"Head {name} is the most telling of {content.n} on this text: {content.largest:.3f} nats per query of its "
-        f"attention are explained by no habit that ignores the text ({after}the median "
+        f"Head {name} is the most content-dependent of {content.n} on this text: {content.largest:.3f} nats per query "
+        f"of its attention are explained by no habit that ignores the text ({after}the median "
         f"{content.median:.3f}; n = {n_tokens - 1} queries)."
     )
 
 
 def hidden_words(hidden: np.ndarray | None, name: str, token: str, measure: str) -> str:
-    """What hiding the first token took away from one head: ``hidden`` [query]; "" when it is shown."""
+    """What hiding the first token took away from one head: ``hidden`` [query]; "" when it is of."""
     if hidden is None:
         return ""
-    found = hidden_share(hidden)
+    share = hidden_share(hidden)
     what = "length moved" if measure == "moved" else "attention"
-    words = f"The first token ({token}) is hidden; it had {percent(found.mean)} of the {what} of {name}"
-    words += f" (mean of {found.n} queries)"
+    words = f"The first token ({token}) is hidden; it had {percent(share.mean)} of the {what} of {name}"
+    words += f" (mean of {share.n} queries)"
     if measure == "moved":
         return words + "."
     words += ", and each row is scaled to sum to 1 again"
-    return words + (f": in {found.crumbs} rows, over 99% of it, which magnifies crumbs." if found.crumbs else ".")
+    return words + (f": in {share.crumbs} rows, over 99% of it, which magnifies crumbs." if share.crumbs else ".")
 
 
 def one_head(values: np.ndarray, labels: Sequence[str], name: str, hidden: bool, locked: int | None) -> str:
@@ -107,39 +113,37 @@ def one_head(values: np.ndarray, labels: Sequence[str], name: str, hidden: bool,
     return " ".join(part for part in (followed(values, labels, locked), first, strongest) if part)
 
 
-def notice(shown: Any, labels: Sequence[str], locked: int | None) -> str:
+def notice(of: HeadValues, labels: Sequence[str], locked: int | None) -> str:
     """What to see of one or several heads."""
-    if len(shown.heads) == 1:
-        return one_head(shown.values[0], labels, shown.names[0], shown.hidden is not None, locked)
-    return several_heads(shown.values, shown.names, locked, labels)
+    if len(of.heads) == 1:
+        return one_head(of.values[0], labels, of.names[0], of.hidden is not None, locked)
+    return several_heads(of.values, of.names, locked, labels)
 
 
-def caption(look: str, shown: Any, part: Any, labels: Sequence[str], measure: str) -> str:
+def caption(look: str, of: HeadValues, part: Part, labels: Sequence[str], measure: str) -> str:
     """What is hidden, thinned or drawn otherwise than asked, and what the number means; "" for plain attention."""
-    from lens.analysis.attention import SCORES_NOTE, VALUE_WEIGHTED_NOTE
-
     parts = [part.words] if part.words else []
-    if shown.hidden is not None:
-        of_all = [hidden_words(row, name, labels[0], measure) for row, name in zip(shown.hidden, shown.names)]
-        parts.append(of_all[0] if len(of_all) == 1 else several_hidden(shown, labels[0]))
+    if of.hidden is not None:
+        of_all = [hidden_words(row, name, labels[0], measure) for row, name in zip(of.hidden, of.names)]
+        parts.append(of_all[0] if len(of_all) == 1 else several_hidden(of, labels[0]))
     if measure == "log":
-        alone = look == "matrix" and len(shown.heads) == 1
+        alone = look == "matrix" and len(of.heads) == 1
         other = "The logarithm is drawn for one head as a matrix; here the colours are attention itself."
         parts.append(SCORES_NOTE if alone else other)
     if measure == "moved":
         parts.append(VALUE_WEIGHTED_NOTE)
     if measure == "moved" and look != "matrix":
         parts.append("Here each row is divided by its sum: shares of the length moved.")
-    if look == "matrix" and len(shown.heads) > OVERLAID:
-        parts.append(f"{OVERLAID} of {len(shown.heads)} heads are laid over each other: a hue each is all there are.")
+    if look == "matrix" and len(of.heads) > OVERLAID:
+        parts.append(f"{OVERLAID} of {len(of.heads)} heads are laid over each other: a hue each is all there are.")
     return " ".join(parts)
 
 
-def several_hidden(shown: Any, token: str) -> str:
+def several_hidden(of: HeadValues, token: str) -> str:
     """How much of each head's numbers the hidden first token had."""
-    found = [hidden_share(row) for row in shown.hidden]
-    shares = [f"{name} {percent(one.mean)}" for name, one in zip(shown.names, found)]
-    return f"The first token ({token}) is hidden; it had of {listed(shares)} (mean of {found[0].n} queries)."
+    hidden = [hidden_share(row) for row in of.hidden]
+    shares = [f"{name} {percent(share.mean)}" for name, share in zip(of.names, hidden)]
+    return f"The first token ({token}) is hidden; it had of {listed(shares)} (mean of {hidden[0].n} queries)."
 
 
 def followed(values: np.ndarray, labels: Sequence[str], locked: int | None) -> str:
@@ -152,18 +156,18 @@ def followed(values: np.ndarray, labels: Sequence[str], locked: int | None) -> s
 
 def several_heads(values: np.ndarray, names: Sequence[str], locked: int | None, labels: Sequence[str]) -> str:
     """Which of some heads is the strongest where any of them is strong, and how often they agree."""
-    found = compare_heads(values)
-    order = sorted(range(len(names)), key=lambda i: -found.leads[i])[:3]
-    heads = [f"{names[i]} ({found.leads[i]})" for i in order if found.leads[i]]
+    compared = compare_heads(values)
+    order = sorted(range(len(names)), key=lambda i: -compared.leads[i])[:3]
+    heads = [f"{names[i]} ({compared.leads[i]})" for i in order if compared.leads[i]]
     words = (
-        f"Away from the first token, {found.strong} pairs have at least a tenth of the largest number; the "
+        f"Away from the first token, {compared.strong} pairs have at least a tenth of the largest number; the "
         f"strongest head there is most often {listed(heads)}. "
-        if found.strong
+        if compared.strong
         else ""
     )
-    if len(names) > 1 and found.n:
+    if len(names) > 1 and compared.n:
         words += f"{'Both' if len(names) == 2 else f'All {len(names)}'} agree on the strongest key there in "
-        words += f"{found.agree} of {found.n} queries. "
+        words += f"{compared.agree} of {compared.n} queries. "
     return words + (f"Head {names[0]}: {followed(values[0], labels, locked)}" if locked is not None else "")
 
 
@@ -172,16 +176,16 @@ def all_heads(counts: HeadsByHabit, content: ContentRank, n_tokens: int) -> str:
     return (
         f"Of {counts.n} heads, {counts.first} give more than half of their attention to the first token, "
         f"{counts.previous} to the previous one and {counts.itself} to the query itself (means of {n_tokens - 1} "
-        f"queries). The most telling head is {content.best}, {number(content.largest)} nats; the median head has "
-        f"{number(content.median)}."
+        f"queries). The most content-dependent head is {content.best}, {number(content.largest)} nats; the median head "
+        f"has {number(content.median)}."
     )
 
 
-def blocks_of_all(seen: Any, n_tokens: int) -> str:
+def blocks_of_all(attention: TextAttention, n_tokens: int) -> str:
     """How the small pictures were thinned; "" when they were not."""
-    if seen.block == 1:
+    if attention.block == 1:
         return ""
-    block = seen.block
+    block = attention.block
     return (
         f"{n_tokens} tokens are drawn in blocks of {block}: a cell is the largest of its {block} × {block} pairs, so "
         "thin stripes stay visible and look thicker than they are."
@@ -197,7 +201,7 @@ def _at(position: int, labels: Sequence[str]) -> str:
     return f"{position} '{labels[position]}'"
 
 
-def alt_of_matrix(names: Sequence[str], part: Any, text: str) -> str:
+def alt_of_matrix(names: Sequence[str], part: Part, text: str) -> str:
     """A matrix in words, for those who hear it."""
     what = f"head {names[0]}" if len(names) == 1 else f"heads {listed(names)}, each cell in the hue of the strongest"
     return f"Attention of {what}: {len(part.labels)} rows of queries by as many columns of keys. {text}"

@@ -1,14 +1,15 @@
 """Which earlier head feeds it?"""
 
-from typing import Any
-
 import streamlit as st
 
+from lens.analysis.rank_correlation import rank_correlation
+from lens.analysis.score_results import HeadScores
+from lens.ui.calls import analyse
 from lens.ui.explanation import Explanation, explain
 from lens.ui.models import open_model
 from lens.ui.pages.composition import words
-from lens.ui.pages.composition.board import Board, controls, feeders_agree, read_board, show_matrix
-from lens.ui.pages.composition.tabs import TABS, show_feeders, take_away
+from lens.ui.pages.composition.board import Board, read_board, show_matrix
+from lens.ui.pages.composition.tabs import TABS, draw_export, show_feeders
 from lens.ui.shared import repeats
 from lens.ui.view import ViewState
 from lens.ui.widgets import show_tabs
@@ -17,12 +18,10 @@ from lens.ui.widgets import show_tabs
 def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     model = open_model(view)
-    asked, offset = controls(view, model)
-    board = read_board(view, model, asked, offset)
+    board = read_board(view, model)
     left, right = st.columns([1.35, 1], gap="medium")
     with left:
-        figure = show_matrix(view, model, board)
-
+        figure = show_matrix(view, board)
     with right:
         place = st.empty()
         with place.container():
@@ -30,20 +29,22 @@ def draw(view: ViewState) -> None:
         sample = repeats.sample(model, repeats.settings(view, model))
         with place.container():
             show_feeders(view, board, sample.scores)
-    explain(view, model, explanation(model, board, sample.scores))
-    prefix = show_tabs(view, "more", TABS, view, model, board, sample.scores)
-    take_away(view, board, sample, figure, prefix)
+    explain(view, model, explanation(board, sample.scores))
+    prefix = show_tabs(view, "more", TABS, view, board, sample.scores)
+    draw_export(view, board, sample, figure, prefix)
 
 
-def explanation(model: Any, board: Board, scores: Any) -> Explanation:
+def explanation(board: Board, scores: HeadScores) -> Explanation:
     """What is said of the matrix, and of the chosen head's feeders."""
-    beside = ""
+    beside, result, receiver = "", board.result, board.receiver
     if board.sender is not None:
-        beside = words.feeders_notice(board.found, board.receiver, scores, feeders_agree(model, board, scores))
+        passed = result.scores[:, :, receiver.layer, receiver.head]
+        agreement = analyse(rank_correlation, passed, scores["previous"].score.mean, board.model.cfg.group_size)
+        beside = words.feeders_notice(result, receiver, scores, agreement)
     return Explanation(
-        words.notice(board.found),
+        words.notice(result),
         words.MISREADING,
-        asides=(("Beside activations", beside), ("In this model", " ".join(board.found.notes))),
+        asides=(("Beside activations", beside), ("In this model", " ".join(result.notes))),
         measured=(("Previous-token scores", f"Computed on {scores.source}."),),
         formula=words.FORMULA,
         where=words.FORMULA_WHERE,

@@ -1,19 +1,20 @@
 """Composition in words: what to notice, what not to conclude, the tables. No Streamlit."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from lens.analysis.composition import Pair, busiest, fed_by, feeders, strongest_pairs
+from lens.analysis.composition import Composition, Pair, busiest, fed_by, feeders, pair_columns
 from lens.analysis.names import Head
+from lens.analysis.prefix_matching import PrefixMatching
+from lens.analysis.rank_correlation import RankCorrelation
+from lens.analysis.score_results import HeadScore, HeadScores
 from lens.figures.theme import number
-from lens.ui.shared.agreement_words import correlation
+from lens.ui.shared.wording import correlation
 
 MODES = {"Q": "Q, queries", "K": "K, keys", "V": "V, values"}
 ROLE = {"Q": "what it looks for", "K": "what it is found by", "V": "what it moves on"}
-PREFIX_COMPARED = "prefix matching from weights and induction scores"
-COMPARED = "the score and the feeders' own previous-token scores"
 MISREADING = (
     "A high score says that something could pass, not that anything does: no text was read. The sender must attend to "
     "something, the receiver must look there, and MLPs in between may undo it. Most pairs of a trained model exceed "
@@ -58,121 +59,96 @@ FORMULA_WHERE = (
 )
 
 
-def definition(found: Any, shown: str) -> str:
-    """What the drawn number is."""
-    turn = "" if found.offset is None else f" δ = {found.offset}{' (rotation ignored)' if found.offset == 0 else ''}."
-    plain = found.definition.removesuffix(" Source: Elhage et al. 2021.")
-    minus = f" Minus {number(found.null)}, its root mean square under random rotations." if shown == "null" else ""
-    z = (
-        f" z: that score minus the mean of the sender's layer to the same receiver, over their standard deviation; at "
-        f"most {number(found.largest_z)} with {found.scores.shape[1]} heads a layer."
-        if shown == "z"
-        else ""
-    )
-    return f"{plain}{minus}{z} {found.weights.capitalize()} weights.{turn}"
+def turn(offset: int | None) -> str:
+    """δ in a sentence, with a leading space; "" where nothing is rotated."""
+    return "" if offset is None else f" δ = {offset}{' (rotation ignored)' if offset == 0 else ''}."
 
 
-def notice(found: Any) -> str:
+def definition(result: Composition, kind: str) -> str:
+    """What the drawn number is; ``kind`` is a key of SHOWN."""
+    plain = result.definition.removesuffix(" Source: Elhage et al. 2021.")
+    added = {
+        "score": "",
+        "null": f" Minus {number(result.null)}, its root mean square under random rotations.",
+        "z": " z: that score minus the mean of the sender's layer to the same receiver, over their standard deviation; "
+        f"at most {number(result.largest_z)} with {result.scores.shape[1]} heads a layer.",
+    }[kind]
+    return f"{plain}{added} {result.weights.capitalize()} weights.{turn(result.offset)}"
+
+
+def notice(result: Composition) -> str:
     """What to see in the matrix."""
-    best, n_beyond = found.strongest, int(found.beyond().sum())
-    chance = (
-        f"{n_beyond:,} pass more than the strongest of all pairs would by random rotations"
-        if n_beyond
-        else "none passes more than the strongest of all pairs would by random rotations: nothing is seen to feed"
+    best, n_beyond, z = result.strongest, int(result.beyond().sum()), float(result.z[result.strongest.place])
+    among = (
+        ""
+        if z != z
+        else f", z {number(z)} among the {result.scores.shape[1]} heads of layer {best.sender.layer} (at most "
+        f"{number(result.largest_z)})"
     )
+    chance = "more than the strongest of all pairs would by random rotations"
+    chance = f"{n_beyond:,} pass {chance}" if n_beyond else f"none passes {chance}: nothing is seen to feed"
     return (
-        f"{found.mode}-composition over {found.n_pairs:,} pairs: the strongest is {best.sender} → {best.receiver} with "
-        f"{number(best.value)}, where a random rotation gives {number(found.null)}{among(found, best.place)}. Half of "
-        f"the pairs are above {number(found.median)}; {chance}."
+        f"{result.mode}-composition over {result.n_pairs:,} pairs: the strongest is {best.sender} → {best.receiver} "
+        f"with {number(best.value)}, where a random rotation gives {number(result.null)}{among}. Half of the pairs "
+        f"are above {number(result.median)}; {chance}."
     )
 
 
-def among(found: Any, pair: tuple[int, int, int, int]) -> str:
-    """The second baseline of a pair, with the most that so few heads can give; "" where there is none."""
-    z, heads = float(found.z[pair]), found.scores.shape[1]
-    if z != z:
-        return ""
-    return f", z {number(z)} among the {heads} heads of layer {pair[0]} (at most {number(found.largest_z)})"
-
-
-def feeder_table(found: Any, receiver: Head, previous: Any | None) -> pd.DataFrame:
-    """One row per earlier head, with its previous-token score where that is known (``previous``: a HeadScore)."""
-    rows = feeders(found, receiver)
-    layers, heads = np.array(rows).T
-    here = (layers, heads, receiver[0], receiver[1])
-    columns: dict[str, Any] = {
-        "head": list(map(str, rows)),
-        "score": found.scores[here],
-    }
-    if previous is not None:
-        columns["previous token"] = previous.score.mean[layers, heads]
-    return pd.DataFrame(columns | {"− null": found.scores[here] - found.null, "p": found.p[here], "z": found.z[here]})
-
-
-def feeders_notice(found: Any, receiver: Head, scores: Any, agreement: Any) -> str:
+def feeders_notice(result: Composition, receiver: Head, scores: HeadScores, agreement: RankCorrelation) -> str:
     """Weights and activations together: do the strongest feeders look at the token before?
 
-    ``agreement``: the ``RankCorrelation`` of what the earlier heads pass and their previous-token scores.
+    ``agreement``: of what the earlier heads pass and their previous-token scores.
     """
     previous, induction = scores["previous"], float(scores["induction"].score.mean[receiver])
-    fed = fed_by(found, receiver, previous.score.mean)
+    fed = fed_by(result, receiver, previous.score.mean)
     chance = "" if previous.above is None else f", {'above' if previous.above[fed.feeder] else 'within'} chance"
-    more = "more" if fed.beyond else "no more"
     text = (
-        f"Head {Head(*receiver)} (induction {number(induction)}) gets {ROLE[found.mode]} most from {fed.feeder}, "
-        f"{number(fed.passed)}, {more} than the best of its {fed.n} earlier heads would by chance; that head looks at "
-        f"the token before with {number(fed.previous)}{chance}"
+        f"Head {receiver} (induction {number(induction)}) gets {ROLE[result.mode]} most from {fed.feeder}, "
+        f"{number(fed.passed)}, {'more' if fed.beyond else 'no more'} than the best of its {fed.n} earlier heads would "
+        f"by chance; that head looks at the token before with {number(fed.previous)}{chance}"
     )
-    if fed.rank == 1:
-        text += f": the most of its {fed.n} earlier heads."
-    else:
-        text += (
-            f". The earlier head that does so most, {fed.looking} with {number(fed.looking_previous)}, is feeder "
-            f"{fed.rank} of {fed.n} with {number(fed.looking_passed)}."
-        )
-    return f"{text} {correlation(agreement, COMPARED)}"
+    rank = (
+        f": the most of its {fed.n} earlier heads."
+        if fed.rank == 1
+        else f". The earlier head that does so most, {fed.looking} with {number(fed.looking_previous)}, is feeder "
+        f"{fed.rank} of {fed.n} with {number(fed.looking_passed)}."
+    )
+    compared = "the score and the feeders' own previous-token scores"
+    return f"{text}{rank} {correlation(agreement, compared)}"
 
 
-def edges_notice(pairs: list[Pair], receiver: Head) -> str:
+def edges_notice(pairs: Sequence[Pair], receiver: Head) -> str:
     """Which heads send and receive most of the edges that are drawn."""
-    most, into = busiest(pairs), sum(pair.receiver == receiver for pair in pairs)
+    most, entering = busiest(pairs), sum(pair.receiver == receiver for pair in pairs)
     return (
         f"Of these {len(pairs)} edges most leave {most.sender} ({most.sent}) and most enter {most.receiver} "
-        f"({most.received}); {into} enter the chosen head {Head(*receiver)}. The weakest that is drawn has "
+        f"({most.received}); {entering} enter the chosen head {receiver}. The weakest that is drawn has "
         f"{number(pairs[-1].value)}."
     )
 
 
-def prefix_notice(found: Any, scores: Any, agreement: Any) -> str:
-    """How the weights' order of heads agrees with that of the activations; ``agreement``: their ``RankCorrelation``."""
-    best, induction = found.strongest, scores["induction"].score.mean
+def prefix_notice(prefix: PrefixMatching, scores: HeadScores, agreement: RankCorrelation) -> str:
+    """How the weights' order of heads agrees with that of the activations."""
+    best, induction = prefix.strongest, scores["induction"].score.mean
     if best is None:
         return "No head gets a score: nothing that earlier heads write reaches a key."
-    top = found.largest_of(induction)
-    n = int(np.isfinite(found.z).sum())
-    beyond = "beyond" if found.beyond(best) else "within"
+    top, n = prefix.largest_of(induction), int(np.isfinite(prefix.z).sum())
     return (
-        f"From weights the strongest is {best} with {number(float(found.score[best]))} (its induction score "
-        f"{number(float(induction[best]))}); the strongest induction head {top} has {number(float(found.score[top]))}, "
-        f"rank {found.rank(top)}. Against random rotations of what earlier heads write, {best} stands "
-        f"{number(float(found.z[best]))} standard deviations off, {beyond} the {number(found.reach)} that the "
-        f"farthest of {n} heads reaches by chance. {correlation(agreement, PREFIX_COMPARED)}"
+        f"From weights the strongest is {best} with {number(float(prefix.score[best]))} (its induction score "
+        f"{number(float(induction[best]))}); the strongest induction head {top} has "
+        f"{number(float(prefix.score[top]))}, rank {prefix.rank(top)}. Against random rotations of what earlier heads "
+        f"write, {best} stands {number(float(prefix.z[best]))} standard deviations off, "
+        f"{'beyond' if prefix.beyond(best) else 'within'} the {number(prefix.reach)} that the farthest of {n} heads "
+        f"reaches by chance. {correlation(agreement, 'prefix matching from weights and induction scores')}"
     )
 
 
-def pair_table(found: Any, values: np.ndarray | None = None, count: int | None = None) -> pd.DataFrame:
-    """One row per pair: the ``count`` largest of ``values``, or all by score."""
-    values = found.scores if values is None else values
-    rows = strongest_pairs(values, count)
-    places = tuple(np.array([row.place for row in rows]).T)
-    return pd.DataFrame(
-        {
-            "sender": [str(row.sender) for row in rows],
-            "receiver": [str(row.receiver) for row in rows],
-            "score": found.scores[places],
-            "− null": found.scores[places] - found.null,
-            "p": found.p[places],
-            "z": found.z[places],
-            "null sd of score²": found.null_sd[places],
-        }
-    )
+def feeder_table(result: Composition, receiver: Head, previous: HeadScore | None) -> pd.DataFrame:
+    """One row per earlier head, with its previous-token score where that is known."""
+    rows = feeders(result, receiver)
+    pairs = [Pair(head, receiver, float(result.scores[(*head, *receiver)])) for head in rows]
+    columns = pair_columns(result, pairs)
+    table = pd.DataFrame({"head": columns["sender"]} | {name: columns[name] for name in ("score", "− null", "p", "z")})
+    if previous is not None:
+        table.insert(2, "previous token", [previous.score.mean[head] for head in rows])
+    return table

@@ -1,14 +1,18 @@
 """Everything known about this one head: the chain of evidence."""
 
+from typing import TYPE_CHECKING
+
 from lens.ui.models import open_model
 from lens.ui.pages.head import chain
-from lens.ui.view import ViewState
+from lens.ui.pages.head.table import show_table
+
+if TYPE_CHECKING:
+    from lens.ui.view import ViewState
 
 
-def draw(view: ViewState) -> None:
+def draw(view: "ViewState") -> None:
     """The page, from top to bottom."""
     model = open_model(view)
     case = chain.choose_head(view, model)
     found = chain.show_chain(case)
-    chain.explain(case, found)
-    chain.take_away(case, found)
+    chain.conclude(case, found, show_table(case))

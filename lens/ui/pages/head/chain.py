@@ -1,21 +1,25 @@
 """The page of one head: which head it is, and the chain in full."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from lens.analysis.instruments.registry import instrument
 from lens.analysis.names import Head
 from lens.figures.grid import grid
-from lens.ui import parts
+from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.head.export import python
 from lens.ui.shared import copying_words, heads, repeats
-from lens.ui.shared import score_words as scores
+from lens.ui.shared.chain import attends
 from lens.ui.shared.chain.link import LINKS, STYLE, Case, Finding, draw_outline, heading, show
-from lens.ui.shared.chain.scores import table
+from lens.ui.shared.score_board import fill, measure
 from lens.ui.widgets import number
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lens.hooked import HookedTransformer
     from lens.ui.view import ViewState
 
@@ -31,7 +35,7 @@ MISREADING = (
 def choose_head(view: "ViewState", model: "HookedTransformer") -> Case:
     """The head the page is about, and the scores that name it when none is chosen."""
     place = st.container(horizontal=True, vertical_alignment="bottom")
-    sample = repeats.sample(model, repeats.settings(view, model))
+    sample = _score(view, model)
     best = heads.strongest(sample.scores["induction"].score.mean)
     heads.go(view, heads.current(view, best))
     with place:
@@ -39,6 +43,23 @@ def choose_head(view: "ViewState", model: "HookedTransformer") -> Case:
         heads.pin_button(view, head, "head:pin")
         heads.best_button(view, head, best, "Strongest induction head:", "head:best")
     return Case(view, model, head, sample, full=True)
+
+
+def _score(view: "ViewState", model: "HookedTransformer") -> repeats.Sample:
+    """The scores of all heads; while they are computed, where the head looks and how the scores fill."""
+    chosen, ahead = repeats.settings(view, model), st.empty()
+    if repeats.is_read(model, chosen):
+        return repeats.sample(model, chosen)
+    with ahead.container():
+        left, right = st.columns(A_ROW, gap="medium")
+        if view.current() is not None:
+            with left:
+                attends.draw_ahead(view, model, view.current())
+        with right:
+            filling = st.empty()
+    sample = repeats.sample(model, chosen, partial(fill, filling))
+    ahead.empty()
+    return sample
 
 
 def _picker(view: "ViewState", name: str, size: int) -> int:
@@ -68,21 +89,20 @@ def summary(head: "Head", found: dict[str, Finding]) -> str:
     return f"{text} Not shown: {' and '.join(asks)}." if asks else text
 
 
-def explain(case: Case, found: dict[str, Finding]) -> None:
-    """What belongs to all links together."""
-    parts.notice(summary(case.head, found))
-    parts.misreading(MISREADING)
-    parts.provenance(case.view, case.model)
-
-
-def take_away(case: Case, found: dict[str, Finding]) -> None:
-    """The formulas of the links, and the export panel."""
-    head, sample, measured = case.head, case.sample, case.sample.scores
-    formulas = rf"{scores.FORMULAS['induction']} \\[1em] {copying_words.FORMULA}"
-    parts.formula(formulas, f"h is head {head}. {copying_words.WHERE}")
+def conclude(case: Case, found: dict[str, Finding], rows: "pd.DataFrame") -> None:
+    """What belongs to all links together, their formulas, and the export panel with the ``rows`` of the table."""
+    head, measured = case.head, case.sample.scores
+    explanation = Explanation(
+        summary(head, found),
+        MISREADING,
+        formula=rf"{instrument('induction').formula} \\[1em] {copying_words.FORMULA}",
+        where=f"h is head {head}. {copying_words.WHERE}",
+    )
+    explain(case.view, case.model, explanation)
     links = {name: {"words": one.words, "numbers": one.numbers} for name, one in found.items()}
     payload = {"head": head, "links": links, "source": measured.source, "seed": measured.seed}
+    payload["instruments"] = rows.to_dict("records")
     title = f"Induction: head {head} among all"
-    figure = grid(scores.measure(measured["induction"]), pinned=case.view["pins"], current=head, title=title)
+    figure = grid(measure(measured["induction"]), pinned=case.view["pins"], current=head, title=title)
     name = f"head-{head.layer}-{head.head}"
-    export(case.view, Export(name, figure, table(sample, head), payload, python(case, found), reads_prompt=False))
+    export(case.view, Export(name, figure, rows, payload, python(case, found), reads_prompt=False))

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lens.ui import runs
+from lens.ui import checkpoint_runs
 from lens.ui.models import prepend_bos, source_of
 from lens.ui.shared import heads
 from lens.ui.shared.chain.is_fed import offset
@@ -60,7 +60,7 @@ def feeder(model: "HookedTransformer", n: int, numbers: dict[str, Any]) -> str:
     mode, sender = numbers["by"], heads.from_label(numbers["feeder"])
     return (
         "\nfrom lens.analysis.composition import composition\n\n"
-        f'fed = composition(model, "{mode}", offset={offset(model, mode, n)})\n'
+        f'fed = composition(model, "{mode}", offset={offset(model, mode, n)}, receiver=(layer, head))\n'
         f'print("{mode}-composition", float(fed.scores[{sender.layer}, {sender.head}, layer, head]), '
         f"bool(fed.beyond((layer, head))[{sender.layer}, {sender.head}]))\n"
     )
@@ -69,7 +69,7 @@ def feeder(model: "HookedTransformer", n: int, numbers: dict[str, Any]) -> str:
 def born(view: ViewState) -> str:
     """The checkpoints between which its score crossed the line."""
     source = source_of(view)
-    indices = runs.chosen(runs.run_of(source))
+    indices = checkpoint_runs.chosen(checkpoint_runs.run_of(source))
     setting = f"n={view['n']}, seqs={view['seqs']}, seed={view['seed']}, bos={prepend_bos(view)}"
     return (
         "\nfrom lens.analysis.checkpoint import Setting\n"

@@ -1,107 +1,163 @@
-"""The Head scores page: what is scored, and the grid of all heads. Imports no torch before it computes."""
+"""The Head scores page: which instrument, measured on what, and the grid of all heads."""
 
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-import streamlit as st
+import torch
 
+from lens.analysis.instruments import sample as samples_of
+from lens.analysis.instruments.registry import instrument
+from lens.analysis.interventions.tasks import Task
+from lens.analysis.score_summary import strongest
+from lens.figures.fitted import small_grid
+from lens.figures.grid import grid
+from lens.tokens import TokenBatch
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
 from lens.ui.explanation import Explanation, explain
-from lens.ui.limits import limits
-from lens.ui.models import read_prompt
-from lens.ui.pages.head_scores import ON, SHOWN
-from lens.ui.shared import heads, repeats
-from lens.ui.shared import score_words as scores
-from lens.ui.shared.score_board import GRID_WIDTH, Board, fill
-from lens.ui.view import ViewState
-from lens.ui.widgets import number, segmented, select
-
-ON_HELP = (
-    "**Random:** random tokens that repeat, [BOS] r₁…r_n r₁…r_n, on which only a head's own habit can score, with a "
-    "paired control whose second half is n other tokens. **Prompt:** the text above; a score that needs repeated "
-    "tokens is computed only if it has some, and one text gives no interval."
+from lens.ui.models import prepend_bos, read_prompt
+from lens.ui.pages.head_scores import TASKS
+from lens.ui.pages.head_scores.controls import CHAPTERS, LONGEST, sample_name
+from lens.ui.shared import heads, instruments, repeats
+from lens.ui.shared import score_words as words
+from lens.ui.shared.score_board import (
+    GRID_WIDTH,
+    Board,
+    Python,
+    fill,
+    measure,
+    on_repeats,
+    repeats_python,
+    task_python,
 )
-SHOWN_HELP = (
-    "The score, with its control in the hover label, or the score minus the control of the same sequences: what "
-    "the repetition adds."
-)
+from lens.ui.shared.tasks import choose_task, show_ability
+from lens.ui.store import to_torch
+from lens.ui.waiting import started
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from streamlit.delta_generator import DeltaGenerator
+
+    from lens.analysis.instruments.instrument import Instrument, SampleName
+    from lens.analysis.instruments.sample import Sample
+    from lens.analysis.score_results import HeadScore
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
+
+WHERE = "A is the attention pattern, q the query and k the key position, both from 0. Then the mean over sequences."
 
 
-def controls(view: ViewState, model: Any) -> str:
-    """The row of widgets; returns the name of the score."""
-    with st.container(horizontal=True, vertical_alignment="bottom", key="scores-controls"):
-        name = select(
-            view, "score", tuple(scores.TITLES), "Score", "What is measured; the definition stands above the grid.",
-            format_func=scores.TITLES.get, width=200,
-        )  # fmt: skip
-        on = segmented(view, "on", tuple(ON), "Scored on", ON_HELP, format_func=ON.get)
-        segmented(view, "shown", tuple(SHOWN), "Shown", SHOWN_HELP, format_func=SHOWN.get)
-        if on == "random":
-            bounds = repeats.block_bounds(model, bos=True)
-            number(view, "n", bounds, "n", "Random tokens before they repeat; 2n + 1 tokens with BOS.", width=100)
-            enough = "Random sequences; their number is the n of intervals and threshold. Intervals need 16."
-            number(view, "seqs", (1, limits().sequences), "Sequences", enough, width=100)
-            number(view, "seed", (0, 2**31 - 1), "Seed", "The same seed draws the same tokens.", width=100)
-    return name
-
-
-def read_board(view: ViewState, model: Any, name: str, place: Any) -> Board:
-    """Compute what the view asks for; the grid fills in ``place`` meanwhile. The page ends if it cannot be computed."""
-    if view["on"] == "text":
-        board = _on_prompt(view, model)
-    else:
-        show = partial(fill, place) if name == "induction" else None  # other scores wait until all are computed
+def read_board(view: "ViewState", model: "HookedTransformer", one: "Instrument", place: "DeltaGenerator") -> Board:
+    """Measure what the view asks for; the grid fills in ``place`` meanwhile. Where it cannot be, or waits for a click,
+    the page says what it is and ends.
+    """
+    name = sample_name(view, one)
+    why = one.needs.why_not(model, name)
+    if why:
+        _describe(one, name)
+        parts.not_computed(f"{why}.")
+        end_page()
+    if name == "repeats" and one.pattern is not None:
+        show = partial(fill, place) if one.name == "induction" else None  # others wait until all are computed
         found = repeats.sample(model, repeats.settings(view, model), show)
         if found.settings.seqs < found.wanted:
             view.note(f"{found.settings.seqs} of {found.wanted} sequences are computed: showing these")
-        board = Board(found.scores, found.repeated.tokens, found.repeated.control, found)
-    if name not in board.scores.scores:
-        parts.not_computed(board.scores.missing[name].removeprefix("not computed because ") + ".")
+        board = on_repeats(found)
+    else:
+        board = _measured(view, model, one, name)
+    if one.name not in board.scores.scores:
+        parts.not_computed(board.scores.missing[one.name].removeprefix("not computed because ") + ".")
+        _describe(one, name)
         end_page()
     return board
 
 
-def show_grid(view: ViewState, score: Any, model: Any) -> Any:
-    """The clickable grid; returns the figure."""
-    from lens.figures.fitted import small_grid
-    from lens.figures.grid import grid
+def _measured(view: "ViewState", model: "HookedTransformer", one: "Instrument", name: "SampleName") -> Board:
+    """Any instrument on any other sample; what takes long first waits for a click."""
+    sample, board = _sample(view, model, name)
+    samples = [] if sample is None else [sample]
+    key, done = instruments.work_key(model, one, samples), instruments.is_measured(model, one, samples)
+    sentence = f"**{one.title}.** {one.words(name).definition}"
+    if not started(key, instruments.seconds(model, one, samples), sentence, done):
+        _describe(one, name, defined=True)
+        end_page()
+    return board._replace(scores=instruments.measured(model, one, samples))
 
-    difference = view["shown"] == "difference" and score.effect is not None
-    if view["shown"] == "difference" and score.effect is None:
-        view.note("on a prompt this score has no control: showing the score itself")
-    title = f"{scores.TITLES[score.kind.name]}{' minus its control' if difference else ''}: every head of {model.name}"
-    shown = scores.measure(score, difference)
-    current = heads.current(view, heads.strongest(score.score.mean))
-    figure = small_grid(grid(shown, pinned=view["pins"], current=current, title=title), GRID_WIDTH)
-    words = scores.notice_difference(score) if difference else scores.notice(score, view["on"] == "text")
-    parts.head_grid(figure, view, key="scores:grid", alt=f"{title}. {words}")
+
+def _sample(view: "ViewState", model: "HookedTransformer", name: "SampleName") -> "tuple[Sample | None, Board]":
+    """The sample, and the board that is to hold the scores on it."""
+    if name == "weights":
+        return None, Board(None, name, Python("", "[]"))
+    if name == "repeats":
+        chosen = repeats.settings(view, model)
+        repeated = repeats.tokens(model, chosen)
+        return samples_of.repeats(to_torch(repeated)), Board(None, name, repeats_python(chosen))
+    if name == "task":
+        chosen = choose_task(view, model, TASKS)
+        show_ability(model, chosen)
+        task = Task(chosen.title, chosen.pairs, (), chosen.description, (), chosen.metric)
+        return samples_of.task_sample(task), Board(None, name, task_python(chosen.pairs, chosen.metric))
+    imports = "from lens.analysis.instruments.sample import "
+    if name == "text":
+        tokens = read_prompt(view, model).tokens
+        texts = TokenBatch(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        python = Python(
+            f"import torch\n\n{imports}text\nfrom lens.tokens import TokenBatch\n",
+            f"[text(TokenBatch(tokens[:, :{tokens.shape[1]}], torch.ones(1, {tokens.shape[1]}, dtype=torch.bool)))]",
+        )
+        return samples_of.text(texts), Board(None, name, python, tokens.cpu().numpy())
+    bos = prepend_bos(view)
+    found = analyse(samples_of.shipped_text, model, CHAPTERS, LONGEST, bos)
+    sample = replace(found, texts=to_torch(found.texts))
+    call = f"shipped_text(model, n={CHAPTERS}, longest={LONGEST}, prepend_bos={bos})"
+    python = Python(f"{imports}shipped_text\n", f"[{call}]")
+    return sample, Board(None, name, python, found.texts.tokens, None, found.texts.mask)
+
+
+def _describe(one: "Instrument", name: "SampleName", defined: bool = False) -> None:
+    """What an instrument is, where it has no number; ``defined``: its definition stands above already."""
+    said = one.words(name)
+    if not defined:
+        parts.aside(one.title, said.definition)
+    parts.aside("Against chance", f"Null: {said.null}.")
+    parts.misreading(said.misreading)
+    parts.formula(said.formula, f"Source: {one.source}." if one.source else "")
+
+
+def show_grid(view: "ViewState", board: Board, score: "HeadScore", model: "HookedTransformer") -> "go.Figure":
+    """The clickable grid; returns the figure."""
+    difference = is_difference(view, score)
+    if view["shown"] == "difference" and score.n_queries and score.effect is None:
+        where = "a prompt" if board.on == "text" else "these texts"
+        view.note(f"on {where} this score has no control: showing the score itself")
+    title = f"{words.title(score)}{' minus its control' if difference else ''}: every head of {model.name}"
+    current = heads.current(view, strongest(score))
+    figure = small_grid(grid(measure(score, difference), pinned=view["pins"], current=current, title=title), GRID_WIDTH)
+    parts.head_grid(figure, view, key="scores:grid", alt=f"{title}. {notice(view, board, score)}")
     return figure
 
 
-def explain_grid(view: ViewState, model: Any, score: Any, on_text: bool) -> None:
+def is_difference(view: "ViewState", score: "HeadScore") -> bool:
+    """Whether the score minus its control is drawn."""
+    return view["shown"] == "difference" and score.effect is not None and score.n_queries > 0
+
+
+def notice(view: "ViewState", board: Board, score: "HeadScore") -> str:
+    """What to see in the grid."""
+    return words.notice_difference(score) if is_difference(view, score) else words.notice(score, board.on == "text")
+
+
+def explain_grid(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
     """What to notice, what not to conclude, where the numbers come from, and the formula."""
-    name = score.kind.name
-    difference = view["shown"] == "difference" and score.effect is not None
-    about = "text" if on_text and name in ("induction", "duplicate") else name
-    formulas = scores.FORMULAS | (scores.TEXT_FORMULAS if on_text else {})
-    where = "A is the attention pattern, q the query and k the key position, both from 0. Then the mean over sequences."
+    one = instrument(score.kind.name)
+    said = one.words(board.on)
     explanation = Explanation(
-        scores.notice_difference(score) if difference else scores.notice(score, on_text),
-        scores.MISREADINGS.get(about, scores.MISREADINGS["entropy"]),
-        measured=(("Against chance", scores.threshold_words(score)),),
-        formula=formulas[name],
-        where=f"{score.kind.definition} {where}",
+        notice(view, board, score),
+        said.misreading,
+        measured=(("Against chance", words.threshold_words(score)), ("Sample", f"{board.scores.source}.")),
+        formula=said.formula,
+        where=f"{score.kind.definition} {WHERE if one.pattern is not None else ''}",
     )
     explain(view, model, explanation)
-
-
-def _on_prompt(view: ViewState, model: Any) -> Board:
-    import torch
-
-    from lens.analysis.text_scores import text_scores
-
-    tokens = read_prompt(view, model).tokens
-    found = analyse(text_scores, model, tokens, torch.ones_like(tokens, dtype=torch.bool), progress=True)
-    return Board(found, tokens.cpu().numpy(), None, None)

@@ -1,41 +1,62 @@
-"""One head's attention on a sequence it was scored on, with the cells that the score averages."""
+"""One head: its attention on a sequence it was scored on, with the cells that are averaged, or its place among all."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
-from lens.analysis.names import Head
+from lens.analysis.instruments.registry import instrument
+from lens.analysis.score_summary import standing, strongest
 from lens.figures.cells import Marks
-from lens.figures.fitted import small_matrix
+from lens.figures.fitted import narrow, small_matrix
 from lens.figures.matrix import View, matrix
+from lens.figures.ranked import ranked
 from lens.figures.theme import number as said
 from lens.ui import parts
 from lens.ui.labels import short_labels, token_labels
 from lens.ui.pages.head_scores import PAIR
 from lens.ui.shared import heads
-from lens.ui.shared import score_words as scores
+from lens.ui.shared import score_words as words
 from lens.ui.shared.patterns import attention, marked
-from lens.ui.shared.score_board import Board
-from lens.ui.view import ViewState
+from lens.ui.shared.score_board import Board, measure
 from lens.ui.widgets import number, segmented
 
-WIDTH = 390  # pixels of the matrix's column on the smallest screen
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from lens.analysis.names import Head
+    from lens.analysis.score_results import HeadScore
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
+
+WIDTH = 390  # pixels of the column on the smallest screen
 SIDE = 310  # pixels of the matrix
 
 
-def show_head(view: ViewState, model: Any, board: Board, name: str, places: tuple[Any, Any]) -> None:
-    """One head's attention on one of the sequences, in the second place; the choice and its score, in the first."""
-    head = heads.current(view, heads.strongest(board.scores[name].score.mean))
+def show_head(
+    view: "ViewState",
+    model: "HookedTransformer",
+    board: Board,
+    score: "HeadScore",
+    places: "tuple[DeltaGenerator, DeltaGenerator]",
+) -> None:
+    """One head in the second place; the choice of a sequence and the head's score in the first."""
+    head = heads.current(view, strongest(score))
+    if board.tokens is None:
+        _show_rank(view, score, head, places)
+        return
     with places[0]:
         row, control = _choose_sequence(view, board)
-        words = this_sequence(board.scores[name], row, head)
-        st.caption(words)
+        text = this_sequence(score, row, head)
+        st.caption(text)
         heads.pin_button(view, head, "scores:pin")
     tokens = (board.control if control else board.tokens)[row]
-    cells, meaning = marked(name, tokens, board.sample)
+    tokens = tokens if board.mask is None else tokens[board.mask[row]]
+    cells, meaning = marked(score.kind.name, tokens, board.sample)
     pattern = attention(model, tokens, head)
-    where = f"{'control of ' if control else ''}sequence {row}" if board.sample else "your prompt"
-    rests = name in ("first", "entropy", "entropy_normalised")
+    text_name = "your prompt" if board.on == "text" else f"text {row}"
+    where = f"{'control of ' if control else ''}sequence {row}" if board.sample else text_name
+    rests = score.kind.name in ("first", "sink", "entropy", "entropy_normalised")
     figure = matrix(
         pattern,
         short_labels(token_labels(model, tokens)),
@@ -44,32 +65,63 @@ def show_head(view: ViewState, model: Any, board: Board, name: str, places: tupl
         view=View(hide_first=not rests),
     )
     with places[1]:
-        alt = f"Attention of head {head} on {where}. {words}"
+        alt = f"Attention of head {head} on {where}. {text}"
         parts.chart(small_matrix(figure, SIDE, WIDTH), alt, key="scores:head")
 
 
-def this_sequence(score: Any, row: int, head: Head) -> str:
+def _show_rank(
+    view: "ViewState", score: "HeadScore", head: "Head", places: "tuple[DeltaGenerator, DeltaGenerator]"
+) -> None:
+    """The place of the head among all, where no pattern is read."""
+    text = among_all(score, head)
+    with places[0]:
+        st.caption(text)
+        heads.pin_button(view, head, "scores:pin")
+    if not standing(score, head).rank:
+        return
+    title = f"{words.title(score)}: head {head} among all"
+    with places[1]:
+        figure = narrow(ranked(measure(score), head, title=title), WIDTH)
+        parts.head_grid(figure, view, "scores:rank", f"{title}, from the largest number down. {text}")
+
+
+def among_all(score: "HeadScore", head: "Head") -> str:
+    """The head's number, what chance gives it, and its place among all heads."""
+    facts = standing(score, head)
+    if not facts.rank:
+        absent = instrument(score.kind.name).definition.partition("; none in ")[2].rstrip(".")
+        return f"Head {head} has no such number: {f'there is none in {absent}' if absent else 'it is not defined'}."
+    text = f"Head {head}: {said(facts.value)}{words.interval(facts)} {score.kind.unit}"
+    if facts.control is not None:
+        text += f", {'compared with' if score.effect is not None else 'by chance'} {said(facts.control)}"
+    return f"{text}; rank {facts.rank} of {facts.total}{_verdict(facts.above, ', above chance')}."
+
+
+def this_sequence(score: "HeadScore", row: int, head: "Head") -> str:
     """The head's score on exactly the sequence that is shown, and its place among all heads."""
-    found = scores.facts(score, *head)
-    here = said(float(score.per_sequence[(row, *head)]))
-    text = f"Head {head}, {'this text' if score.score.n == 1 else 'this sequence alone'}: {here}"
-    if score.null_per_sequence is not None:
+    facts, here = standing(score, head), said(float(score.per_sequence[(row, *head)]))
+    text = f"Head {head[0]}.{head[1]}, {'this text' if score.score.n == 1 else 'this sequence alone'}: {here}"
+    if score.null_per_sequence is not None and np.isfinite(score.null_per_sequence[(row, *head)]):
         text += f", its control {said(float(score.null_per_sequence[(row, *head)]))}"
     if score.score.n > 1:
-        text += f". Mean of {score.score.n}: {said(found.value)}{scores.interval(found)}"
-    text += f"; rank {found.rank}"
-    verdict = {True: ", above the threshold", False: ", within chance", None: ""}[found.above]
-    return f"{text} of {found.total}{verdict}."
+        text += f". Mean of {score.score.n}: {said(facts.value)}{words.interval(facts)}"
+    return f"{text}; rank {facts.rank} of {facts.total}{_verdict(facts.above, ', above the threshold')}."
 
 
-def _choose_sequence(view: ViewState, board: Board) -> tuple[int, bool]:
-    """Which sequence, and whether its control; the prompt leaves no choice."""
-    if board.sample is None:
+def _verdict(above: bool | None, yes: str) -> str:
+    return {True: yes, False: ", within chance", None: ""}[above]
+
+
+def _choose_sequence(view: "ViewState", board: Board) -> tuple[int, bool]:
+    """Which sequence, and whether its control; a single text leaves no choice."""
+    last = len(board.tokens) - 1
+    if board.sample is None and not last:
         return 0, False
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        last = len(board.tokens) - 1
-        help = f"Which of the {last + 1} random sequences is shown, from 0."
+        help = f"Which of the {last + 1} sequences is shown, from 0."
         row = number(view, "sequence", (0, last), "Sequence", help, width=110) if last else 0
+        if board.sample is None:
+            return int(row), False
         help = "The repeated sequence, or its control, on which the same cells should be empty."
         side = segmented(view, "pair", tuple(PAIR), "Shown at the right", help, format_func=PAIR.get)
     return int(row), side == "control"

@@ -1,26 +1,33 @@
 """Below the grid of head scores: the table, two scores against each other, what repetition saves, and the export."""
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
+from lens.analysis.instruments.registry import instrument, pattern_names
+from lens.analysis.instruments.sample import repeats as repeats_sample
 from lens.analysis.rank_correlation import HOW, rank_correlation
-from lens.analysis.stats import INTERVAL
 from lens.figures.scatter import scatter
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.explanation import Explanation, explain
-from lens.ui.shared import repeat_loss, repeats
-from lens.ui.shared import score_words as scores
-from lens.ui.shared.heads import select_row
-from lens.ui.shared.score_board import Board
-from lens.ui.store import to_numpy
-from lens.ui.view import ViewState
+from lens.ui.shared import instruments, repeat_loss, repeats
+from lens.ui.shared import score_words as words
+from lens.ui.shared.heads import head_table
+from lens.ui.shared.instrument_list import grouped
+from lens.ui.shared.score_board import Board, measure, table
+from lens.ui.store import to_numpy, to_torch
 from lens.ui.widgets import select
 
-TABLE_HEIGHT = 380  # pixels
+if TYPE_CHECKING:
+    from lens.analysis.instruments.instrument import Instrument
+    from lens.analysis.instruments.sample import Sample
+    from lens.analysis.score_results import HeadScore
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
+
 SCATTER_MISREADING = (
     "Heads that score high on both need not do both at once: each score is a mean over other queries. And the order of "
     "all heads says little about the few at the ends, which are the ones to look at."
@@ -28,68 +35,83 @@ SCATTER_MISREADING = (
 UNEMBED = 2  # times the work of the layers alone, roughly, for a small model with a large vocabulary
 
 
-def columns(score: Any) -> dict[str, Any]:
+def columns(score: "HeadScore") -> dict[str, Any]:
     """What each column of the table means."""
     kind, show = score.kind, partial(st.column_config.NumberColumn, format="%.4f")
-    null = f"{kind.null}; uniform attention gives {score.uniform:.4f}" if score.effect is not None else ""
-    interval = f"An end of the interval of the mean: {INTERVAL} over sequences."
+    even = f"; uniform attention gives {score.uniform:.4f}" if score.n_queries else ""
+    null = f"{kind.null}{even}" if score.null_mean is not None else ""
+    help, interval = parts.metric_help(kind.definition, kind.unit, null), f"An end of the interval: {score.score.note}."
+    above = st.column_config.CheckboxColumn(help=words.threshold_words(score))
+    largest = max(1.0, float(score.score.mean.max()))
+    bar = st.column_config.ProgressColumn(help=help, format="%.4f", min_value=0, max_value=largest)
     return {
         "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to select it.", width=70),
         "layer": st.column_config.NumberColumn(help="Layer, from 0.", width=60),
         "index": st.column_config.NumberColumn(help="Head within its layer, from 0.", width=60),
-        "score": st.column_config.ProgressColumn(
-            help=parts.metric_help(kind.definition, kind.unit, null), format="%.4f", min_value=0,
-            max_value=max(1.0, float(score.score.mean.max())) if kind.unit == "probability" else None,
-        ) if kind.unit == "probability" else show(help=parts.metric_help(kind.definition, kind.unit, null)),
+        "score": bar if kind.unit == "probability" else show(help=help),
         "CI low": show(help=interval),
         "CI high": show(help=interval),
         "control": show(help=f"The null: {kind.null}."),
-        "difference": show(help="Score minus control, mean over sequences."),
-        "above threshold": st.column_config.CheckboxColumn(help=scores.threshold_words(score)),
-        "rank": st.column_config.NumberColumn(help="1 is the largest score; equal scores share the better rank."),
-    }  # fmt: skip
+        "null": show(help=f"The null: {kind.null}."),
+        "difference": show(help="Score minus control, mean."),
+        "above threshold": above,
+        "above chance": above,
+        "rank": st.column_config.NumberColumn(help="1 stands out most; equal scores share the better rank."),
+    }
 
 
-def show_table(view: ViewState, model: Any, board: Board, name: str) -> None:
+def show_table(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
     """All heads by the score; a click on a row selects its head."""
-    score = board.scores[name]
-    rows = scores.table(score)
-    st.dataframe(
-        rows,
-        hide_index=True,
-        height=TABLE_HEIGHT,
-        column_config=columns(score),
-        key="scores:table",
-        on_select=partial(select_row, view, "scores:table", rows),
-        selection_mode="single-row",
-        alt=f"All {len(rows)} heads by their {scores.TITLES[score.kind.name].lower()} score, largest first; sortable",
-    )
+    rows = table(score)
+    alt = f"All {len(rows)} heads by their {words.title(score).lower()} score, largest first; sortable"
+    head_table(view, rows, "scores:table", columns(score), alt)
 
 
-def show_scatter(view: ViewState, model: Any, board: Board, name: str) -> None:
+def show_scatter(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
     """The score against another one."""
-    others = tuple(other for other in scores.TITLES if other in board.scores.scores and other != name)
+    name, others = score.kind.name, _others(view, model, board, score)
     if view["against"] == name:
-        view.set(against=others[0])
-    help = "The score across; the one chosen above the grid is up."
-    against = select(view, "against", others, "Against", help, format_func=scores.TITLES.get, width=260)
-    x, y = (scores.measure(board.scores[which], view["shown"] == "difference") for which in (against, name))
-    title = f"{scores.TITLES[name]} against {scores.TITLES[against].lower()}"
+        view.set(against=next(iter(others)))
+    help = "The score across; the one chosen above the grid is up. What takes long stands here once it is measured."
+    titles = {other: instrument(other).title for other in others}
+    against = select(view, "against", tuple(others), "Against", help, format_func=titles.get, width=260)
+    pair = (others[against](), score)
+    x, y = (measure(one, view["shown"] == "difference") for one in pair)
+    title = f"{words.title(score)} against {titles[against].lower()}"
     figure = scatter(x, y, pinned=view["pins"], current=view.current(), title=title)
-    pair = (board.scores[against], board.scores[name])
-    means = (score.score.mean for score in pair)
-    words = scores.both(*pair, analyse(rank_correlation, *means, model.cfg.group_size))
-    parts.head_grid(figure, view, key="scores:scatter", alt=words)
-    explain(view, model, Explanation(words, SCATTER_MISREADING, measured=(("Rank correlation", f"Tested {HOW}."),)))
+    text = words.both(*pair, analyse(rank_correlation, *(one.score.mean for one in pair), model.cfg.group_size))
+    parts.head_grid(figure, view, key="scores:scatter", alt=text)
+    explain(view, model, Explanation(text, SCATTER_MISREADING, measured=(("Rank correlation", f"Tested {HOW}."),)))
 
 
-def show_loss(view: ViewState, model: Any, board: Board, name: str) -> None:
+def _others(
+    view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore"
+) -> "dict[str, partial[HeadScore]]":
+    """How to read each score that can stand across: on this sample, else on the repeats; none that takes long."""
+    patterns = board.scores
+    samples = []
+    if board.on in ("weights", "task", "repeats"):
+        found = repeats.sample(model, repeats.settings(view, model))
+        patterns, samples = found.scores, [repeats_sample(to_torch(found.repeated))]
+    others = {name: partial(patterns.__getitem__, name) for name in pattern_names() if name in patterns.scores}
+    for one in grouped():
+        if one.pattern is None and not one.needs.why_not(model) and instruments.at_once(model, one, samples):
+            others[one.name] = partial(_measured, model, one, samples)
+    return {name: read for name, read in others.items() if name != score.kind.name}
+
+
+def _measured(model: "HookedTransformer", one: "Instrument", samples: "list[Sample]") -> "HeadScore":
+    return instruments.measured(model, one, samples)[one.name]
+
+
+def show_loss(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
     """What repetition saves, by position."""
-    if board.sample is None:
+    if board.on != "repeats":
         parts.not_computed("this is measured on random tokens: choose them under 'Scored on'.")
         return
-    n, seqs, seed, bos = board.sample.settings
-    same, place = (n, int(bos), seed, board.sample.repeated.set_size), st.empty()
+    chosen = repeats.settings(view, model) if board.sample is None else board.sample.settings
+    n, seqs, seed, bos = chosen
+    same, place = (n, int(bos), seed, repeats.tokens(model, chosen).set_size), st.empty()
 
     def draw(done: dict) -> None:
         with place:
@@ -97,15 +119,15 @@ def show_loss(view: ViewState, model: Any, board: Board, name: str) -> None:
             parts.chart(repeat_loss.figure(losses), "The losses so far")
 
     cells = repeat_loss.blocks(seqs, n)
-    estimate = UNEMBED * repeats.seconds(model, board.sample.settings)
+    estimate = UNEMBED * repeats.seconds(model, chosen)
     found = sweep(repeat_losses_of, cells, model, n, seed, bos, show=draw, estimate=estimate)
     if not found.done:
         return
     summary = analyse(summarise_repeats, repeat_loss.join(found.done), *same)
-    words = repeat_loss.notice(summary, n)
+    text = repeat_loss.notice(summary, n)
     with place.container():
-        parts.chart(repeat_loss.figure(summary), alt=words, key="scores:loss")
-    explain(view, model, Explanation(words, repeat_loss.MISREADING))
+        parts.chart(repeat_loss.figure(summary), alt=text, key="scores:loss")
+    explain(view, model, Explanation(text, repeat_loss.MISREADING))
 
 
 TABS = {

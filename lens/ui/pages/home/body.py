@@ -22,9 +22,9 @@ def draw(view: ViewState) -> None:
         model = open_model(view)
     start.status(state, view, model)
     # Only now, so that what Lens is stands on the screen while torch is imported.
-    from lens.ui.pages.home.chain import explain, show_first, show_later
+    from lens.ui.pages.home.chain import conclude, show_first, show_later
 
     case, found, figure = show_first(view, model, outline, places)
     with below:
-        explain(case, figure)
+        conclude(case, figure)
     show_later(case, found, outline, answers)

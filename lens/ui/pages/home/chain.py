@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lens.ui import parts
+from lens.analysis.instruments.registry import instrument
+from lens.ui.explanation import Explanation, explain
 from lens.ui.pages.home.start import BESIDE
 from lens.ui.shared import heads, repeats
 from lens.ui.shared import score_words as scores
 from lens.ui.shared.chain.link import LINKS, Case, Finding, draw_outline, show
-from lens.ui.shared.score_board import Board, fill, take_away
+from lens.ui.shared.score_board import fill, on_repeats, take_away
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -52,14 +53,16 @@ def show_later(
         draw_outline(outline, found)
 
 
-def explain(case: Case, figure: "go.Figure") -> None:
+def conclude(case: Case, figure: "go.Figure") -> None:
     """What belongs to the numbers above: how sure they are, what not to conclude, which model, and how to take them."""
-    view, sample = case.view, case.sample
-    board = Board(sample.scores, sample.repeated.tokens, sample.repeated.control, sample)
+    board, said = on_repeats(case.sample), instrument(NAME)
     score = board.scores[NAME]
-    parts.notice(scores.notice(score))
-    parts.aside("Against chance", scores.threshold_words(score))
-    parts.misreading(scores.MISREADINGS[NAME])
-    parts.provenance(view, case.model)
-    parts.formula(scores.FORMULAS[NAME], score.kind.definition)
-    take_away(view, board, NAME, figure)
+    explanation = Explanation(
+        scores.notice(score),
+        said.misreading,
+        asides=(("Against chance", scores.threshold_words(score)),),
+        formula=said.formula,
+        where=score.kind.definition,
+    )
+    explain(case.view, case.model, explanation)
+    take_away(case.view, board, NAME, figure)

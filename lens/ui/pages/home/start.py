@@ -1,7 +1,7 @@
 """What stands on Home before any number: what Lens is, where to begin, and the boxes of the chain."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
@@ -39,67 +39,26 @@ class Preset(NamedTuple):
     words: str
     page: str
     icon: str  # one of Streamlit's bundled Material icons
-    query: dict[str, str]
+    query: Mapping[str, str] = {}
 
 
 PRESETS = (
-    Preset(
-        "One head, link by link",
-        "The whole chain for the strongest induction head.",
-        "One head",
-        "center_focus_strong",
-        {},
-    ),
-    Preset(
-        "A head is born",
-        "Scores and losses at every checkpoint of a training.",
-        "Training dynamics",
-        "timeline",
-        {},
-    ),
-    Preset(
-        "A decoy: it looks, and copies nothing",
-        "The instruments on models with known answers.",
-        "Method",
-        "verified",
-        {"instrument": "copying", "plant": "planted-decoy"},
-    ),
-    Preset(
-        "Repeated random tokens",
-        "The loss by position, first copy and second.",
-        "Tokens",
-        "show_chart",
-        {"part": "repeat"},
-    ),
-    Preset(
-        "Induction heads of a real language model",
-        "Every head on random tokens that repeat, against chance.",
-        "Head scores",
-        "leaderboard",
-        REAL,
-    ),
-    Preset(
-        "Indirect object: John and Mary",
-        "Who gets the milk? One head that looks for the name.",
-        "Attention",
-        "grid_on",
-        {**REAL, "layer": "23", "query": "16", "first": "hide"},
-    ),
-    Preset(
-        "Where is the model surprised?",
-        "The loss of every token, in a text with one odd word.",
-        "Tokens",
-        "segment",
-        {**REAL, "prompt": SURPRISE},
-    ),
-    Preset(
-        "A prompt with code",
-        "Two functions alike: a head that finds its place.",
-        "Attention",
-        "code",
-        {**REAL, "prompt": dict(EXAMPLES)["Code"], "layer": "18", "head": "6", "query": "24", "first": "hide"},
-    ),
-)
+    Preset("One head, link by link", "The whole chain for the strongest induction head.",
+           "One head", "center_focus_strong"),
+    Preset("A head is born", "Scores and losses at every checkpoint of a training.", "Training dynamics", "timeline"),
+    Preset("A decoy: it looks, and copies nothing", "The instruments on models with known answers.",
+           "Method", "verified", {"instrument": "copying", "plant": "planted-decoy"}),
+    Preset("Repeated random tokens", "The loss by position, first copy and second.",
+           "Tokens", "show_chart", {"part": "repeat"}),
+    Preset("Induction heads of a real language model", "Every head on random tokens that repeat, against chance.",
+           "Head scores", "leaderboard", REAL),
+    Preset("Indirect object: John and Mary", "Who gets the milk? One head that looks for the name.",
+           "Attention", "grid_on", {**REAL, "layer": "23", "query": "16", "first": "hide"}),
+    Preset("Where is the model surprised?", "The loss of every token, in a text with one odd word.",
+           "Tokens", "segment", {**REAL, "prompt": SURPRISE}),
+    Preset("A prompt with code", "Two functions alike: a head that finds its place.", "Attention", "code",
+           {**REAL, "prompt": dict(EXAMPLES)["Code"], "layer": "18", "head": "6", "query": "24", "first": "hide"}),
+)  # fmt: skip
 
 
 def introduce() -> None:
@@ -113,14 +72,12 @@ def presets() -> None:
     """Cards that set model, prompt, page and options at once; those whose page exists."""
     there = {page.title for page in present()}
     offered = [preset for preset in PRESETS if preset.page in there]
-    if not offered:
-        return
-    st.html('<div class="lens-begin">Begin with one of these</div>')
+    if offered:
+        st.html('<div class="lens-begin">Begin with one of these</div>')
     for first in range(0, len(offered), A_ROW):
-        for number, column in enumerate(st.columns(A_ROW, gap="small"), first):
-            if number < len(offered):
-                with column.container(border=True, key=f"preset-{number}", height="stretch"):
-                    _card(offered[number])
+        for number, column in enumerate(st.columns(A_ROW, gap="small")[: len(offered) - first], first):
+            with column.container(border=True, key=f"preset-{number}", height="stretch"):
+                _card(offered[number])
 
 
 def _card(preset: Preset) -> None:

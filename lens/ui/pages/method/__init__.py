@@ -1,9 +1,12 @@
 """Do the instruments find a planted circuit and reject a decoy?"""
 
+from pathlib import Path
+
 from lens.planted.plants import NAMES
 from lens.ui.fields import choice, word
 from lens.ui.page import Page
 
+STYLE = Path(__file__).parents[2] / "assets" / "method.css"
 TABS = ("plants", "instruments", "intervals", "numbers")
 
 PAGE = Page(

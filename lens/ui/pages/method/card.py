@@ -1,7 +1,9 @@
 """The Method page: the instruments on planted models, one by one, and what was planted."""
 
-from functools import partial
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -17,17 +19,30 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.menu import page_of, present
-from lens.ui.pages.method import words
-from lens.ui.pages.method.intervals import show_intervals
-from lens.ui.pages.method.introduction import STYLE
-from lens.ui.view import ViewState
+from lens.ui.pages.method import STYLE, words
+from lens.ui.pages.method.intervals import draw_intervals
 from lens.ui.widgets import number, select
 
-TITLES = {one.name: one.title for one in INSTRUMENTS}
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from lens.analysis.selftest.instrument import Instrument
+    from lens.ui.view import ViewState
+
+TITLES = {of.name: of.title for of in INSTRUMENTS}
 PROMPT = "uncopyrightable uncopyrightable"  # no letter twice within the word: every character repeats once
 LINKS = (("Attention", "grid_on"), ("Head scores", "leaderboard"), ("Tokens", "segment"))
 COLUMNS = 3
 TABLE_HEIGHT = 420  # pixels
+MEANINGS = {  # of the columns of numbers
+    "value": "What is left beside the control, in the instrument's unit.",
+    "CI low": f"Lower end of the interval of the value, {INTERVAL} over sequences; none for weights.",
+    "CI high": "Upper end of it.",
+    "by hand": "What the weights imply, worked out on paper.",
+    "without control": "What a reader without the control would report.",
+    "control": "The same on the control.",
+    "chance": "What the largest candidate reaches by chance.",
+}
 
 
 def controls(view: ViewState) -> tuple[int, int]:
@@ -44,17 +59,19 @@ def controls(view: ViewState) -> tuple[int, int]:
     return int(seqs), int(seed)
 
 
-def read_rows(view: ViewState, seqs: int, seed: int, place: Any) -> list[Row]:
+def read_rows(view: ViewState, seqs: int, seed: int, place: DeltaGenerator) -> list[Row]:
     """Every instrument on every planted model; the scorecard fills in ``place`` meanwhile."""
-    found = sweep(examine, NAMES, seqs, seed, show=partial(_fill, place))
-    if not found.done:
+    done, missing = sweep(
+        examine, NAMES, seqs, seed, show=lambda done: place.html(words.scorecard(_in_order(done), INSTRUMENTS))
+    )
+    if not done:
         end_page()
-    if found.missing:
-        view.note(f"{len(found.done)} of {len(NAMES)} planted models are examined: showing these")
-    return _in_order(found.done)
+    if missing:
+        view.note(f"{len(done)} of {len(NAMES)} planted models are examined: showing these")
+    return _in_order(done)
 
 
-def show_card(view: ViewState, rows: list[Row], place: Any) -> None:
+def draw_card(view: ViewState, rows: Sequence[Row], place: DeltaGenerator) -> None:
     """The scorecard, and what it says."""
     place.html(words.scorecard(rows, INSTRUMENTS, (view["instrument"], view["plant"])))
     red = [row for row in rows if not row.ok]
@@ -67,61 +84,49 @@ def show_card(view: ViewState, rows: list[Row], place: Any) -> None:
     explain(view, None, Explanation(words.notice(rows, TITLES), words.MISREADING, measured=(("Models", models),)))
 
 
-def show_row(view: ViewState, rows: list[Row]) -> None:
+def draw_row(view: ViewState, rows: Sequence[Row]) -> None:
     """The numbers of the chosen instrument on the chosen model, and what it is."""
-    one = instrument(view["instrument"])
-    row = next((row for row in rows if (row.instrument, row.model) == (one.name, view["plant"])), None)
-    st.html(f'<div class="lens-plant"><h3>{one.title} on {view["plant"]}</h3></div>')
+    of = instrument(view["instrument"])
+    row = next((row for row in rows if (row.instrument, row.model) == (of.name, view["plant"])), None)
+    st.html(f'<div class="lens-plant"><h3>{of.title} on {view["plant"]}</h3></div>')
     if row is None:
         parts.not_computed(f"{view['plant']} has not been examined: the work was cancelled.")
         return
-    _metrics(row, one)
+    _draw_metrics(row, of)
     st.markdown(f"**{row.verdict[0].upper()}{row.verdict[1:]}**: {VERDICTS[row.verdict]}. {words.sentence(row)}")
-    for title in ("definition", "null", "source", "fooled_by"):
-        parts.aside(title.replace("_", " ").capitalize(), getattr(one, title))
-    parts.formula(one.formula, one.definition)
+    asides = tuple((title, getattr(of, title.lower())) for title in ("Definition", "Null", "Source"))
+    explain(view, None, Explanation((), of.fooled_by, asides, formula=of.formula, where=of.definition))
 
 
-def _metrics(row: Row, one: Any) -> None:
+def _draw_metrics(row: Row, of: Instrument) -> None:
     reading = row.reading
     by_hand = "not known" if row.closed_form is None else words.tidy(row.closed_form)
-    help = parts.metric_help(one.definition, one.unit, one.null, one.source)
     with st.container(horizontal=True, key="method-facts"):
-        st.metric("Value", words.tidy(reading.value), help=help, width="content")
-        st.metric("By hand", by_hand, help="What the weights imply, worked out on paper.", width="content")
-        st.metric("Without control", words.tidy(reading.naive), help="What would be reported.", width="content")
-        st.metric("Control", words.tidy(reading.control), help=one.null, width="content")
-        st.metric("Chance", words.tidy(reading.threshold), help=one.null, width="content")
-        st.metric("n", f"{reading.n}", help=f"{reading.n} {reading.unit}, seed {row.seed}.", width="content")
+        for label, value, help in (
+            ("Value", words.tidy(reading.value), parts.metric_help(of.definition, of.unit, of.null, of.source)),
+            ("By hand", by_hand, "What the weights imply, worked out on paper."),
+            ("Without control", words.tidy(reading.naive), "What would be reported."),
+            ("Control", words.tidy(reading.control), of.null),
+            ("Chance", words.tidy(reading.threshold), of.null),
+            ("n", f"{reading.n}", f"{reading.n} {reading.unit}, seed {row.seed}."),
+        ):
+            st.metric(label, value, help=help, width="content")
 
 
-def show_instruments(view: ViewState, rows: list[Row]) -> None:
+def draw_instruments(view: ViewState, rows: Sequence[Row]) -> None:
     """The instruments in words."""
     st.html(words.instruments_table(INSTRUMENTS))
 
 
-def show_numbers(view: ViewState, rows: list[Row]) -> None:
+def draw_numbers(view: ViewState, rows: Sequence[Row]) -> None:
     """All numbers."""
+    config = {name: st.column_config.NumberColumn(help=help, format="%.4f") for name, help in MEANINGS.items()}
     alt = f"All {len(rows)} readings with their controls; sortable"
     table = words.numbers(rows, TITLES)
-    st.dataframe(table, hide_index=True, height=TABLE_HEIGHT, column_config=_columns(), alt=alt)
+    st.dataframe(table, hide_index=True, height=TABLE_HEIGHT, column_config=config, alt=alt)
 
 
-def _columns() -> dict[str, Any]:
-    """What each column of numbers means."""
-    meaning = {
-        "value": "What is left beside the control, in the instrument's unit.",
-        "CI low": f"Lower end of the interval of the value, {INTERVAL} over sequences; none for weights.",
-        "CI high": "Upper end of it.",
-        "by hand": "What the weights imply, worked out on paper.",
-        "without control": "What a reader without the control would report.",
-        "control": "The same on the control.",
-        "chance": "What the largest candidate reaches by chance.",
-    }
-    return {name: st.column_config.NumberColumn(help=help, format="%.4f") for name, help in meaning.items()}
-
-
-def show_plants(view: ViewState, rows: list[Row]) -> None:
+def draw_plants(view: ViewState, rows: Sequence[Row]) -> None:
     """One card for each planted model, with links that open it on other pages."""
     for start in range(0, len(PLANTS), COLUMNS):
         for column, plant in zip(st.columns(COLUMNS, gap="small"), PLANTS[start : start + COLUMNS], strict=True):
@@ -147,17 +152,12 @@ def plant_query(plant: Plant) -> dict[str, str]:
     return {"model": plant.name, "prompt": PROMPT, "layer": str(layer), "head": str(head), "pins": pins}
 
 
-def take_away(view: ViewState, rows: list[Row]) -> None:
+def draw_export(view: ViewState, rows: Sequence[Row]) -> None:
     """The export panel."""
+    said, table = ("name", "title", "unit", "definition", "null", "source", "fooled_by"), words.numbers(rows, TITLES)
     payload = {
-        "readings": words.numbers(rows, TITLES).to_dict(orient="records"),
-        "instruments": [
-            {
-                name: getattr(one, name)
-                for name in ("name", "title", "unit", "definition", "null", "source", "fooled_by")
-            }
-            for one in INSTRUMENTS
-        ],
+        "readings": table.to_dict(orient="records"),
+        "instruments": [{name: getattr(of, name) for name in said} for of in INSTRUMENTS],
         "plants": [plant._asdict() for plant in PLANTS],
     }
     code = (
@@ -166,12 +166,7 @@ def take_away(view: ViewState, rows: list[Row]) -> None:
         f"rows = run(n_seqs={view['seqs']}, seed={view['seed']})\nprint(table(rows))\nprint(summary(rows))"
     )
     figure = f"<style>{STYLE.read_text('utf-8')}</style>{words.scorecard(rows, INSTRUMENTS)}"
-    table = words.numbers(rows, TITLES)
     export(view, Export("method-scorecard", figure, table, payload, code, reads_prompt=False, opens_model=False))
-
-
-def _fill(place: Any, done: dict[str, tuple[Row, ...]]) -> None:
-    place.html(words.scorecard(_in_order(done), INSTRUMENTS))
 
 
 def _in_order(done: dict[str, tuple[Row, ...]]) -> list[Row]:
@@ -179,8 +174,8 @@ def _in_order(done: dict[str, tuple[Row, ...]]) -> list[Row]:
 
 
 TABS = {
-    "plants": ("Planted models", show_plants),
-    "instruments": ("Instruments in words", show_instruments),
-    "intervals": ("How sure intervals are", show_intervals),
-    "numbers": ("All numbers", show_numbers),
+    "plants": ("Planted models", draw_plants),
+    "instruments": ("Instruments in words", draw_instruments),
+    "intervals": ("How sure intervals are", draw_intervals),
+    "numbers": ("All numbers", draw_numbers),
 }

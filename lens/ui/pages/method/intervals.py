@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
+from lens.analysis import coverage
 from lens.analysis import coverage_of_pairs as pairs
-from lens.analysis.coverage import MEASURED, WHAT, summary
 from lens.analysis.stats import INTERVAL
 from lens.ui.explanation import Explanation, explain
 
@@ -27,38 +27,16 @@ RULE = f"Of a mean: {INTERVAL.rstrip(',')}. Of a share of successes: the exact b
 FRAMES_AND_NAMES = f"{pairs.WHAT} Studentised bootstrap that draws frames and names separately."
 
 
-def table() -> pd.DataFrame:
-    """One row per population, a column per size of the sample."""
-    rows: dict[str, dict[str, object]] = {}
-    for one in MEASURED:
-        row = rows.setdefault(one.population, {"population": one.population})
-        row[f"n = {one.n}"], row[f"percentile, n = {one.n}"] = one.held, one.percentile
-    return pd.DataFrame(rows.values())
-
-
-def pair_table() -> pd.DataFrame:
-    """One row per design of prompts."""
-    rows = [
-        {
-            "prompts": f"{one.n_pairs} pairs of {one.n_frames} frames and {one.n_names} names",
-            "spread": "skewed" if one.skewed else "even",
-            "held": one.held,
-            "in the worst kind": one.worst,
-        }
-        for one in pairs.MEASURED
-    ]
-    return pd.DataFrame(rows)
-
-
-def show_intervals(view: ViewState, rows: Sequence[Row]) -> None:
+def draw_intervals(view: ViewState, rows: Sequence[Row]) -> None:
     """The measured coverage, and what it means for a reader."""
-    measured = table()
-    percent = {name: st.column_config.NumberColumn(format="percent") for name in measured.columns[1:]}
-    alt = "Measured coverage of the intervals, by population and number of samples"
-    st.dataframe(measured, hide_index=True, height="content", column_config=percent, alt=alt)
-    percent = {name: st.column_config.NumberColumn(format="percent") for name in ("held", "in the worst kind")}
-    alt = "Measured coverage of the intervals over frames and names, by design of the prompts"
-    st.dataframe(pair_table(), hide_index=True, height="content", column_config=percent, alt=alt)
-    about = (("Sample", WHAT), ("Frames and names", FRAMES_AND_NAMES), ("Intervals", RULE))
-    notices = (summary(MEASURED), pairs.summary(pairs.MEASURED))
+    of_means, of_pairs = pd.DataFrame(coverage.table()), pd.DataFrame(pairs.table())
+    for measured, shares, about in (
+        (of_means, of_means.columns[1:], "of the intervals, by population and number of samples"),
+        (of_pairs, ("held", "in the worst kind"), "of the intervals over frames and names, by design of the prompts"),
+    ):
+        percent = {name: st.column_config.NumberColumn(format="percent") for name in shares}
+        alt = f"Measured coverage {about}"
+        st.dataframe(measured, hide_index=True, height="content", column_config=percent, alt=alt)
+    about = (("Sample", coverage.WHAT), ("Frames and names", FRAMES_AND_NAMES), ("Intervals", RULE))
+    notices = (coverage.summary(coverage.MEASURED), pairs.summary(pairs.MEASURED))
     explain(view, None, Explanation(notices, MISREADING, measured=about))

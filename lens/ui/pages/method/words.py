@@ -8,7 +8,7 @@ import pandas as pd
 
 from lens.analysis.selftest.instrument import Instrument
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, VERDICTS, Row
-from lens.figures.theme import number as said
+from lens.figures.theme import number
 from lens.planted.plants import PLANTS, Plant
 
 KIND = {FOUND: "found", REJECTED: "rejected", INSIDE: "inside"}
@@ -51,16 +51,13 @@ def _cell(row: Row | None, chosen: tuple[str, str] | None) -> str:
     marks += ["chosen"] if (row.instrument, row.model) == chosen else []
     verdict = html.escape(row.verdict if row.ok else f"WRONG: {row.verdict}")
     by_hand = "" if row.closed_form is None else f", by hand {tidy(row.closed_form)}"
-    cell, tip = (
-        f"<b>{verdict}</b><span>{tidy(row.reading.value)}{by_hand}</span>",
-        html.escape(sentence(row), quote=True),
-    )
-    return f'<td class="{" ".join(marks)}" title="{tip}">{cell}</td>'
+    tip, value = html.escape(sentence(row), quote=True), tidy(row.reading.value)
+    return f'<td class="{" ".join(marks)}" title="{tip}"><b>{verdict}</b><span>{value}{by_hand}</span></td>'
 
 
 def tidy(value: float) -> str:
     """A number as figures show it; what is zero but for rounding is 0."""
-    return said(value) if abs(value) >= 5e-4 else "0"
+    return number(value) if abs(value) >= 5e-4 else "0"
 
 
 def sentence(row: Row) -> str:
@@ -118,26 +115,13 @@ def numbers(rows: Sequence[Row], titles: Mapping[str, str]) -> pd.DataFrame:
     )
 
 
-def instruments(known: Sequence[Instrument]) -> pd.DataFrame:
-    """Definition, null, source and weakness of every instrument."""
-    return pd.DataFrame(
-        {
-            "instrument": one.title,
-            "unit": one.unit,
-            "definition": one.definition,
-            "null": one.null,
-            "source": one.source,
-            "what would fool it": one.fooled_by,
-        }
-        for one in known
-    )
-
-
 def instruments_table(known: Sequence[Instrument]) -> str:
-    """The same as HTML that wraps its lines."""
-    table = instruments(known)
-    heads = "".join(f'<th scope="col">{name}</th>' for name in table.columns)
-    lines = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row)}</tr>" for row in table.to_numpy())
+    """Definition, null, source and weakness of every instrument, as HTML that wraps its lines."""
+    same = {name: name for name in ("unit", "definition", "null", "source")}
+    columns = {"title": "instrument", **same, "fooled_by": "what would fool it"}
+    heads = "".join(f'<th scope="col">{heading}</th>' for heading in columns.values())
+    rows = ("".join(f"<td>{html.escape(getattr(of, name))}</td>" for name in columns) for of in known)
+    lines = "".join(f"<tr>{cells}</tr>" for cells in rows)
     return f'<div class="lens-words"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
 
 

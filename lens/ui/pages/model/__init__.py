@@ -6,7 +6,7 @@ from lens.ui.page import Page
 TABS = ("config", "works", "weights", "activations", "folding", "norms", "memory", "fidelity", "models")
 LONGEST_NAME = 80  # characters
 DTYPES = ("float32", "bfloat16", "float16")
-SHOWN = {"all": "All", "local": "On this machine", "fits": "Fits here", "checkpoints": "With checkpoints"}
+LISTS = {"all": "All", "local": "On this machine", "fits": "Fits here", "checkpoints": "With checkpoints"}
 
 PAGE = Page(
     name="model",
@@ -23,6 +23,6 @@ PAGE = Page(
         integer("length", 128, low=1, high=10_000_000),
         integer("batch", 1, low=1, high=100_000),
         choice("dtype", "float32", DTYPES),
-        choice("list", "all", tuple(SHOWN)),
+        choice("list", "all", tuple(LISTS)),
     ),
 )

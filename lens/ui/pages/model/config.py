@@ -1,21 +1,28 @@
 """The Model page: the structure in the field's names, what the weights are spent on, the tokenizer and its BOS."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.anatomy import Parameter, parameters
+from lens.analysis.anatomy import Parameter, parameters, weights_by_part
+from lens.analysis.structure import GROUPS, MEANINGS, unused
 from lens.figures.facts import Fact, facts, size
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
-from lens.ui.explanation import Explanation, explain
-from lens.ui.export import Export, export
-from lens.ui.pages.model.meanings import GROUPS, MEANINGS, unused
-from lens.ui.view import ViewState
+from lens.ui.outcome import Explanation, Export, Outcome
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from lens.hooked import HookedTransformer
+    from lens.tokens import BosPolicy
+    from lens.ui.view import ViewState
 
 MISREADING = (
     "More weights do not mean more heads to look at: a large vocabulary can hold most of them. And a bias or gain that "
@@ -29,39 +36,35 @@ CODE = (
 )
 
 
-def show_config(view: ViewState, model: Any) -> None:
+def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     """The whole tab."""
-    rows = analyse(parameters, model)
+    rows, left_out = analyse(parameters, model), unused(model.cfg)
+    structure = {
+        title: [Fact(name, _text(getattr(model.cfg, name)), MEANINGS[name]) for name in names if name not in left_out]
+        for title, names in GROUPS.items()
+    }
+    tables, tokenizer = [facts(group, title) for title, group in structure.items()], tokenizer_facts(view, model)
     left, right = st.columns(2, gap="large")
-    groups = list(GROUPS.items())
-    with left:
-        st.html("".join(facts(_facts(model, names), title) for title, names in groups[:2]))
-    with right:
-        st.html("".join(facts(_facts(model, names), title) for title, names in groups[2:]))
-        st.html(facts(tokenizer_facts(view, model), "Tokenizer and BOS"))
-        st.html(facts(weight_facts(model, rows), "These weights"))
-    if left_out := unused(model.cfg):
+    left.html("".join(tables[:2]))
+    right.html("".join(tables[2:]))
+    right.html(facts(tokenizer, "Tokenizer and BOS"))
+    right.html(facts(weight_facts(model, rows), "These weights"))
+    if left_out:
         st.caption(f"Not used by this structure, and left out: {', '.join(left_out)}.")
-    explain(view, model, Explanation(notice(model, rows), MISREADING))
-    table = pd.DataFrame([fact._asdict() for names in GROUPS.values() for fact in _facts(model, names)])
     payload = {
         "config": {field.name: getattr(model.cfg, field.name) for field in fields(model.cfg)},
-        "tokenizer": {fact.name: fact.value for fact in tokenizer_facts(view, model)},
-        "weights": spent(rows),
+        "tokenizer": {fact.name: fact.value for fact in tokenizer},
+        "weights": weights_by_part(rows),
     }
-    html = "".join(facts(_facts(model, names), title) for title, names in groups)
-    export(view, Export("model-config", html, table, payload, CODE, reads_prompt=False))
-
-
-def _facts(model: Any, names: Sequence[str]) -> list[Fact]:
-    left_out = unused(model.cfg)
-    return [Fact(name, _text(getattr(model.cfg, name)), MEANINGS[name]) for name in names if name not in left_out]
+    table = pd.DataFrame([fact._asdict() for group in structure.values() for fact in group])
+    made = Export("model-config", "".join(tables), table, payload, CODE, reads_prompt=False)
+    return Outcome(Explanation(notice(model, rows), MISREADING), made)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
-        shown = ", ".join(_text(item) for item in value[:12])
-        return shown + (f", … ({len(value)} in all)" if len(value) > 12 else "") or "none"
+        listed = ", ".join(_text(item) for item in value[:12])
+        return listed + (f", … ({len(value)} in all)" if len(value) > 12 else "") or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -69,7 +72,7 @@ def _text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def tokenizer_facts(view: ViewState, model: Any) -> list[Fact]:
+def tokenizer_facts(view: ViewState, model: HookedTransformer) -> list[Fact]:
     """What turns text into ids, and what stands first; why there is none, for a model without one."""
     tokenizer, bos = model.tokenizer, model.bos
     first = Fact("BOS policy", _policy(bos), parts.bos_words(view, model))
@@ -77,42 +80,37 @@ def tokenizer_facts(view: ViewState, model: Any) -> list[Fact]:
         return [Fact("tokenizer", "none", f"{bos.reason}: ids can be read, text cannot"), first]
     unused_rows = model.cfg.d_vocab - len(tokenizer)
     rows = "every row of W_E has a token" if not unused_rows else f"{unused_rows:,} rows of W_E have no token"
-    special = ", ".join(f"{visible(str(token))} {i}" for i, token in _special(tokenizer)[:8])
+    special = sorted(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens))[:8]
+    named = ", ".join(f"{visible(str(token))} {i}" for i, token in special)
     example = " | ".join(visible(token) for token in model.to_str_tokens(" Claire 2017", prepend_bos=False))
+    template = "yes" if tokenizer.chat_template else "no"
     return [
         first,
         Fact("tokens", f"{len(tokenizer):,}", rows),
         Fact("kind", _kind(tokenizer), "How pieces are put together, and what a piece is made of"),
-        Fact("special tokens", special or "none", "Token and id; they stand for no text"),
-        Fact(
-            "chat template", "yes" if tokenizer.chat_template else "no", "Lens never applies it: prompts are plain text"
-        ),
+        Fact("special tokens", named or "none", "Token and id; they stand for no text"),
+        Fact("chat template", template, "Lens never applies it: prompts are plain text"),
         Fact("for example", example, "How ' Claire 2017' is cut"),
     ]
 
 
-def _policy(bos: Any) -> str:
+def _policy(bos: BosPolicy) -> str:
     if bos.id is None:
         return "no BOS"
     return f"{visible(bos.token)} (id {bos.id}) {'stands first' if bos.prepend else 'is left out'}"
 
 
-def _kind(tokenizer: Any) -> str:
+def _kind(tokenizer: PreTrainedTokenizerFast) -> str:
     backend = tokenizer.backend_tokenizer
     made_of = "bytes" if "ByteLevel" in type(backend.decoder).__name__ else "characters"
     return f"{type(backend.model).__name__} of {made_of}"
 
 
-def _special(tokenizer: Any) -> list[tuple[int, str]]:
-    return sorted(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens))
-
-
-def weight_facts(model: Any, rows: Sequence[Parameter]) -> list[Fact]:
+def weight_facts(model: HookedTransformer, rows: Sequence[Parameter]) -> list[Fact]:
     """How many weights there are, where and in which format."""
-    shares = spent(rows)
-    total = sum(shares.values())
-    held = sum(row.bytes for row in rows)
-    places = ", ".join(f"{name} {count / total:.0%}" for name, count in shares.items() if count)
+    counts = weights_by_part(rows)
+    total, held = sum(counts.values()), sum(row.bytes for row in rows)
+    places = ", ".join(f"{name} {count / total:.0%}" for name, count in counts.items() if count)
     return [
         Fact("name", model.name + (f"@{model.revision}" if model.revision else ""), model.note),
         Fact("weights", f"{total:,}", "Trained numbers; a shared one counts once, a constant 0 or 1 not at all"),
@@ -122,30 +120,14 @@ def weight_facts(model: Any, rows: Sequence[Parameter]) -> list[Fact]:
     ]
 
 
-def spent(rows: Sequence[Parameter]) -> dict[str, int]:
-    """Trained weights by where they are: embeddings, attention, MLPs, norms."""
-    counts = {"embeddings": 0, "attention": 0, "MLPs": 0, "norms": 0}
-    for row in rows:
-        if row.shared or row.constant:
-            continue
-        last = row.name.rsplit(".", 1)[-1]
-        kind = "norms" if last in ("w", "b") else "attention" if ".attn." in row.name else "embeddings"
-        counts["MLPs" if ".mlp." in row.name and kind != "norms" else kind] += row.n
-    return counts
-
-
-def notice(model: Any, rows: Sequence[Parameter]) -> str:
+def notice(model: HookedTransformer, rows: Sequence[Parameter]) -> str:
     """What to see, from the numbers."""
-    cfg, shares = model.cfg, spent(rows)
-    total, most = sum(shares.values()), max(shares, key=shares.get)
+    cfg, counts = model.cfg, weights_by_part(rows)
+    total, most = sum(counts.values()), max(counts, key=counts.get)
     first = f"{cfg.n_layers} layer{'s' if cfg.n_layers > 1 else ''} of {cfg.n_heads} heads"
     first += f", {cfg.group_size} of which share their keys and values" if cfg.group_size > 1 else ""
-    second = f"{total:,} weights, {shares[most] / total:.0%} of them in {'the ' if most != 'attention' else ''}{most}"
-    tied = "; W_U is W_E turned, one memory for both" if cfg.tied else ""
+    second = f"{total:,} weights, {counts[most] / total:.0%} of them in {'the ' if most != 'attention' else ''}{most}"
+    second += "; W_U is W_E turned, one memory for both" if cfg.tied else ""
     each = cfg.n_heads * cfg.d_head
-    third = (
-        ""
-        if each == cfg.d_model
-        else f" The heads of a layer have {each} dimensions together, the stream {cfg.d_model}."
-    )
-    return f"{first}. {second}{tied}.{third}"
+    wider = f" The heads of a layer have {each} dimensions together, the stream {cfg.d_model}."
+    return f"{first}. {second}.{wider if each != cfg.d_model else ''}"

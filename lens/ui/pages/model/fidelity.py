@@ -1,9 +1,12 @@
 """The Model page: the fidelity card. Every number of the model found a second way, when the visitor asks for it."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
+import torch
 
 from lens.analysis.checks import Check
 from lens.analysis.fidelity import CHECKS, LONGEST, QUICK_FIRST, fidelity_check
@@ -12,11 +15,16 @@ from lens.figures.facts import Verdict, size, verdicts
 from lens.ui.calls import call_key, result_store, sweep
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
-from lens.ui.explanation import Explanation, explain
-from lens.ui.export import Export, export
 from lens.ui.models import read_prompt
-from lens.ui.view import ViewState
+from lens.ui.outcome import Explanation, Export, Outcome
 from lens.ui.waiting import AGREED, offer, remembered
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+    from torch import Tensor
+
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
 
 COPY_SECONDS = 25  # for each 1e9 bytes of weights: folding, checking every number, opening the files a second time
 GGUF_SECONDS = 20  # in which transformers reads a GGUF's vocabulary, three times over
@@ -34,24 +42,25 @@ WHERE = (
 )
 
 
-def show_fidelity(view: ViewState, model: Any) -> None:
+def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     """The whole tab."""
     tokens = _tokens(view, model)
     n_tokens = tokens.shape[1]
     _ask(model, tokens)
     place = st.empty()
-    done = sweep(fidelity_check, QUICK_FIRST, model, tokens, show=lambda found: place.html(card(found))).done
+    done = sweep(fidelity_check, QUICK_FIRST, model, tokens, show=lambda known: place.html(card(known))).done
     place.html(card(done))
-    explain(view, model, Explanation(notice(done, n_tokens), MISREADING, formula=FORMULA, where=WHERE))
-    rows = pd.DataFrame([{**check._asdict(), "passed": check.passed} for check in in_order(done)])
-    payload = {"tokens": tokens.cpu().numpy(), "checks": rows.to_dict("records")}
-    text = model.tokenizer is not None
-    export(view, Export("fidelity", card(done), rows, payload, code(model, n_tokens), reads_prompt=text))
+    table = pd.DataFrame([{**check._asdict(), "passed": check.passed} for check in in_order(done)])
+    payload = {"tokens": tokens.cpu().numpy(), "checks": table.to_dict("records")}
+    reads_prompt = model.tokenizer is not None
+    made = Export("fidelity", card(done), table, payload, code(model, n_tokens), reads_prompt)
+    return Outcome(Explanation(notice(done, n_tokens), MISREADING, formula=FORMULA, where=WHERE), made)
 
 
-def code(model: Any, n_tokens: int) -> str:
+def code(model: HookedTransformer, n_tokens: int) -> str:
     """The Python that checks again."""
-    tokens = f"tokens[:, :{n_tokens}]" if model.tokenizer is not None else _random_words(model, n_tokens)
+    random = f"__import__('torch').arange({n_tokens})[None] % {model.cfg.d_vocab}"
+    tokens = f"tokens[:, :{n_tokens}]" if model.tokenizer is not None else random
     return (
         "from lens.analysis.fidelity import fidelity\n\n"
         f"for name, check in fidelity(model, {tokens}).items():\n"
@@ -59,41 +68,33 @@ def code(model: Any, n_tokens: int) -> str:
     )
 
 
-def _random_words(model: Any, n_tokens: int) -> str:
-    return f"__import__('torch').arange({n_tokens})[None] % {model.cfg.d_vocab}"
-
-
-def _tokens(view: ViewState, model: Any) -> Any:
+def _tokens(view: ViewState, model: HookedTransformer) -> Int[Tensor, "1 pos"]:
     """The beginning of the prompt; the first ids where the model cannot read text."""
     if model.tokenizer is not None:
         return read_prompt(view, model).tokens[:, :LONGEST]
-    import torch
-
     n = min(RANDOM, model.cfg.n_ctx)
     view.note(f"{model.name} has no tokenizer: checked on the ids 0 to {n - 1} instead of the prompt")
     return torch.arange(n)[None] % model.cfg.d_vocab
 
 
-def _ask(model: Any, tokens: Any) -> None:
+def _ask(model: HookedTransformer, tokens: Int[Tensor, "1 pos"]) -> None:
     """Go on only after a click, unless all of it is known already."""
     keys = [call_key(fidelity_check, (name, model, tokens), {}) for name in QUICK_FIRST]
     whole = call_key(fidelity_check, ("all", model, tokens), {})
-    if all(result_store().get(key) is not None for key in keys):
+    if whole in remembered(AGREED) or all(result_store().get(key) is not None for key in keys):
         return
-    if whole in remembered(AGREED):
-        return
-    held = weight_bytes(model)
     sentence = (
         f"**{len(CHECKS)} checks of this model on the first {tokens.shape[1]} tokens:** is attention a distribution "
         "that never looks ahead, do q, k and the config give the patterns, do the MLPs give what they write, do the "
         "parts add up to the logits, do folded weights say the same, and does `transformers` compute the same from "
-        f"the same files? Each is green, or shows the number that fails. It takes {size(held)} more memory meanwhile."
+        f"the same files? Each is green, or shows the number that fails. It takes {size(weight_bytes(model))} more "
+        "memory meanwhile."
     )
     offer(whole, sentence, f"Check it, about {seconds(model, tokens.shape[1]):.0f} s")
     end_page()
 
 
-def seconds(model: Any, n_tokens: int) -> float:
+def seconds(model: HookedTransformer, n_tokens: int) -> float:
     """Rough time for all checks."""
     copies = COPY_SECONDS * weight_bytes(model) / 1e9
     gguf = GGUF_SECONDS if "GGUF" in model.note or "Q4" in model.note or model.name.endswith(".gguf") else 0
@@ -129,7 +130,7 @@ def notice(done: dict[str, Check], n_tokens: int) -> str:
     why = f"; {missing} could not be computed, and {'say' if missing > 1 else 'says'} why" if missing else ""
     left = f" {len(CHECKS) - len(checks)} are not done yet." if len(checks) < len(CHECKS) else ""
     if failed:
-        worst = ", ".join(f"{one.name} by {one.value:.2g} {one.unit} ({one.where})" for one in failed)
+        worst = ", ".join(f"{check.name} by {check.value:.2g} {check.unit} ({check.where})" for check in failed)
         words = f"{len(failed)} of {len(checks)} checks FAIL on {n_tokens} tokens: {worst}"
         return f"{words}{why}. Do not rely on this model's numbers.{left}"
     words = f"{len(held)} of {len(checks)} checks hold on {n_tokens} tokens{why}."

@@ -1,7 +1,10 @@
 """The Model page: what the norms hold, where it folds to, and what the model says of every token before any context."""
 
+from __future__ import annotations
+
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -10,11 +13,13 @@ from lens.analysis.anatomy import Fold, folds, no_unigram_bias, unigram_bias
 from lens.figures.facts import Fact, facts
 from lens.ui import parts
 from lens.ui.calls import analyse
-from lens.ui.explanation import Explanation, explain
-from lens.ui.export import Export, export
-from lens.ui.pages.model.ranked import Ranking, labels, rank, show_ranking, whole
-from lens.ui.view import ViewState
+from lens.ui.outcome import Explanation, Export, Outcome
+from lens.ui.pages.model.ranked import Ranking, draw_ranking, labels, rank
 from lens.ui.widgets import text_line
+
+if TYPE_CHECKING:
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
 
 FORMULA = r"(\gamma \odot n + \beta)\, W + b \;=\; n\,(\mathrm{diag}(\gamma)\, W) + (b + \beta W)"
 WHERE = (
@@ -39,35 +44,30 @@ TOKEN_HELP = "One token, with its leading space if it has one. Its b_U is compar
 NULL = "0 for every token, if the model knew nothing of how common tokens are"
 
 
-def show_folding(view: ViewState, model: Any) -> None:
+def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     """The whole tab."""
-    found = analyse(folds, model)
-    if not found:
-        parts.not_computed("the model has no norms, so there is nothing to fold.")
+    norms, missing = analyse(folds, model), no_unigram_bias(model)
+    rows = list(map(_fact, norms))
+    if norms:
+        st.html(facts(rows, "Norms of this model, and where they fold to"))
     else:
-        st.html(facts([_fact(fold) for fold in found], "Norms of this model, and where they fold to"))
-    missing = no_unigram_bias(model)
-    figure, rows, told = _table(found), pd.DataFrame([fold._asdict() for fold in found]), None
+        parts.not_computed("the model has no norms, so there is nothing to fold.")
+    figure, table, bias = facts(rows, "Norms"), pd.DataFrame([norm._asdict() for norm in norms]), None
     if missing:
         st.html("<b>The learned unigram bias</b>")
         parts.not_computed(f"{missing}. How common a token is must come from the stream.")
     else:
-        told = rank(analyse(unigram_bias, model).bias, "b_U (logits)", BIAS)
-        figure, rows = show_ranking(model, told, "The learned unigram bias", "model:b_U"), whole(model, told)
-        _ratio(view, model, told)
-    explain(
-        view,
-        model,
-        Explanation(
-            notice(model, found, told), MISREADING_NONE if missing else MISREADING, formula=FORMULA, where=WHERE
-        ),
-    )
+        bias = rank(analyse(unigram_bias, model).bias, "b_U (logits)", BIAS)
+        figure, table = draw_ranking(model, bias, "The learned unigram bias", "model:b_U")
+        _draw_ratio(view, model, bias)
     payload = {
-        "norms": [fold._asdict() for fold in found],
-        "b_U": told.values if told else None,
+        "norms": [norm._asdict() for norm in norms],
+        "b_U": bias and bias.values,
         "no b_U because": missing or None,
     }
-    export(view, Export("folding", figure, rows, payload, code(view, bool(missing)), reads_prompt=False))
+    misreading = MISREADING_NONE if missing else MISREADING
+    made = Export("folding", figure, table, payload, code(view, bool(missing)), reads_prompt=False)
+    return Outcome(Explanation(notice(model, norms, bias), misreading, formula=FORMULA, where=WHERE), made)
 
 
 def code(view: ViewState, missing: bool) -> str:
@@ -82,10 +82,6 @@ def code(view: ViewState, missing: bool) -> str:
     )
 
 
-def _table(found: list[Fold]) -> str:
-    return facts([_fact(fold) for fold in found], "Norms")
-
-
 def _fact(fold: Fold) -> Fact:
     low, mean, high = fold.gain
     bias = f", bias up to ±{fold.bias:.3g}" if fold.bias is not None else ", no bias"
@@ -96,7 +92,7 @@ def _fact(fold: Fold) -> Fact:
     return Fact(fold.norm, f"{times}: gain {low:.3g} … {high:.3g}, mean {mean:.3g}{bias}", meaning)
 
 
-def _ratio(view: ViewState, model: Any, told: Ranking) -> None:
+def _draw_ratio(view: ViewState, model: HookedTransformer, bias: Ranking) -> None:
     st.markdown("**Two tokens of your choice**")
     if model.tokenizer is None:
         parts.not_computed(f"{model.name} has no tokenizer ({model.bos.reason}), so no text names a token.")
@@ -106,7 +102,7 @@ def _ratio(view: ViewState, model: Any, told: Ranking) -> None:
         text_line(view, "b", "Token b", TOKEN_HELP, width=200)
         ids = [single(model, view[name]) for name in ("a", "b")]
         if all(isinstance(i, int) for i in ids):
-            a, b = (float(told.values[i]) for i in ids)
+            a, b = (float(bias.values[i]) for i in ids)
             help = parts.metric_help("exp(b_U[a] − b_U[b])", "ratio of probabilities", f"1: {NULL}")
             st.metric("Ratio a : b", ratio(a - b), help=help, width="content")
             st.metric("b_U of a", f"{a:.4f}", help=BIAS, width="content")
@@ -120,7 +116,7 @@ def ratio(difference: float) -> str:
     return f"{math.exp(difference):.3f}" if abs(difference) < 7 else f"{math.exp(difference):.3g}"
 
 
-def single(model: Any, text: str) -> int | str:
+def single(model: HookedTransformer, text: str) -> int | str:
     """The id of a text that is one token, or why it is not."""
     if not text:
         return "a token is missing: type one."
@@ -130,18 +126,17 @@ def single(model: Any, text: str) -> int | str:
         return f"{error}"
 
 
-def notice(model: Any, found: list[Fold], told: Ranking | None) -> str:
+def notice(model: HookedTransformer, norms: Sequence[Fold], bias: Ranking | None) -> str:
     """What to see, from the numbers."""
-    folding = [fold for fold in found if fold.into]
-    first = f"{sum(fold.count for fold in folding)} of {sum(fold.count for fold in found)} norms fold"
+    folding = [norm for norm in norms if norm.into]
+    first = f"{sum(norm.count for norm in folding)} of {sum(norm.count for norm in norms)} norms fold"
     if folding:
-        widest = max(folding, key=lambda fold: fold.gain[2] - fold.gain[0])
+        widest = max(folding, key=lambda norm: norm.gain[2] - norm.gain[0])
         first += f"; the gains vary most in {widest.norm}, from {widest.gain[0]:.3g} to {widest.gain[2]:.3g}"
-    if told is None:
+    if bias is None:
         return f"{first}. No unigram bias is left in b_U."
-    top, low = told.values[told.first], told.values[told.last]
-    names = labels(model, (told.first, told.last))
+    (top, low), names = bias.values[list(bias.ends)], labels(model, bias.ends)
     return (
         f"{first}. Before it reads anything, the model favours {names[0]} ({top:.2f}) over {names[1]} ({low:.2f}), "
-        f"{ratio(float(top - low))} to 1; the spread over all tokens is {told.values.std():.2f} logits."
+        f"{ratio(float(top - low))} to 1; the spread over all tokens is {bias.values.std():.2f} logits."
     )

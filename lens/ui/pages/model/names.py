@@ -1,22 +1,29 @@
 """The Model page: trees of weights and activations, every name as it is written in code."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 import streamlit as st
 
 from lens.analysis.anatomy import Parameter, parameters
-from lens.analysis.memory import Activation, activations
+from lens.analysis.memory import Activation, activations, axes_of
 from lens.figures.facts import Fact, facts, size
 from lens.ui.calls import analyse
-from lens.ui.explanation import Explanation, explain
-from lens.ui.export import Export, export
+from lens.ui.components import Group, name_tree
 from lens.ui.models import read_prompt
-from lens.ui.names import Group, names
-from lens.ui.view import ViewState
+from lens.ui.outcome import Explanation, Export, Outcome
 from lens.ui.widgets import text_line
+
+if TYPE_CHECKING:
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
+
+Named = TypeVar("Named", Parameter, Activation)
+Cells = tuple[str, ...]  # of one row of a tree: its name, then what the headings say
 
 BLOCK = re.compile(r"blocks\.\d+")
 FIND_HELP = (
@@ -34,65 +41,54 @@ ACTIVATIONS_MISREADING = (
 WEIGHTS_CODE = (
     "from lens.analysis.anatomy import parameters\n\nfor one in parameters(model):\n    print(one.name, one.shape)"
 )
+OPEN = ("before the blocks", "blocks.0")  # folds that are open at first
 NO_TEXT = 16  # tokens for which shapes are shown where no text can be read
+ACTIVATIONS_CODE = (
+    "logits, cache = model.run_with_cache(tokens)\nfor name, x in cache.items():\n    print(name, tuple(x.shape))"
+)
 
 
-def show_weights(view: ViewState, model: Any) -> None:
+def draw_weights(view: ViewState, model: HookedTransformer) -> Outcome:
     """The tree of all weights."""
     rows = analyse(parameters, model)
-    found = _search(view, rows)
-    cells = [(row.name, _shape(row.shape), f"{row.n:,}", size(row.bytes), _remark(row)) for row in found]
-    totals = [(row.n, row.bytes) for row in found]
-    _tree(view, cells, lambda at: _sum([totals[i] for i in at]), ("name", "shape", "count", "memory", ""), "weights")
-    explain(view, model, Explanation(weights_notice(rows, found), WEIGHTS_MISREADING))
-    frame = pd.DataFrame([row._asdict() | {"shape": _shape(row.shape)} for row in found])
-    export(
-        view,
-        Export(
-            "weights",
-            _html(cells, "Weights"),
-            frame,
-            {"weights": frame.to_dict("records")},
-            WEIGHTS_CODE,
-            reads_prompt=False,
-        ),
-    )
+    matching = _search(view, rows)
+    cells = [(row.name, _shape(row), f"{row.n:,}", size(row.bytes), _remark(row)) for row in matching]
+    _draw_tree(view, cells, matching, _weights_note, ("name", "shape", "count", "memory", ""), "weights")
+    made = _export("weights", cells, [row._asdict() | {"shape": _shape(row)} for row in matching], WEIGHTS_CODE, False)
+    return Outcome(Explanation(weights_notice(rows, matching), WEIGHTS_MISREADING), made)
 
 
-def show_activations(view: ViewState, model: Any) -> None:
+def draw_activations(view: ViewState, model: HookedTransformer) -> Outcome:
     """The tree of all activations, with their shapes for the current prompt."""
-    if model.tokenizer is None:
-        n_tokens = min(NO_TEXT, model.cfg.n_ctx)
-        view.note(f"{model.name} has no tokenizer, so shapes are shown for {n_tokens} tokens instead of the prompt")
-    else:
+    reads_prompt, n_tokens = model.tokenizer is not None, min(NO_TEXT, model.cfg.n_ctx)
+    if reads_prompt:
         n_tokens = read_prompt(view, model).tokens.shape[1]
+    else:
+        view.note(f"{model.name} has no tokenizer, so shapes are shown for {n_tokens} tokens instead of the prompt")
     rows = analyse(activations, model.cfg, 1, n_tokens, model.dtype)
-    found = _search(view, rows)
-    cells = [(row.name, _shape(row.shape), _axes(row.name), _held(row)) for row in found]
-    totals = [(len(row.shape) and 1, 0 if row.on_request else row.bytes) for row in found]
-    _tree(view, cells, lambda at: _points([totals[i] for i in at]), ("name", "shape", "axes", "memory"), "activations")
-    explain(view, model, Explanation(activations_notice(rows, n_tokens), ACTIVATIONS_MISREADING))
-    frame = pd.DataFrame(
-        [{**row._asdict(), "shape": _shape(row.shape), "dtype": str(row.dtype).removeprefix("torch.")} for row in found]
-    )
-    code = (
-        "logits, cache = model.run_with_cache(tokens)\nfor name, x in cache.items():\n    print(name, tuple(x.shape))"
-    )
-    text = model.tokenizer is not None
-    html, payload = _html(cells, "Activations"), {"activations": frame.to_dict("records")}
-    made = Export("activations", html, frame, payload, code, reads_prompt=text)
-    export(view, made)
+    matching = _search(view, rows)
+    cells = [(row.name, _shape(row), axes_of(row.name), _memory(row)) for row in matching]
+    _draw_tree(view, cells, matching, _activations_note, ("name", "shape", "axes", "memory"), "activations")
+    table = [row._asdict() | {"shape": _shape(row), "dtype": str(row.dtype).split(".")[-1]} for row in matching]
+    made = _export("activations", cells, table, ACTIVATIONS_CODE, reads_prompt)
+    return Outcome(Explanation(activations_notice(rows, n_tokens), ACTIVATIONS_MISREADING), made)
 
 
-def weights_notice(rows: Sequence[Parameter], found: Sequence[Parameter]) -> str | tuple[str, ...]:
-    """How many numbers the tensors hold that were ``found`` among all ``rows``; nothing where none was."""
-    if not found:
+def _export(name: str, cells: Sequence[Cells], rows: list[dict], code: str, reads_prompt: bool) -> Export:
+    html = facts([Fact(one, shape, " · ".join(filter(None, rest))) for one, shape, *rest in cells], name.capitalize())
+    table = pd.DataFrame(rows)
+    return Export(name, html, table, {name: table.to_dict("records")}, code, reads_prompt)
+
+
+def weights_notice(rows: Sequence[Parameter], matching: Sequence[Parameter]) -> str | tuple[str, ...]:
+    """How many numbers the tensors hold that are ``matching`` among all ``rows``; nothing where none was."""
+    if not matching:
         return ()
-    n, held = sum(row.n for row in found if not row.shared), sum(row.bytes for row in found)
-    constant = sum(row.n for row in found if row.constant)
-    largest = max(found, key=lambda row: row.bytes)
+    n, held = sum(row.n for row in matching if not row.shared), sum(row.bytes for row in matching)
+    constant = sum(row.n for row in matching if row.constant)
+    largest = max(matching, key=lambda row: row.bytes)
     return (
-        f"{len(found)} of {len(rows)} tensors hold {n:,} numbers, {size(held)}; the largest is {largest.name} with "
+        f"{len(matching)} of {len(rows)} tensors hold {n:,} numbers, {size(held)}; the largest is {largest.name} with "
         f"{size(largest.bytes)}. {constant:,} of the numbers are constant: gains of 1 and biases of 0 in the place "
         "of those that this architecture does not have."
     )
@@ -110,77 +106,61 @@ def activations_notice(rows: Sequence[Activation], n_tokens: int) -> str:
     )
 
 
-def _search(view: ViewState, rows: Sequence[Any]) -> list[Any]:
+def _search(view: ViewState, rows: Sequence[Named]) -> list[Named]:
     text = text_line(view, "find", "Find names", FIND_HELP, width=420, placeholder="3.attn, pattern, W_O")
-    words = text.lower().split()
-    found = [row for row in rows if all(word in row.name.lower() for word in words)]
-    if not found:
+    matching = [row for row in rows if all(word in row.name.lower() for word in text.lower().split())]
+    if not matching:
         st.info("No name contains this. Empty the box to see all of them.", icon=":material/search_off:")
-    return found
+    return matching
 
 
-def _tree(
-    view: ViewState, cells: Sequence[Sequence[str]], note: Callable[[list[int]], str], columns: Sequence[str], key: str
+def _draw_tree(
+    view: ViewState,
+    cells: Sequence[Cells],
+    rows: Sequence[Named],
+    note: Callable[[list[Named]], str],
+    columns: Sequence[str],
+    key: str,
 ) -> None:
-    """Rows in folds: before the blocks, each block, after the blocks."""
-    by_fold: dict[str, list[int]] = {}
-    for i, (name, *_) in enumerate(cells):
-        block = BLOCK.match(name)
-        after = any(BLOCK.match(fold) for fold in by_fold) or name.startswith(("ln_final", "unembed"))
-        by_fold.setdefault(block[0] if block else "after the blocks" if after else "before the blocks", []).append(i)
-    searching = bool(view["find"].split())
+    """Rows in folds: before the blocks, each block, after the blocks. ``note`` of the rows of a fold stands on it."""
+    folds: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        block = BLOCK.match(row.name)
+        after = any(BLOCK.match(fold) for fold in folds) or row.name.startswith(("ln_final", "unembed"))
+        folds.setdefault(block[0] if block else "after the blocks" if after else "before the blocks", []).append(i)
+    always = view["find"].split()
     groups = [
-        Group(fold, note(at), [cells[i] for i in at], open=searching or fold in ("before the blocks", "blocks.0"))
-        for fold, at in by_fold.items()
+        Group(fold, note([rows[i] for i in at]), [cells[i] for i in at], bool(always or fold in OPEN))
+        for fold, at in folds.items()
     ]
-    names(groups, columns, f"model:{key}")
+    name_tree(groups, columns, f"model:{key}")
 
 
-def _sum(totals: list[tuple[int, int]]) -> str:
-    n, held = (sum(column) for column in zip(*totals))
-    return f"{_counted(len(totals), 'tensor')} · {n:,} numbers · {size(held)}"
+def _weights_note(rows: list[Parameter]) -> str:
+    n, held = sum(row.n for row in rows), sum(row.bytes for row in rows)
+    return f"{_counted(len(rows), 'tensor')} · {n:,} numbers · {size(held)}"
 
 
-def _points(totals: list[tuple[int, int]]) -> str:
-    return f"{_counted(len(totals), 'point')} · {size(sum(held for _, held in totals))}"
-
-
-def _html(cells: Sequence[Sequence[str]], caption: str) -> str:
-    return facts([Fact(name, shape, " · ".join(filter(None, rest))) for name, shape, *rest in cells], caption)
+def _activations_note(rows: list[Activation]) -> str:
+    held = sum(row.bytes for row in rows if not row.on_request)
+    return f"{_counted(len(rows), 'point')} · {size(held)}"
 
 
 def _counted(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-def _shape(shape: Sequence[int]) -> str:
-    return f"[{', '.join(map(str, shape))}]"
+def _shape(row: Parameter | Activation) -> str:
+    return str(list(row.shape))
 
 
-def _remark(row: Any) -> str:
+def _remark(row: Parameter) -> str:
     if row.shared:
         return f"the memory of {row.shared}"
     return f"all {row.constant}: this model has none" if row.constant else ""
 
 
-def _held(row: Any) -> str:
+def _memory(row: Activation) -> str:
     if row.on_request:
         return "only on request"
     return size(row.bytes) if row.bytes else "the tensor before it"
-
-
-AXES = (
-    (r"hook_(attn_scores|pattern)$", "batch head query key"),
-    (r"attn\.[qk]_norm\.hook_scale$", "batch pos head 1"),
-    (r"attn\.(hook_(q|rot_q|z)|q_norm\.hook_normalized)$", "batch pos head d_head"),
-    (r"attn\.(hook_(k|rot_k|v)|k_norm\.hook_normalized)$", "batch pos kv_head d_head"),
-    (r"hook_q_input$|hook_result$", "batch pos head d_model"),
-    (r"hook_[kv]_input$", "batch pos kv_head d_model"),
-    (r"mlp\.ln\.hook_scale$|hook_scale$", "batch pos 1"),
-    (r"mlp\.(hook_(pre|pre_linear|mid|post)|ln\.hook_normalized)$", "batch pos d_mlp"),
-)
-
-
-def _axes(name: str) -> str:
-    """The axis words of an activation."""
-    return next((words for pattern, words in AXES if re.search(pattern, name)), "batch pos d_model")

@@ -1,17 +1,23 @@
 """The Model page: how long the vectors of all tokens are, in the embedding and in the unembedding."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from lens.analysis.anatomy import VectorNorms, embed_norms, unembed_norms
 from lens.figures.histogram import Band
 from lens.ui.calls import analyse
-from lens.ui.explanation import Explanation, explain
-from lens.ui.export import Export, export
-from lens.ui.pages.model.ranked import Ranking, labels, rank, show_ranking, whole
-from lens.ui.view import ViewState
+from lens.ui.outcome import Explanation, Export, Outcome
+from lens.ui.pages.model.ranked import Ranking, draw_ranking, labels, rank
 from lens.ui.widgets import segmented
 
+if TYPE_CHECKING:
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
+
 SIDES = {"embed": "W_E, read", "unembed": "W_U, written"}
+VECTORS = {"embed": "rows of W_E", "unembed": "columns of W_U"}
+MEASURES = {"embed": embed_norms, "unembed": unembed_norms}
 HELP = (
     "**W_E:** the vector that a token puts into the stream (its row), before any scaling of the embedding. **W_U:** "
     "the vector along which the stream raises its logit (its column), before the final norm's gain is folded in."
@@ -24,42 +30,38 @@ MISREADING = (
 )
 
 
-def show_norms(view: ViewState, model: Any) -> None:
+def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     """The whole tab."""
     side = segmented(view, "side", tuple(SIDES), "Vectors", HELP, format_func=SIDES.get)
-    found = analyse(embed_norms if side == "embed" else unembed_norms, model)
-    what = "rows of W_E" if side == "embed" else "columns of W_U"
+    lengths, what = analyse(MEASURES[side], model), VECTORS[side]
     definition = f"Euclidean length of the {what}, one for each of {model.cfg.d_vocab:,} tokens."
-    ranking, band = rank(found.norms, "length", definition), Band(found.low, found.high, "95% of random vectors")
-    title = f"Lengths of the {what} of {model.name}"
-    figure = show_ranking(model, ranking, title, "model:norms", band)
-    explain(
-        view,
-        model,
-        Explanation(
-            notice(model, ranking, found, what), MISREADING, (), (), FORMULA, _band_words(found, model.cfg.d_model)
-        ),
+    ranking, band = rank(lengths.norms, "length", definition), Band(lengths.low, lengths.high, "95% of random vectors")
+    figure, table = draw_ranking(model, ranking, f"Lengths of the {what} of {model.name}", "model:norms", band)
+    said = Explanation(
+        notice(model, ranking, lengths, what),
+        MISREADING,
+        formula=FORMULA,
+        where=_band_words(lengths, model.cfg.d_model),
     )
-    payload = found._asdict() | {"vectors": what}
-    name = f"{side}_norms"
-    code = f"from lens.analysis.anatomy import {name}\n\nprint({name}(model).norms.sort())"
-    made = Export(name.replace("_", "-"), figure, whole(model, ranking), payload, code, reads_prompt=False)
-    export(view, made)
+    code = f"from lens.analysis.anatomy import {side}_norms\n\nprint({side}_norms(model).norms.sort())"
+    payload = lengths._asdict() | {"vectors": what}
+    return Outcome(said, Export(f"{side}-norms", figure, table, payload, code, reads_prompt=False))
 
 
-def notice(model: Any, ranking: Ranking, found: VectorNorms, what: str) -> str:
+def notice(model: HookedTransformer, ranking: Ranking, lengths: VectorNorms, what: str) -> str:
     """What to see, from the numbers."""
-    longest, shortest = labels(model, (ranking.first, ranking.last))
+    longest, shortest = labels(model, ranking.ends)
+    largest, smallest = lengths.norms[list(ranking.ends)]
     tied = " W_E and W_U are one memory here, so both have these lengths." if model.cfg.tied else ""
     return (
-        f"The {what} are {found.norms.mean():.3f} long on average, from {found.norms[ranking.last]:.3f} ({shortest}) "
-        f"to {found.norms[ranking.first]:.3f} ({longest}). {found.inside:.0%} lie between {found.low:.3f} and "
-        f"{found.high:.3f}, where 95% of random vectors of the same overall size would.{tied}"
+        f"The {what} are {lengths.norms.mean():.3f} long on average, from {smallest:.3f} ({shortest}) to {largest:.3f} "
+        f"({longest}). {lengths.inside:.0%} lie between {lengths.low:.3f} and {lengths.high:.3f}, where 95% of random "
+        f"vectors of the same overall size would.{tied}"
     )
 
 
-def _band_words(found: VectorNorms, d_model: int) -> str:
+def _band_words(lengths: VectorNorms, d_model: int) -> str:
     return (
         f"The band is the null: vectors of {d_model} independent normal entries with the same mean square would be "
-        f"{found.typical:.4f} · (1 ± 1.96/√(2·{d_model})) long in 95 of 100 cases."
+        f"{lengths.typical:.4f} · (1 ± 1.96/√(2·{d_model})) long in 95 of 100 cases."
     )

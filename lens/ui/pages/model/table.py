@@ -1,7 +1,9 @@
 """The Model page: every model that Lens knows by name, sortable; a click opens it, or offers it with its size."""
 
+from __future__ import annotations
+
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
@@ -10,12 +12,17 @@ from lens.figures.facts import Fact, facts
 from lens.load.catalogue import is_local
 from lens.load.entries import ALL, Entry
 from lens.load.patterns import kind_of
-from lens.ui.explanation import Explanation, explain
-from lens.ui.export import Export, export
+from lens.load.ram import machine_memory
 from lens.ui.limits import limits
-from lens.ui.pages.model import SHOWN
-from lens.ui.view import ViewState, say_next_run
+from lens.ui.outcome import Explanation, Export, Outcome
+from lens.ui.pages.model import LISTS
+from lens.ui.view import say_next_run
 from lens.ui.widgets import segmented
+
+if TYPE_CHECKING:
+    from streamlit.elements.lib.column_types import ColumnConfig
+
+    from lens.ui.view import ViewState
 
 PEAK = 1.3  # memory while loading, in weights
 KEY = "model:all"
@@ -31,6 +38,7 @@ DATA = {
     "pythia-v0": "The Pile",
     "crfm": "OpenWebText",
 }
+SIZES = {"layers": "n_layers", "heads": "n_heads", "KV heads": "n_kv_heads"}
 LIST_HELP = (
     "**Fits here:** its weights in float32, with what loading takes beside them, are less than the memory that is free "
     "now, and it is not larger than what is offered here."
@@ -55,30 +63,22 @@ HELP = {
 }
 
 
-def show_models(view: ViewState) -> None:
+def draw(view: ViewState) -> Outcome:
     """The whole tab. No model needs to be open."""
-    from lens.load.ram import machine_memory
-
     free = machine_memory().available
     rows = table(free)
-    shown = segmented(view, "list", tuple(SHOWN), "Show", LIST_HELP, format_func=SHOWN.get)
-    rows = rows[_mask(rows, shown)].reset_index(drop=True)
-    st.dataframe(
-        rows,
-        hide_index=True,
-        height=520,
-        column_config=_columns(),
-        key=KEY,
-        on_select=partial(choose, view, rows),
-        selection_mode="single-row",
-        alt=f"{len(rows)} models with their sizes; sortable; a chosen row opens the model",
-    )
-    explain(view, None, Explanation(notice(rows, free), MISREADING))
+    rows = rows[_listed(rows, segmented(view, "list", tuple(LISTS), "Show", LIST_HELP, format_func=LISTS.get))]
+    rows = rows.reset_index(drop=True)
+    alt = f"{len(rows)} models with their sizes; sortable; a chosen row opens the model"
+    click = {"on_select": partial(choose, view, rows), "selection_mode": "single-row"}
+    st.dataframe(rows, hide_index=True, height=520, column_config=_columns(), key=KEY, alt=alt, **click)
     payload = {"free bytes": free, "models": rows.to_dict("records")}
     code = "from lens.load.catalogue import entries\n\nprint([entry.alias for entry in entries()])"
     named = zip(rows["model"], rows["hub id"], rows["refused"])
-    html = facts([Fact(name, where, refused) for name, where, refused in named], "Models that Lens knows by name")
-    export(view, Export("models", html, rows, payload, code, reads_prompt=False))
+    html = facts([Fact(*row) for row in named], "Models that Lens knows by name")
+    return Outcome(
+        Explanation(notice(rows, free), MISREADING), Export("models", html, rows, payload, code, reads_prompt=False)
+    )
 
 
 def choose(view: ViewState, rows: pd.DataFrame) -> None:
@@ -98,9 +98,7 @@ def choose(view: ViewState, rows: pd.DataFrame) -> None:
 
 def table(free: int | None) -> pd.DataFrame:
     """One row for every name that Lens knows, those that it refuses last. ``free``: bytes of memory."""
-    return pd.DataFrame(
-        [_row(entry, free) for entry in ALL if not entry.refused] + [_row(e, free) for e in ALL if e.refused]
-    )
+    return pd.DataFrame(_row(entry, free) for entry in sorted(ALL, key=lambda entry: bool(entry.refused)))
 
 
 def _row(entry: Entry, free: int | None) -> dict[str, Any]:
@@ -110,13 +108,9 @@ def _row(entry: Entry, free: int | None) -> dict[str, Any]:
         "model": entry.alias,
         "family": entry.family,
         "weights": entry.n_params,
-        "layers": sizes.get("n_layers"),
-        "heads": sizes.get("n_heads"),
-        "KV heads": sizes.get("n_kv_heads"),
-        "d_model": sizes.get("d_model"),
-        "d_head": sizes.get("d_head"),
-        "d_mlp": sizes.get("d_mlp"),
-        "d_vocab": sizes.get("d_vocab"),
+        **{
+            column: sizes.get(SIZES.get(column, column)) for column in (*SIZES, "d_model", "d_head", "d_mlp", "d_vocab")
+        },
         "float32": megabytes,
         "bfloat16": megabytes / 2 if megabytes else None,
         "runs here": runs_here(entry, free),
@@ -152,14 +146,14 @@ def checkpoints_words(entry: Entry) -> str:
     return f"{len(kind.labels)}, by {unit}" if kind.labels else f"by {unit}, number known to the Hub"
 
 
-def _mask(rows: pd.DataFrame, shown: str) -> pd.Series:
+def _listed(rows: pd.DataFrame, which: str) -> pd.Series:
     every = pd.Series(True, index=rows.index)
     masks = {"local": rows["on disk"], "fits": rows["runs here"] == "yes", "checkpoints": rows["checkpoints"] != ""}
-    return masks.get(shown, every)
+    return masks.get(which, every)
 
 
-def _columns() -> dict[str, Any]:
-    config: dict[str, Any] = {name: st.column_config.Column(help=text) for name, text in HELP.items()}
+def _columns() -> dict[str, ColumnConfig]:
+    config = {name: st.column_config.Column(help=text) for name, text in HELP.items()}
     number = st.column_config.NumberColumn
     for name in ("float32", "bfloat16", "download"):
         config[name] = number(f"{name} (MB)", format="localized", help=HELP[name], step=1)

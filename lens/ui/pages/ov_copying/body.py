@@ -6,6 +6,7 @@ from lens.ui.explanation import explain
 from lens.ui.models import open_model
 from lens.ui.pages.ov_copying import head as ov_head
 from lens.ui.pages.ov_copying import read as page
+from lens.ui.pages.ov_copying import words
 from lens.ui.pages.ov_copying.data import show_data
 from lens.ui.pages.ov_copying.match import show_directions, show_match
 from lens.ui.pages.ov_copying.tabs import show_scatter, show_table
@@ -30,18 +31,18 @@ def draw(view: ViewState) -> None:
     page.controls(view, model)
     left, right = st.columns([1.35, 1], gap="medium")
     place = left.empty()
-    found = page.read_copying(view, model, place)
+    copying = page.read_copying(view, model, place)
 
-    head = heads.current(view, heads.strongest(found.shown.score))
+    head = heads.current(view, heads.strongest(copying.shown.score))
     with right:
-        ov_head.show_eigenvalues(view, model, found, head)
+        ov_head.show_eigenvalues(view, model, copying, head)
         heads.pin_button(view, head, "ov:pin")
+        numbers = st.empty()
     with left:
-        null = page.read_null(view, found, place, model)
+        null = page.read_null(view, copying, model, head, page.Filling(place, numbers))
     with place.container():
-        figure = page.show_grid(view, found, model, null)
-    with right:
-        ov_head.show_numbers(found, null, head)
-    explain(view, model, ov_head.explanation(view, model, found, null, head))
-    more = show_tabs(view, "more", TABS, view, model, found, null, head) or {}
-    ov_head.take_away(view, model, page.Shown(found, null, head, more), figure)
+        figure = page.show_grid(view, copying, model, null)
+    numbers.caption(words.head_words(copying.shown, null, head))
+    explain(view, model, ov_head.explanation(view, model, copying, null, head))
+    columns = show_tabs(view, "more", TABS, view, model, copying, null, head) or {}
+    ov_head.draw_export(view, model, page.Shown(copying, null, head, columns), figure)

@@ -1,29 +1,31 @@
 """Copying on data beside the weights: what every head writes on random tokens that repeat, and on natural text."""
 
 from collections.abc import Callable
-from typing import Any
 
+import numpy as np
 import streamlit as st
 
-from lens.analysis.copying_on_data import copying_on_data
+from lens.analysis.copying_on_data import CopyingScores, copying_on_data
 from lens.analysis.copying_on_text import join_text, text_copying, text_paths_of
 from lens.analysis.copying_verdicts import DIFFER, RULE, by_data, differ
 from lens.analysis.held_out import beginnings
 from lens.analysis.names import Head
 from lens.analysis.rank_correlation import HOW, rank_correlation
 from lens.analysis.rotation_test import NULL as ROTATIONS
+from lens.analysis.score_results import HeadScore
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
 from lens.figures.theme import number
+from lens.hooked import HookedTransformer
 from lens.texts import HELD_OUT_NAME, UNIT, held_out
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
 from lens.ui.explanation import Explanation, explain
 from lens.ui.pages.ov_copying import ON, words
-from lens.ui.pages.ov_copying import data_words as told
 from lens.ui.pages.ov_copying.read import Copying
 from lens.ui.shared import repeats
+from lens.ui.shared.copying_words import Null, OnData
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
@@ -54,7 +56,7 @@ MISREADING = {
 NO_TEXT = "this model has no tokenizer, so it reads no text. Repeats of random tokens need none"
 
 
-def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
+def show_data(view: ViewState, model: HookedTransformer, found: Copying, null: Null | None, head: Head) -> None:
     """The weights' verdict against what the head writes, on repeats or on text."""
     on = segmented(view, "on", tuple(ON), "On", ON_HELP, format_func=ON.get)
     if on == "text" and model.tokenizer is None:
@@ -66,9 +68,9 @@ def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: Head
     weights = found.shown.score
     read = on_data(scores, weights)
     if on == "text":
-        logit, say, names = scores["text_logit"], told.text_words, TEXT
+        logit, say, names = scores["text_logit"], words.text_words, TEXT
     else:
-        logit, say, names = scores["target_logit"], told.repeats_words, REPEATS
+        logit, say, names = scores["target_logit"], words.repeats_words, REPEATS
     y = Measure(f"logit on {on} above control", f"Minus its control: {logit.kind.definition}", logit.effect.mean,
                 "logits", signed=True)  # fmt: skip
     agreement = analyse(rank_correlation, weights, logit.effect.mean, model.cfg.group_size)
@@ -89,21 +91,23 @@ def show_data(view: ViewState, model: Any, found: Copying, null: Any, head: Head
     explain(view, model, Explanation(sentence, MISREADING[on], measured=(("Against chance", chance),)))
 
 
-def repeat_scores(view: ViewState, model: Any) -> Any:
+def repeat_scores(view: ViewState, model: HookedTransformer) -> CopyingScores:
     """Direct paths of all heads on the random tokens that the view names."""
     sample = repeats.sample(model, repeats.settings(view, model))
     return analyse(copying_on_data, model, to_torch(sample.repeated), progress=True)
 
 
-def on_data(scores: Any, weights: Any) -> told.OnData:
+def on_data(scores: CopyingScores, weights: np.ndarray) -> OnData:
     """The logits of all heads with their verdicts; ``weights`` are the copying scores they are held against."""
     logit = scores["text_logit" if "text_logit" in scores.scores else "target_logit"]
     unit = "chapters" if "text_logit" in scores.scores else "sequences"
     side = analyse(by_data, *to_torch((logit.effect, scores.z, scores.written)), unit)
-    return told.OnData(scores, side, analyse(differ, to_torch(weights), to_torch(side)))
+    return OnData(scores, side, analyse(differ, to_torch(weights), to_torch(side)))
 
 
-def text_scores(view: ViewState, model: Any, show: Callable[[Any], None] | None = None) -> Any | None:
+def text_scores(
+    view: ViewState, model: HookedTransformer, show: Callable[[CopyingScores], None] | None = None
+) -> CopyingScores | None:
     """Direct paths of all heads on as many held-out chapters as the view has sequences; None if none was read.
 
     ``show(scores)`` draws those of the chapters that are read meanwhile.
@@ -114,7 +118,7 @@ def text_scores(view: ViewState, model: Any, show: Callable[[Any], None] | None 
 
     where = f"the first {batch.tokens.shape[1]} of each, evenly chosen (no seed) from {HELD_OUT_NAME}"
 
-    def scored(done: dict) -> Any:
+    def scored(done: dict) -> CopyingScores:
         return analyse(text_copying, join_text(to_torch(list(done.values()))), where, UNIT)
 
     found = sweep(
@@ -129,7 +133,7 @@ def text_scores(view: ViewState, model: Any, show: Callable[[Any], None] | None 
     return scored(found) if found else None
 
 
-def _metric(score: Any, title: str, head: Head) -> None:
+def _metric(score: HeadScore, title: str, head: Head) -> None:
     control, mean = float(score.null_mean[head]), float(score.score.mean[head])
     null = f"{number(score.uniform)}; {score.kind.null}: {number(control)}"
     help = parts.metric_help(score.kind.definition, score.kind.unit, null)

@@ -1,33 +1,30 @@
 """Below the grid of OV copying: full against residual, and the table of all heads."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from lens.analysis.copying_verdicts import DIFFER, RULE
-from lens.analysis.head_vocabulary import beyond_chance, copying_accuracy, most_top, own_ranks_of
+from lens.analysis.head_vocabulary import TopShares, copying_accuracy, most_top, own_ranks_of, top_shares
 from lens.analysis.names import Head
 from lens.analysis.rank_correlation import HOW, rank_correlation
-from lens.analysis.verdicts import too_few
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
+from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import operation_seconds
 from lens.ui.explanation import Explanation, explain
-from lens.ui.pages.ov_copying import data as ov_data
-from lens.ui.pages.ov_copying import data_words as told
-from lens.ui.pages.ov_copying import words
+from lens.ui.pages.ov_copying import data, words
 from lens.ui.pages.ov_copying.read import Copying
-from lens.ui.shared.heads import select_row
+from lens.ui.shared.copying_words import DEFINITIONS, Null, OnData
+from lens.ui.shared.heads import TABLE_HEIGHT, head_table
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import number
 
-TABLE_HEIGHT = 380  # pixels
 RANKED = 64  # tokens whose ranks are computed for every head
 TOP = 1000  # the largest k
 TOP_HELP = (
@@ -37,110 +34,91 @@ TOP_HELP = (
 )
 
 
-def show_scatter(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> None:
+def show_scatter(view: ViewState, model: HookedTransformer, copying: Copying, null: Null | None, head: Head) -> None:
     """The two circuits of every head against each other."""
-    full, residual = found.scores.full.score, found.scores.residual.score
-    x = Measure("residual copying", words.DEFINITIONS["residual"], residual, signed=True)
-    y = Measure("full copying", words.DEFINITIONS["full"], full, signed=True)
-    sentence = words.scatter_words(full, residual, analyse(rank_correlation, full, residual, model.cfg.group_size))
+    full, residual = copying.scores.full.score, copying.scores.residual.score
+    x = Measure("residual copying", DEFINITIONS["residual"], residual, signed=True)
+    y = Measure("full copying", DEFINITIONS["full"], full, signed=True)
+    text = words.scatter_words(full, residual, analyse(rank_correlation, full, residual, model.cfg.group_size))
     figure = scatter(x, y, pinned=view["pins"], current=view.current(), title="Full against residual OV copying")
-    parts.head_grid(figure, view, key="ov:scatter", alt=sentence)
+    parts.head_grid(figure, view, key="ov:scatter", alt=text)
     measured = (("Rank correlation", f"Tested {HOW}."),)
-    explain(view, model, Explanation(sentence, words.SCATTER_MISREADING, measured=measured))
+    explain(view, model, Explanation(text, words.SCATTER_MISREADING, measured=measured))
 
 
-def largest_k(model: Any) -> int:
-    """The largest k of the last column."""
-    return min(TOP, most_top(model.cfg.d_vocab))
-
-
-def show_table(view: ViewState, model: Any, found: Copying, null: Any, head: Head) -> dict[str, Any]:
+def show_table(
+    view: ViewState, model: HookedTransformer, copying: Copying, null: Null | None, head: Head
+) -> dict[str, OnData | TopShares]:
     """All heads, with what they do on text and in their own rows beside the score; a click on a row selects it.
 
     Returns what it has beside the scores: "text" and "top", where they were computed.
     """
-    k = int(number(view, "topk", (1, largest_k(model)), "Top k", TOP_HELP, width=130))
-    place, extra = st.empty(), {}
+    cfg, computed = model.cfg, {}
+    k = int(number(view, "topk", (1, min(TOP, most_top(cfg.d_vocab))), "Top k", TOP_HELP, width=130))
+    place, columns = st.empty(), _columns(k)
 
-    def draw(**more: Any) -> pd.DataFrame:
-        extra.update({name: value for name, value in more.items() if value is not None})
-        return words.table(found.scores, null, found.circuit, **extra)
+    def draw(**part: OnData | TopShares | None) -> None:
+        """The table so far; it cannot be clicked yet."""
+        computed.update({name: value for name, value in part.items() if value is not None})
+        with place:
+            rows = words.table(copying.scores, null, copying.circuit, **computed)
+            parts.table(rows, "All heads so far", columns, TABLE_HEIGHT)
 
-    def show(**more: Any) -> None:
-        place.dataframe(draw(**more), hide_index=True, height=TABLE_HEIGHT, column_config=_columns(k))
-
-    show()
-    scores = None
+    draw()
     if model.tokenizer is not None:
-        weights = found.shown.score
-        scores = ov_data.text_scores(view, model, lambda scores: show(text=ov_data.on_data(scores, weights)))
-        scores = None if scores is None else ov_data.on_data(scores, weights)
-        show(text=scores)
-    top = top_shares(view, model, k, lambda shares: show(top=shares))
-    rows = draw(text=scores, top=top)
+        scores = data.text_scores(view, model, lambda scores: draw(text=data.on_data(scores, copying.shown.score)))
+        draw(text=None if scores is None else data.on_data(scores, copying.shown.score))
+    top = _top_shares(view, model, k, lambda shares: draw(top=shares))
+    computed |= {} if top is None else {"top": top}
+    rows, text = words.table(copying.scores, null, copying.circuit, **computed), computed.get("text")
     with place.container():
-        st.dataframe(
-            rows,
-            hide_index=True,
-            height=TABLE_HEIGHT,
-            column_config=_columns(k),
-            key="ov:table",
-            on_select=partial(select_row, view, "ov:table", rows),
-            selection_mode="single-row",
-            alt=f"All {len(rows)} heads by their {found.circuit} OV copying score, largest first; sortable",
-        )
-    if scores is None:
-        reason = ov_data.NO_TEXT if model.tokenizer is None else "no document has been read"
+        alt = f"All {len(rows)} heads by their {copying.circuit} OV copying score, largest first; sortable"
+        head_table(view, rows, "ov:table", columns, alt)
+    if text is None:
+        reason = data.NO_TEXT if model.tokenizer is None else "no document has been read"
         parts.not_computed(f"{reason}: the column on text is missing.")
-    notices = [] if scores is None else [told.disagreements(null, scores)]
-    notices += [] if top is None else [words.top_words(top, k, model.cfg.d_vocab)]
-    on_text = "" if scores is None else f"{scores.scores.source}. {RULE} {DIFFER}"
+    notices = [] if text is None else [words.disagreements(null, text)]
+    notices += [] if top is None else [words.top_words(top, cfg.d_vocab)]
+    on_text = "" if text is None else f"{text.scores.source}. {RULE} {DIFFER}"
     explain(view, model, Explanation(tuple(notices), words.TABLE_MISREADING, measured=(("On text", on_text),)))
-    return extra
+    return computed
 
 
-def top_shares(view: ViewState, model: Any, k: int, show: Any) -> words.Top | None:
-    """Top-k copying accuracy of every head, layer by layer; None if none is computed. ``show(Top)`` while it fills."""
-    cfg = model.cfg
+def _top_shares(
+    view: ViewState, model: HookedTransformer, k: int, show: Callable[[TopShares], None]
+) -> TopShares | None:
+    """Top-k copying accuracy of every head, layer by layer; None if none is computed. ``show`` draws it meanwhile."""
+    cfg, seed = model.cfg, view["seed"]
 
-    def shares(done: dict) -> words.Top:
-        mean, p = (np.full((cfg.n_layers, cfg.n_heads), np.nan, np.float32) for _ in range(2))
-        for layer, ranks in done.items():
-            accuracy = analyse(copying_accuracy, to_torch(ranks), k)
-            mean[layer], p[layer] = accuracy.share, accuracy.p
-        one, few = next(iter(done.values())), too_few(accuracy.n, "tokens")
-        return words.Top(mean, beyond_chance(p), few, len(one.ids), one.seed, one.description)
+    def shares(done: dict) -> TopShares:
+        layers = {layer: analyse(copying_accuracy, to_torch(ranks), k) for layer, ranks in done.items()}
+        return top_shares(layers, next(iter(done.values())), cfg)
 
     each = 2 * cfg.d_vocab * cfg.d_head * (cfg.d_model + RANKED)
-    done = sweep(
-        own_ranks_of,
-        range(cfg.n_layers),
-        model,
-        view["embedding"],
-        RANKED,
-        view["seed"],
-        show=lambda done: show(shares(done)),
-        estimate=operation_seconds(model, each * cfg.n_layers * cfg.n_heads),
-    ).done
+    seconds = operation_seconds(model, each * cfg.n_layers * cfg.n_heads)
+    args = (range(cfg.n_layers), model, view["embedding"], RANKED, seed)
+    done = sweep(own_ranks_of, *args, show=lambda done: show(shares(done)), estimate=seconds).done
     return shares(done) if done else None
 
 
 def _columns(k: int) -> dict[str, Any]:
-    show = partial(st.column_config.NumberColumn, format="%.3f")
+    column = st.column_config
+    value, fine = (partial(column.NumberColumn, format=form) for form in ("%.3f", "%.4f"))
     return {
-        "head": st.column_config.TextColumn(help="layer.head, both from 0. Click a row to select it.", width=70),
-        "full": show(help=words.DEFINITIONS["full"]),
-        "residual": show(help=words.DEFINITIONS["residual"]),
-        "positive share": show(help="Share of Σ|λ| of the chosen circuit with positive real part; .5 by chance."),
-        "largest |λ|": show(help="Of the chosen circuit. Scales differ between heads; the score does not see them."),
-        "null low": show(help="2.5th percentile of the head's own random rotations."),
-        "null high": show(help="97.5th percentile."),
-        "outside null": st.column_config.CheckboxColumn(help="Outside these two: expected of 5% of heads by chance."),
-        "by weights": st.column_config.TextColumn(help=RULE, width=80),
-        "on text": st.column_config.NumberColumn(format="%.4f", help=told.TEXT),
-        "text logit": st.column_config.NumberColumn(format="%.4f", help=told.TEXT_LOGIT),
-        "by text": st.column_config.TextColumn(help=RULE, width=80),
-        "differ": st.column_config.CheckboxColumn(help=DIFFER),
-        "in top k": show(label=f"in top {k}", help=words.TOP.format(k)),
-        "rank": st.column_config.NumberColumn(help="1 is the largest score of the chosen circuit."),
+        "head": column.TextColumn(help="layer.head, both from 0. Click a row to select it.", width=70),
+        "full": value(help=DEFINITIONS["full"]),
+        "residual": value(help=DEFINITIONS["residual"]),
+        "positive share": value(help="Share of Σ|λ| of the chosen circuit with positive real part; .5 by chance."),
+        "largest |λ|": value(help="Of the chosen circuit. Scales differ between heads; the score does not see them."),
+        "null low": value(help="2.5th percentile of the head's own random rotations."),
+        "null high": value(help="97.5th percentile."),
+        "rotations": column.NumberColumn(help="Random rotations of this head that its null rests on."),
+        "outside null": column.CheckboxColumn(help="Outside these two: expected of 5% of heads by chance."),
+        "by weights": column.TextColumn(help=RULE, width=80),
+        "on text": fine(help=words.TEXT),
+        "text logit": fine(help=words.TEXT_LOGIT),
+        "by text": column.TextColumn(help=RULE, width=80),
+        "differ": column.CheckboxColumn(help=DIFFER),
+        "in top k": value(label=f"in top {k}", help=words.TOP.format(k)),
+        "rank": column.NumberColumn(help="1 is the largest score of the chosen circuit."),
     }

@@ -1,49 +1,52 @@
 """Where does the information sit, and where does it move?"""
 
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
 from lens.ui.explanation import Explanation, explain
 from lens.ui.models import open_model
-from lens.ui.pages.patching import controls as page
-from lens.ui.pages.patching import map as views
+from lens.ui.pages.patching import map as patch_map
 from lens.ui.pages.patching import words
-from lens.ui.pages.patching.cell import show_cell
-from lens.ui.pages.patching.read import Found, read_found
-from lens.ui.pages.patching.tabs import TABS
+from lens.ui.pages.patching.cell import show_cell, show_prompts
+from lens.ui.pages.patching.paths import show_paths
+from lens.ui.pages.patching.read import PatchMap, read_map, read_request
 from lens.ui.view import ViewState
 from lens.ui.widgets import show_tabs
+
+TABS = {
+    "approximation": ("Against the approximation", patch_map.show_agreement),
+    "path": ("Path patching", show_paths),
+    "prompts": ("Per prompt", show_prompts),
+}
 
 
 def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     model = open_model(view)
-    look = page.read_look(view, model)
-
+    request = read_request(view, model)
     left, right = st.columns([1.6, 1], gap="medium")
     place = left.empty()
     with left:
-        found = read_found(view, model, look, partial(views.draw_meanwhile, place, view, model))
-    chosen = views.chosen_cell(view, found)
+        result = read_map(view, model, request, partial(patch_map.draw_meanwhile, place, view))
+    cell = patch_map.chosen_cell(view, result)
     with place.container():
-        figure = views.show_map(view, model, found, chosen)
-    explain(view, model, explanation(model, found))
+        figure = patch_map.show_map(view, result, cell)
+    explain(view, model, explanation(result))
     with right:
-        show_cell(view, model, found, chosen)
-    show_tabs(view, "more", TABS, view, model, found, chosen)
-    views.take_away(view, model, found, figure)
+        show_cell(view, model, result, cell)
+    show_tabs(view, "more", TABS, view, model, result, cell)
+    patch_map.draw_export(view, result, figure)
 
 
-def explanation(model: Any, found: Found) -> Explanation:
+def explanation(result: PatchMap) -> Explanation:
     """What is said of the map."""
-    refused = found.cells.refused and f"{found.cells.refused} The change itself is shown."
+    refused = result.cells.refused and f"{result.cells.refused} The change itself is shown."
     return Explanation(
-        views.notice(model, found),
+        words.notice(result),
         words.MISREADING,
         asides=(("Not shown as asked", refused),),
-        measured=(("Sample", words.sources(found)),),
+        measured=(("Sample", words.sources(result)),),
         formula=words.FORMULA,
         where=words.FORMULA_WHERE,
     )

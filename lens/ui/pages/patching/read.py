@@ -1,114 +1,171 @@
-"""Computing a sweep for the Patching page: an approximation at once, then exact values that fill the figure."""
+"""The Patching page: what is replaced where, and the sweep: an approximation at once, then exact ones that fill it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
+import streamlit as st
 
+from lens.analysis.interventions import Experiment, Grid, Intervention, Sweep, attribution, available_sites
 from lens.analysis.interventions.map import CellMap, cell_map
+from lens.analysis.interventions.work import outline_of
+from lens.hooked import HookedTransformer
 from lens.ui import parts
-from lens.ui.calls import analyse, call_key, result_store, sweep
+from lens.ui.calls import analyse
 from lens.ui.ending import end_page
+from lens.ui.labels import token_labels
 from lens.ui.limits import limits
-from lens.ui.pages.patching.controls import Look
+from lens.ui.pages.patching import CELLS, HEAD, INTO, SHOWN, STREAM, TASKS
+from lens.ui.shared import experiments
+from lens.ui.shared.tasks import TaskChoice, choose_metric, choose_task, show_ability, show_pairs
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
+from lens.ui.widgets import fold, number, segmented, select
 
 FIRST = 2  # pairs of which the map is drawn at once where all of them take long
 LONGEST = 200_000  # cells times pairs of which an approximation is made without being asked
+INTO_HELP = (
+    "**Denoising:** an activation of the clean run is put into the corrupted run. Where the answer comes back, that "
+    "activation is *sufficient*. **Noising:** a corrupted activation goes into the clean run. Where the answer is "
+    "lost, it is *necessary*. The two need not agree."
+)
+CELLS_HELP = (
+    "One cell is one run with one thing replaced: the stream (or what a layer adds to it) at one position; one head at "
+    "all positions; or one head of one layer at one position."
+)
+SITE_HELP = (
+    "What is replaced. The **stream** at a position carries everything that earlier layers put there; an **output** is "
+    "only what this layer adds. A head's **queries, keys, values** say through which of its inputs it matters; its "
+    "**pattern** where it looks."
+)
+SHOWN_HELP = (
+    "**Share of the gap:** 0 is the run before the change, 1 the other run, both averaged over pairs first; not "
+    "clipped, so it may exceed 1. **Change:** the metric after minus before, in its own unit."
+)
+
+
+class Request(NamedTuple):
+    """What the page is asked to compute and draw."""
+
+    task: TaskChoice
+    experiment: Experiment
+    scale: str  # key of SHOWN
+
+    @property
+    def site(self) -> str:
+        """What is replaced."""
+        return self.experiment.intervention.site
+
+    @property
+    def denoising(self) -> bool:
+        """Whether clean activations go into the corrupted run; else it is noising."""
+        return self.experiment.intervention.into == "corrupted"
 
 
 @dataclass(frozen=True)
-class Found:
+class PatchMap:
     """What a figure is drawn from."""
 
-    look: Look
-    sweep: Any  # lens.analysis.interventions.Sweep, arrays as numpy
-    n_computed: int  # cells times pairs that need a run, of n_cells
-    n_cells: int
+    request: Request
+    sweep: Sweep  # arrays as numpy
+    columns: list[str]  # labels of the map's columns
+    n_computed: int  # cells times pairs that need a run
     approximate: bool = False
     seed: int = 0  # of the intervals
-
-    @property
-    def complete(self) -> bool:
-        """Whether every cell has its value."""
-        return not (np.isnan(self.sweep.values) & (np.asarray(self.sweep.status) == 0)).any()
 
     @cached_property
     def cells(self) -> CellMap:
         """What is drawn, per cell: the bootstrap behind it is made once."""
-        return cell_map(to_torch(self.sweep), self.look.shown == "share", self.seed)
+        return cell_map(to_torch(self.sweep), self.request.scale == "share", self.seed)
+
+    @property
+    def unit(self) -> str:
+        """Of the metric."""
+        return self.request.experiment.metric.unit
 
 
-def read_found(view: ViewState, model: Any, look: Look, draw: Callable[[Found], None]) -> Found:
+def read_request(view: ViewState, model: HookedTransformer) -> Request:
+    """All widgets, the pairs, and the sentence on whether the model can do the task; the page may end in here."""
+    task = choose_task(view, model, TASKS)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="patching-controls"):
+        into = segmented(view, "into", tuple(INTO), "Direction", INTO_HELP, format_func=INTO.get)
+        cells = segmented(view, "cells", tuple(CELLS), "Cells", CELLS_HELP, format_func=CELLS.get)
+        name, sites = ("stream", STREAM) if cells == "position" else ("part", HEAD)
+        offered = tuple(site for site in sites if site in available_sites(model.cfg))
+        site = select(view, name, offered, "Replaced", SITE_HELP, format_func=sites.get, width=200)
+        if cells == "one":
+            number(view, "layer", (0, model.cfg.n_layers - 1), "Layer", "Zero-based layer of the heads.", width=110)
+        metric = choose_metric(view, task)
+        scale = segmented(view, "shown", tuple(SHOWN), "Shown", SHOWN_HELP, format_func=SHOWN.get)
+    show_ability(model, task)
+    box = fold(view, "aligned", "The pairs, token under token")
+    if box.open:
+        with box:
+            show_pairs(model, task)
+    grids = {
+        "position": Grid(("layer", "pos")),
+        "head": Grid(("layer", "head")),
+        "one": Grid(("head", "pos"), layer=int(view["layer"])),
+    }
+    return Request(task, Experiment(task.pairs, Intervention(site, into=into), grids[cells], metric), scale)
+
+
+def read_map(view: ViewState, model: HookedTransformer, request: Request, draw: Callable[[PatchMap], None]) -> PatchMap:
     """The sweep, as far as it is computed. ``draw`` shows the approximation first, then what there is meanwhile.
 
     While long work waits for a click, or after a cancel, the exact map of the first pairs stands in for what nobody
     computed yet; where that is long too, the approximation.
     """
-    from lens.analysis.interventions import assemble, outline, sweep_group
-
-    plan, seed = analyse(outline, model, look.experiment), int(view["seed"])
-    if plan.n_computed > limits().patched_rows:
+    experiment, seed = request.experiment, int(view["seed"])
+    plan, most = analyse(outline_of, model, experiment), limits().patched_rows
+    if plan.n_computed > most:
         parts.not_computed(
-            f"{plan.n_computed:,} changed runs are needed, and at most {limits().patched_rows:,} are made here. "
+            f"{plan.n_computed:,} changed runs are needed, and at most {most:,} are made here. "
             "Take fewer pairs, or one layer."
         )
         end_page()
-    groups = range(plan.n_groups)
+
+    def exact(sweep: Sweep) -> PatchMap:
+        return PatchMap(request, to_numpy(sweep), column_labels(model, sweep), plan.n_computed, seed=seed)
+
     preview = None
-    if not _all_there(groups, model, look):
-        preview = _preview(model, look, plan, seed)
+    if not experiments.is_computed(model, experiment):
+        n, ask = len(experiment.pairs), limits().ask_before
+        if n > FIRST and ask < plan.seconds < ask * n / FIRST:
+            preview = _of_first_pairs(model, request, seed)
+        elif plan.n_cells <= LONGEST:
+            preview = approximation(model, request, seed)
         if preview is not None:
             draw(preview)
-
-    def show(done: dict) -> None:
-        so_far = assemble(model, look.experiment, to_torch(tuple(done.values())))
-        draw(Found(look, to_numpy(so_far), plan.n_computed, plan.n_cells, seed=seed))
-
-    done = sweep(sweep_group, groups, model, look.experiment, show=show, estimate=plan.seconds).done
-    if not done and preview is not None and plan.n_groups:
-        return preview
-    exact = analyse(assemble, model, look.experiment, to_torch(tuple(done.values())))
-    return Found(look, exact, plan.n_computed, plan.n_cells, seed=seed)
+    sweep, _, started = experiments.run(model, experiment, lambda sweep: draw(exact(sweep)))
+    return preview if preview is not None and not started and plan.n_groups else exact(sweep)
 
 
-def _preview(model: Any, look: Look, plan: Any, seed: int) -> Found | None:
-    """What can be shown at once: all cells exactly for the first pairs, if all pairs are long, else approximately."""
-    from lens.analysis.interventions import assemble, outline, sweep_group
-
-    n = len(look.experiment.pairs)
-    if n > FIRST and limits().ask_before < plan.seconds < limits().ask_before * n / FIRST:
-        pairs = look.experiment.pairs.take(range(FIRST))
-        first = look._replace(
-            chosen=look.chosen._replace(pairs=pairs), experiment=replace(look.experiment, pairs=pairs)
-        )
-        few = analyse(outline, model, first.experiment)
-        done = sweep(sweep_group, range(few.n_groups), model, first.experiment).done
-        exact = analyse(assemble, model, first.experiment, to_torch(tuple(done.values())))
-        return Found(first, exact, few.n_computed, few.n_cells, seed=seed)
-    return approximation(model, look, seed) if plan.n_cells <= LONGEST else None
+def _of_first_pairs(model: HookedTransformer, request: Request, seed: int) -> PatchMap:
+    few = replace(request.experiment, pairs=request.experiment.pairs.take(range(FIRST)))
+    first = request._replace(task=request.task._replace(pairs=few.pairs), experiment=few)
+    sweep, n_computed = experiments.run(model, few, agreed=True).sweep, analyse(outline_of, model, few).n_computed
+    return PatchMap(first, to_numpy(sweep), column_labels(model, sweep), n_computed, seed=seed)
 
 
-def approximation(model: Any, look: Look, seed: int = 0) -> Found | None:
+def approximation(model: HookedTransformer, request: Request, seed: int = 0) -> PatchMap | None:
     """Attribution patching of the same cells, from one forward and one backward pass; None for a rank."""
-    if look.experiment.metric.kind == "rank":
+    if request.experiment.metric.kind == "rank":
         return None
-    made = analyse(attribution_of, model, look.experiment)
-    return Found(look, made, 0, made.values.size, approximate=True, seed=seed)
+    (sweep,) = analyse(attribution, model, [request.experiment])
+    return PatchMap(request, sweep, column_labels(model, sweep), 0, approximate=True, seed=seed)
 
 
-def attribution_of(model: Any, experiment: Any) -> Any:
-    """Attribution patching of one experiment."""
-    from lens.analysis.interventions import attribution
-
-    return attribution(model, [experiment])[0]
-
-
-def _all_there(groups: range, model: Any, look: Look) -> bool:
-    from lens.analysis.interventions import sweep_group
-
-    keys = (call_key(sweep_group, (group, model, look.experiment), {}) for group in groups)
-    return all(result_store().get(key) is not None for key in keys)
+def column_labels(model: HookedTransformer, sweep: Sweep) -> list[str]:
+    """Positions as "10 Mary": the token of the first pair, "…" where pairs differ, "≠" where clean and corrupted do."""
+    if "pos" not in sweep.axes:
+        return [str(head) for head in sweep.axes["head"]]
+    pairs = sweep.experiment.pairs
+    clean = token_labels(model, max(pairs.clean, key=len))
+    labels = []
+    for pos in sweep.axes["pos"]:
+        here = {ids[pos] for ids in pairs.clean if pos < len(ids)}
+        differs = any(a[pos] != b[pos] for a, b in zip(pairs.clean, pairs.corrupted) if pos < len(a))
+        labels.append(f"{pos} {clean[pos].strip()}{'…' * (len(here) > 1)}{' ≠' * differs}")
+    return labels

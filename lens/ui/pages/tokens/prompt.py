@@ -1,29 +1,49 @@
 """The prompt as the model reads it: the strip of tokens, what it expected at one of them, what it lost."""
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from lens.analysis.bos_effect import DEFINITION, bos_effect
-from lens.analysis.loss import ENTROPY, LOSS, RANK, share_of_most_surprising, text_stats
+from lens.analysis.loss import (
+    ENTROPY,
+    LOSS,
+    RANK,
+    LossSummary,
+    NextToken,
+    PerToken,
+    per_token,
+    share_of_most_surprising,
+    text_stats,
+)
 from lens.figures.candidates import Candidate, candidates
-from lens.figures.strip import token_strip
+from lens.figures.strip import Scale, token_strip
+from lens.pieces import Pieces
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
-from lens.ui.chips import chips
+from lens.ui.components import chips
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
 from lens.ui.pages.tokens import COLOURS, TOP
-from lens.ui.pages.tokens.per_token import Told, colouring, hovers, table, tell
-from lens.ui.view import ViewState
 from lens.ui.widgets import bind, fold, number, segmented
 
+if TYPE_CHECKING:
+    from streamlit.elements.lib.column_types import ColumnConfig
+
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
+
+MARK = "underlined: the model's top guess was right"
 COLOUR_HELP = f"""What the colour of a token says about its prediction by the tokens before it.
 
 **Loss:** {LOSS}
@@ -44,7 +64,63 @@ FORMULA = r"L_t = -\ln P(x_t \mid x_0 \dots x_{t-1}), \qquad \text{perplexity} =
 WHERE = "x₀ is BOS where one stands first. The first token has no prediction: it has no loss and is not counted in n."
 
 
-def show_prompt(view: ViewState, model: Any) -> None:
+class Tokens(NamedTuple):
+    """The tokens of a prompt, one entry per position."""
+
+    labels: Sequence[str]
+    ids: np.ndarray
+    bytes: Sequence[str]  # hexadecimal
+    by: PerToken  # what is known of each from its prediction
+
+
+def scored_tokens(model: HookedTransformer, labels: Sequence[str], ids: np.ndarray, stats: NextToken) -> Tokens:
+    """The tokens ``ids`` of one text with their ``stats``."""
+    pieces = Pieces(model.tokenizer)
+    return Tokens(labels, ids, [pieces.bytes_of(int(i)).hex(" ") for i in ids], per_token(stats))
+
+
+def table(tokens: Tokens) -> pd.DataFrame:
+    """One row per token, ready to sort and to save."""
+    predicted = tokens.by.rank >= 0
+    columns = {
+        "position": np.arange(len(tokens.ids)),
+        "token": list(tokens.labels),
+        "id": tokens.ids,
+        "bytes": list(tokens.bytes),
+        "loss (nats)": tokens.by.loss,
+        "probability": tokens.by.prob,
+        "rank": pd.Series(tokens.by.rank, dtype="Int64").where(predicted),
+        "entropy (nats)": tokens.by.entropy,
+        "top guess": tokens.by.is_guess,
+    }
+    return pd.DataFrame(columns)
+
+
+def hovers(tokens: Tokens) -> list[str]:
+    """What a token says when the mouse rests on it, and what a screen reader reads."""
+    texts, by = [], tokens.by
+    for t, (i, code) in enumerate(zip(tokens.ids, tokens.bytes)):
+        scored = f"loss {by.loss[t]:.2f} nats · probability {by.prob[t]:.2g} · rank {by.rank[t]:,}"
+        scored += f", tied with {by.tied[t]:,}" if by.tied[t] > 0 else ""
+        texts.append(f"position {t} · id {i} · bytes {code} · {scored if t else 'not predicted'}")
+    return texts
+
+
+def colouring(tokens: Tokens, name: str, d_vocab: int) -> tuple[np.ndarray, Scale]:
+    """The values that colour the strip and their scale, the same for every prompt of a model."""
+    even, by = float(np.log(d_vocab)), tokens.by
+    certain = ("0: certain", f"{even:.1f}: an even guess among {d_vocab:,}")
+    if name == "probability":
+        return by.prob, Scale("probability of the token", 0, 1, ends=("0", "1"), mark=MARK)
+    if name == "rank":
+        values = np.where(by.rank < 0, np.nan, np.log1p(np.maximum(by.rank, 0)))
+        return values, Scale("tokens likelier than it", 0, even, ends=("none", f"{d_vocab - 1:,} (log)"), mark=MARK)
+    if name == "entropy":
+        return by.entropy, Scale("entropy of the prediction (nats)", 0, even, ends=certain, mark=MARK)
+    return by.loss, Scale("loss (nats)", 0, even, ends=certain, mark=MARK)
+
+
+def draw(view: ViewState, model: HookedTransformer) -> None:
     """The whole tab."""
     prompt = read_prompt(view, model, limits().text_tokens)
     ids = prompt.tokens[0].numpy()
@@ -54,21 +130,30 @@ def show_prompt(view: ViewState, model: Any) -> None:
         parts.provenance(view, model)
         return
     with st.container():  # keeps what follows in its place, whether or not a progress bar was drawn
-        found = analyse(text_stats, model, prompt.tokens, top_k=min(TOP, model.cfg.d_vocab), progress=True)
-    told = tell(model, prompt.labels, ids, found.stats)
-    chosen = _chosen(view, told)
-    html = _strip(view, told, chosen, found.summary, model.cfg.d_vocab)
-    explain(
-        view, model, Explanation(notice(told, found.summary, model.cfg.d_vocab), MISREADING, (), (), FORMULA, WHERE)
-    )
+        stats, summary = analyse(text_stats, model, prompt.tokens, top_k=min(TOP, model.cfg.d_vocab), progress=True)
+    tokens, d_vocab = scored_tokens(model, prompt.labels, ids, stats), model.cfg.d_vocab
+    chosen = _chosen(view, tokens)
+    html = _strip(view, tokens, chosen, summary, d_vocab)
+    explain(view, model, Explanation(notice(tokens, summary, d_vocab), MISREADING, formula=FORMULA, where=WHERE))
     left, right = st.columns([3, 2], gap="large")
     with left:
-        _expected(view, model, told, found.stats, chosen)
+        _expected(view, model, tokens, stats, chosen)
+    rows = table(tokens)
     with right:
-        _most_surprising(told)
-    _folded(view, model, told)
-    payload = {"summary": found.summary._asdict(), "tokens": json.loads(table(told).to_json(orient="records"))}
-    export(view, Export("tokens", html, table(told), payload, code(len(ids))))
+        st.markdown("**Most surprising tokens**")
+        first = rows.iloc[tokens.by.worst[:9]][["position", "token", "loss (nats)", "rank"]]
+        alt = "The tokens with the largest loss, largest first"
+        st.dataframe(first, hide_index=True, column_config=_columns(), alt=alt)
+    box = fold(view, "table", "All tokens")
+    if box.open:
+        config = {"probability": st.column_config.NumberColumn(format="%.6f")}
+        box.dataframe(rows, hide_index=True, column_config=config, alt="Every token with its numbers; sortable")
+    box = fold(view, "compare", "What the BOS token changes")
+    if box.open:
+        with box:
+            _bos(view, model)
+    payload = {"summary": summary._asdict(), "tokens": json.loads(rows.to_json(orient="records"))}
+    export(view, Export("tokens", html, rows, payload, code(len(ids))))
 
 
 def code(n: int) -> str:
@@ -81,60 +166,60 @@ def code(n: int) -> str:
     )
 
 
-def notice(told: Told, summary: Any, d_vocab: int) -> str:
+def notice(tokens: Tokens, summary: LossSummary, d_vocab: int) -> str:
     """What to see in the strip, from its numbers."""
-    right = round(summary.accuracy * summary.n)
-    first = (
+    right, by = round(summary.accuracy * summary.n), tokens.by
+    at = by.worst[0]
+    text = (
         f"The model's top guess was right for {right} of {summary.n} tokens. It loses {summary.mean_loss:.2f} nats a "
         f"token, where an even guess among its {d_vocab:,} tokens loses {np.log(d_vocab):.2f}. "
-    )
-    at = told.worst[0]
-    second = (
-        f"It is most surprised by {told.labels[at]} at position {at}: {told.loss[at]:.2f} nats, "
-        f"{told.rank[at]:,} tokens seemed likelier."
+        f"It is most surprised by {tokens.labels[at]} at position {at}: {by.loss[at]:.2f} nats, "
+        f"{by.rank[at]:,} tokens seemed likelier."
     )
     if summary.n < 6:
-        return first + second
-    share = share_of_most_surprising(told.loss, 3)
-    return f"{first}{second} The three most surprising tokens hold {share:.0%} of the whole loss."
+        return text
+    share = share_of_most_surprising(by.loss, 3)
+    return f"{text} The three most surprising tokens hold {share:.0%} of the whole loss."
 
 
-def _chosen(view: ViewState, told: Told) -> int:
-    """The token that is looked at: the most surprising one unless the view names another."""
-    if view["token"] is not None and view["token"] >= len(told.ids):
-        view.note(f"token {view['token']} does not exist in this prompt ({len(told.ids)} tokens)")
+def _chosen(view: ViewState, tokens: Tokens) -> int:
+    """The position that is explained: of the most surprising token unless the view names another."""
+    if view["token"] is not None and view["token"] >= len(tokens.ids):
+        view.note(f"token {view['token']} does not exist in this prompt ({len(tokens.ids)} tokens)")
         view.set(token=None)
-    return int(told.worst[0]) if view["token"] is None else view["token"]
+    return int(tokens.by.worst[0]) if view["token"] is None else view["token"]
 
 
-def _strip(view: ViewState, told: Told, chosen: int, summary: Any, d_vocab: int) -> str:
+def _strip(view: ViewState, tokens: Tokens, chosen: int, summary: LossSummary, d_vocab: int) -> str:
     """Colour switch, summary and strip; returns the strip's HTML."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-        by = segmented(view, "colour", COLOURS, "Colour", COLOUR_HELP, format_func=str.capitalize)
+        name = segmented(view, "colour", COLOURS, "Colour", COLOUR_HELP, format_func=str.capitalize)
         _summary(summary, d_vocab)
-    values, scale = colouring(told, by, d_vocab)
-    html = token_strip(told.labels, values, scale=scale, hover=hovers(told), selected=[chosen], marked=told.guessed)
-    with st.container(height=420 if len(told.ids) > 400 else "content", border=False):
+    values, scale = colouring(tokens, name, d_vocab)
+    guesses = np.flatnonzero(tokens.by.is_guess)
+    html = token_strip(tokens.labels, values, scale=scale, hover=hovers(tokens), selected=[chosen], marked=guesses)
+    with st.container(height=420 if len(tokens.ids) > 400 else "content", border=False):
         chips(view, "token", html, chosen, key="tokens:strip")
     return html
 
 
-def _summary(summary: Any, d_vocab: int) -> None:
-    even = float(np.log(d_vocab))
-    help = parts.metric_help
-    loss_help = help(f"Mean over the predicted tokens. {LOSS}", "nats per token", f"{even:.2f}, an even guess")
-    perplexity_help = help("e to the mean loss: among how many equally likely tokens it seems to choose.", "tokens")
+def _summary(summary: LossSummary, d_vocab: int) -> None:
+    help, even = parts.metric_help, f"{np.log(d_vocab):.2f}, an even guess"
+    perplexity_help = "e to the mean loss: among how many equally likely tokens it seems to choose."
     right_help = help("Share of the tokens that were the top guess (rank 0).", "share", f"{1 / d_vocab:.2g}")
-    n_help = help("Tokens with a prediction: all but the first.", "tokens")
-    st.metric("Mean loss (nats)", f"{summary.mean_loss:.3f}", help=loss_help, width="content")
-    st.metric("Perplexity", f"{summary.perplexity:,.1f}", help=perplexity_help, width="content")
-    st.metric("Top guess right", f"{summary.accuracy:.0%}", help=right_help, width="content")
-    st.metric("Predicted tokens n", f"{summary.n:,}", help=n_help, width="content")
+    for label, value, text in (
+        ("Mean loss (nats)", f"{summary.mean_loss:.3f}",
+         help(f"Mean over the predicted tokens. {LOSS}", "nats per token", even)),
+        ("Perplexity", f"{summary.perplexity:,.1f}", help(perplexity_help, "tokens")),
+        ("Top guess right", f"{summary.accuracy:.0%}", right_help),
+        ("Predicted tokens n", f"{summary.n:,}", help("Tokens with a prediction: all but the first.", "tokens")),
+    ):  # fmt: skip
+        st.metric(label, value, help=text, width="content")
 
 
-def _expected(view: ViewState, model: Any, told: Told, stats: Any, chosen: int) -> None:
+def _expected(view: ViewState, model: HookedTransformer, tokens: Tokens, stats: NextToken, chosen: int) -> None:
     """Choose a token, see what was expected in its place."""
-    names = [f"{t}: {label}" for t, label in enumerate(told.labels)]
+    names = [f"{t}: {label}" for t, label in enumerate(tokens.labels)]
     help = "The token to look at. A click on the strip chooses it too; there, arrow keys and Enter do the same."
     seed = bind(view, "token", names[chosen], lambda key: view.set(token=names.index(st.session_state[key])))
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -143,53 +228,35 @@ def _expected(view: ViewState, model: Any, told: Told, stats: Any, chosen: int) 
     if chosen == 0:
         parts.not_computed("the first token has no prediction: nothing stands before it.")
         return
-    rows = _candidates(model, told, stats, chosen, view["top"])
-    title = f"Expected at {chosen}, where {told.labels[chosen]} came"
+    rows, by = _candidates(model, tokens, stats, chosen, view["top"]), tokens.by
+    title = f"Expected at {chosen}, where {tokens.labels[chosen]} came"
     definition = (
-        f"P(token | the {chosen} before it). Loss {told.loss[chosen]:.2f} nats, rank {told.rank[chosen]:,} of "
-        f"{model.cfg.d_vocab:,}, entropy of the prediction {told.entropy[chosen]:.2f} nats."
+        f"P(token | the {chosen} before it). Loss {by.loss[chosen]:.2f} nats, rank {by.rank[chosen]:,} of "
+        f"{model.cfg.d_vocab:,}, entropy of the prediction {by.entropy[chosen]:.2f} nats."
     )
     alt = f"{title}. " + "; ".join(f"{row.label} {row.prob:.3f}" for row in rows)
     parts.chart(candidates(rows, title=title, definition=definition), alt, key="tokens:expected")
 
 
-def _candidates(model: Any, told: Told, stats: Any, chosen: int, top: int) -> list[Candidate]:
+def _candidates(model: HookedTransformer, tokens: Tokens, stats: NextToken, chosen: int, top: int) -> list[Candidate]:
     ids, probs = stats.top[0, chosen - 1, :top], stats.top_prob[0, chosen - 1, :top]
-    labels = map(visible, model.to_str_tokens(ids.tolist()))
-    actual = told.ids[chosen]
-    rows = [
-        Candidate(label, float(prob), rank, number == actual)
-        for rank, (label, prob, number) in enumerate(zip(labels, probs, ids))
-    ]
+    labels, actual = map(visible, model.to_str_tokens(ids.tolist())), tokens.ids[chosen]
+    rows = [Candidate(*of, i == actual) for i, *of in zip(ids, labels, map(float, probs), range(top))]
     if actual not in ids:
-        rows.append(Candidate(told.labels[chosen], float(told.prob[chosen]), int(told.rank[chosen]), True))
+        rows.append(Candidate(tokens.labels[chosen], float(tokens.by.prob[chosen]), int(tokens.by.rank[chosen]), True))
     return rows
 
 
-def _most_surprising(told: Told) -> None:
-    st.markdown("**Most surprising tokens**")
-    first = table(told).iloc[told.worst[:9]][["position", "token", "loss (nats)", "rank"]]
-    config = {
-        "position": st.column_config.NumberColumn(width=70),
-        "loss (nats)": st.column_config.NumberColumn(format="%.2f", width=90),
-        "rank": st.column_config.NumberColumn(format="localized", width=80),
+def _columns() -> dict[str, ColumnConfig]:
+    column = st.column_config.NumberColumn
+    return {
+        "position": column(width=70),
+        "loss (nats)": column(format="%.2f", width=90),
+        "rank": column(format="localized", width=80),
     }
-    st.dataframe(first, hide_index=True, column_config=config, alt="The tokens with the largest loss, largest first")
 
 
-def _folded(view: ViewState, model: Any, told: Told) -> None:
-    """All tokens, and what BOS changes: computed only when open."""
-    box = fold(view, "table", "All tokens")
-    if box.open:
-        config = {"probability": st.column_config.NumberColumn(format="%.6f")}
-        box.dataframe(table(told), hide_index=True, column_config=config, alt="Every token with its numbers; sortable")
-    box = fold(view, "compare", "What the BOS token changes")
-    if box.open:
-        with box:
-            _bos(view, model)
-
-
-def _bos(view: ViewState, model: Any) -> None:
+def _bos(view: ViewState, model: HookedTransformer) -> None:
     if model.bos.id is None:
         parts.not_computed(f"{model.bos.reason}.")
         return
@@ -198,18 +265,19 @@ def _bos(view: ViewState, model: Any) -> None:
     if text.shape[1] < 2:
         parts.not_computed("the text is one token, which only the run with BOS predicts.")
         return
-    found = analyse(bos_effect, model, text, progress=True)
+    effect = analyse(bos_effect, model, text, progress=True)
     with st.container(horizontal=True, gap="large"):
-        st.metric("Mean loss with BOS", f"{found.mean_with:.3f}", help=DEFINITION, width="content")
-        st.metric("without", f"{found.mean_without:.3f}", help=DEFINITION, width="content")
-        st.metric("Difference (nats)", f"{found.difference:+.3f}", help=DEFINITION, width="content")
-        st.metric("Tokens n", f"{found.n:,}", width="content")
-    at = found.most_changed
+        st.metric("Mean loss with BOS", f"{effect.mean_with:.3f}", help=DEFINITION, width="content")
+        st.metric("without", f"{effect.mean_without:.3f}", help=DEFINITION, width="content")
+        st.metric("Difference (nats)", f"{effect.difference:+.3f}", help=DEFINITION, width="content")
+        st.metric("Tokens n", f"{effect.n:,}", width="content")
+    at = effect.most_changed
     label = token_labels(model, text[0, at + 1 : at + 2])[0]
-    verb = "lowers" if found.difference < 0 else "raises"
+    verb = "lowers" if effect.difference < 0 else "raises"
     words = (
-        f"On the same {found.n} tokens, {model.bos.token} in front {verb} the mean loss by {abs(found.difference):.3f} "
-        f"nats; most at {label}, token {at + 2} of the text, by {found.changes[at]:+.2f}. With BOS the first token is "
-        f"predicted too (loss {found.first:.2f}); it is left out here. One text: no interval."
+        f"On the same {effect.n} tokens, {model.bos.token} in front {verb} the mean loss by "
+        f"{abs(effect.difference):.3f} nats; most at {label}, token {at + 2} of the text, by "
+        f"{effect.changes[at]:+.2f}. With BOS the first token is predicted too (loss {effect.first:.2f}); it is left "
+        "out here. One text: no interval."
     )
     explain(view, None, Explanation(words, BOS_MISREADING))

@@ -1,33 +1,32 @@
 """Random tokens, repeated: the text on which a model can only do well by copying, and its loss at every position."""
 
+from __future__ import annotations
+
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.induction_loss import (
-    DEFINITION,
-    InductionLoss,
-    repeat_losses_of,
-    summarise_repeats,
-)
+from lens.analysis.induction_loss import DEFINITION, InductionLoss, repeat_losses_of, summarise_repeats
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.stats import MIN_SAMPLES
 from lens.figures.strip import Scale, token_strip
-from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
-from lens.ui.explanation import Explanation, explain
-from lens.ui.export import Export, export
+from lens.ui.labels import token_labels
 from lens.ui.limits import limits
+from lens.ui.outcome import Explanation, Export, Outcome
 from lens.ui.shared import repeat_loss
 from lens.ui.shared.repeats import block_bounds, settings
 from lens.ui.store import to_numpy
-from lens.ui.view import ViewState
 from lens.ui.widgets import number
+
+if TYPE_CHECKING:
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
 
 FORMULA = (
     r"\bar L_t = \frac1S \sum_{s=1}^S -\ln P(x^s_t \mid x^s_{<t}), "
@@ -35,7 +34,7 @@ FORMULA = (
 )
 
 
-def show_repeat(view: ViewState, model: Any) -> None:
+def draw(view: ViewState, model: HookedTransformer) -> Outcome | None:
     """The whole tab."""
     chosen = settings(view, model)
     with st.container(horizontal=True):
@@ -49,17 +48,17 @@ def show_repeat(view: ViewState, model: Any) -> None:
     same = (n, repeated.bos, seed, repeated.set_size)
     strip, chart = st.container(), st.empty()
 
-    def draw(done: dict) -> None:
+    def fill(done: dict) -> None:
         with chart:
             losses = to_numpy(summarise_repeats(repeat_loss.join(done), *same))
             parts.chart(repeat_loss.figure(losses), "The losses so far")
 
     cells = repeat_loss.blocks(n_seqs, n)
     seconds = forward_seconds(model, 2 * n_seqs * (2 * n + 1))
-    found = sweep(repeat_losses_of, cells, model, n, seed, bos, show=draw, estimate=seconds)
-    done = dict(takewhile(lambda item: item[0] in found.done, ((cell, found.done.get(cell)) for cell in cells)))
+    known = sweep(repeat_losses_of, cells, model, n, seed, bos, show=fill, estimate=seconds).done
+    done = {cell: known[cell] for cell in takewhile(known.__contains__, cells)}  # those from the first on
     if not done:
-        return
+        return None
     summary = analyse(summarise_repeats, repeat_loss.join(done), *same)
     with strip:
         html = _strip(model, repeated.tokens[0], done[cells[0]].repeated[0], summary.ln_set)
@@ -68,11 +67,13 @@ def show_repeat(view: ViewState, model: Any) -> None:
     with chart.container():
         parts.chart(figure, alt=repeat_loss.notice(summary, n), key="tokens:repeat")
     sample = f"{summary.second.n} sequences, seed {seed}; tokens {repeated.description}. {summary.second.note}."
-    about, said = (("Sample", sample),), repeat_loss.notice(summary, n)
-    explain(view, model, Explanation(said, repeat_loss.MISREADING, (), about, FORMULA, DEFINITION))
+    notice, misreading = repeat_loss.notice(summary, n), repeat_loss.MISREADING
     payload = summary._asdict() | {"tokens": repeated.tokens, "seed": seed, "description": repeated.description}
-    made = summary.second.n
-    export(view, Export("repeat", figure, table(summary), payload, code(n, made, seed, bos), reads_prompt=False))
+    python = code(n, summary.second.n, seed, bos)
+    return Outcome(
+        Explanation(notice, misreading, measured=(("Sample", sample),), formula=FORMULA, where=DEFINITION),
+        Export("repeat", figure, table(summary), payload, python, reads_prompt=False),
+    )
 
 
 def code(n: int, n_seqs: int, seed: int, bos: bool) -> str:
@@ -87,20 +88,18 @@ def code(n: int, n_seqs: int, seed: int, bos: bool) -> str:
     )
 
 
-def table(found: InductionLoss) -> pd.DataFrame:
+def table(losses: InductionLoss) -> pd.DataFrame:
     """One row per predicted position."""
-    frame = pd.DataFrame({"position": found.positions})
+    frame = pd.DataFrame({"position": losses.positions})
     for name in ("repeated", "control"):
-        value = getattr(found, name)
+        value = getattr(losses, name)
         frame[f"{name} (nats)"] = value.mean
         if value.low is not None:
             frame[f"{name} low"], frame[f"{name} high"] = value.low, value.high
     return frame
 
 
-def _strip(model: Any, ids: np.ndarray, loss: np.ndarray, high: float) -> str:
-    labels = list(map(visible, model.to_str_tokens(ids.tolist()) if model.tokenizer else map(str, ids)))
-    values = np.concatenate([[np.nan], loss])
+def _strip(model: HookedTransformer, ids: np.ndarray, loss: np.ndarray, high: float) -> str:
     even = f"{high:.1f}: an even guess among the sampled tokens"
     scale = Scale("first sequence, loss (nats)", 0, high, ends=("0: certain", even))
-    return token_strip(labels, values, scale=scale)
+    return token_strip(token_labels(model, ids), np.concatenate([[np.nan], loss]), scale=scale)

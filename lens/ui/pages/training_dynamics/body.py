@@ -4,11 +4,11 @@ from functools import partial
 
 import streamlit as st
 
+from lens.ui.checkpoint_runs import longest_block, run_of
 from lens.ui.models import source_named, source_of
 from lens.ui.pages.training_dynamics import controls as choose
 from lens.ui.pages.training_dynamics import draw as show
-from lens.ui.pages.training_dynamics.read import read
-from lens.ui.runs import longest_block, run_of
+from lens.ui.pages.training_dynamics.read import read, read_instrument
 from lens.ui.view import ViewState
 from lens.ui.widgets import show_tabs
 
@@ -20,13 +20,18 @@ def draw(view: ViewState) -> None:
 
         run = run_of(source_of(view))
         longest = longest_block(run_of(source_named(name)) for name in names)
-        look = choose.controls(view, run.found, longest)
+        look = choose.controls(view, run.checkpoints, longest)
 
     show.fit(view, run)
+    above = st.container()
     left, right = st.columns([1.5, 1], gap="medium")
     with left:
         place = st.empty()
-        shown = read(view, names, look, partial(show.show_filling, place, view, look))
+        fill = partial(show.show_filling, place, view, look)
+        shown = read(view, names, look, fill)
+    with above:
+        shown = read_instrument(view, shown, look, fill)
+    with left:
         with place.container():
             figure = show.show_curves(view, shown, look)
     with right:

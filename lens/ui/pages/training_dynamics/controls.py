@@ -1,20 +1,27 @@
 """The Training dynamics page: which runs are shown, on what they are measured, and the widgets that say so."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from lens.ui import runs
+from lens.load.checkpoints import checkpoint_name
+from lens.ui import checkpoint_runs
 from lens.ui.ending import end_page
 from lens.ui.fields import LOCAL, short
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MOST_BESIDE, MOST_TEXTS
-from lens.ui.runs import checkpoint_name
+from lens.ui.shared import instrument_list
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, segmented, select
 from lens.ui.widgets import number as number_box
+
+if TYPE_CHECKING:
+    from lens.analysis.checkpoint import Setting
+    from lens.analysis.dynamics import Places
+    from lens.analysis.instruments.instrument import Instrument
+    from lens.load.checkpoints import Checkpoints
 
 BESIDE_HELP = "Other training runs to draw on the same axis. Those on this machine are offered."
 AXIS_HELP = "The axis of training. Log shows the beginning, linear the proportions; what lies at 0 has no place on log."
@@ -32,19 +39,26 @@ PLACE_HELP = (
 )
 
 
+SCORE_HELP = (
+    "Any number of a head, drawn above the curves; induction and previous token stand there anyway. Tasks are those of "
+    "the random repeats. What takes long is measured on a click, and kept."
+)
+
+
 class Look(NamedTuple):
     """What the widgets say."""
 
-    setting: Any  # lens.analysis.checkpoint.Setting
-    places: Any  # lens.analysis.dynamics.Places
+    setting: "Setting"
+    places: "Places"
     log: bool
     born: float
+    instrument: "Instrument"
 
 
 def choose_runs(view: ViewState) -> list[str]:
     """The models shown: the view's and those beside it. Without checkpoints the page says so and ends."""
-    offered = runs.with_checkpoints()
-    why = runs.why_none(view["model"])
+    offered = checkpoint_runs.with_checkpoints()
+    why = checkpoint_runs.why_none(view["model"])
     if why:
         _offer_others(view, why, offered)
     gone = [name for name in view["beside"] if name not in offered or name == view["model"]]
@@ -65,18 +79,19 @@ def choose_runs(view: ViewState) -> list[str]:
     return [name for name in dict.fromkeys([*offered, view["model"]]) if name in shown]  # colours stay with a run
 
 
-def controls(view: ViewState, found: Any, longest: int) -> Look:
+def controls(view: ViewState, found: "Checkpoints", longest: int) -> Look:
     """The other widgets; ``found`` are the checkpoints of the view's model, ``longest`` is the largest n."""
     from lens.analysis.checkpoint import Setting
     from lens.analysis.dynamics import Places
 
     segmented(view, "axis", tuple(AXES), "Axis", AXIS_HELP, format_func=AXES.get)
     _choose_checkpoint(view, found)
+    one = instrument_list.choose(view, "Instrument", SCORE_HELP)
     with st.popover("Settings", help="Thresholds, positions, samples and the phase change by hand."):
         _settings(view, found, longest)
     setting = Setting(view["n"], view["seqs"], view["seed"], view["texts"], prepend_bos(view))
     places = Places(view["late"], view["early"], view["around"])
-    return Look(setting, places, view["axis"] == "log", view["born"])
+    return Look(setting, places, view["axis"] == "log", view["born"], one)
 
 
 def _offer_others(view: ViewState, why: str, offered: list[str]) -> None:
@@ -110,7 +125,7 @@ def _set_beside(view: ViewState, key: str) -> None:
     view.set(beside=tuple(st.session_state[key]))
 
 
-def _choose_checkpoint(view: ViewState, found: Any) -> None:
+def _choose_checkpoint(view: ViewState, found: "Checkpoints") -> None:
     if view["revision"] and view["revision"] not in found.places:
         view.note(f"{found.entry.alias} has no checkpoint {short(view['revision'])}: its final weights are open")
         view.set(revision=None)
@@ -120,7 +135,7 @@ def _choose_checkpoint(view: ViewState, found: Any) -> None:
     select(view, "revision", tuple(names), "Checkpoint", CHECKPOINT_HELP, format_func=names.get, width=190)
 
 
-def _settings(view: ViewState, found: Any, longest: int) -> None:
+def _settings(view: ViewState, found: "Checkpoints", longest: int) -> None:
     number_box(view, "born", (0.001, 1.0), "Born above", BORN_HELP, step=0.05)
     names = {AUTO: "by the rule"} | {str(i): checkpoint_name(found, i) for i in range(len(found))}
     for edge, label in zip(EDGES, ("Phase change from", "to")):

@@ -1,18 +1,25 @@
 """The curves of the chosen runs as a figure: scores of heads, losses, phase changes, the open checkpoint."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lens.analysis.dynamics import HeadCurve, head_curve, heads_in_order, strongest, strongest_previous
+from lens.analysis.dynamics import HeadCurve, head_curve, heads_in_order, instrument_end, strongest, strongest_previous
 from lens.analysis.names import Head
 from lens.figures.theme import number as said
 from lens.figures.training import Axis, Level, Panel, Span, Trace, schedule, training
+from lens.ui.calls import analyse
 from lens.ui.fields import LOCAL
 from lens.ui.pages.training_dynamics.controls import AUTO, Look, checkpoint_name
 from lens.ui.pages.training_dynamics.read import Shown
+from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from lens.analysis.stats import Estimate
 
 NOTHING = np.empty((0, 4), np.int32)
 FAINT = 48  # heads of a run that are drawn in the background; of more, the strongest
@@ -69,22 +76,25 @@ def phase_of(view: ViewState, one: Shown) -> Phase:
 
 
 def heads_of(view: ViewState, one: Shown) -> list[Head]:
-    """The heads that are drawn in full, the current one last: pinned and selected ones of the view's model, else the
-    strongest of a run."""
+    """The heads that are drawn in full, the current one last: chosen ones, else the strongest of a run."""
+    return chosen_heads(view, one) or [strongest(one.curves)]
+
+
+def chosen_heads(view: ViewState, one: Shown) -> list[Head]:
+    """Pinned and selected heads of the view's model, the current one last."""
     n_layers, n_heads = one.shape.n_layers, one.shape.n_heads
     wanted = [*(pin for pin in view["pins"] if pin != view.selected), *([view.selected] if view.selected else [])]
     chosen = [Head(*head) for head in wanted if head[0] < n_layers and head[1] < n_heads]
-    if one.name == view["model"] and chosen:
-        return chosen[-6:]
-    return [strongest(one.curves)]
+    return chosen[-6:] if one.name == view["model"] and chosen else []
 
 
 def curve_of(one: Shown, head: Head, look: Look) -> HeadCurve:
     """One head of a run over training."""
-    return head_curve(one.repeats, head, look.born, look.setting.seed)
+    arguments = (one.repeats, head, look.born, look.setting.seed)
+    return to_numpy(head_curve(*arguments)) if one.live else analyse(head_curve, *arguments)
 
 
-def figure_of(view: ViewState, shown: list[Shown], look: Look) -> Any:
+def figure_of(view: ViewState, shown: list[Shown], look: Look) -> "go.Figure":
     """All quantities above each other."""
     x = shared_axis(shown)
     spans, cursor = [], None
@@ -96,6 +106,7 @@ def figure_of(view: ViewState, shown: list[Shown], look: Look) -> Any:
         if one.name == view["model"] and view["revision"]:
             cursor = float(at(one, x, [one.found.places.index(view["revision"])])[0])
     panels = [
+        *_instrument(view, shown, look, x),
         _scores(view, shown, look, x),
         _previous(view, shown, look, x),
         _repeats(shown, x),
@@ -105,7 +116,7 @@ def figure_of(view: ViewState, shown: list[Shown], look: Look) -> Any:
     return training(panels, Axis(x.title, look.log), title="", spans=spans, cursor=cursor)
 
 
-def schedule_figure(shown: list[Shown], log: bool) -> Any:
+def schedule_figure(shown: list[Shown], log: bool) -> "go.Figure":
     """Which checkpoint was saved when."""
     x = shared_axis(shown)
     label = Axis("label: training steps" if x.unit == "steps" else "label: training tokens", log)
@@ -128,6 +139,27 @@ def title_of(one: Shown) -> str:
 def _points(one: Shown, head: Head | None = None) -> np.ndarray:
     layer, number = head or (-1, -1)
     return np.array([(one.run, index, layer, number) for index in one.indices], np.int32)
+
+
+def _instrument(view: ViewState, shown: list[Shown], look: Look, x: X) -> list[Panel]:
+    """The chosen instrument, in the runs where it is measured; no panel where it is in none."""
+    traces, levels, kind = [], [], look.instrument
+    for one in shown:
+        curves = one.instrument
+        if curves is None or np.isnan(curves.value[-1]).all():
+            continue
+        here = one._replace(curves=one.curves._replace(indices=curves.indices))
+        traces += _background(here, curves.value, x)
+        best = instrument_end(curves, by_size=kind.scale == "two-sided").head
+        for head in chosen_heads(view, one) or [best]:
+            value, low, high = (array[:, head.layer, head.head] for array in (curves.value, curves.low, curves.high))
+            ends = (None, None) if np.isnan(low).any() else (low, high)
+            points = _points(here, head)
+            name = f"{title_of(one)} head {head}, {kind.title.lower()}"
+            traces.append(Trace(name, at(one, x, curves.indices), value, points, one.run, *ends))
+        if one.name == view["model"] and np.isfinite(curves.threshold[-1]):
+            levels.append(Level(float(curves.threshold[-1]), f"null of {title_of(one)}"))
+    return [Panel(f"{kind.title}, each head ({kind.unit})", traces, levels)] if traces else []
 
 
 def _scores(view: ViewState, shown: list[Shown], look: Look, x: X) -> Panel:
@@ -211,7 +243,9 @@ def _background(one: Shown, scores: np.ndarray, x: X) -> list[Trace]:
     ]  # fmt: skip
 
 
-def _with_interval(one: Shown, name: str, found: Any, x: X, head: Head | None = None, legend: bool = False) -> Trace:
+def _with_interval(
+    one: Shown, name: str, found: "Estimate", x: X, head: Head | None = None, legend: bool = False
+) -> Trace:
     arrays = [None if bound is None else np.asarray(bound) for bound in (found.mean, found.low, found.high)]
     where, points = at(one, x, one.indices), _points(one, head)
     return Trace(name, where, arrays[0], points, one.run, arrays[1], arrays[2], legend=legend)

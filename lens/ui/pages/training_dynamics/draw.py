@@ -9,7 +9,7 @@ from lens.figures.cells import Marks
 from lens.figures.playing import Course, playing
 from lens.figures.training import clicked
 from lens.tokens import visible
-from lens.ui import parts, runs
+from lens.ui import checkpoint_runs, parts
 from lens.ui.badge import note_model
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
@@ -27,7 +27,7 @@ from lens.ui.pages.training_dynamics.curves import (
     title_of,
 )
 from lens.ui.pages.training_dynamics.read import LONGEST, Shown, patterns
-from lens.ui.pages.training_dynamics.runs import show_runs
+from lens.ui.pages.training_dynamics.shipped_runs import show_runs
 from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
@@ -58,8 +58,8 @@ class Text(NamedTuple):
 
 def fit(view: ViewState, run: Any) -> None:
     """Layer, head and pins kept inside the view's model; the status line names it and the open checkpoint."""
-    shape, places = run.shape(), run.found.places
-    opened = checkpoint_name(run.found, places.index(view["revision"])) if view["revision"] else ""
+    shape, places = run.shape(), run.checkpoints.places
+    opened = checkpoint_name(run.checkpoints, places.index(view["revision"])) if view["revision"] else ""
     note_model(Opened(shape.name, opened, shape.device, shape.dtype))
     view.fit(shape.n_layers, shape.n_heads)
 
@@ -73,7 +73,7 @@ def show_filling(place: Any, view: ViewState, look: Look, shown: list[Shown]) ->
 def show_curves(view: ViewState, shown: list[Shown], look: Look) -> Any:
     """The curves; a click on a point opens its checkpoint on all pages. Returns the figure."""
     figure = figure_of(view, shown, look)
-    text = words.notice(shown, [phase_of(view, one) for one in shown])
+    text = " ".join(_notices(view, shown, look))
     parts.chart(figure, words.alt(shown, text), CHART, partial(_open, view, shown), read=clicked)
     return figure
 
@@ -91,8 +91,7 @@ def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
     found = patterns(view, one, text.tokens, head)
     curve, x = curve_of(one, head, look), shared_axis([one])
     labels = [f"{index}: {checkpoint_name(one.found, index)}" for index in one.indices]
-    score = curve.effect.mean.numpy()
-    course = Course(at(one, x, one.indices), score, labels, x.title, "score − control", look.log, look.born)
+    course = Course(at(one, x, one.indices), curve.effect.mean, labels, x.title, "score − control", look.log, look.born)
     start = one.indices.index(i) if (i := _open_index(view, one)) in one.indices else len(labels) - 1
     import numpy as np
 
@@ -112,14 +111,24 @@ def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
 def explain_curves(view: ViewState, shown: list[Shown], look: Look) -> None:
     """What to notice, what not to conclude, how it was measured on which models, the formula and the rules."""
     models = [("Model", f"{one.shape.name}. {one.shape.note} {one.shape.bos}".replace("  ", " ")) for one in shown]
+    one = look.instrument
+    about = ((one.title, f"{one.definition} Null: {one.null}. {one.misreading}"),)
     explanation = Explanation(
-        words.notice(shown, [phase_of(view, one) for one in shown]),
+        _notices(view, shown, look),
         words.MISREADING,
+        asides=about if any(each.instrument is not None for each in shown) else (),
         measured=(("Checkpoints and sample", words.measured(shown, look)), *models),
         formula=words.FORMULA,
         where=words.definitions(),
     )
     explain(view, None, explanation)
+
+
+def _notices(view: ViewState, shown: list[Shown], look: Look) -> tuple[str, ...]:
+    """What to see in the curves, and in those of the chosen instrument."""
+    chosen = " ".join(filter(None, (words.instrument_notice(one, look) for one in shown)))
+    whole = words.notice(shown, [phase_of(view, one) for one in shown])
+    return tuple(filter(None, (chosen, whole)))
 
 
 def show_schedule(view: ViewState, shown: list[Shown], look: Look) -> None:
@@ -181,7 +190,7 @@ def _open_index(view: ViewState, one: Shown) -> int:
 
 
 def _text(view: ViewState, one: Shown, look: Look) -> Text | None:
-    run = runs.run_of(source_named(one.name))
+    run = checkpoint_runs.run_of(source_named(one.name))
     inputs = run.inputs(look.setting)
     if view["play"] == "repeat":
         n, queries = inputs.repeated.n, inputs.repeated.queries

@@ -1,10 +1,11 @@
 """Training dynamics in words: what to notice, when a head was born, how it was measured, the table. No Streamlit."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from lens.analysis.dynamics import HELD_OUT, IN_CONTEXT, PREFIX, PREVIOUS, REPEATS, strongest
+from lens.analysis.dynamics import HELD_OUT, IN_CONTEXT, PREFIX, PREVIOUS, REPEATS, instrument_end, strongest
 from lens.analysis.phase_change import BIRTH_RULE, WINDOW_RULE
 from lens.figures.theme import number as said
 from lens.texts import HELD_OUT_NAME, UNIT
@@ -12,6 +13,11 @@ from lens.ui.pages.training_dynamics.controls import Look, checkpoint_name
 from lens.ui.pages.training_dynamics.curves import Phase, curve_of, said_checkpoint, title_of
 from lens.ui.pages.training_dynamics.read import Shown
 from lens.ui.shared.chain import was_born
+
+if TYPE_CHECKING:
+    from lens.analysis.dynamics import Curves
+    from lens.analysis.names import Head
+    from lens.analysis.stats import Estimate
 
 MISREADING = (
     "A checkpoint is one moment of one run: 'born' is the interval between two of them, not a date, and another seed "
@@ -24,7 +30,7 @@ FORMULA = (
 )
 
 
-def birth_words(one: Shown, head: Any, look: Look) -> str:
+def birth_words(one: Shown, head: "Head", look: Look) -> str:
     """When a head was born, with its interval, or why that cannot be said; and where it ends."""
     curve = curve_of(one, head, look)
     names = [checkpoint_name(one.found, index) for index in one.indices]
@@ -49,6 +55,26 @@ def _run(one: Shown, phase: Phase) -> str:
     ends = f"from {said_checkpoint(one, phase.first)} to {said_checkpoint(one, phase.last)}"
     how = "set by hand" if phase.by_hand else curves.window.reason
     return f"{name}: phase change {ends} ({how}); {last}; {saved}."
+
+
+def instrument_notice(one: Shown, look: Look) -> str:
+    """Where the chosen instrument ends in a run, and since when; "" where it is not measured."""
+    curves, kind = one.instrument, look.instrument
+    if curves is None:
+        return ""
+    if np.isnan(curves.value[-1]).all():
+        return f"{title_of(one)}: no head has the number {kind.title.lower()} at the last checkpoint."
+    end = instrument_end(curves, by_size=kind.scale == "two-sided")
+    text = f"{kind.title} of {title_of(one)}: head {end.head} stands out most at the end"
+    text += f" with {said(end.value)} {kind.unit}"
+    if end.n_above is None:
+        why = "a verdict needs more sequences" if kind.tested else "it is a description, without a test"
+        return f"{text}; {why}."
+    n = len(curves.indices)
+    if end.first_above is None:
+        return f"{text}; within chance at all {n} checkpoints."
+    first = checkpoint_name(one.found, curves.indices[end.first_above])
+    return f"{text}; above chance at {end.n_above} of {n} checkpoints, first at {first}."
 
 
 def measured(shown: list[Shown], look: Look) -> str:
@@ -89,7 +115,7 @@ def definitions() -> str:
     return "\n".join(f"- **{name}.** {text}" for name, text in rows)
 
 
-def table(shown: list[Shown], look: Look, heads: list[Any]) -> pd.DataFrame:
+def table(shown: list[Shown], look: Look, heads: "list[Head]") -> pd.DataFrame:
     """One row per run and checkpoint."""
     rows = []
     for one, head in zip(shown, heads):
@@ -100,8 +126,18 @@ def table(shown: list[Shown], look: Look, heads: list[Any]) -> pd.DataFrame:
             row |= _numbers(curves, place) | {"head": str(head)}
             row |= _estimate("prefix − control", found.effect, place)
             row |= {"null": float(curves.null[place])} | _estimate("previous token", found.previous, place)
+            row |= _of_instrument(one, look, head, index)
             rows.append(row)
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def _of_instrument(one: Shown, look: Look, head: "Head", index: int) -> dict[str, float]:
+    curves, name = one.instrument, look.instrument.title.lower()
+    if curves is None or index not in curves.indices:
+        return {}
+    at = (curves.indices.index(index), *head)
+    columns = {"": curves.value, " low": curves.low, " high": curves.high, " null": curves.null}
+    return {f"{name}{end}": float(array[at]) for end, array in columns.items()}
 
 
 def payload(shown: list[Shown], phases: list[Phase], look: Look) -> dict[str, Any]:
@@ -117,7 +153,8 @@ def payload(shown: list[Shown], phases: list[Phase], look: Look) -> dict[str, An
         places = {"unit": one.found.unit, "labels": curves.labels, "tokens": one.found.tokens, "indices": one.indices}
         window = curves.window._asdict() | {"drawn": phase._asdict()}
         log = {"steps": one.log.steps, "loss": one.log.loss, "reason": one.log.reason}
-        out[title_of(one)] = places | scores | estimates | {"window": window, "training_log": log}
+        chosen = None if one.instrument is None else one.instrument._asdict() | {"name": look.instrument.name}
+        out[title_of(one)] = places | scores | estimates | {"window": window, "training_log": log, "instrument": chosen}
     setting = {"setting": look.setting._asdict(), "places": look.places._asdict(), "born_above": look.born}
     return {"runs": out, **setting, "definitions": definitions()}
 
@@ -126,6 +163,13 @@ def code(one: Shown, look: Look, source: str) -> str:
     """The Python that computes the curves of the view's model again."""
     setting = ", ".join(f"{name}={value!r}" for name, value in look.setting._asdict().items())
     places = ", ".join(f"{name}={value!r}" for name, value in look.places._asdict().items())
+    more, name = "", look.instrument.name
+    if one.instrument is not None:
+        more = (
+            "\n\nfrom lens.analysis.dynamics import instrument_dynamics, instrument_end\n\n"
+            f'over = instrument_dynamics(run, "{name}", Setting({setting}), indices={one.instrument.indices})\n'
+            f"print(instrument_end(over, by_size={look.instrument.scale == 'two-sided'}))"
+        )
     return (
         "from lens.analysis.checkpoint import Setting\n"
         "from lens.analysis.dynamics import Places, dynamics, strongest\n"
@@ -134,7 +178,7 @@ def code(one: Shown, look: Look, source: str) -> str:
         f"run = TrainingRun(checkpoints({source!r}))\n"
         f"curves = dynamics(run, Setting({setting}), Places({places}), indices={one.indices})\n"
         "head = strongest(curves)\n"
-        "print(head, curves.effect[-1, head.layer, head.head], curves.window.reason)"
+        f"print(head, curves.effect[-1, head.layer, head.head], curves.window.reason){more}"
     )
 
 
@@ -144,20 +188,20 @@ def alt(shown: list[Shown], words: str) -> str:
     return f"Curves over the training of {names}: head scores, losses and in-context learning. {words}"
 
 
-def frames_alt(one: Shown, head: Any, words: str) -> str:
+def frames_alt(one: Shown, head: "Head", words: str) -> str:
     """The playing figure for a screen reader."""
     ends = f"{checkpoint_name(one.found, one.indices[0])} to {checkpoint_name(one.found, one.indices[-1])}"
     return f"Attention of head {head} of {title_of(one)} at each checkpoint from {ends}; a button plays them. {words}"
 
 
-def _numbers(curves: Any, place: int) -> dict[str, float]:
+def _numbers(curves: "Curves", place: int) -> dict[str, float]:
     row = _estimate("held-out loss", curves.held_out, place)
     row |= _estimate("in-context", curves.in_context, place)
     row |= _estimate("first copy", curves.first_copy, place)
     return row | _estimate("second copy", curves.second_copy, place)
 
 
-def _estimate(name: str, found: Any, place: int) -> dict[str, float]:
+def _estimate(name: str, found: "Estimate | None", place: int) -> dict[str, float]:
     if found is None:
         return {}
     row = {name: float(found.mean[place])}
@@ -165,7 +209,7 @@ def _estimate(name: str, found: Any, place: int) -> dict[str, float]:
                                                 f"{name} high": float(found.high[place])}  # fmt: skip
 
 
-def _last(found: Any) -> str:
+def _last(found: "Estimate | None") -> str:
     interval = "" if found.low is None else f" [{said(float(found.low[-1]))}, {said(float(found.high[-1]))}]"
     return f"{said(float(found.mean[-1]))}{interval}"
 

@@ -1,11 +1,13 @@
 """First link: where the head looks, on repeated random tokens, and in full on the prompt as well."""
 
-from html import escape
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import streamlit as st
 
+from lens.analysis.habits import strongest_pair
+from lens.analysis.score_summary import standing
+from lens.analysis.streaming import uniform_pattern
 from lens.figures.cells import Marks
 from lens.figures.fitted import small_matrix
 from lens.figures.matrix import View, matrix
@@ -14,8 +16,15 @@ from lens.ui import parts
 from lens.ui.labels import short_labels, token_labels
 from lens.ui.models import Prompt, read_prompt
 from lens.ui.shared import heads, score_words
-from lens.ui.shared.chain.link import Case, Finding
+from lens.ui.shared.chain.link import Case, Finding, explain_link
 from lens.ui.shared.patterns import attention, stripe
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from lens.analysis.names import Head
+    from lens.hooked import HookedTransformer
+    from lens.ui.view import ViewState
 
 SCORE = "induction"
 SIDE, WIDTH = 330, 520  # pixels of the matrix, and of its column in full
@@ -37,7 +46,7 @@ def find(case: Case) -> Finding:
     pattern = attention(case.model, sample.repeated.tokens[0], case.head)
     share = float(np.mean([pattern[cell] for cell in stripe(SCORE, n, bos).cells]))
     rest = float(pattern[1 : bos + n, 0].mean())
-    state = score_words.STATES[score_words.facts(sample.scores[SCORE], *case.head).above]
+    state = score_words.STATES[standing(sample.scores[SCORE], case.head).above]
     return Finding(f"{share:.0%} on the repeat", state, {"on the repeat": share}, OnRepeat(pattern, share, rest))
 
 
@@ -51,23 +60,23 @@ def draw(case: Case, finding: Finding) -> Finding:
     title = f"1 · Head {case.head} attends: {sample.settings.n} random tokens, twice"
     figure = matrix(finding.result.pattern, labels, title=title, marks=Marks(cells, meaning))
     parts.chart(small_matrix(figure, SIDE, None), title, key="home:matrix")
-    st.markdown(repeat_words(case, finding.result))
+    explain_link(case, repeat_words(case, finding.result))
     return finding
 
 
-def repeat_words(case: Case, found: OnRepeat) -> str:
+def repeat_words(case: Case, repeat: OnRepeat) -> str:
     """What to see in the matrix on the repeat, from its numbers."""
     n, score = case.sample.settings.n, case.sample.scores[SCORE]
-    above = score_words.facts(score, *case.head).above
+    above = standing(score, case.head).above
     text = (
         f"Head {case.head} reads {n} random tokens, then the same {n} again. In the second copy it gives "
-        f"{found.share:.0%} of its attention to the token that came next the first time"
+        f"{repeat.share:.0%} of its attention to the token that came next the first time"
     )
     text += "" if case.full else " (orange)"  # as the cells of the matrix are outlined
-    text += f"; in the first copy, where there is nothing to find, {found.rest:.0%} goes to the first token."
+    text += f"; in the first copy, where there is nothing to find, {repeat.rest:.0%} goes to the first token."
     if above is None:
         return f"Whether any head attends this way more than chance allows cannot be said from so few sequences. {text}"
-    if not score_words.n_above(score):
+    if not score.above.any():
         best = "; this is the best" if case.head == heads.strongest(score.score.mean) else ""
         return f"No head attends this way more than chance allows{best}. {text}"
     return text if above else f"It cannot be told from chance that this head attends this way. {text}"
@@ -77,17 +86,31 @@ def _draw_prompt(case: Case, finding: Finding) -> Finding:
     """The matrix on the prompt, with the first token hidden, and where the attention goes there and on the repeat."""
     prompt = _read(case)
     if isinstance(prompt, str):
-        st.html(f'<p class="lens-told">{escape(repeat_words(case, finding.result))}</p>')
+        explain_link(case, repeat_words(case, finding.result))
         return finding._replace(words=f"{finding.words}; {prompt}")
     pattern = attention(case.model, prompt.tokens[0].cpu().numpy(), case.head)
     text, there = prompt_words(pattern, prompt.labels, str(case.head))
-    title = f"Head {case.head} on your prompt"
-    figure = matrix(pattern, short_labels(prompt.labels), title=title, view=View(hide_first=True))
-    parts.chart(small_matrix(figure, SIDE, WIDTH), f"Attention of head {case.head}. {text}", key="head:matrix")
-    for sentence in (text, repeat_words(case, finding.result)):
-        st.html(f'<p class="lens-told">{escape(sentence)}</p>')
+    figure = prompt_figure(prompt, pattern, case.head)
+    parts.chart(figure, f"Attention of head {case.head}. {text}", key="head:matrix")
+    explain_link(case, text, repeat_words(case, finding.result))
     words = f"{finding.words}; on the prompt {there.words}"
     return finding._replace(words=words, numbers=finding.numbers | there.numbers)
+
+
+def prompt_figure(prompt: Prompt, pattern: np.ndarray, head: "Head") -> "go.Figure":
+    """Where a head looks on the prompt, the first token hidden."""
+    title = f"Head {head} on your prompt"
+    figure = matrix(pattern, short_labels(prompt.labels), title=title, view=View(hide_first=True))
+    return small_matrix(figure, SIDE, WIDTH)
+
+
+def draw_ahead(view: "ViewState", model: "HookedTransformer", head: "Head") -> None:
+    """The matrix on the prompt alone, where there is one: the first that is seen of a head that is not scored yet."""
+    if model.tokenizer is None or not view["prompt"].strip():
+        return
+    prompt = read_prompt(view, model, LONGEST)
+    pattern = attention(model, prompt.tokens[0].cpu().numpy(), head)
+    parts.chart(prompt_figure(prompt, pattern, head), f"Attention of head {head}. Its scores come next.")
 
 
 def _read(case: Case) -> Prompt | str:
@@ -100,23 +123,27 @@ def _read(case: Case) -> Prompt | str:
         return "no prompt"
     prompt = read_prompt(case.view, case.model, LONGEST)
     if len(prompt.labels) == 1:
-        alone = "The prompt is one token, which can only look at itself. Type a longer text."
-        st.info(alone, icon=":material/edit:")
+        text = "The prompt is one token, which can only look at itself. Type a longer text."
+        st.info(text, icon=":material/edit:")
         return "one token only"
     return prompt
 
 
 def prompt_words(pattern: np.ndarray, labels: list[str], name: str) -> tuple[str, Finding]:
     """Where the attention goes on a prompt, the first token apart."""
-    rows = pattern[1:]
-    first, n = float(rows[:, 0].mean()), len(rows)
-    uniform = float(np.mean([1 / (q + 2) for q in range(n)]))
-    rest = np.where(np.arange(pattern.shape[1]) > 0, pattern, -1.0)
-    query, key = np.unravel_index(int(rest.argmax()), rest.shape)
-    share = float(pattern[query, key])
+    pair, n = strongest_pair(pattern), len(pattern) - 1
+    first, uniform = (float(np.mean(rows[1:, 0])) for rows in (pattern, uniform_pattern(n + 1).numpy()))
     text = (
         f"Over {n} queries head {name} gives {number(first)} of its attention to the first token ({number(uniform)} if "
-        f"it looked at all alike). Its strongest look elsewhere is from {labels[query]} (position {query}) to "
-        f"{labels[key]} (position {key}): {number(share)}."
+        f"it looked at all alike). "
     )
-    return text, Finding(f"{number(first)} to the first token, else most to {labels[key]}", "", {"first token": first})
+    if pair is None:
+        return f"{text}It looks nowhere else.", Finding(
+            f"{number(first)} to the first token", "", {"first token": first}
+        )
+    text += (
+        f"Its strongest look elsewhere is from {labels[pair.query]} (position {pair.query}) to {labels[pair.key]} "
+        f"(position {pair.key}): {number(pair.value)}."
+    )
+    words = f"{number(first)} to the first token, else most to {labels[pair.key]}"
+    return text, Finding(words, "", {"first token": first})

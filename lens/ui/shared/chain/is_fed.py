@@ -1,6 +1,6 @@
 """Fourth link: the earlier heads that write what this head reads, with their own previous-token scores beside them."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +13,7 @@ from lens.ui.calls import analyse
 from lens.ui.estimate import operation_seconds
 from lens.ui.models import model_key
 from lens.ui.shared import heads, score_words
-from lens.ui.shared.chain.link import NOT_YET, Case, Finding, may_start
+from lens.ui.shared.chain.link import NOT_YET, Case, Finding, explain_link, may_start
 from lens.ui.shared.wording import sentence
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
 
 MOST = 4  # feeders of each mode
-FASTER = 3  # times than a forward pass, for as many operations: measured with SmolLM2 on one core
+FEW_ROWS = 50  # operations for each of d_head² d_model, at a forward pass's speed: measured with SmolLM2 on one core
 FIRST_LAYER = "no head is in an earlier layer than layer 0"
 
 
@@ -40,7 +40,7 @@ def find(case: Case) -> Finding:
     if head.layer == 0:
         return Finding("layer 0 has no feeders", "none")
     by = "K" if why_not_bilinear(model.cfg) is None else "V"
-    key = f"is-fed-{model_key(model)}-{by}-{offset(model, by, case.sample.settings.n)}"
+    key = f"is-fed-{model_key(model)}-{head}-{by}-{offset(model, by, case.sample.settings.n)}"
     if not case.full and not may_start(case, key, _seconds(model), ""):
         return NOT_YET
     pairs = by_mode(case, by)
@@ -59,16 +59,15 @@ def offset(model: "HookedTransformer", mode: str, n: int) -> int:
 
 
 def by_mode(case: Case, mode: str) -> "Composition":
-    """Composition of all pairs, as the page of that name shows it first."""
+    """Composition of the pairs that end at the head, as the page of that name shows it first."""
     back = offset(case.model, mode, case.sample.settings.n)
-    return analyse(composition, case.model, mode, back, "folded", progress=True)
+    return analyse(composition, case.model, mode, back, "folded", progress=True, receiver=tuple(case.head))
 
 
 def _seconds(model: "HookedTransformer") -> float:
-    """Rough time of one mode: the norms of the products of all pairs, as a few large products."""
+    """Rough time of one mode: what every head writes, as few rows."""
     cfg = model.cfg
-    pairs = (cfg.n_layers * cfg.n_heads) ** 2 / 2
-    return operation_seconds(model, int(2 * pairs * cfg.d_head**2 * cfg.d_model)) / FASTER
+    return operation_seconds(model, FEW_ROWS * cfg.n_layers * cfg.n_heads * cfg.d_head**2 * cfg.d_model)
 
 
 def draw(case: Case, finding: Finding) -> Finding:
@@ -76,25 +75,22 @@ def draw(case: Case, finding: Finding) -> Finding:
     if finding.state == "later":
         return finding
     if finding.result is None:
-        _say_first_layer(case)
+        if case.full:
+            parts.not_computed(f"{FIRST_LAYER}.")
+        else:
+            explain_link(case, sentence(FIRST_LAYER))
         return finding
     if not case.full:
-        st.markdown(fed_words(finding.result))
+        explain_link(case, fed_words(finding.result))
         return finding
     modes = READS if why_not_bilinear(case.model.cfg) is None else ("V",)
-    found = {mode: by_mode(case, mode) for mode in modes}
-    rows = strongest_feeders(found, case)
-    _draw_table(case, found, rows)
-    previous = previous_words(rows, case.sample.scores["previous"])
-    st.html(f'<p class="lens-told">{fed_words(finding.result)} {previous} {_turn_words(found)}</p>')
+    pairs = {mode: by_mode(case, mode) for mode in modes}
+    rows = strongest_feeders(pairs, case)
+    _draw_table(case, pairs["V"].null, rows)
+    previous, back = previous_words(rows, case.sample.scores["previous"]), pairs["K"].offset if "K" in pairs else None
+    turned = "" if back is None else f"For Q and K, the key stands δ = {back} tokens before its query."
+    explain_link(case, f"{fed_words(finding.result)} {previous} {turned}")
     return finding._replace(numbers=finding.numbers | {"feeders": rows.to_dict("records")})
-
-
-def _say_first_layer(case: Case) -> None:
-    if case.full:
-        parts.not_computed(f"{FIRST_LAYER}.")
-    else:
-        st.markdown(sentence(FIRST_LAYER))
 
 
 def fed_words(fed: Fed) -> str:
@@ -107,11 +103,11 @@ def fed_words(fed: Fed) -> str:
     )
 
 
-def _draw_table(case: Case, found: "dict[str, Composition]", rows: pd.DataFrame) -> None:
+def _draw_table(case: Case, null: float, rows: pd.DataFrame) -> None:
     help = parts.metric_help(
         f"{DEFINITION.format('X', 'X')} X: QK for Q, its transpose for K, OV for V.",
         "share",
-        f"{number(found['V'].null)} (1/√d_model, exact)",
+        f"{number(null)} (1/√d_model, exact)",
     )
     config = {
         "by": st.column_config.TextColumn(help=f"Q: {READS['Q']}; K: {READS['K']}; V: {READS['V']}.", width=50),
@@ -124,18 +120,17 @@ def _draw_table(case: Case, found: "dict[str, Composition]", rows: pd.DataFrame)
     }
     alt = f"Heads that feed head {case.head} most, by composition"
     st.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
-    if "K" not in found:
-        st.caption(f"Q and K: not computed because {why_not_bilinear(case.model.cfg)}.")
+    if why := why_not_bilinear(case.model.cfg):
+        st.caption(f"Q and K: not computed because {why}.")
 
 
-def strongest_feeders(found: "dict[str, Composition]", case: Case) -> pd.DataFrame:
+def strongest_feeders(pairs: "dict[str, Composition]", case: Case) -> pd.DataFrame:
     """The ``MOST`` strongest feeders of each mode, with both baselines."""
     previous, rows = case.sample.scores["previous"].score.mean, []
-    for mode, pairs in found.items():
-        for feeder in feeders(pairs, case.head)[:MOST]:
-            score = float(pairs.scores[*feeder, *case.head])
-            row: dict[str, Any] = {"by": mode, "feeder": str(feeder), "composition": score}
-            row |= {"× chance": score / pairs.null, "z": float(pairs.z[*feeder, *case.head])}
+    for mode, of in pairs.items():
+        for feeder in feeders(of, case.head)[:MOST]:
+            score, z = (float(values[*feeder, *case.head]) for values in (of.scores, of.z))
+            row = {"by": mode, "feeder": str(feeder), "composition": score, "× chance": score / of.null, "z": z}
             rows.append(row | {"previous token": float(previous[feeder])})
     return pd.DataFrame(rows)
 
@@ -153,8 +148,3 @@ def previous_words(rows: pd.DataFrame, previous: "HeadScore") -> str:
         return f"None of those that feed its keys most is a previous-token head ({line})."
     named = ", ".join(f"{row['feeder']} ({number(row['previous token'])})" for row in keys)
     return f"Of those that feed its keys most, previous-token heads ({line}) are {named}."
-
-
-def _turn_words(found: "dict[str, Composition]") -> str:
-    back = found["K"].offset if "K" in found else None
-    return "" if back is None else f"For Q and K, the key stands δ = {back} tokens before its query."

@@ -88,6 +88,20 @@ def may_start(case: Case, key: str, seconds: float, sentence: str, done: bool = 
     return started(key, seconds, sentence if case.full else short, done)
 
 
+def explain_link(case: Case, *sentences: str, help: str = "") -> None:
+    """What a link says under its figure: the first sentences on Home, in full all of them.
+
+    ``help``: what the number means, as a tooltip in full. Only Markdown carries one: these sentences quote no prompt.
+    """
+    if not case.full:
+        st.markdown(sentences[0])
+    elif help:
+        st.markdown(" ".join(sentences), help=help)
+    else:
+        for text in sentences:
+            st.html(f'<p class="lens-told">{html.escape(text)}</p>')
+
+
 def draw_outline(place: "DeltaGenerator", found: Mapping[str, Finding]) -> None:
     """All links in one line with what was found; those that are not in ``found`` are being computed."""
     items = ""

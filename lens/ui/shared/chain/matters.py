@@ -15,7 +15,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse, call_key
 from lens.ui.estimate import forward_seconds
 from lens.ui.shared import experiments
-from lens.ui.shared.chain.link import NOT_YET, Case, Finding, may_start
+from lens.ui.shared.chain.link import NOT_YET, Case, Finding, explain_link, may_start
 from lens.ui.shared.wording import interval, percent, sentence, signed
 from lens.ui.store import to_torch
 
@@ -34,7 +34,7 @@ def find(case: Case) -> Finding:
     cells, experiment = removal_of(case.model.cfg, repeated, case.head, case.view["seed"])
     if not _may_start(case, experiment, len(cells.sets), f"Head {case.head} is not removed yet."):
         return NOT_YET
-    sweep, complete = experiments.run(case.model, experiment, agreed=True)
+    sweep, complete, _ = experiments.run(case.model, experiment, agreed=True)
     if not complete:
         return NOT_YET
     first_copy = to_torch(analyse(first_copy_losses, case.model, repeated))
@@ -51,7 +51,7 @@ def draw(case: Case, finding: Finding) -> Finding:
         return finding
     cells, found = finding.result
     if not case.full:
-        st.markdown(removal_words(found))
+        explain_link(case, removal_words(found))
         return finding
     _draw_effects(case, cells, found)
     rank = _draw_rank(case)
@@ -96,7 +96,7 @@ def _draw_effects(case: Case, cells: Cells, found: Removal) -> None:
     figure = effects([row], "nats", title=title, definition=f"{DEFINITION} {cells.note}.", marks=marks)
     parts.chart(narrow(figure, WIDTH), f"{title}. {removal_words(found)}", key="head:matters")
     control = "the other heads of its layer, removed alike" if controls else "none: it is alone in its layer"
-    st.markdown(removal_words(found), help=parts.metric_help(DEFINITION, "nats", control))
+    explain_link(case, removal_words(found), help=parts.metric_help(DEFINITION, "nats", control))
 
 
 def _draw_rank(case: Case) -> str | None:
@@ -106,7 +106,7 @@ def _draw_rank(case: Case) -> str | None:
     experiment = single_heads(removed.pairs, removed.metric)
     if not _may_start(case, experiment, cfg.n_layers * cfg.n_heads, "Its rank needs every head to be removed once."):
         return None
-    sweep, complete = experiments.run(case.model, experiment, agreed=True)
+    sweep, complete, _ = experiments.run(case.model, experiment, agreed=True)
     if not complete:
         return None
     values, band = effect(sweep, seed).value, analyse(chance, sweep, seed)

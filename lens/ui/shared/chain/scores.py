@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
+from lens.analysis.score_summary import Standing, standing, summary
 from lens.figures.fitted import narrow, small_grid
 from lens.figures.grid import grid
 from lens.figures.ranked import ranked
@@ -12,12 +12,11 @@ from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.shared import heads, score_words
 from lens.ui.shared.chain.link import Case, Finding
+from lens.ui.shared.score_board import measure
 from lens.ui.shared.wording import sentence
 
 if TYPE_CHECKING:
-    from lens.analysis.names import Head
     from lens.analysis.score_results import HeadScore
-    from lens.ui.shared.repeats import Sample
 
 SCORE = "induction"
 WIDTH = 520  # pixels of the column, in full
@@ -26,7 +25,7 @@ WIDTH = 520  # pixels of the column, in full
 def find(case: Case) -> Finding:
     """Its induction score with its rank among all heads."""
     score = case.sample.scores[SCORE]
-    facts = score_words.facts(score, *case.head)
+    facts = standing(score, case.head)
     chance = ", within chance" if facts.above is False else ""
     words = f"{number(facts.value)}, rank {facts.rank} of {facts.total}{chance}"
     numbers = {"induction": facts.value, "induction rank": facts.rank, "threshold": score.threshold}
@@ -34,28 +33,28 @@ def find(case: Case) -> Finding:
 
 
 def draw(case: Case, finding: Finding) -> Finding:
-    """Short: the grid of all heads and the numbers of this one. In full: its rank, and all its scores in a table."""
+    """Short: the grid of all heads and the numbers of this one. In full: its rank, and which scores exceed chance."""
     if case.full:
         _draw_rank(case, finding)
-        _draw_table(case)
+        _draw_verdict(case)
         return finding._replace(words=f"{SCORE} {finding.words}")
     score = case.sample.scores[SCORE]
     title = "2 · It scores: induction, every head"
-    figure = grid(score_words.measure(score), pinned=case.view["pins"], current=case.head, title=title)
+    figure = grid(measure(score), pinned=case.view["pins"], current=case.head, title=title)
     parts.head_grid(small_grid(figure, None), case.view, key="home:grid", alt=score_words.notice(score))
     _draw_numbers(score, finding.result)
     st.markdown(score_sentence(case, finding.result))
     return finding._replace(result=figure)
 
 
-def score_sentence(case: Case, facts: score_words.Facts) -> str:
+def score_sentence(case: Case, facts: Standing) -> str:
     """What the score of the head is worth."""
     score = case.sample.scores[SCORE]
     text = f"Over {case.sample.settings.seqs} such sequences, head {case.head} scores {number(facts.value)}"
     text += f"{score_words.interval(facts)}; where other tokens follow, {number(facts.control)}. "
     if not score_words.has_verdict(score):
         return f"{text}{score_words.no_verdict(score)}"
-    above, threshold = score_words.n_above(score), number(score.threshold)
+    above, threshold = summary(score).n_above, number(score.threshold)
     if not above:
         return f"{text}None of the {facts.total} heads exceeds {threshold}, what the best of them reaches by chance."
     text += f"{above} of {facts.total} heads exceed {threshold}, what the best of all heads reaches by chance. "
@@ -63,7 +62,7 @@ def score_sentence(case: Case, facts: score_words.Facts) -> str:
     return text + ("It is the strongest." if case.head == best else f"The strongest is {best}.")
 
 
-def _draw_numbers(score: "HeadScore", facts: score_words.Facts) -> None:
+def _draw_numbers(score: "HeadScore", facts: Standing) -> None:
     unit, null = score.kind.unit, f"{number(score.uniform)} for a head that looks at all keys alike"
     threshold = "none" if score.threshold is None else number(score.threshold)
     shown = (
@@ -81,60 +80,24 @@ def _draw_numbers(score: "HeadScore", facts: score_words.Facts) -> None:
 def _draw_rank(case: Case, finding: Finding) -> None:
     """Where the head stands among all, by its induction score; a click selects another."""
     title = f"Induction: head {case.head} among all"
-    figure = ranked(score_words.measure(case.sample.scores[SCORE]), case.head, title=title)
+    figure = ranked(measure(case.sample.scores[SCORE]), case.head, title=title)
     alt = f"{title}, from the largest score down: {finding.words}"
     parts.head_grid(narrow(figure, WIDTH), case.view, key="head:rank", alt=alt)
 
 
-def _draw_table(case: Case) -> None:
-    """Every score of the head, which of them are above chance, and on what they were measured."""
-    sample, rows = case.sample, table(case.sample, case.head)
-    show_number = st.column_config.NumberColumn
-    config = {
-        "value": show_number(format="%.3f", help="Mean over the random sequences; probability, or nats for entropies."),
-        "control": show_number(format="%.3f", help="The same on the paired control, where nothing repeats."),
-        "rank": st.column_config.TextColumn(help="1 is the largest score of all heads."),
-        "verdict": st.column_config.TextColumn(
-            help="Above the 95th percentile of the largest control of any head, which at least 16 sequences are needed "
-            "for; scores without a test say so."
-        ),
-    }
-    alt = f"Scores of head {case.head} with control and rank"
-    st.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
-    st.caption(f"{sample.scores.source}. {sentence(sample.scores[SCORE].score.note)}")
-    st.html(f'<p class="lens-told">{verdict_words(sample, case.head, rows)}</p>')
+def _draw_verdict(case: Case) -> None:
+    """On what all scores were measured, and which of them are above chance."""
+    scores = case.sample.scores
+    st.caption(f"{scores.source}. {sentence(scores[SCORE].score.note)}")
+    st.html(f'<p class="lens-told">{verdict_words(case)}</p>')
 
 
-def table(sample: "Sample", head: "Head") -> pd.DataFrame:
-    """A row per score of one head."""
-    rows = []
-    for name, title in score_words.TITLES.items():
-        if name not in sample.scores.scores:
-            continue
-        score = sample.scores[name]
-        facts = score_words.facts(score, *head)
-        rows.append(
-            {
-                "score": title,
-                "value": facts.value,
-                "95% interval": score_words.interval(facts).strip() or "none",
-                "control": facts.control,
-                "rank": f"{facts.rank} of {facts.total}",
-                "verdict": {True: "above chance", False: "within chance"}.get(facts.above, _no_verdict(score)),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _no_verdict(score: "HeadScore") -> str:
-    return "too few sequences" if score.kind.tested else "no test"
-
-
-def verdict_words(sample: "Sample", head: "Head", rows: pd.DataFrame) -> str:
+def verdict_words(case: Case) -> str:
     """Which of the tested scores are above chance, or why that cannot be said."""
-    score = sample.scores[SCORE]
+    score = case.sample.scores[SCORE]
     if not score_words.has_verdict(score):
-        return f"Whether head {head} scores above chance cannot be said. {score_words.no_verdict(score)}"
-    above = [row["score"].lower() for row in rows.to_dict("records") if row["verdict"] == "above chance"]
+        return f"Whether head {case.head} scores above chance cannot be said. {score_words.no_verdict(score)}"
+    tested = [one for one in case.sample.scores.scores.values() if one.kind.tested]
+    above = [score_words.title(one).lower() for one in tested if standing(one, case.head).above]
     verdict = f"above chance: {', '.join(above)}" if above else "within chance on every tested score"
-    return f"Of the tested scores, head {head} is {verdict}."
+    return f"Of the tested scores, head {case.head} is {verdict}."

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import streamlit as st
 
 from lens.analysis.checkpoint import Setting
 from lens.analysis.dynamics import HeadCurve, head_curve
@@ -12,13 +11,14 @@ from lens.analysis.names import Head
 from lens.analysis.phase_change import BORN_AT
 from lens.figures.fitted import narrow
 from lens.figures.training import Axis, Level, Panel, Span, Trace, training
+from lens.load.checkpoints import checkpoint_name
 from lens.load.identity import content_of
-from lens.ui import parts, runs
-from lens.ui.calls import sweep
+from lens.ui import checkpoint_runs, parts
+from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
 from lens.ui.fields import LOCAL
 from lens.ui.models import prepend_bos, source_named, source_of
-from lens.ui.shared.chain.link import NOT_YET, Case, Finding, may_start
+from lens.ui.shared.chain.link import NOT_YET, Case, Finding, explain_link, may_start
 from lens.ui.shared.wording import sentence
 from lens.ui.store import to_torch
 
@@ -53,7 +53,7 @@ class Born(NamedTuple):
 def find(case: Case) -> Finding:
     """The interval of training in which its score crossed the line, or why there is none."""
     view = case.view
-    if not runs.why_none(view["model"]) and not _may_start(case):
+    if not checkpoint_runs.why_none(view["model"]) and not _may_start(case):
         return NOT_YET
     born = birth(view, view["model"], case.head)
     if born.state == "later":
@@ -70,26 +70,26 @@ def birth(view: "ViewState", name: str, head: Head) -> Born:
 
     Reads every checkpoint's head scores, about a second for a shipped model the first time, from disk after that.
     """
-    why = runs.why_none(name)
+    why = checkpoint_runs.why_none(name)
     if why:
         return _not_computed(why)
     source = source_named(name)
-    run = runs.run_of(source)
+    run = checkpoint_runs.run_of(source)
     setting = Setting(view["n"], view["seqs"], view["seed"], bos=prepend_bos(view))
-    cells = [runs.Cell(source, index, content_of(run.found, index)) for index in runs.chosen(run)]
-    found = sweep(runs.score_checkpoint, cells, setting)
-    if found.missing:
-        return _not_computed(f"{len(found.missing)} of {len(cells)} checkpoints are not read")
-    lost = [measured.lost for measured in found.done.values() if measured.lost]
-    repeats = {cell.index: to_torch(one.repeats) for cell, one in found.done.items() if not one.lost}
+    cells = [checkpoint_runs.Cell(source, i, content_of(run.checkpoints, i)) for i in checkpoint_runs.chosen(run)]
+    done, missing = sweep(checkpoint_runs.score_checkpoint, cells, setting)
+    if missing:
+        return _not_computed(f"{len(missing)} of {len(cells)} checkpoints are not read")
+    lost = [measured.lost for measured in done.values() if measured.lost]
+    repeats = {cell.index: to_torch(measured.repeats) for cell, measured in done.items() if not measured.lost}
     if lost:
         view.note(f"left out of the head's birth: {' '.join(lost)[:-1]}")
     if not repeats:
         return _not_computed("no checkpoint is finite")
-    curve, indices = head_curve(repeats, Head(*head), BORN_AT, setting.seed), sorted(repeats)
-    names = [runs.checkpoint_name(run.found, index) for index in indices]
-    labels = run.found.labels if run.found.tokens is None else run.found.tokens
-    unit = run.found.unit if run.found.tokens is None else "tokens"
+    curve, indices = analyse(head_curve, repeats, Head(*head), BORN_AT, setting.seed), sorted(repeats)
+    names = [checkpoint_name(run.checkpoints, index) for index in indices]
+    labels = run.checkpoints.labels if run.checkpoints.tokens is None else run.checkpoints.tokens
+    unit = run.checkpoints.unit if run.checkpoints.tokens is None else "tokens"
     over = Over(curve, np.array([labels[index] for index in indices], np.float64), f"training {unit}")
     return birth_words(name.removeprefix(LOCAL), head, curve, names)._replace(over=over)
 
@@ -119,7 +119,7 @@ def _not_computed(why: str) -> Born:
 
 def _may_start(case: Case) -> bool:
     settings = case.sample.settings
-    n_checkpoints = len(runs.chosen(runs.run_of(source_of(case.view))))
+    n_checkpoints = len(checkpoint_runs.chosen(checkpoint_runs.run_of(source_of(case.view))))
     seconds = n_checkpoints * forward_seconds(case.model, 2 * settings.seqs * (2 * settings.n + 1))
     key = f"born-{case.view['model']}"
     return may_start(case, key, seconds, f"{n_checkpoints} checkpoints are not read yet.")
@@ -136,7 +136,8 @@ def draw(case: Case, finding: Finding) -> Finding:
     if born.over is not None and case.full:
         title = f"Head {case.head} over training"
         parts.chart(narrow(curve_figure(born.over, title), WIDTH), f"{title}. {born.words}", key="head:birth")
-    st.markdown(f"{born.words} {BELOW}" if born.state == "found" else born.words)
+    text = f"{born.words} {BELOW}" if born.state == "found" else born.words
+    explain_link(case, text, help=f"{PANEL}, at every checkpoint.")
     return finding
 
 

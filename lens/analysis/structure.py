@@ -1,6 +1,6 @@
-"""What each field of a config means, in the order in which to read them."""
+"""What each field of a config means, in the order in which to read them, and which of them say nothing of a model."""
 
-from typing import Any
+from lens.config import Config
 
 GROUPS = {
     "Sizes": (
@@ -57,7 +57,7 @@ MEANINGS = {
 }
 
 
-def unused(cfg: Any) -> tuple[str, ...]:
+def unused(cfg: Config) -> tuple[str, ...]:
     """The fields that say nothing about this structure."""
     names: list[str] = []
     if cfg.positions != "rotary":

@@ -9,17 +9,17 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-ASSETS = Path(__file__).parent / "assets"
+from lens.ui.components import component
+
+MARKUP = '<div class="lens-circuits" role="group"></div>'
 WORD_JOINER = "\u2060"
 DECIMALS = 4
 POSITIVE, NEGATIVE = "#1f5fc4", "#c4620a"
@@ -74,11 +74,6 @@ def attention_heads(
         positive_color=POSITIVE,
     )
     label = f"Attention maps of {', '.join(names)} over {len(tokens)} tokens"
-    _mount(extract(rendered.cdn_src), key, height, label)
-
-
-def show(rendered: Any, *, key: str, label: str = "CircuitsVis view", height: int | None = None) -> None:
-    """Any other CircuitsVis object (``RenderedHTML``) as a view of the page. ``label`` is what a screen reader says."""
     _mount(extract(rendered.cdn_src), key, height, label)
 
 
@@ -143,19 +138,9 @@ def _static_folder() -> Path:
     return Path(context.main_script_path).parent / "static"
 
 
-@lru_cache(maxsize=1)
-def _component():
-    return st.components.v2.component(
-        "lens_circuits",
-        html='<div class="lens-circuits" role="group"></div>',
-        css=(ASSETS / "circuits.css").read_text(encoding="utf-8"),
-        js=(ASSETS / "circuits.js").read_text(encoding="utf-8"),
-    )
-
-
 def _mount(view: View, key: str, height: int | None, label: str) -> None:
     data = {"element": view.element, "props": view.props, "bundle": ensure_bundle(), "label": label}
-    _component()(key=key, data=data, height="content" if height is None else height)
+    component("circuitsvis", MARKUP)(key=key, data=data, height="content" if height is None else height)
 
 
 def _check(tokens: Sequence[str], attention: np.ndarray, names: Sequence[str]) -> None:

@@ -1,11 +1,14 @@
 """Training runs for all visitors: which models have checkpoints here, and every checkpoint measured once."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
+from lens.analysis.names import Head
 from lens.load import catalogue
 from lens.load.files import CONFIG
 from lens.ui.by_hand import PATHS
@@ -13,6 +16,14 @@ from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.models import source_named
 from lens.ui.threads import use_threads
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+    from lens.analysis.checkpoint import Setting
+    from lens.analysis.training_run import Measured, TrainingRun
 
 
 class Cell(NamedTuple):
@@ -50,65 +61,53 @@ def why_none(name: str) -> str:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _run(source: str, stamp: int) -> Any:
+def _run(source: str, stamp: int) -> TrainingRun:
+    # Here, because Home names runs before torch is on its way.
     from lens.analysis.training_run import TrainingRun
     from lens.load.checkpoints import checkpoints
 
     return TrainingRun(checkpoints(source))
 
 
-def run_of(source: str) -> Any:
-    """The ``TrainingRun`` of a model or folder, one for all visitors."""
+def run_of(source: str) -> TrainingRun:
+    """The training run of a model or folder, one for all visitors."""
     path = catalogue.resolve(source).path
     return _run(source, path.stat().st_mtime_ns)
 
 
-def longest_block(training: Iterable[Any]) -> int:
+def longest_block(training: Iterable[TrainingRun]) -> int:
     """Largest n of [BOS] r₁…r_n r₁…r_n that all these runs can read and this visitor may ask for."""
     shortest = min(run.shape().n_ctx for run in training)
     return max(2, min(limits().block_length, (shortest - 1) // 2))
 
 
-def chosen(run: Any) -> list[int]:
+def chosen(run: TrainingRun) -> list[int]:
     """Which checkpoints of a run are measured: all, or as many, evenly spread, as a visitor may ask for."""
-    n, most = len(run.found), limits().checkpoints
+    n, most = len(run.checkpoints), limits().checkpoints
     return list(range(n)) if n <= most else sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
 
 
-def place_name(label: int, unit: str) -> str:
-    """A point of training in words: "2.5M tokens", "step 400"."""
-    if unit == "steps":
-        return f"step {label:,}"
-    for size, sign in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if label >= size:
-            return f"{label / size:.3g}{sign} tokens"
-    return f"{label} tokens"
-
-
-def checkpoint_name(found: Any, index: int) -> str:
-    """A checkpoint in words, by tokens where they are known."""
-    one = found.at(index)
-    return place_name(one.label, found.unit) if one.tokens is None else place_name(one.tokens, "tokens")
-
-
-def measure_checkpoint(cell: Cell, setting: Any) -> Any:
+def measure_checkpoint(cell: Cell, setting: Setting) -> Measured:
     """Everything that is measured at one checkpoint, from disk where it was measured before: ``Measured``."""
     return _ready(cell).measure(cell[1], setting)
 
 
-def measure_pattern(cell: Cell, tokens: Any, layer: int, head: int) -> Any:
-    """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
-    from lens.analysis.names import Head
+def measure_instrument(cell: Cell, name: str, setting: Any) -> Any:
+    """One instrument at one checkpoint, from disk where it was measured before: ``MeasuredInstrument``."""
+    return _ready(cell).measure_instrument(cell[1], name, setting)
 
+
+def measure_pattern(cell: Cell, tokens: Int[Tensor, "1 pos"], layer: int, head: int) -> Float[np.ndarray, "query key"]:
+    """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
     return _ready(cell).pattern(cell[1], tokens, Head(layer, head))
 
 
-def score_checkpoint(cell: Cell, setting: Any) -> Any:
+def score_checkpoint(cell: Cell, setting: Setting) -> Measured:
     """The head scores of one checkpoint alone: ``Measured``, without texts."""
     return _ready(cell).measure(cell[1], setting, texts=False)
 
 
-def _ready(cell: Cell) -> Any:
+def _ready(cell: Cell) -> TrainingRun:
     """The run of a cell, to be read with as many threads as its size is worth."""
     run = run_of(cell[0])
     use_threads(run.shape().n_params)

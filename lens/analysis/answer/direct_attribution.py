@@ -1,0 +1,322 @@
+"""Which part of the model pushes an answer: one number of the output as a sum over everything that wrote into it.
+
+At the final norm's scale as it was at that position the logits are linear in the stream, so each write adds its own
+share. What is not linear stands apart, as parts of their own: a cap on the logits, and, of a log-probability, the
+entropy. b_O and the constant part of the values (b_V, and the norm's bias through W_V) belong to no head.
+Source: Elhage et al. 2021, "A mathematical framework for transformer circuits".
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import einsum
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lens.analysis.answer.head_inputs import Write
+from lens.analysis.circuit_weights import constant_values, output_weights, read_through
+from lens.analysis.direct_paths import final_scale
+from lens.analysis.names import Head, check_heads
+from lens.analysis.stats import Estimate, estimate
+from lens.cache import ActivationCache
+from lens.components import Norm, at_least_float32
+from lens.finite import require_finite
+from lens.hooked import HookedTransformer
+from lens.hooks import HookPoint, hooks
+
+Kind = Literal["logit", "logit_diff", "log_prob"]
+KINDS = {
+    "logit": "the logit of the right token",
+    "logit_diff": "the logit of the right token minus that of the wrong one",
+    "log_prob": "the log-probability of the right token, nats",
+}
+DEFINITION = (
+    "What each part of the model adds to the number by itself: its write at the last position, through the final norm "
+    "at the scale of that run, times the direction of the answer. All parts together are the model's own number."
+)
+OUTSIDE = ("final norm bias", "unembedding bias", "softcap", "minus entropy")  # parts that no layer writes
+
+
+class Target(NamedTuple):
+    """The number that is taken apart, at one position of each prompt."""
+
+    kind: Kind
+    pos: Int[Tensor, " prompt"]
+    right: Int[Tensor, " prompt"]
+    wrong: Int[Tensor, " prompt"] | None = None  # of a logit difference
+
+    def check(self, model: HookedTransformer, n_prompts: int, n_pos: int) -> None:
+        """ValueError for a target that these prompts do not have."""
+        if self.kind not in KINDS:
+            raise ValueError(f"Target: kind={self.kind!r}; it must be one of {', '.join(KINDS)}.")
+        if (self.wrong is not None) != (self.kind == "logit_diff"):
+            raise ValueError("Target: a logit difference needs the wrong tokens, and only it has them.")
+        limits = {"pos": n_pos, "right": model.cfg.d_vocab, "wrong": model.cfg.d_vocab}
+        for name, most in limits.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if value.shape != (n_prompts,) or not ((value >= 0) & (value < most)).all():
+                raise ValueError(
+                    f"Target: {name}={value.tolist()}; wanted one per prompt, {n_prompts}, in 0 … {most - 1}."
+                )
+
+
+class DirectAttribution(NamedTuple):
+    """One number of each prompt as a sum over ``writes`` and what stands outside of the layers."""
+
+    value: Float[Tensor, " prompt"]  # the model's own, from its logits
+    parts: Float[Tensor, "prompt part"]  # in its unit, logits or nats
+    writes: tuple[Write, ...]
+
+    @property
+    def remainder(self) -> Float[Tensor, " prompt"]:
+        """What the parts leave unexplained: rounding."""
+        return torch.as_tensor(self.value) - torch.as_tensor(self.parts).sum(-1)
+
+    def mean(self, seed: int = 0) -> Estimate:
+        """Every part's mean over prompts, with its interval."""
+        return estimate(torch.as_tensor(self.parts), unit="prompts", seed=seed)
+
+    def heads(self, n_layers: int, n_heads: int) -> Float[Tensor, "prompt layer head"]:
+        """The parts of the heads as a grid."""
+        at = [place for place, write in enumerate(self.writes) if write.kind == "head"]
+        return torch.as_tensor(self.parts)[:, at].unflatten(1, (n_layers, n_heads))
+
+
+@torch.no_grad()
+def direct_attribution(
+    model: HookedTransformer,
+    tokens: Int[Tensor, "prompt pos"],
+    target: Target,
+    mask: Bool[Tensor, "prompt pos"] | None = None,
+) -> DirectAttribution:
+    """Takes one number of each prompt apart: embedding, positions, heads, MLPs, biases, and what is not linear.
+
+    The folded and the raw model give the same parts of heads and MLPs, up to what folding moves into biases.
+    """
+    tokens = tokens.to(model.device)
+    target.check(model, *tokens.shape)
+    run = _Run(model, tokens, target.pos, mask)
+    read = _Read(model, run, target)
+    writes, columns = [], []
+    for labels, values in _written(run, read.onto):
+        writes += labels
+        columns.append(values)
+    outside = read.outside()
+    writes += [Write(name) for name in OUTSIDE if name in outside]
+    columns += [outside[name][:, None] for name in OUTSIDE if name in outside]
+    found = DirectAttribution(read.value.cpu(), torch.cat([one.cpu() for one in columns], 1), tuple(writes))
+    require_finite(model, tokens, found.parts, mask)
+    return found
+
+
+class _Run:
+    """What every part of the model wrote at one position of each prompt, and nothing else of the run."""
+
+    def __init__(self, model: HookedTransformer, tokens: Tensor, pos: Tensor, mask: Tensor | None) -> None:
+        cfg = model.cfg
+        self.model, self.rows = model, (torch.arange(len(tokens), device=model.device), pos.to(model.device))
+        self.kept: dict[str, Tensor] = {}
+        layers = range(cfg.n_layers)
+        names = ["hook_embed", *(["hook_pos_embed"] if cfg.positions == "learned" else [])]
+        names += [f"blocks.{layer}.attn.hook_z" for layer in layers]
+        names += [] if cfg.attn_only else [f"blocks.{layer}.hook_mlp_out" for layer in layers]
+        for part in ("ln1_post", *([] if cfg.attn_only else ["ln2_post"])):
+            names += [
+                f"blocks.{layer}.{part}.hook_scale"
+                for layer in layers
+                if isinstance(getattr(model.blocks[layer], part), Norm)
+            ]
+        with hooks(model, [(names, self._keep)], writes=False):
+            stream = model(tokens, attention_mask=mask, stop_at_layer=cfg.n_layers)
+        self.final = at_least_float32(stream[self.at(stream)]).to(model.unembed.b_U.device)
+
+    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        rows, pos = (one.to(x.device) for one in self.rows)
+        return (rows if len(x) > 1 else torch.zeros_like(rows)), pos
+
+    def _keep(self, x: Tensor, hook: HookPoint) -> None:
+        self.kept[hook.name] = at_least_float32(x[self.at(x)]).to(self.model.unembed.b_U.device)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.kept[name]
+
+
+class _Read:
+    """The direction that an answer has in the stream before the final norm, and what lies beyond it."""
+
+    def __init__(self, model: HookedTransformer, run: _Run, target: Target) -> None:
+        self.model, self.target = model, target
+        normed = model.ln_final(run.final.to(model.dtype))
+        self.plain = self.capped = model.unembed(normed).float()
+        if model.cfg.final_softcap is not None:
+            self.plain = F.linear(normed, model.unembed.W_U.T, model.unembed.b_U).float()
+        self.probs = self.capped.softmax(-1)
+        self.value = self._number(self.capped)
+        if target.kind == "log_prob":
+            self.value = self.capped.log_softmax(-1).gather(-1, self._column(target.right))[:, 0]
+        W_U = model.unembed.W_U.float()
+        direction = W_U.T[target.right.to(W_U.device)]
+        if target.kind == "logit_diff":
+            direction = direction - W_U.T[target.wrong.to(W_U.device)]
+        elif target.kind == "log_prob":
+            direction = direction - self.probs @ W_U.T
+        self.direction = direction
+        self.onto = read_through(model.ln_final, direction.T).T / final_scale(model, run.final)
+
+    def _column(self, ids: Tensor) -> Tensor:
+        return ids.to(self.capped.device)[:, None]
+
+    def _number(self, logits: Float[Tensor, "prompt d_vocab"]) -> Float[Tensor, " prompt"]:
+        """The linear part of the target: what a direction reads of the logits."""
+        right = logits.gather(-1, self._column(self.target.right))[:, 0]
+        if self.target.kind == "logit":
+            return right
+        if self.target.kind == "log_prob":
+            return right - (self.probs * logits).sum(-1)
+        return right - logits.gather(-1, self._column(self.target.wrong))[:, 0]
+
+    def outside(self) -> dict[str, Float[Tensor, " prompt"]]:
+        """The parts that no layer writes."""
+        norm, unembed = self.model.ln_final, self.model.unembed
+        parts = {}
+        if isinstance(norm, Norm) and norm.centred:
+            parts["final norm bias"] = self.direction @ norm.b.float()
+        parts["unembedding bias"] = self._number(unembed.b_U.float().expand_as(self.plain))
+        if self.model.cfg.final_softcap is not None:
+            parts["softcap"] = self._number(self.capped) - self._number(self.plain)
+        if self.target.kind == "log_prob":
+            parts["minus entropy"] = -torch.special.entr(self.probs).sum(-1)
+        return parts
+
+
+def _written(run: _Run, onto: Float[Tensor, "prompt d_model"]) -> Iterator[tuple[list[Write], Tensor]]:
+    """Labels and products with the direction [prompt, part] of all that is written, in order."""
+    model, cfg = run.model, run.model.cfg
+    yield [Write("embedding")], (run["hook_embed"] * onto).sum(-1, keepdim=True)
+    if cfg.positions == "learned":
+        yield [Write("positions")], (run["hook_pos_embed"] * onto).sum(-1, keepdim=True)
+    biases = torch.zeros(len(onto), 1, device=onto.device)
+    for layer, block in enumerate(model.blocks):
+        heads, bias = _attention(run, layer, onto)
+        biases += bias[:, None]
+        yield [Write("head", layer, head) for head in range(cfg.n_heads)], heads
+        if not cfg.attn_only:
+            bias = _through(run, layer, "ln2_post", block.mlp.b_out.float().to(onto.device).expand_as(onto), onto)
+            yield [Write("mlp", layer)], ((run[f"blocks.{layer}.hook_mlp_out"] * onto).sum(-1) - bias)[:, None]
+            biases += bias[:, None]
+    yield [Write("biases")], biases
+
+
+def _attention(run: _Run, layer: int, onto: Tensor) -> tuple[Float[Tensor, "prompt head"], Float[Tensor, " prompt"]]:
+    """What each head of a layer adds, and what the constant part of its values and b_O do, which belong to none."""
+    attn = run.model.blocks[layer].attn
+    along = einsum(
+        onto, output_weights(run.model, layer).to(onto.device), "n d_model, head d_head d_model -> n head d_head"
+    )
+    value_bias = constant_values(run.model, layer).to(onto.device)
+    scale = _post_scale(run, layer, "ln1_post")
+    heads = ((run[f"blocks.{layer}.attn.hook_z"] - value_bias) * along).sum(-1) / scale
+    bias = (value_bias * along).sum((-2, -1)) / scale[:, 0]
+    return heads, bias + _through(run, layer, "ln1_post", attn.b_O.float().to(onto.device).expand_as(onto), onto)
+
+
+def _post_scale(run: _Run, layer: int, name: str) -> Float[Tensor, "prompt 1"]:
+    norm = getattr(run.model.blocks[layer], name)
+    return run[f"blocks.{layer}.{name}.hook_scale"] if isinstance(norm, Norm) else run.final.new_ones(len(run.final), 1)
+
+
+def _through(run: _Run, layer: int, name: str, x: Tensor, onto: Tensor) -> Float[Tensor, " prompt"]:
+    """``x`` [prompt, d_model] past the norm that may follow, with that norm's own bias, times the direction."""
+    norm = getattr(run.model.blocks[layer], name)
+    if not isinstance(norm, Norm):
+        return (x * onto).sum(-1)
+    through = norm.centre(x) / _post_scale(run, layer, name) * norm.w.float().to(x.device)
+    return ((through + norm.b.float().to(x.device) if norm.centred else through) * onto).sum(-1)
+
+
+class SourceSplit(NamedTuple):
+    """What one head adds to the answer from each token it looks at."""
+
+    head: Head
+    parts: Float[Tensor, "prompt key"]  # sums over keys to the head's part; 0 where it may not look
+
+
+@torch.no_grad()
+def source_split(
+    model: HookedTransformer,
+    tokens: Int[Tensor, "prompt pos"],
+    target: Target,
+    head: Head | tuple[int, int],
+    mask: Bool[Tensor, "prompt pos"] | None = None,
+) -> SourceSplit:
+    """A head's part of the answer over its source tokens: A[q, k] times what the value at k adds, less its constant."""
+    head, tokens = Head(*head), tokens.to(model.device)
+    check_heads([head], model.cfg)
+    target.check(model, *tokens.shape)
+    run = _Run(model, tokens, target.pos, mask)
+    onto = _Read(model, run, target).onto
+    names = [f"blocks.{head.layer}.attn.hook_{name}" for name in ("pattern", "v")]
+    _, cache = model.run_with_cache(tokens, attention_mask=mask, names_filter=names, stop_at_layer=head.layer + 1)
+    return SourceSplit(head, _from_sources(run, cache, head, onto).cpu())
+
+
+def _from_sources(run: _Run, cache: ActivationCache, head: Head, onto: Tensor) -> Float[Tensor, "prompt key"]:
+    model, kv = run.model, head.head // run.model.cfg.group_size
+    rows, pos = run.rows
+    pattern = at_least_float32(cache["pattern", head.layer])[rows, head.head, pos]
+    v = at_least_float32(cache["v", head.layer])[:, :, kv] - constant_values(model, head.layer)[head.head]
+    along = onto @ output_weights(model, head.layer)[head.head].T
+    added = einsum(v, along, "prompt key d_head, prompt d_head -> prompt key")
+    return pattern * added / _post_scale(run, head.layer, "ln1_post")
+
+
+class TopNeurons(NamedTuple):
+    """The neurons that push an answer most, by size, mean over prompts."""
+
+    neurons: tuple[tuple[int, int], ...]  # (layer, neuron)
+    parts: Float[Tensor, "prompt neuron"]
+    n_neurons: int  # looked at
+
+
+@torch.no_grad()
+def neuron_attribution(
+    model: HookedTransformer,
+    tokens: Int[Tensor, "prompt pos"],
+    target: Target,
+    count: int = 20,
+    mask: Bool[Tensor, "prompt pos"] | None = None,
+) -> TopNeurons:
+    """Activation times W_out · direction of every neuron at the position, the ``count`` largest means by size.
+
+    W_out meets the direction first: a neuron's write is never formed. ValueError for a model without MLPs.
+    """
+    cfg, tokens = model.cfg, tokens.to(model.device)
+    if cfg.attn_only:
+        raise ValueError(f"{model.name} has attention layers only: there are no neurons.")
+    target.check(model, *tokens.shape)
+    run = _Run(model, tokens, target.pos, mask)
+    onto = _Read(model, run, target).onto
+    posts: dict[int, Tensor] = {}
+
+    def keep(post: Tensor, hook: HookPoint) -> None:
+        posts[hook.layer()] = at_least_float32(post[run.at(post)]).to(onto.device)
+
+    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(cfg.n_layers)]
+    with hooks(model, [(names, keep)], writes=False):
+        model(tokens, attention_mask=mask, stop_at_layer=cfg.n_layers)
+    every = torch.cat([posts[layer] * _neuron_reads(run, layer, onto) for layer in range(cfg.n_layers)], 1)
+    best = every.mean(0).abs().topk(min(count, every.shape[1])).indices
+    return TopNeurons(tuple(divmod(at, cfg.d_mlp) for at in best.tolist()), every[:, best].cpu(), every.shape[1])
+
+
+def _neuron_reads(run: _Run, layer: int, onto: Tensor) -> Float[Tensor, "prompt neuron"]:
+    """How far each neuron's activation moves the number."""
+    block = run.model.blocks[layer]
+    if not isinstance(block.ln2_post, Norm):
+        return onto @ block.mlp.W_out.float().to(onto.device).T
+    through = block.ln2_post.centre(onto * block.ln2_post.w.float().to(onto.device))
+    return through @ block.mlp.W_out.float().to(onto.device).T / _post_scale(run, layer, "ln2_post")

@@ -1,0 +1,122 @@
+"""Figures that are finished: drawn once for equal arguments, kept for all visitors, and no longer changed."""
+
+import copyreg
+import hashlib
+import io
+import pickle
+import threading
+from collections import ChainMap, OrderedDict
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import plotly.graph_objects as go
+
+from lens.figures.wire import Spec, encode, short_form
+
+KEPT = 256  # figures; one is rarely more than 100 kB
+BYTES = 64_000_000  # of what is sent of them, together
+Draw = TypeVar("Draw", bound=Callable[..., go.Figure])
+
+
+class Drawn(go.Figure):
+    """A finished figure. Many visitors share it, so nothing of it can be changed: draw on ``go.Figure(figure)``."""
+
+    _key: bytes
+    _wire: Spec
+    _size: int  # bytes of its strings and arrays
+
+    def to_dict(self) -> Spec:
+        """What is sent to a browser, made once: the figure in as few bytes as show the same (``lens.figures.wire``)."""
+        return self._wire
+
+    def _refuse(self, *_: Any, **__: Any) -> None:
+        raise TypeError("this figure is finished and shared by all who see it; draw on a copy: go.Figure(figure)")
+
+    add_traces = add_trace = update_layout = _restyle_child = _relayout_child = _refuse
+
+
+def with_meta(figure: Drawn, meta: dict[str, Any]) -> Drawn:
+    """The same figure with ``layout.meta``, which is not drawn."""
+    other = Drawn.__new__(Drawn)
+    other.__dict__.update(figure.__dict__)
+    other.__dict__["_wire"] = figure.to_dict() | {"layout": figure.to_dict()["layout"] | {"meta": meta}}
+    return other
+
+
+def drawn_as(send: Callable[[go.Figure], Spec]) -> Callable[[Draw], Draw]:
+    """``drawn``, sent in a form of its own: ``send(figure)`` shows the same as the figure."""
+
+    def decorate(make: Draw) -> Draw:
+        @wraps(make)
+        def figure(*args: Any, **params: Any) -> Drawn:
+            key = _key((make.__module__, make.__qualname__, args, params))
+            known = _KEPT.get(key)
+            return known if known is not None else _KEPT.put(key, _finish(make(*args, **params), key, send))
+
+        return figure
+
+    return decorate
+
+
+def drawn(make: Draw) -> Draw:
+    """A function that draws a figure from arrays, labels and finished figures, and that runs once for equal ones."""
+    return drawn_as(short_form)(make)
+
+
+class _Kept:
+    """The figures that were drawn last."""
+
+    def __init__(self) -> None:
+        self._figures: OrderedDict[bytes, Drawn] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: bytes) -> Drawn | None:
+        with self._lock:
+            if key in self._figures:
+                self._figures.move_to_end(key)
+            return self._figures.get(key)
+
+    def put(self, key: bytes, figure: Drawn) -> Drawn:
+        with self._lock:
+            self._figures[key] = figure
+            while len(self._figures) > 1 and (len(self._figures) > KEPT or self._size() > BYTES):
+                self._figures.popitem(last=False)
+        return figure
+
+    def _size(self) -> int:
+        return sum(figure._size for figure in self._figures.values())
+
+
+_KEPT = _Kept()
+
+
+class _Pickler(pickle.Pickler):
+    """A finished figure among the arguments stands for the arguments that it was drawn from."""
+
+    dispatch_table = ChainMap({Drawn: lambda figure: (bytes, (figure._key,))}, copyreg.dispatch_table)
+
+
+def _key(arguments: tuple[Any, ...]) -> bytes:
+    """A digest that differs whenever one number or one character of the arguments does."""
+    written = io.BytesIO()
+    _Pickler(written, protocol=5).dump(arguments)
+    return hashlib.blake2b(written.getbuffer(), digest_size=16).digest()
+
+
+def _finish(figure: go.Figure, key: bytes, send: Callable[[go.Figure], Spec]) -> Drawn:
+    if isinstance(figure, Drawn):
+        return figure
+    sent = encode(send(figure))
+    figure.__class__ = Drawn
+    figure.__dict__.update(_key=key, _wire=sent, _size=_size(sent))
+    return figure
+
+
+def _size(value: Any) -> int:
+    """About how many bytes a part of what is sent takes."""
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(_size, value))
+    return len(value) if isinstance(value, str) else 8

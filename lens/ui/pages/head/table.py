@@ -1,0 +1,139 @@
+"""Every instrument of the registry on one head: its number, chance, its rank, and what that is worth."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from lens.analysis.instruments.measure import sample_for
+from lens.analysis.instruments.sample import WEIGHTS
+from lens.analysis.instruments.sample import repeats as repeats_sample
+from lens.analysis.score_summary import standing
+from lens.ui.ending import PageOver
+from lens.ui.shared import instruments, score_words
+from lens.ui.shared.instrument_list import grouped
+from lens.ui.store import to_torch
+from lens.ui.waiting import AGREED, ASK, agree, remembered
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from lens.analysis.instruments.instrument import Instrument
+    from lens.analysis.instruments.sample import Sample
+    from lens.analysis.names import Head
+    from lens.analysis.score_results import HeadScore
+    from lens.ui.shared.chain.link import Case
+
+ONCE = 0.5  # estimated seconds of an instrument that is measured without being asked for
+SAMPLES = {"repeats": "the repeats", "weights": "the weights"}
+
+
+class Measured(NamedTuple):
+    """The instruments that are measured here, and why others are not."""
+
+    scores: "dict[str, HeadScore]"
+    why: dict[str, str]
+
+
+def show_table(case: "Case") -> pd.DataFrame:
+    """A row per instrument, links together; what is quick at once, all others on one click. Returns the rows."""
+    st.markdown("##### Every instrument")
+    place, offer = st.empty(), st.empty()
+    samples = [repeats_sample(to_torch(case.sample.repeated))]
+    found, later = _quick(case, samples)
+    rows = _draw(place, case, found)
+    if not later:
+        return rows
+    key = f"table-{case.view['model']}-{case.view['revision']}-{case.sample.settings}"
+    if key not in remembered(AGREED):
+        help = f"{', '.join(one.title for one, _ in later)}: of all heads, so that ranks are known."
+        label = f"Compute {len(later)} more, about {max(1.0, sum(seconds for _, seconds in later)):,.0f} s"
+        offer.button(label, key=f"start:{key}", help=help, on_click=agree, args=(key,), type="primary")
+        return rows
+    with suppress(PageOver):  # a cancel leaves what is measured, and its own button
+        for one, _ in later:
+            found = _with(found, one, case, samples)
+            rows = _draw(place, case, found)
+    return rows
+
+
+def _quick(case: "Case", samples: "list[Sample]") -> "tuple[Measured, list[tuple[Instrument, float]]]":
+    """What patterns gave and what takes no wait, and the instruments that are left with their estimated seconds."""
+    found, later, spent = Measured(dict(case.sample.scores.scores), dict(case.sample.scores.missing)), [], 0.0
+    for one in grouped():
+        if one.name in found.scores or one.name in found.why:
+            continue
+        why = one.needs.lacks(case.model.cfg)
+        if why:
+            found.why[one.name] = why
+            continue
+        measured = instruments.is_measured(case.model, one, samples)
+        seconds = 0.0 if measured else instruments.seconds(case.model, one, samples)
+        if measured or (seconds <= ONCE and spent + seconds <= ASK):
+            found, spent = _with(found, one, case, samples), spent + seconds
+        else:
+            later.append((one, seconds))
+            found.why[one.name] = f"not yet, about {max(1.0, seconds):,.0f} s"
+    return found, later
+
+
+def _with(found: Measured, one: "Instrument", case: "Case", samples: "list[Sample]") -> Measured:
+    scores = instruments.measured(case.model, one, samples)
+    why = {name: text for name, text in found.why.items() if name != one.name} | dict(scores.missing)
+    return Measured(found.scores | dict(scores.scores), why)
+
+
+def _draw(place: "DeltaGenerator", case: "Case", found: Measured) -> pd.DataFrame:
+    rows = table(case, found)
+    show_number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    config = {
+        "link": text(help="Which claim of the chain it is evidence for.", width=70),
+        "instrument": text(help="Head scores draws it for all heads and defines it.", width=190),
+        "value": show_number(format="%.3f", help="Mean over its sample, in its unit."),
+        "95% interval": text(help="Over the sequences or pairs; weights give a number exactly."),
+        "null": show_number(format="%.3f", help="What it is compared with: a control, or what chance gives this head."),
+        "threshold": show_number(
+            format="%.3f", help="What the best of all heads stays below in 95% of cases by chance."
+        ),
+        "rank": text(help="1 stands out most of all heads that have the number."),
+        "verdict": text(help="Against chance, by the rule of each instrument; descriptions have no test."),
+        "n": show_number(help="Sequences or pairs; the weights are one."),
+        "measured on": text(width=110),
+    }
+    alt = f"Every instrument on head {case.head}: {len(found.scores)} measured, {len(found.why)} not"
+    place.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
+    return rows
+
+
+def table(case: "Case", found: Measured) -> pd.DataFrame:
+    """A row per instrument of the registry, links in their order."""
+    return pd.DataFrame([_row(case, found, one) for one in grouped()])
+
+
+def _row(case: "Case", found: Measured, one: "Instrument") -> dict[str, object]:
+    row = {"link": one.link, "instrument": one.title}
+    empty = dict.fromkeys(("value", "unit", "95% interval", "null", "threshold", "rank"))
+    score = found.scores.get(one.name)
+    if score is None:
+        why = found.why[one.name].removeprefix("not computed because ")
+        return row | empty | {"verdict": why, "n": None, "seed": None, "measured on": None}
+    sample = sample_for(one, [repeats_sample(case.sample.repeated), WEIGHTS])
+    return row | _numbers(score, case.head) | {
+        "n": score.score.n,
+        "seed": case.sample.settings.seed if sample.repeated is not None else 0,
+        "measured on": SAMPLES[sample.name],
+    }  # fmt: skip
+
+
+def _numbers(score: "HeadScore", head: "Head") -> dict[str, object]:
+    facts = standing(score, head)
+    return {
+        "value": facts.value if facts.rank else None,
+        "unit": score.kind.unit,
+        "95% interval": score_words.interval(facts).strip() or "none",
+        "null": facts.control if facts.rank else None,
+        "threshold": score.threshold,
+        "rank": f"{facts.rank} of {facts.total}" if facts.rank else None,
+        "verdict": score_words.verdict(score, head),
+    }

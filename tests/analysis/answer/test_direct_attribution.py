@@ -1,0 +1,163 @@
+"""Parts of an answer: they sum to the model's number on every family, and are what the plain decomposition reads."""
+
+import pytest
+import torch
+
+from lens.analysis.answer.direct_attribution import (
+    Target,
+    direct_attribution,
+    neuron_attribution,
+    source_split,
+)
+from lens.analysis.answer.head_inputs import Write
+from lens.analysis.circuit_weights import constant_values
+from lens.components import Norm
+from lens.decompose import by_head, by_layer, neuron_writes
+from lens.process import center_unembed, center_writing_weights, fold_layer_norm, fold_value_biases
+from tests.families.conftest import lens_of
+from tests.families.variants import VARIANTS
+
+TOKENS = torch.randint(0, 110, (3, 11), generator=torch.Generator().manual_seed(5))
+POS, RIGHT, WRONG = torch.tensor([10, 7, 4]), torch.tensor([3, 90, 41]), torch.tensor([8, 1, 77])
+TARGETS = {
+    "logit": Target("logit", POS, RIGHT),
+    "logit_diff": Target("logit_diff", POS, RIGHT, WRONG),
+    "log_prob": Target("log_prob", POS, RIGHT),
+}
+ROWS = torch.arange(3)
+
+
+def number(model, kind):
+    logits = model(TOKENS)[ROWS, POS]
+    if kind == "log_prob":
+        return logits.log_softmax(-1)[ROWS, RIGHT]
+    return logits[ROWS, RIGHT] - (logits[ROWS, WRONG] if kind == "logit_diff" else 0)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_the_parts_sum_to_the_models_own_number_on_every_family(variant, kind):
+    model = lens_of(variant)
+    found = direct_attribution(model, TOKENS, TARGETS[kind])
+    torch.testing.assert_close(found.value, number(model, kind), atol=1e-5, rtol=1e-5)
+    size = found.parts.abs().sum(-1)
+    assert (found.remainder.abs() < 1e-4 * size).all()
+    assert found.parts.shape == (3, len(found.writes))
+    assert len(set(found.writes)) == len(found.writes)
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "llama", "gemma2", "olmo2", "bloom"])
+@torch.no_grad()
+def test_each_part_is_what_the_plain_decomposition_reads(variant):
+    model = lens_of(variant)
+    _, cache = model.run_with_cache(TOKENS)
+    found = direct_attribution(model, TOKENS, TARGETS["logit_diff"])
+    of = {str(write): found.parts[:, at] for at, write in enumerate(found.writes)}
+    final, norm = cache["resid_post", -1], model.ln_final
+    assert isinstance(norm, Norm)
+    scale = norm.scale_of(norm.centre(final))
+    direction = model.W_U.T[RIGHT] - model.W_U.T[WRONG]
+
+    def read(x):
+        return ((norm.centre(x) / scale * norm.w)[ROWS, POS] * direction).sum(-1)
+
+    heads = by_head(cache)
+    for written, label in zip(heads.values, heads.labels, strict=True):
+        layer, head = map(int, label.removeprefix("L").split("H"))
+        attn, post = model.blocks[layer].attn, model.blocks[layer].ln1_post
+        constant = (constant_values(model, layer)[head] @ attn.W_O[head]).expand_as(written)
+        if isinstance(post, Norm):
+            constant = post.centre(constant) / cache[f"blocks.{layer}.ln1_post.hook_scale"] * post.w
+        torch.testing.assert_close(of[f"{layer}.{head}"], read(written - constant), atol=1e-5, rtol=1e-4)
+    for layer, written in enumerate(by_layer(cache, kinds=("mlp",)).values):
+        if not model.blocks[layer].mlp.b_out.any() and not getattr(model.blocks[layer].ln2_post, "centred", False):
+            torch.testing.assert_close(of[f"mlp {layer}"], read(written), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(of["embedding"], read(cache["hook_embed"]), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_value_biases_belong_to_no_head():
+    """Folding moves b_V into b_O: no head's part may change by it."""
+    model = lens_of("gpt2")
+    assert model.blocks[1].attn.b_V.abs().max() > 0.1
+    raw = direct_attribution(model, TOKENS, TARGETS["logit_diff"])
+    folded = direct_attribution(fold_value_biases(model), TOKENS, TARGETS["logit_diff"])
+    torch.testing.assert_close(folded.parts, raw.parts, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_folding_changes_no_part_of_a_head_or_an_mlp():
+    model = lens_of("gpt2")
+    folded = center_unembed(center_writing_weights(fold_layer_norm(model)))
+    raw, after = (direct_attribution(one, TOKENS, TARGETS["logit_diff"]) for one in (model, folded))
+    at = [place for place, write in enumerate(raw.writes) if write.kind in ("head", "mlp")]
+    again = [after.writes.index(raw.writes[place]) for place in at]
+    torch.testing.assert_close(after.parts[:, again], raw.parts[:, at], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_sources_and_neurons_sum_to_their_head_and_mlps(variant):
+    model = lens_of(variant)
+    cfg, target = model.cfg, TARGETS["log_prob"]
+    found = direct_attribution(model, TOKENS, target)
+    head = (cfg.n_layers - 1, cfg.n_heads - 1)
+    split = source_split(model, TOKENS, target, head)
+    own = found.heads(cfg.n_layers, cfg.n_heads)[:, *head]
+    torch.testing.assert_close(split.parts.sum(-1), own, atol=1e-5, rtol=1e-4)
+    for row, pos in enumerate(POS.tolist()):
+        assert not split.parts[row, pos + 1 :].any()
+    if cfg.attn_only:
+        with pytest.raises(ValueError, match="no neurons"):
+            neuron_attribution(model, TOKENS, target)
+        return
+    every = neuron_attribution(model, TOKENS, target, count=cfg.n_layers * cfg.d_mlp)
+    mlps = [place for place, write in enumerate(found.writes) if write.kind == "mlp"]
+    torch.testing.assert_close(every.parts.sum(-1), found.parts[:, mlps].sum(-1), atol=1e-4, rtol=1e-4)
+    top = neuron_attribution(model, TOKENS, target, count=3)
+    assert top.neurons == every.neurons[:3]
+    assert torch.equal(top.parts, every.parts[:, :3])
+
+
+@torch.no_grad()
+def test_one_neuron_is_its_write_read_by_the_direction():
+    model = lens_of("gpt2")
+    _, cache = model.run_with_cache(TOKENS)
+    top = neuron_attribution(model, TOKENS, TARGETS["logit"], count=1)
+    layer, neuron = top.neurons[0]
+    written = neuron_writes(cache, layer, [neuron])[ROWS, POS, 0]
+    norm, final = model.ln_final, cache["resid_post", -1][ROWS, POS]
+    read = norm.centre(written) / norm.scale_of(norm.centre(final)) * norm.w * model.W_U.T[RIGHT]
+    torch.testing.assert_close(top.parts[:, 0], read.sum(-1), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_padding_changes_nothing():
+    model = lens_of("llama")
+    found = direct_attribution(model, TOKENS[:1], Target("logit", POS[:1], RIGHT[:1]))
+    padded = torch.cat([torch.full((1, 4), 7), TOKENS[:1]], 1)
+    mask = torch.tensor([[False] * 4 + [True] * 11])
+    again = direct_attribution(model, padded, Target("logit", POS[:1] + 4, RIGHT[:1]), mask)
+    torch.testing.assert_close(again.parts, found.parts, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (Target("loss", POS, RIGHT), "must be one of"),
+        (Target("logit", POS, RIGHT, WRONG), "only it has them"),
+        (Target("logit_diff", POS, RIGHT), "needs the wrong tokens"),
+        (Target("logit", POS + 1, RIGHT), "pos="),
+        (Target("logit", POS, RIGHT[:2]), "one per prompt"),
+    ],
+)
+def test_a_target_that_the_prompts_do_not_have(target, said):
+    with pytest.raises(ValueError, match=said):
+        direct_attribution(lens_of("gpt2"), TOKENS, target)
+
+
+def test_names_of_parts():
+    assert str(Write("head", 1, 2)) == "1.2"
+    assert str(Write("mlp", 3)) == "mlp 3"
+    assert str(Write("minus entropy")) == "minus entropy"
