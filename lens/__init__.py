@@ -9,6 +9,8 @@ from importlib import import_module
 # Read once, when torch is imported. A thread of torch that waits for another spins, by default for milliseconds: as
 # soon as something else needs the core, small models take ten times as long. On an idle machine 20 µs are enough.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# The same for NumPy, whose matrices are small: on two threads their decompositions take three times the processor time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _HOME = {
     "ActivationCache": "lens.cache",

@@ -164,7 +164,7 @@ class TrainingRun:
 
     def terms(self, name: str, setting: Setting) -> Terms:
         """Whether an instrument can be measured in these models, and what that takes at one checkpoint."""
-        parts = {"reader": reader_of(self.found), "name": name, "setting": list(setting)}
+        parts = {"reader": reader_of(self.checkpoints), "name": name, "setting": list(setting)}
         result = remembered(result_key("terms", __name__, **parts), lambda: self._terms(name, setting))
         return Terms(**result.facts)
 

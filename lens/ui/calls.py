@@ -15,13 +15,17 @@ import streamlit as st
 
 from lens.ui.badge import note_time
 from lens.ui.ending import end_page
+from lens.ui.estimate import Costs, Kind, n_weights
 from lens.ui.limits import limits
 from lens.ui.queue import Job, Queue
 from lens.ui.store import Entry, Store, array_key, to_numpy
+from lens.ui.threads import LARGE, use_threads
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str})
-REDRAW = 0.7  # seconds between two drawings of a figure that fills
+REDRAW = 0.7  # seconds between two drawings of a figure that fills, at least
+DRAWING_SHARE = 0.1  # of the time, at most, goes into drawing one that fills: many visitors draw it on the same cores
+LIGHT = 0.5  # seconds, at most, of work that goes before heavy work
 
 
 @st.cache_resource(show_spinner=False)
@@ -34,6 +38,12 @@ def compute_queue() -> Queue:
 def result_store() -> Store:
     """The results of the whole process."""
     return Store(limits().results_kept, limits().results_bytes)
+
+
+@st.cache_resource(show_spinner=False)
+def costs() -> Costs:
+    """What computations took in this process."""
+    return Costs()
 
 
 class Sweep(NamedTuple):
@@ -57,8 +67,8 @@ def analyse(function: Callable[..., Any], *args: Any, progress: bool = False, **
     if key in remembered(CANCELLED):
         offer(key, f"Cancelled: *{_words(function)}* is not computed.", "Compute")
         end_page()
-    slot = st.empty()
-    entry = _compute(key, _work(key, function, args, params, progress), Bar(slot, key, _words(function)))
+    slot, call = st.empty(), Call(key, function, args, params, progress)
+    entry = _compute(call, Bar(slot, key, _words(function)), call.expected(0.0))
     slot.empty()
     note_time(entry.seconds, cached=False)
     return entry.value
@@ -85,15 +95,18 @@ def sweep(
     if not missing or not _may_start(whole, estimate * len(missing) / len(keys), len(missing), len(keys)):
         note_time(seconds, cached=True)
         return Sweep(done, tuple(missing))
-    slot, drawn = st.empty(), -REDRAW  # the first result is shown at once
+    slot, draw_at = st.empty(), 0.0  # the first result is shown at once
     bar = Bar(slot, whole, _words(function))
-    for cell in missing:
+    for number, cell in enumerate(missing):
         bar.part = (len(done) / len(keys), 1 / len(keys))
-        entry = _compute(keys[cell], _work(keys[cell], function, (cell, *args), params, progress=False), bar)
+        call = Call(keys[cell], function, (cell, *args), params)
+        entry = _compute(call, bar, call.expected(estimate / len(keys)) * (len(missing) - number))
         seconds, done[cell] = seconds + entry.seconds, entry.value
-        if show is not None and time.perf_counter() - drawn > REDRAW:
+        start = time.perf_counter()
+        if show is not None and start > draw_at:
             show({cell: done[cell] for cell in cells if cell in done})
-            drawn = time.perf_counter()
+            end = time.perf_counter()
+            draw_at = end + max(REDRAW, (end - start) / DRAWING_SHARE)
     slot.empty()
     note_time(seconds, cached=False)
     return Sweep({cell: done[cell] for cell in cells}, ())
@@ -134,22 +147,50 @@ def key_part(value: Any) -> str:
     raise TypeError(f"an argument of type {type(value).__name__} has no stable key; pass numbers, text or tensors")
 
 
-def _work(key: str, function: Callable[..., Any], args: Sequence[Any], params: dict, progress: bool) -> Callable:
-    def work(job: Job) -> Entry:
-        entry = result_store().get(key)
+class Call(NamedTuple):
+    """One computation that is not in the store: what the queue runs under ``key``."""
+
+    key: str
+    function: Callable[..., Any]
+    args: Sequence[Any]
+    params: dict[str, Any]
+    progress: bool = False
+
+    @property
+    def n_weights(self) -> int:
+        """Of the models it is given."""
+        return n_weights((*self.args, *self.params.values()))
+
+    @property
+    def kind(self) -> Kind:
+        """What it has in common with those that take about as long."""
+        return Kind(f"{self.function.__module__}.{self.function.__qualname__}", self.n_weights.bit_length())
+
+    def expected(self, estimate: float) -> float:
+        """Seconds it will take: as measured in earlier runs, else the page's ``estimate``.
+
+        Where there is neither (0), what is done with a small model is taken to be light: nearly all of it is, and a
+        first run that was not is remembered.
+        """
+        return costs().expected(self.kind, estimate or (np.inf if self.n_weights >= LARGE else 0.0))
+
+    def __call__(self, job: Job) -> Entry:
+        entry = result_store().get(self.key)
         if entry is None:
-            start = time.perf_counter()
-            extra = {"progress": job.report} if progress else {}
-            value = to_numpy(function(*args, **params, **extra))
-            entry = result_store().put(key, value, time.perf_counter() - start)
+            use_threads(self.n_weights)
+            start, busy = time.perf_counter(), time.thread_time()
+            extra = {"progress": job.report} if self.progress else {}
+            value = to_numpy(self.function(*self.args, **self.params, **extra))
+            entry = result_store().put(self.key, value, time.perf_counter() - start)
+            costs().note(self.kind, time.thread_time() - busy)
+            use_threads(0)
         return entry
 
-    return work
 
-
-def _compute(key: str, work: Callable[[Job], Entry], bar: Bar) -> Entry:
+def _compute(call: Call, bar: Bar, seconds: float) -> Entry:
+    """The result of a call that is the next part of ``seconds`` of work."""
     while True:  # again only if another visitor cancelled the job in the moment we joined it
-        job = compute_queue().submit(key, work)
+        job = compute_queue().submit(call.key, call, light=seconds <= LIGHT)
         wait(compute_queue(), job, bar)
         if job.error is not None:
             raise job.error

@@ -15,6 +15,7 @@ from lens.ui.by_hand import PATHS
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.models import source_named
+from lens.ui.threads import use_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,19 +89,26 @@ def chosen(run: TrainingRun) -> list[int]:
 
 def measure_checkpoint(cell: Cell, setting: Setting) -> Measured:
     """Everything that is measured at one checkpoint, from disk where it was measured before: ``Measured``."""
-    return run_of(cell[0]).measure(cell[1], setting)
+    return _ready(cell).measure(cell[1], setting)
 
 
 def measure_instrument(cell: Cell, name: str, setting: Any) -> Any:
     """One instrument at one checkpoint, from disk where it was measured before: ``MeasuredInstrument``."""
-    return run_of(cell[0]).measure_instrument(cell[1], name, setting)
+    return _ready(cell).measure_instrument(cell[1], name, setting)
 
 
 def measure_pattern(cell: Cell, tokens: Int[Tensor, "1 pos"], layer: int, head: int) -> Float[np.ndarray, "query key"]:
     """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
-    return run_of(cell[0]).pattern(cell[1], tokens, Head(layer, head))
+    return _ready(cell).pattern(cell[1], tokens, Head(layer, head))
 
 
 def score_checkpoint(cell: Cell, setting: Setting) -> Measured:
     """The head scores of one checkpoint alone: ``Measured``, without texts."""
-    return run_of(cell[0]).measure(cell[1], setting, texts=False)
+    return _ready(cell).measure(cell[1], setting, texts=False)
+
+
+def _ready(cell: Cell) -> TrainingRun:
+    """The run of a cell, to be read with as many threads as its size is worth."""
+    run = run_of(cell[0])
+    use_threads(run.shape().n_params)
+    return run

@@ -1,6 +1,6 @@
-"""How long a forward pass will take, roughly: enough to decide whether to ask first."""
+"""How long a computation will take, roughly: enough to decide whether to ask first, and whose turn it is."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from lens.analysis.instruments.instrument import Cost
@@ -27,3 +27,36 @@ def operation_seconds(model: Any, n_operations: int) -> float:
 def cost_seconds(model: Any, cost: "Cost", unembed: bool = True) -> float:
     """Seconds of what instruments take."""
     return forward_seconds(model, cost.tokens, unembed) + operation_seconds(model, cost.operations)
+
+
+class Kind(NamedTuple):
+    """What computations have in common that take about as long: the function, and the order of the model's size."""
+
+    function: str
+    size: int  # binary digits of the number of weights
+
+
+class Costs:
+    """Seconds that earlier runs of each kind took: of the thread that computed, since the clock on the wall also counts
+    what other visitors' pages took meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[Kind, float] = {}
+
+    def note(self, kind: Kind, seconds: float) -> None:
+        """One more run. Runs of a kind differ, by the length of a prompt for instance: the longer ones count more."""
+        before = self._seconds.get(kind, 0.0)
+        self._seconds[kind] = max(seconds, (before + seconds) / 2)
+
+    def expected(self, kind: Kind, otherwise: float) -> float:
+        """Seconds of the next run; ``otherwise`` where none was measured yet."""
+        return self._seconds.get(kind, otherwise)
+
+
+def n_weights(values: Any) -> int:
+    """Weights of the models among the arguments of a computation."""
+    import torch
+
+    models = [value for value in values if isinstance(value, torch.nn.Module)]
+    return sum(weight.numel() for model in models for weight in model.parameters())

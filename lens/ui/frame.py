@@ -23,12 +23,12 @@ from lens.ui.badge import start_run
 from lens.ui.by_hand import is_closed
 from lens.ui.ending import PageOver, end_page
 from lens.ui.fields import LOCAL, Field, short
-from lens.ui.garbage import set_aside
+from lens.ui.garbage import set_aside, tidy
 from lens.ui.limits import limits
 from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
-from lens.ui.page import Page
+from lens.ui.page import IMPORTS, Page
 from lens.ui.view import REFUSED, ViewState, open_view
 
 ASSETS = Path(__file__).parent / "assets"
@@ -78,11 +78,14 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
 def show_page(page: Page) -> None:
     """The whole of a page: the frame, then what its ``body`` draws, which is imported when the frame is on screen."""
     with frame(page.title, page.question, page.options) as view:
-        started = "torch" in sys.modules
-        body = import_module(f"lens.ui.pages.{page.name}.body")
-        if not started and "torch" in sys.modules:
-            set_aside()
+        with IMPORTS:
+            started = "torch" in sys.modules
+            body = import_module(f"lens.ui.pages.{page.name}.body")
+            if not started and "torch" in sys.modules:
+                import_module("transformers")  # here, not in two threads at once: it changes places with another module
+                set_aside()
         body.draw(view)
+    tidy()
 
 
 def _header(title: str, question: str, view: ViewState) -> None:

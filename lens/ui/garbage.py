@@ -1,10 +1,15 @@
 """What Python's collector of cyclic garbage has to look through after every view.
 
-Streamlit collects all garbage after each run of a page. With torch, transformers and plotly in memory that takes a
-quarter of a second, most of it for modules and classes that live as long as the process. They are set aside here.
+Streamlit would collect all garbage after each run of a page (``runner.postScriptGC``, off in ``.streamlit``). With
+torch, transformers and plotly in memory that takes a quarter of a second, most of it for modules and classes that live
+as long as the process. They are set aside here, and many visitors share one collection.
 """
 
 import gc
+import time
+
+EVERY = 5.0  # seconds between two collections, at least
+_last = 0.0  # when the last one was, on the monotonic clock
 
 
 def set_aside() -> None:
@@ -15,3 +20,11 @@ def set_aside() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+def tidy() -> None:
+    """Collect what views left behind, unless that was done a moment ago."""
+    global _last
+    if time.monotonic() - _last > EVERY:
+        _last = time.monotonic()
+        gc.collect()

@@ -17,7 +17,7 @@ class Limits(NamedTuple):
     pins: int = 24
     checkpoints: int = 700
     max_params: int = 200_000_000_000  # parameters of the largest model that is offered
-    results_kept: int = 256
+    results_kept: int = 8192
     results_bytes: int = 1_000_000_000
     pairs: int = 128  # of prompts, in one intervention
     patched_rows: int = 400_000  # cells times pairs of one sweep

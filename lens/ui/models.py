@@ -18,8 +18,10 @@ from lens.ui.garbage import set_aside
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.memory import draw_memory, residents
+from lens.ui.page import IMPORTS
 from lens.ui.queue import Job, Queue
 from lens.ui.residents import Holder
+from lens.ui.threads import use_threads
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
 
 if TYPE_CHECKING:
@@ -166,9 +168,13 @@ def _load(holder: Holder, source: str, revision: str) -> HookedTransformer:
         with holder.lock:
             if holder.model is None:
                 time.sleep(0.05)  # importing torch holds the interpreter: let the page frame reach the browser first
-                from lens.hooked import HookedTransformer
+                with IMPORTS:
+                    import transformers  # noqa: F401 - as in ``show_page``
+
+                    from lens.hooked import HookedTransformer
 
                 residents().make_room(_expected_bytes(source))
+                use_threads(_expected_bytes(source) // 4)
                 model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
                 residents().budget = budget_bytes(model.device)
                 residents().fill(holder, model)

@@ -1,8 +1,11 @@
 """What is known of a page before anything heavy is imported."""
 
+from threading import RLock
 from typing import NamedTuple
 
 from lens.ui.fields import Field
+
+IMPORTS = RLock()  # held where torch and what needs it are imported: pages that start at once would meet half a module
 
 
 class Page(NamedTuple):

@@ -27,6 +27,7 @@ class Store:
     def __init__(self, most: int, most_bytes: int) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._most, self._most_bytes = most, most_bytes
+        self._total = 0  # bytes of all entries
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Entry | None:
@@ -40,17 +41,15 @@ class Store:
         """Keep ``value``; throws out the oldest results beyond the bounds, never the newest."""
         entry = Entry(value, seconds, nbytes(value))
         with self._lock:
-            self._entries.pop(key, None)
+            before = self._entries.pop(key, None)
             self._entries[key] = entry
-            while len(self._entries) > 1 and (len(self._entries) > self._most or self._total() > self._most_bytes):
-                self._entries.popitem(last=False)
+            self._total += entry.size - (before.size if before else 0)
+            while len(self._entries) > 1 and (len(self._entries) > self._most or self._total > self._most_bytes):
+                self._total -= self._entries.popitem(last=False)[1].size
         return entry
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def _total(self) -> int:
-        return sum(entry.size for entry in self._entries.values())
 
 
 def to_numpy(value: Any) -> Any:

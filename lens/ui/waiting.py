@@ -11,7 +11,7 @@ CANCELLED = "lens:cancelled"  # keys this visitor has cancelled and not asked fo
 AGREED = "lens:agreed"  # keys of long work and downloads this visitor has started with a click
 ASK = 2.0  # estimated seconds above which one of many works on a page waits for a click
 SHOW_AFTER, CANCEL_AFTER = 0.4, 2.0  # seconds of waiting before the bar and before the button
-REDRAW = 0.1  # seconds between two drawings
+REDRAW = 0.3  # seconds between two drawings: everyone who waits draws on the cores that compute
 
 
 class Bar:
@@ -25,6 +25,7 @@ class Bar:
         self._slot, self._key, self._words = slot, key, words
         self._start = time.perf_counter()
         self._drawn = 0.0
+        self._last = (0.0, "")
         self._bar: Any = None
         self._button: Any = None
         self._job: Job | None = None
@@ -45,7 +46,10 @@ class Bar:
             self._button = None
         fraction = self.part[0] + self.part[1] * job.fraction
         place = f"In the queue, {ahead} before you" if ahead else (job.stage or self._words)
-        self._bar.progress(min(fraction, 1.0), text=f"{place} · {waited:.0f} s")
+        now = (round(min(fraction, 1.0), 2), f"{place} · {waited:.0f} s")
+        if now != self._last:  # once a second at least, which is also when a closed tab is noticed
+            self._bar.progress(*now)
+        self._last = now
 
     def _cancel(self) -> None:
         self._job.cancel()

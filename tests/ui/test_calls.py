@@ -2,6 +2,8 @@
 
 import pytest
 
+from lens.ui.calls import LIGHT
+from lens.ui.threads import LARGE
 from tests.ui import work
 from tests.ui.conftest import markdown
 
@@ -100,3 +102,40 @@ with frame("Home", question="?") as view:
     assert not at.exception
     assert "unexpected RuntimeError" in at.error[0].value
     assert "broken at 7" in at.code[0].value
+
+
+def test_what_took_long_before_waits_for_what_is_light():
+    from lens.ui.calls import Call, costs
+
+    call = Call("key", work.failing, (), {})
+    assert call.expected(0.0) <= LIGHT, "no model: nothing says that it is long"
+    assert call.expected(30.0) == 30.0, "the page's estimate, while nothing was measured"
+    costs().note(call.kind, 8.0)
+    assert call.expected(0.0) == 8.0
+    costs().note(call.kind, 2.0)
+    assert call.expected(30.0) == 5.0, "measured before estimated"
+    costs().note(call.kind, 9.0)
+    assert call.expected(0.0) == 9.0
+
+
+def test_a_large_model_is_heavy_until_it_was_measured(tiny_gpt2):
+    import torch
+
+    from lens.ui.calls import Call
+
+    large = torch.nn.Linear(LARGE, 1, bias=False)
+    assert Call("key", work.cell, (1, large), {}).expected(0.0) > LIGHT
+    assert Call("key", work.cell, (1, tiny_gpt2), {}).expected(0.0) <= LIGHT
+    assert Call("key", work.cell, (1, large), {}).kind != Call("key", work.cell, (1, tiny_gpt2), {}).kind
+
+
+def test_threads_follow_the_size_of_the_model_and_are_one_afterwards(monkeypatch):
+    import torch
+
+    from lens.ui import threads
+
+    monkeypatch.setattr(threads, "_every", lambda: 2)
+    threads.use_threads(LARGE)
+    assert torch.get_num_threads() == 2
+    threads.use_threads(LARGE - 1)
+    assert torch.get_num_threads() == 1

@@ -12,9 +12,9 @@ from lens.ui.queue import Cancelled, Queue
 class Page(threading.Thread):
     """A page run that waits for one job."""
 
-    def __init__(self, queue, key, work):
+    def __init__(self, queue, key, work, light=False):
         super().__init__(daemon=True)
-        self.job = queue.submit(key, work)
+        self.job = queue.submit(key, work, light)
         self.leave = threading.Event()
         self.start()
         deadline = time.monotonic() + 5
@@ -189,3 +189,129 @@ def test_report_raises_cancelled_only_when_nobody_waits(gate):
     time.sleep(0.01)
     with pytest.raises(Cancelled):
         page.job.report(0.5)
+
+
+def steps(log, name, n):
+    """Work that says after each step that it took one, so that a test sees in which order steps were taken."""
+
+    def work(job):
+        for step in range(n):
+            log.append(f"{name}{step}")
+            time.sleep(0.01)
+            job.report((step + 1) / n)
+        return name
+
+    return work
+
+
+def test_light_work_goes_before_heavy_work_that_came_first(gate):
+    queue, order = Queue("t"), []
+    held = Page(queue, "hold", hold(gate))
+    heavy = Page(queue, "heavy", lambda job: order.append("heavy"))
+    light = [Page(queue, f"light{n}", lambda job, n=n: order.append(f"light{n}"), light=True) for n in range(2)]
+    assert all(page.job.over.wait(5) for page in light), "heavy work pauses for light work at its reports"
+    assert not held.job.over.is_set()
+    gate.set()
+    assert heavy.job.over.wait(5)
+    assert order == ["light0", "light1", "heavy"]
+
+
+def test_heavy_work_pauses_and_goes_on_where_it_was():
+    queue, log = Queue("t"), []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(job):
+        log.append("first half")
+        begun.set()
+        assert go_on.wait(5)
+        job.report(0.5)
+        log.append("second half")
+        return "heavy"
+
+    heavy = Page(queue, "heavy", work)
+    assert begun.wait(5)
+    light = Page(queue, "light", lambda job: log.append("light"), light=True)
+    assert queue.ahead(heavy.job) == 0
+    assert queue.ahead(light.job) == 1
+    go_on.set()
+    assert heavy.job.over.wait(5)
+    assert light.job.over.is_set()
+    assert log == ["first half", "light", "second half"]
+    assert heavy.job.result == "heavy"
+
+
+def test_the_lanes_never_compute_at_once_and_heavy_work_has_its_share():
+    queue, log = Queue("t"), []
+    heavy = Page(queue, "heavy", steps(log, "h", 20))
+    light, number = [], 0
+    while not heavy.job.over.is_set():
+        light = [page for page in light if not page.job.over.is_set()]
+        while len(light) < 3:  # there is always light work that waits
+            light.append(Page(queue, f"light{number}", steps(log, f"l{number}:", 10), light=True))
+            number += 1
+        time.sleep(0.001)
+    assert all(page.job.over.wait(5) for page in light)
+    assert [entry for entry in log if entry.startswith("h")] == [f"h{n}" for n in range(20)]
+    for job in range(number):  # the steps of a light job stand together: nothing came in between
+        first = log.index(f"l{job}:0")
+        assert log[first : first + 10] == [f"l{job}:{step}" for step in range(10)]
+
+
+def test_place_in_line_counts_what_will_go_first(gate):
+    queue, stop = Queue("t"), threading.Event()
+
+    def busy(job):
+        gate.set()
+        assert stop.wait(5)
+
+    running = Page(queue, "running", busy, light=True)
+    assert gate.wait(5)
+    heavy = Page(queue, "heavy", lambda job: None)
+    light = [Page(queue, f"light{n}", lambda job: None, light=True) for n in range(3)]
+    assert [queue.ahead(page.job) for page in (running, *light, heavy)] == [0, 1, 2, 3, 4]
+    stop.set()
+    assert heavy.job.over.wait(5)
+
+
+def test_paused_work_that_nobody_waits_for_ends(monkeypatch):
+    monkeypatch.setattr(queue_module, "GRACE", 0.05)
+    queue, begun, stop = Queue("t"), threading.Event(), threading.Event()
+    heavy = Page(queue, "heavy", steps([], "h", 1000))
+
+    def busy(job):
+        begun.set()
+        assert stop.wait(5)
+
+    light = Page(queue, "light", busy, light=True)
+    assert begun.wait(5)
+    heavy.leave.set()
+    heavy.join(5)
+    time.sleep(0.1)
+    stop.set()
+    assert light.job.over.wait(5)
+    assert heavy.job.over.wait(5)
+    assert heavy.job.cancelled
+
+
+def test_hooks_and_gradients_of_paused_work_do_not_reach_the_work_that_runs_meanwhile(tiny_gpt2):
+    import torch
+
+    queue, tokens, begun, go_on = Queue("t"), torch.tensor([[0, 5, 6, 7]]), threading.Event(), threading.Event()
+    plain = tiny_gpt2(tokens)
+
+    def heavy(job):
+        with torch.no_grad(), tiny_gpt2.hooks(fwd_hooks=[("hook_embed", lambda value, hook: value * 0)]):
+            begun.set()
+            assert go_on.wait(5)
+            job.report(0.5)
+            return tiny_gpt2(tokens)
+
+    paused = Page(queue, "heavy", heavy)
+    assert begun.wait(5)
+    light = Page(queue, "light", lambda job: (tiny_gpt2(tokens), torch.is_grad_enabled()), light=True)
+    go_on.set()
+    assert paused.job.over.wait(30)
+    logits, grad = light.job.result
+    assert torch.equal(logits, plain)
+    assert grad
+    assert not torch.equal(paused.job.result, plain)

@@ -1,5 +1,6 @@
 """Stand-ins for analyses, importable by name as the cache demands, that count how often they run."""
 
+import time
 from typing import NamedTuple
 
 import torch
@@ -31,3 +32,13 @@ def with_progress(steps: int, progress) -> int:
 
 def failing(x: int) -> int:
     raise RuntimeError(f"broken at {x}")
+
+
+def slow(path: str, steps: int, progress) -> int:
+    """Writes a line at each step, so that another process sees how far it came."""
+    for step in range(steps):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{step}\n")
+        time.sleep(0.02)
+        progress(step / steps, f"step {step}")
+    return steps
