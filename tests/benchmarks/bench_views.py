@@ -12,6 +12,7 @@ what most of its bytes are.
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -26,7 +27,6 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
 ROOT = Path(__file__).parents[2]
-PORT = 8731  # and the next for the second root
 WARM = 6  # cached views that are averaged
 REST = 0.6  # seconds in which the server does what it does after a view
 FEED = "ws://localhost:{}/_stcore/stream"
@@ -53,7 +53,10 @@ class Cost(NamedTuple):
 class Server:
     """The app of one checkout, in a process of its own."""
 
-    def __init__(self, root: Path, port: int) -> None:
+    def __init__(self, root: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            port = probe.getsockname()[1]
         options = ["--server.port", str(port), "--server.headless", "true", "--server.fileWatcherType", "none"]
         command = [sys.executable, "-m", "streamlit", "run", "app.py", *options]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -142,7 +145,7 @@ def main(model: str = "", pages: str = "all", *roots: str) -> None:
     every = ["home", *sorted(path.stem for path in (ROOT / "pages").glob("*.py"))]
     with ExitStack() as running:
         places = [Path(root).resolve() for root in roots] or [ROOT]
-        servers = [running.enter_context(Server(place, PORT + i)) for i, place in enumerate(places)]
+        servers = [running.enter_context(Server(place)) for place in places]
         asyncio.run(compare(servers, every if pages == "all" else pages.split(","), f"model={model}" if model else ""))
 
 
