@@ -23,4 +23,5 @@ PAGE = Page(
         choice("more", "table", TABS),
         word("against", "previous"),
     ),
+    prompt=True,
 )
