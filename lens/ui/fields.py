@@ -13,7 +13,7 @@ from lens.analysis.names import Head
 from lens.ui.limits import Limits
 
 DEFAULT_MODEL = "lens-2l"  # comes with Lens, opens in a moment, and its whole training is here
-DEFAULT_PROMPT = "After John and Mary went to the store, Mary gave a bottle of milk to"
+DEFAULT_PROMPT = "The cat sat on the mat. The cat sat on the"  # the second half repeats: induction heads show at once
 LOCAL = "local:"  # a model opened from a path on this machine; the path itself never stands in an address
 _MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,79}")

@@ -29,11 +29,13 @@ from lens.ui.memory import memory_control
 from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
 from lens.ui.page import IMPORTS, Page
+from lens.ui.shared.chain.steps import draw_next, draw_steps
 from lens.ui.view import REFUSED, ViewState, open_view
 
 ASSETS = Path(__file__).parent / "assets"
 PACKAGE = Path(__file__).parents[1]
 SIDEBAR = 230  # pixels
+SUMMARY = 160  # characters of the prompt in the folded controls
 CLOSED = (
     "{} was opened by hand on this machine. An address opens no folder: press **Open again**, under the model's name."
 )
@@ -59,7 +61,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     with st.sidebar:
         st.html('<div class="lens-brand">Lens</div>')
         draw_menu(view)
-    _header(title, question, view)
+    _header(page, question, view)
     st.set_page_config(page_icon=str(ASSETS / "icon.svg"))  # last: it imports what reads pictures
     try:
         with st.sidebar:
@@ -78,6 +80,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
 def show_page(page: Page) -> None:
     """The whole of a page: the frame, then what its ``body`` draws, which is imported when the frame is on screen."""
     with frame(page.title, page.question, page.options) as view:
+        draw_steps(view, page)
         with IMPORTS:
             started = "torch" in sys.modules
             body = import_module(f"lens.ui.pages.{page.name}.body")
@@ -85,32 +88,46 @@ def show_page(page: Page) -> None:
                 import_module("transformers")  # here, not in two threads at once: it changes places with another module
                 set_aside()
         body.draw(view)
+        draw_next(view, page)
     tidy()
 
 
-def _header(title: str, question: str, view: ViewState) -> None:
+def _header(page: Page, question: str, view: ViewState) -> None:
     """Title, badge, controls and notes; badge and notes are redrawn in their places whenever they change."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    left.html(f'<h1 class="lens-title">{html.escape(title)}<small>{html.escape(question)}</small></h1>')
+    left.html(f'<h1 class="lens-title">{html.escape(page.title)}<small>{html.escape(question)}</small></h1>')
     start_run(right.empty())
-    with st.container(border=True, key="strip"):
-        model, prompt, side = st.columns([1.15, 2.3, 1.15], gap="small")
+    strip = st.expander(_summary(page, view), is_closed(view["model"]), key="strip", icon=":material/tune:")
+    with strip:
+        model, *prompt, side = st.columns([1.15, 2.3, 1.15] if page.prompt else [1, 1], gap="small")
         with model:
             controls.model_control(view)
             chips = st.empty()
             view.repinned = partial(_draw_pins, view, chips)
             view.repinned()
-        with prompt:
-            controls.prompt_control(view)
+        for column in prompt:
+            with column:
+                controls.prompt_control(view)
         with side:
             controls.bos_control(view)
-            examples, link = st.columns(2, gap="small")
-            with examples:
-                controls.example_control(view)
+            *examples, link = st.columns(1 + len(prompt), gap="small")
+            for column in examples:
+                with column:
+                    controls.example_control(view)
             with link:
                 controls.link_control(view)
     view.noted = partial(_draw_notes, view, st.empty())
     view.noted()
+
+
+def _summary(page: Page, view: ViewState) -> str:
+    """What the folded controls hold, in one line of Markdown; what a visitor typed stands in code, where nothing of it
+    means anything."""
+    parts = [view["model"].removeprefix(LOCAL)]
+    parts += [" ".join(view["prompt"].split())[:SUMMARY]] if page.prompt else []
+    pins = " ".join(map(str, view["pins"])) or "no head"
+    written = ["`` " + part.replace("`", "'") + " ``" for part in parts if part]
+    return " ".join([*written, f"BOS {view['bos']} · {pins} pinned"])
 
 
 def _draw_pins(view: ViewState, slot) -> None:

@@ -21,6 +21,7 @@ class Page(NamedTuple):
     question: str
     icon: str  # one of Streamlit's bundled Material icons
     options: tuple[Field, ...] = ()  # the page's own fields of the address
+    prompt: bool = False  # whether it reads the prompt: only then is there a box for it
 
     @property
     def path(self) -> str:

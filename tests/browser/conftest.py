@@ -203,8 +203,18 @@ def query(page) -> dict[str, list[str]]:
     return {name: value for name, value in found.items() if (name, value) != ("model", [REAL])}
 
 
+def open_controls(page):
+    """Unfold the line of controls above a page, if it is folded."""
+    strip = page.locator(".st-key-strip details")
+    expect(strip.first).to_be_visible()
+    if strip.first.get_attribute("open") is None:
+        strip.first.locator("summary").click()
+    expect(page.get_by_role("combobox", name="Model").first).to_be_visible()
+
+
 def prompt_box(page):
     """The newest one: for a moment after Back the box that it replaces is there too."""
+    open_controls(page)
     return page.get_by_role("textbox", name="Prompt").first
 
 

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, fits, prompt_box, query
+from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, fits, query
 
 SMALL = f"model={REAL}&n=10&seqs=4"
 MATRIX = "K-composition − null of all pairs of heads"
@@ -56,17 +56,10 @@ def test_the_weights_agree_with_the_activations_about_the_strongest_induction_he
     expect(page.get_by_text("the strongest induction head 18.6 has")).to_be_visible()
 
 
-@pytest.mark.parametrize("how", ["typed", "address"])
-def test_a_hostile_prompt_is_text(server, page, how):
-    start = f"{server}/composition?{SMALL}"
-    page.goto(start if how == "typed" else f"{start}&prompt={quote(HOSTILE)}")
+def test_a_hostile_prompt_changes_nothing(server, page):
+    page.goto(f"{server}/composition?{SMALL}&prompt={quote(HOSTILE)}")
     drawn(page, MATRIX)
-    if how == "typed":
-        prompt_box(page).fill(HOSTILE)
-        page.keyboard.press("Control+Enter")
-        page.wait_for_url("**prompt=*")
-    drawn(page, MATRIX)
-    expect(prompt_box(page)).to_have_value(HOSTILE)
+    assert query(page)["prompt"] == [HOSTILE]
     assert page.locator("img[src=x]").count() == 0
 
 

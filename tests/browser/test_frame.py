@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.limits import AT_HOME
-from tests.browser.conftest import REAL, go, prompt_box, query, ready
+from tests.browser.conftest import REAL, go, open_controls, prompt_box, query, ready
 from tests.helpers import byte_tokenizer, hf_gpt2
 from tests.load.models import save
 
@@ -49,9 +49,11 @@ def frames(serve) -> str:
 def test_home_opens(server, page):
     page.goto(server)
     expect(page.locator(".lens-title")).to_contain_text("Home")
-    expect(prompt_box(page)).to_be_visible()
     ready(page, DEFAULT_MODEL)
     assert page.title() == "Lens"
+    expect(page.locator(".st-key-strip summary")).to_contain_text(DEFAULT_MODEL)
+    open_controls(page)
+    assert page.get_by_role("textbox", name="Prompt").count() == 0  # Home's chain reads random tokens
 
 
 def test_a_deep_link_keeps_its_values_through_pages_and_reload(frames, page):
@@ -91,6 +93,7 @@ def test_back_across_pages_shows_the_page_as_it_was(frames, page):
     ready(page)
     go(page, "Tokens")
     page.wait_for_url(f"**/tokens?model={REAL}&layer=4")
+    open_controls(page)
     page.get_by_role("button", name="Examples").click()
     page.get_by_role("button", name="Brackets").click()
     page.wait_for_url(f"**/tokens?model={REAL}&prompt=*")
@@ -138,6 +141,7 @@ def test_copy_link_holds_the_complete_address(frames, new_page, by):
     page = new_page(permissions=["clipboard-read", "clipboard-write"])
     page.goto(f"{frames}/attention?model={REAL}&layer=2&prompt=a%20%26%20b")
     ready(page)
+    open_controls(page)
     button = page.get_by_role("button", name="Copy link")
     if by == "mouse":
         button.click()
@@ -157,11 +161,12 @@ def test_without_a_clipboard_the_link_is_copied_from_a_field(frames, page):
     page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined });")
     page.goto(f"{frames}/attention?model={REAL}&layer=2")
     ready(page)
+    open_controls(page)
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_text(re.compile("Link copied|Press Ctrl"))).to_be_visible()
 
 
-@pytest.mark.parametrize("path", ["", "tokens", "attention"])
+@pytest.mark.parametrize("path", ["model", "tokens", "attention"])
 def test_a_hostile_prompt_is_text(server, page, path):
     page.goto(f"{server}/{path}?model={REAL}&prompt={quote(HOSTILE)}")
     ready(page)
@@ -179,7 +184,7 @@ def test_hostile_values_are_text_in_the_notes(server, page):
 
 def test_the_longest_prompt_fits_into_an_address(frames, page):
     text = ("長い文" * AT_HOME.prompt_chars)[: AT_HOME.prompt_chars]
-    page.goto(f"{frames}?model={REAL}")
+    page.goto(f"{frames}/tokens?model={REAL}")
     ready(page)
     prompt_box(page).fill(text)
     page.keyboard.press("Control+Enter")
@@ -210,6 +215,7 @@ def test_a_pin_that_the_model_lacks_leaves_note_and_no_chip(frames, page):
     page.goto(f"{frames}/attention?pins=9.9,1.2")
     ready(page, DEFAULT_MODEL)
     expect(page.locator(".lens-notes")).to_contain_text("This model has no head 9.9")
+    open_controls(page)
     expect(page.locator(".st-key-strip [data-tag]")).to_have_text(["1.2"])
     assert query(page) == {"pins": ["1.2"]}
 
@@ -219,6 +225,7 @@ def test_a_folder_opened_by_hand_opens_again_after_a_reload(frames, page, tmp_pa
     save(hf_gpt2(vocab_size=330, n_positions=128), folder, byte_tokenizer())
     page.goto(f"{frames}/attention")
     ready(page, DEFAULT_MODEL)
+    open_controls(page)
     box = page.get_by_role("combobox", name="Model")
     box.click()
     box.fill(str(folder))
@@ -284,3 +291,29 @@ def test_a_cancelled_sweep_shows_what_is_done_and_continues(serve, page):
     assert 5 < done < 40
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_text("sweep has 40 of 40")).to_be_visible(timeout=60_000)
+
+
+CHAIN = ("attention", "head_scores", "ov_copying", "composition", "ablation", "training_dynamics")
+
+
+def test_the_chain_is_walked_by_links_alone_and_the_head_stays(server, page):
+    """From Home, step by step to the last and on to all of one head."""
+    page.goto(f"{server}/?layer=1&head=1")
+    ready(page, DEFAULT_MODEL)
+    page.get_by_test_id("stMain").get_by_role("link", name=re.compile("Attention of 1.1")).click()
+    for path in CHAIN:
+        page.wait_for_url(f"**/{path}?*layer=1*")
+        expect(page.locator("[class*=st-key-chain-step-]")).to_have_count(7)
+        ready(page, DEFAULT_MODEL.removesuffix("@"))
+        assert {name: query(page)[name] for name in ("layer", "head")} == {"layer": ["1"], "head": ["1"]}
+        onward = page.get_by_test_id("stMain").get_by_role("link", name=re.compile("→"))
+        onward.last.click()
+    page.wait_for_url("**/head?*layer=1*head=1*")
+
+
+def test_every_step_leads_back_to_the_first(server, page):
+    page.goto(f"{server}/training_dynamics?layer=1&head=1")
+    ready(page, DEFAULT_MODEL)
+    page.get_by_role("link", name="1 attends").click()
+    page.wait_for_url("**/attention?*layer=1*head=1*")
+    expect(page.locator(".lens-title")).to_contain_text("Attention")

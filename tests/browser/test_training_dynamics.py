@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.analysis.runs import write_run
-from tests.browser.conftest import ROOT, query, streamlit_server
+from tests.browser.conftest import ROOT, open_controls, query, streamlit_server
 from tests.helpers import byte_tokenizer
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -50,6 +50,7 @@ def drawn(page):
 
 def open_run(page, address, folder, rest_of=SMALL):
     page.goto(f"{address}/training_dynamics?model=smollm2-135m-instruct&{rest_of}")
+    open_controls(page)
     box = page.get_by_role("combobox", name="Model")
     expect(page.get_by_text("No checkpoints of")).to_be_visible(timeout=120_000)
     rest(page)

@@ -77,31 +77,31 @@ def seen_of(model, tokens, **how) -> SimpleNamespace:
 
 
 def test_the_default_page_describes_the_head_as_the_model_computes_it():
-    at = open_page(layer="4", head="7").run()
+    at = open_page(layer="5", head="5").run()
     shown = fine(at)
     model = HookedTransformer.from_pretrained(REAL)
     tokens = model.to_tokens(DEFAULT_PROMPT)
-    mine = head_habits(head_patterns(model, tokens, [Head(4, 7)]).pattern[0, 0])
+    mine = head_habits(head_patterns(model, tokens, [Head(5, 5)]).pattern[0, 0])
     even = head_habits(uniform_pattern(tokens.shape[1]))
     assert f"first token **{words.percent(mine.first.item())}** ({words.percent(even.first.item())})" in line(at)
     assert f"entropy **{mine.entropy.item():.2f} nats** ({even.entropy.item():.2f})" in line(at)
     assert "rank 1 of 270" in line(at)
-    assert "n = 16" in line(at)
-    assert "Head 4.7 is the most content-dependent of 270 on this text" in shown
+    assert f"n = {tokens.shape[1] - 1}" in line(at)
+    assert "Head 5.5 is the most content-dependent of 270 on this text" in shown
     assert "its numbers are not those of the bf16 base model" in shown
     assert "BOS &lt;|endoftext|&gt; (id 0) stands first" in shown
     assert "ablate or patch" in shown
-    assert at.query_params == {"model": REAL, "layer": "4", "head": "7"}
+    assert at.query_params == {"model": REAL, "layer": "5", "head": "5"}
 
 
 def test_the_most_content_dependent_button_goes_there():
     at = open_page().run()
     button = at.button(key="attention:content")
-    assert button.label.startswith("Most content-dependent: 4.7 · 1.25 nats")
+    assert button.label.startswith("Most content-dependent: 5.5 · 1.13 nats")
     assert "Nats per query" in button.proto.help
     button.click().run()
     fine(at)
-    assert at.query_params == {"model": REAL, "layer": "4", "head": "7"}
+    assert at.query_params == {"model": REAL, "layer": "5", "head": "5"}
 
 
 # --- odd prompts and addresses, with a tiny model

@@ -16,6 +16,7 @@ from lens.analysis.loss import NextToken
 from lens.ui.calls import result_store
 from lens.ui.export import reproduce
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, common_fields, parse
+from lens.ui.labels import token_labels
 from lens.ui.limits import AT_HOME
 from lens.ui.pages.tokens import PAGE
 from lens.ui.pages.tokens import cut as tokens_cut
@@ -66,7 +67,7 @@ def test_the_default_page_tells_the_loss_of_the_default_prompt():
     assert found["Top guess right"] == f"{right:.0%}"
     assert found["Predicted tokens n"] == str(loss.shape[1])
     worst = int(loss[0].argmax()) + 1
-    assert bound(at.selectbox, "token").value == f"{worst}: {model.to_str_tokens(tokens)[worst]}"
+    assert bound(at.selectbox, "token").value == f"{worst}: {token_labels(model, tokens[0].tolist())[worst]}"
     assert f"at position {worst}: {loss.max():.2f} nats" in shown
     assert model.note in shown
     assert "stands first by the model&#x27;s own policy" in shown
@@ -142,7 +143,7 @@ def test_bad_values_become_defaults_with_notes():
     for sentence in (
         "Part must be one of prompt, cut, padding, repeat",
         "Colour must be one of loss, probability, rank, entropy",
-        "Token 999 does not exist in this prompt (17 tokens)",
+        "Token 999 does not exist in this prompt (13 tokens)",
         "Top 0 is outside 1 to 25",
         "Id -1 is outside",
         "Case must be on or off",

@@ -41,4 +41,5 @@ PAGE = Page(
         choice("first", "auto", tuple(FIRST)),
         integer("start", None),
     ),
+    prompt=True,
 )

@@ -10,4 +10,5 @@ PAGE = Page(
     question="What is known about this one head?",
     icon="center_focus_strong",
     options=(choice("radius", "linear", ("linear", "log")),),
+    prompt=True,
 )

@@ -27,4 +27,5 @@ PAGE = Page(
         word("against", "previous"),
         *(field for field in task_fields(TASKS) if field.name != "metric"),
     ),
+    prompt=True,
 )

@@ -25,4 +25,5 @@ PAGE = Page(
         choice("dtype", "float32", DTYPES),
         choice("list", "all", tuple(LISTS)),
     ),
+    prompt=True,
 )

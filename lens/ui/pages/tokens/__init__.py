@@ -30,4 +30,5 @@ PAGE = Page(
         text("other", "After John and Mary went to the store, John gave it to", limits().prompt_chars),
         choice("pad", "right", ("right", "left")),
     ),
+    prompt=True,
 )

@@ -50,4 +50,5 @@ PAGE = Page(
         word("last", AUTO),
         choice("more", "schedule", TABS),
     ),
+    prompt=True,
 )
