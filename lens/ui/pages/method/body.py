@@ -13,8 +13,10 @@ def draw(view: ViewState) -> None:
 
     with above:
         seqs, seed = card.controls(view)
-    rows = card.read_rows(view, seqs, seed, place)
+    found = card.read_rows(view, seqs, seed, place)
+    rows = found.rows
     card.show_card(view, rows, place)
+    card.show_measured(found)
     card.show_row(view, rows)
     show_tabs(view, "more", card.TABS, view, rows)
     card.take_away(view, rows)

@@ -1,12 +1,15 @@
 """The Method page: the instruments on planted models, one by one, and what was planted."""
 
+import time
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
 
-from lens.analysis.selftest import INSTRUMENTS, examine
+from lens.analysis.selftest import INSTRUMENTS
 from lens.analysis.selftest.instruments import instrument
+from lens.analysis.selftest.kept import Examined, examined
 from lens.analysis.selftest.result import VERDICTS, Row
 from lens.analysis.stats import INTERVAL, MIN_SAMPLES
 from lens.planted.plants import NAMES, PLANTS, Plant
@@ -21,8 +24,12 @@ from lens.ui.pages.method import words
 from lens.ui.pages.method.intervals import show_intervals
 from lens.ui.pages.method.introduction import STYLE
 from lens.ui.view import ViewState
-from lens.ui.widgets import number, select
+from lens.ui.widgets import button, number, select
 
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+AGAIN = "lens:measured-since"  # when this visitor asked for the scorecard to be measured anew, seconds since 1970
 TITLES = {one.name: one.title for one in INSTRUMENTS}
 PROMPT = "uncopyrightable uncopyrightable"  # no letter twice within the word: every character repeats once
 LINKS = (("Attention", "grid_on"), ("Head scores", "leaderboard"), ("Tokens", "segment"))
@@ -44,14 +51,34 @@ def controls(view: ViewState) -> tuple[int, int]:
     return int(seqs), int(seed)
 
 
-def read_rows(view: ViewState, seqs: int, seed: int, place: Any) -> list[Row]:
-    """Every instrument on every planted model; the scorecard fills in ``place`` meanwhile."""
-    found = sweep(examine, NAMES, seqs, seed, show=partial(_fill, place))
+class Card(NamedTuple):
+    """All readings, and when the oldest of them was measured."""
+
+    rows: list[Row]
+    measured: float  # seconds since 1970
+
+
+def read_rows(view: ViewState, seqs: int, seed: int, place: "DeltaGenerator") -> Card:
+    """Every instrument on every planted model, kept from before by this code; else the card fills in ``place``."""
+    since = st.session_state.get(AGAIN, 0.0)
+    found = sweep(examined, NAMES, seqs, seed, since, show=partial(_fill, place))
     if not found.done:
         end_page()
     if found.missing:
         view.note(f"{len(found.done)} of {len(NAMES)} planted models are examined: showing these")
-    return _in_order(found.done)
+    return Card(_in_order(found.done), min(one.measured for one in found.done.values()))
+
+
+def show_measured(card: Card) -> None:
+    """When the scorecard was measured, and the button that measures it anew."""
+    when = datetime.fromtimestamp(card.measured).strftime("%Y-%m-%d %H:%M")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"Measured on {when} with this code, which gives the same at every run.")
+        button("Measure again", "Every instrument on every planted model, now.", _again, key="method:again")
+
+
+def _again() -> None:
+    st.session_state[AGAIN] = time.time()
 
 
 def show_card(view: ViewState, rows: list[Row], place: Any) -> None:
@@ -170,12 +197,12 @@ def take_away(view: ViewState, rows: list[Row]) -> None:
     export(view, Export("method-scorecard", figure, table, payload, code, reads_prompt=False, opens_model=False))
 
 
-def _fill(place: Any, done: dict[str, tuple[Row, ...]]) -> None:
+def _fill(place: Any, done: dict[str, Examined]) -> None:
     place.html(words.scorecard(_in_order(done), INSTRUMENTS))
 
 
-def _in_order(done: dict[str, tuple[Row, ...]]) -> list[Row]:
-    return [row for name in NAMES if name in done for row in done[name]]
+def _in_order(done: dict[str, Examined]) -> list[Row]:
+    return [row for name in NAMES if name in done for row in done[name].rows]
 
 
 TABS = {
