@@ -107,11 +107,16 @@ def remembered(key: str, compute: Callable[[], Result]) -> Result:
     if found is not None:
         return found
     made = compute()
+    save_if_possible(key, made)
+    return made
+
+
+def save_if_possible(key: str, result: Result) -> None:
+    """Keep ``result``; where nothing can be written, the log says so."""
     try:
-        save(key, made)
+        save(key, result)
     except OSError as error:
         LOG.warning("A result could not be kept: %s", error)
-    return made
 
 
 def load(key: str) -> Result | None:

@@ -266,16 +266,21 @@ def null_band(scores: Float[Tensor, "draw layer head"]) -> NullBand:
 
     Heads differ in how far rotations move their score, so each is counted in standard deviations of its own draws
     before the largest is taken; unstandardised, the head with the widest null would set the bar for all. A head may
-    have fewer draws than others, then NaN: the largest is taken over those that all heads have.
+    have fewer draws than others, then NaN: the largest is taken over those that all heads have. With fewer than
+    ``DRAWS`` of some head each draw is counted as the score is, by the other draws: a draw that is among the few that
+    it is measured by looks nearer than it is, and the bar would be too low.
     """
     exact = scores.double()
     low, high = exact.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0).float()
     drawn, (centre, spread) = exact.isfinite(), centre_and_spread(exact)
     n = int(drawn[:, drawn.any(0)].all(1).sum())
-    largest = ((exact[:n] - centre) / spread).abs().nan_to_num(0).flatten(1).amax(1)
+    distance, each = ((exact[:n] - centre) / spread).abs(), drawn.sum(0)
+    if n < DRAWS:
+        distance = _by_the_others(distance, each)
+    largest = distance.nan_to_num(0, posinf=math.inf).flatten(1).amax(1)
     reach = _allowed(largest)
     ends = ((centre + side * reach * spread).float() for side in (-1, 1))
-    return NullBand(low, high, *ends, reach, n, (drawn.sum(0) - n).clamp(min=0))
+    return NullBand(low, high, *ends, reach, n, (each - n).clamp(min=0))
 
 
 def with_own(band: NullBand, head: tuple[int, int], scores: Float[Tensor, " draw"]) -> NullBand:
@@ -297,6 +302,14 @@ def centre_and_spread(
     """Mean and standard deviation (n − 1) of the draws that each head has; NaN for one that has none."""
     centre, n = scores.nanmean(0), scores.isfinite().sum(0)
     return centre, ((scores - centre).square().nansum(0) / (n - 1)).sqrt()
+
+
+def _by_the_others(
+    distance: Float[Tensor, "draw layer head"], n: Int[Tensor, "layer head"]
+) -> Float[Tensor, "draw layer head"]:
+    """Distances from the mean of n draws in their standard deviations, as the n − 1 others have it."""
+    left = (n - 1) - distance.square() * n / (n - 1)  # (n − 2) variances of the others, in that of all
+    return distance * n / (n - 1) * ((n - 2) / left.clamp(min=0)).sqrt()
 
 
 def _allowed(largest: Float[Tensor, " draw"], level: float = ALPHA) -> float:

@@ -232,3 +232,11 @@ def test_heads_with_fewer_draws_are_judged_by_those_that_they_have():
     torch.testing.assert_close(own.low, whole.low)
     assert own.reach == band.reach  # all heads are held against as much, whichever is shown
     torch.testing.assert_close((own.family_high - own.family_low) / (2 * own.reach), draws.std(0))
+
+
+def test_few_draws_are_counted_by_the_others():
+    """The largest distance of each draw from the mean of the other 29, in the standard deviation of these."""
+    draws = torch.randn(30, 1, 4, generator=torch.Generator().manual_seed(1)).double()
+    others = [draws[torch.arange(30) != left] for left in range(30)]
+    distance = torch.stack([(draws[i] - one.mean(0)).abs() / one.std(0) for i, one in enumerate(others)])
+    assert null_band(draws).reach == pytest.approx(float(distance.amax((1, 2)).sort().values[math.ceil(0.95 * 31) - 1]))

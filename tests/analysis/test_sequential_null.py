@@ -51,8 +51,9 @@ def test_rotations_in_parts_are_those_of_the_analysis():
     assert set(rows.unique().tolist()) <= {*LOOKS, DRAWS}
     assert int(rows.sum()) <= whole.numel() / 2  # half of its heads are clear at once
     largest = full.eigenvalues[..., 0].abs()
-    verdicts = [by_weights(full.score, largest, null_band(draws)).sign for draws in (whole, found)]
-    assert torch.equal(*verdicts)
+    want, got = (by_weights(full.score, largest, null_band(draws)).sign for draws in (whole, found))
+    assert torch.equal(want[rows < DRAWS], got[rows < DRAWS])
+    assert ((got == want) | (got == 0)).all()  # the reach from fewer rotations is the stricter one
 
 
 def test_where_no_verdict_is_clear_it_is_the_whole_null(monkeypatch):

@@ -3,9 +3,11 @@
 import shutil
 import threading
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import torch
+from streamlit.runtime import Runtime
 from streamlit.testing.v1 import AppTest
 
 from lens.ui import by_hand
@@ -17,8 +19,10 @@ from tests.ui.test_frame import OPEN
 IDENTITY = OPEN.replace("st.write(", 'st.write(f"object {id(model)}")\n    st.write(')
 
 
-def test_eight_sessions_load_one_model(app):
+def test_eight_sessions_load_one_model(app, monkeypatch):
     residents.clear()
+    # AppTest puts a stand-in in place of the runtime and takes it away after its own run, while others still run.
+    monkeypatch.setattr(Runtime, "instance", MagicMock())
     visitors: list[AppTest] = [app(IDENTITY) for _ in range(8)]
     for visitor in visitors:
         visitor.query_params["model"] = REAL  # long enough to load that all eight wait for it
@@ -27,7 +31,7 @@ def test_eight_sessions_load_one_model(app):
         thread.start()
     for thread in threads:
         thread.join(120)
-    assert [visitor.exception.len for visitor in visitors] == [0] * 8
+    assert not [error.value for visitor in visitors for error in visitor.exception]
     assert len({visitor.markdown[0].value for visitor in visitors}) == 1
 
 
@@ -137,7 +141,7 @@ def test_a_file_that_is_no_model_is_one_sentence(app, tmp_path):
     type_model(at, str(path))
     assert not at.exception
     assert len(at.error) == 1
-    assert len(at.expander) == 0, at.error[0].value
+    assert len(at.expander) == 1, at.error[0].value  # the controls: no report
 
 
 def test_the_bar_says_what_is_in_memory_and_lets_it_go(app, folder):

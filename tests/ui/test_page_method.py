@@ -3,7 +3,9 @@
 import contextlib
 import io
 import re
+import time
 from collections import Counter
+from datetime import datetime
 from html import escape
 
 import pytest
@@ -49,6 +51,22 @@ def test_the_scorecard_shows_every_reading():
     assert "without its control 1.00, on the control 1.00" in markdown(at)
     assert "A red row proves a fault" in shown
     assert all(one.name in shown for one in PLANTS)
+
+
+def test_the_scorecard_says_when_it_was_measured_and_a_button_measures_it_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("LENS_CACHE", str(tmp_path))
+    at, start = open_page(seqs="17"), time.time()
+    fine(at)
+    files = sorted((tmp_path / "results").iterdir())
+    assert len(files) == len(NAMES)
+    first = [path.stat().st_mtime for path in files]
+    next(one for one in at.button if one.label == "Measure again").click().run()
+    fine(at)
+    assert sorted((tmp_path / "results").iterdir()) == files
+    assert all(path.stat().st_mtime > before for path, before in zip(files, first))
+    line = next(one.value for one in at.caption if one.value.startswith("Measured on"))
+    assert line.endswith("with this code, which gives the same at every run.")
+    assert line.removeprefix("Measured on ") >= datetime.fromtimestamp(start).strftime("%Y-%m-%d %H:%M")
 
 
 @pytest.mark.parametrize(

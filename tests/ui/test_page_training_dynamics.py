@@ -217,7 +217,7 @@ with frame("Home", question="When was it born?") as view:
         at.session_state["lens:paths"] = folders
         words = at.run().markdown[-1].value
         assert "Head 1.2 of run was not born as an induction head in its training: the score stays below 0.1" in words
-        assert {path.name.split("-")[0] for path in results_folder().iterdir()} == {"inputs", "repeats"}
+        assert {path.name.split("-")[0] for path in results_folder().iterdir()} == {"shape", "inputs", "repeats"}
 
     def test_the_interval_in_words(self):
         again = HeadCurve(None, None, Birth(1, 2, 0.1, 3, "", "found"))

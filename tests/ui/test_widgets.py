@@ -18,7 +18,7 @@ OPTIONS = [choice("one", "a", AB), choice("row", "a", AB), integer("slid", 1, 0,
            text("long", "x", 99), text("short", "x", 99), choice("tab", "a", AB), flag("open", False)]
 def second(opened):
     st.markdown(f"b {opened}")
-with frame("Home", question="?", options=OPTIONS) as view:
+with frame("Tokens", question="?", options=OPTIONS) as view:
     w.select(view, "one", AB, "One", "help")
     w.segmented(view, "row", AB, "Row", "help")
     w.slider(view, "slid", (0, 9), "Slid", "help")

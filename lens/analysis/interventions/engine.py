@@ -13,7 +13,7 @@ from lens.analysis.interventions.intervention import Experiment
 from lens.analysis.interventions.last_prepared import LastPrepared
 from lens.analysis.interventions.plan import BUDGET, COMPUTED, Plan, make_plan
 from lens.analysis.interventions.readers import Reader
-from lens.analysis.interventions.recording import Run, base_names, frozen_names, other_names, record
+from lens.analysis.interventions.recording import FROM_OTHER, Run, base_names, frozen_names, other_names, record
 from lens.analysis.interventions.results import Sweep
 from lens.analysis.interventions.rows import Rows, cut_positions
 from lens.analysis.interventions.sites import find_site
@@ -38,14 +38,20 @@ class Prepared(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What is kept of a preparation."""
+    """Both runs, whatever is put in the place of what and in whichever cells."""
 
     base: Run
-    values: Values
-    plan: Plan
+    other: Run
     readings: Tensor
     metrics: tuple[Tensor, Tensor]  # of the base run and the other
     clean: Tensor | None  # normalised final stream of the clean run, where the metric needs it
+
+
+class Planned(NamedTuple):
+    """What else is kept of a preparation."""
+
+    plan: Plan
+    values: Values
 
 
 class Part(NamedTuple):
@@ -68,18 +74,41 @@ class Outline(NamedTuple):
 
 
 _recorded: LastPrepared[Recorded] = LastPrepared()
+_planned: LastPrepared[Planned] = LastPrepared()
 
 
 def prepare(model: Transformer, experiment: Experiment, budget: int = BUDGET) -> Prepared:
-    """Run both sides and plan; the last preparation of a model is kept, so that groups can be asked for one by one."""
-    found = _recorded.get(
-        model, (experiment, budget), lambda: _record_both(model, experiment, budget), lambda made: made.base.n_bytes
-    )
-    intervention = experiment.intervention
+    """Run both sides and plan; the last of each of a model is kept, so that groups can be asked for one by one.
+
+    The runs are those of every experiment on the same pairs, metric and site: other cells, or something else put in
+    their place, only need another plan.
+    """
+    found, intervention = _record(model, experiment, budget), experiment.intervention
     reader = Reader(model, experiment.pairs, intervention.base, experiment.metric)
     reader.clean = found.clean
-    setup = Setup(model, intervention, found.base, found.values)
-    return Prepared(setup, reader, found.readings, *found.metrics, found.plan)
+    planned = _planned.get(
+        model,
+        (experiment, budget),
+        lambda: Planned(
+            make_plan(model.cfg, experiment, reader, budget), values_of(intervention, found.other, model.cfg)
+        ),
+        lambda _: found.base.n_bytes,
+    )
+    setup = Setup(model, intervention, found.base, planned.values)
+    return Prepared(setup, reader, found.readings, *found.metrics, planned.plan)
+
+
+def _record(model: Transformer, experiment: Experiment, budget: int) -> Recorded:
+    """Both runs of the experiment, from another one on the same pairs where they hold all that this one reads."""
+    one = experiment.intervention
+    same = (experiment.pairs, experiment.metric, one.site, one.into, one.freeze, budget)
+    reads_other = one.put in FROM_OTHER
+    kept = None if reads_other else _recorded.last(model, (same, True))
+    if kept is not None:
+        return kept
+    return _recorded.get(
+        model, (same, reads_other), lambda: _record_both(model, experiment, budget), lambda made: made.base.n_bytes
+    )
 
 
 @torch.no_grad()
@@ -87,7 +116,6 @@ def _record_both(model: Transformer, experiment: Experiment, budget: int) -> Rec
     intervention, pairs = experiment.intervention, experiment.pairs
     sides = (intervention.base, intervention.other)
     readers = [Reader(model, pairs, side, experiment.metric) for side in sides]
-    plan = make_plan(model.cfg, experiment, readers[0], budget)
     names = (base_names(model, experiment), other_names(model, experiment))
     runs = [record(model, pairs, side, kept) for side, kept in zip(sides, names)]
     clean = None
@@ -97,7 +125,7 @@ def _record_both(model: Transformer, experiment: Experiment, budget: int) -> Rec
         reader.clean = clean
     readings = [read_all(model, reader, run.final, budget) for reader, run in zip(readers, runs)]
     metrics = tuple(over_read(values, reader.read) for values, reader in zip(readings, readers))
-    return Recorded(runs[0], values_of(intervention, runs[1], model.cfg), plan, readings[0], metrics, clean)
+    return Recorded(*runs, readings[0], metrics, clean)
 
 
 def over_read(values: Float[Tensor, "row pos"], read: Tensor) -> Float[Tensor, " row"]:

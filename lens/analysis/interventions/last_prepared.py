@@ -20,12 +20,19 @@ class LastPrepared(Generic[T]):
 
     def get(self, model: Transformer, key: Hashable, make: Callable[[], T], n_bytes: Callable[[T], int]) -> T:
         """The value of ``key`` for these very weights, made if it is not the last one."""
-        whole = (key, tuple((p.data_ptr(), p._version) for p in model.parameters()))
-        with self._lock:
-            value = self._values.setdefault(model, {}).get(whole)
+        value = self.last(model, key)
         if value is None:
             value = make()
             if n_bytes(value) < KEEP_BYTES:
                 with self._lock:
-                    self._values[model] = {whole: value}
+                    self._values[model] = {_with_weights(model, key): value}
         return value
+
+    def last(self, model: Transformer, key: Hashable) -> T | None:
+        """The value of ``key`` for these very weights if it is the last one, else None."""
+        with self._lock:
+            return self._values.get(model, {}).get(_with_weights(model, key))
+
+
+def _with_weights(model: Transformer, key: Hashable) -> Hashable:
+    return key, tuple((p.data_ptr(), p._version) for p in model.parameters())

@@ -16,6 +16,7 @@ from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
 
+FROM_OTHER = ("other", "mean")  # what is put in place and read from the other run
 NORMS = ("ln1", "ln2", "ln1_post", "ln2_post")
 
 
@@ -109,6 +110,6 @@ def base_names(model: Transformer, experiment: Experiment) -> list[str]:
 def other_names(model: Transformer, experiment: Experiment) -> list[str]:
     """What must be kept of the run that activations come from."""
     site = find_site(experiment.intervention.site, model.cfg)
-    if experiment.intervention.put not in ("other", "mean"):
+    if experiment.intervention.put not in FROM_OTHER:
         return []
     return list(dict.fromkeys(site.hook_name(layer) for layer in n_layers_of(site, model.cfg)))

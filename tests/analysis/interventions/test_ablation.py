@@ -5,7 +5,7 @@ import torch
 
 from lens import HookedTransformer
 from lens.analysis.crossed import resamples
-from lens.analysis.interventions import Metric, Pairs, Share, Sweep, effect, outline, run_sweep, sweep_group
+from lens.analysis.interventions import Metric, Pairs, Share, Sweep, effect, engine, outline, run_sweep, sweep_group
 from lens.analysis.interventions.ablation import (
     Joint,
     Removed,
@@ -24,6 +24,8 @@ from lens.analysis.interventions.ablation import (
     with_parts,
 )
 from lens.analysis.interventions.ablation import removed as effects_of
+from lens.analysis.interventions.last_prepared import LastPrepared
+from lens.analysis.interventions.recording import record
 from lens.analysis.interventions.tasks import chance_loss, induction, repeat_pairs
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.verdicts import Gap, Verdict
@@ -249,3 +251,28 @@ def test_the_largest_head_is_found_among_those_that_are_computed():
     assert found == ((0, 1), -1.0, -0.5, 3, 2, -0.25)
     assert read_heads(values, None, NOWHERE)[2:5] == (None, 3, None)
     assert read_heads(torch.full((2, 2), torch.nan), None, THERE) is None
+
+
+def test_ways_of_removing_and_other_cells_share_the_two_runs(monkeypatch):
+    model = HookedTransformer.from_pretrained("planted-induction")
+    task, recorded = induction(model, n=6, n_pairs=3), []
+    cells = cells_of(model.cfg, Target(((1, 0),)))
+
+    def counted(*args):
+        recorded.append(args[2])
+        return record(*args)
+
+    experiments = [ablation(task.pairs, task.metric, cells, put) for put in ("other", "mean", "zero")]
+    experiments.append(single_heads(task.pairs, task.metric, "mean"))
+    alone = []
+    for experiment in reversed(experiments):
+        monkeypatch.setattr(engine, "_recorded", LastPrepared())
+        alone.insert(0, run_sweep(model, experiment).values)
+    monkeypatch.setattr(engine, "_recorded", LastPrepared())
+    monkeypatch.setattr(engine, "record", counted)
+    together = [run_sweep(model, experiment).values for experiment in experiments]
+    assert recorded == ["clean", "corrupted"]
+    for one, other in zip(together, alone, strict=True):
+        assert torch.equal(one, other)
+    run_sweep(model, ablation(task.pairs, task.metric, cells, "zero", frozen=True))  # reads the patterns as well
+    assert len(recorded) == 4

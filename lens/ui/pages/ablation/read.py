@@ -1,20 +1,28 @@
 """The Ablation page: what is removed, on which task, and the runs that answer."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
 from lens.analysis.interventions import Experiment, Metric, ablation
-from lens.analysis.interventions.ablation import Cells, Joint, Removed, Target
+from lens.analysis.interventions.ablation import PUTS, Cells, Joint, Removed, Target
+from lens.analysis.interventions.work import outline_of
 from lens.hooked import HookedTransformer
+from lens.ui.calls import analyse, call_key
 from lens.ui.ending import end_page
 from lens.ui.pages.ablation import KEPT, TASKS, WHAT
 from lens.ui.shared import experiments, heads, repeats, tasks
+from lens.ui.shared.score_board import fill
 from lens.ui.shared.task_fields import METRICS
 from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
+from lens.ui.waiting import started
 from lens.ui.widgets import head_picker, number, segmented, toggle
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 WHAT_HELP = (
     "**Pinned heads** are removed together, and each alone. **One head:** the current one. **A layer's heads:** all "
@@ -69,9 +77,11 @@ def choose(view: ViewState, model: HookedTransformer) -> Request:
         view.note(f"{model.name} has attention layers only, so there is no MLP to remove: showing pinned heads")
         view.set(what=None)
     offered = tuple(WHAT)[: 3 if model.cfg.attn_only else 4]
-    with st.container(horizontal=True, vertical_alignment="bottom", key="ablation-controls"):
+    controls = st.container(horizontal=True, vertical_alignment="bottom", key="ablation-controls")
+    filling = st.empty()
+    with controls:
         what = segmented(view, "what", offered, "Remove", WHAT_HELP, format_func=WHAT.get)
-        target, why = _target(view, model, what)
+        target, why = _target(view, model, what, filling)
         segmented(view, "keep", tuple(KEPT), "Attention", KEEP_HELP, format_func=KEPT.get)
         metric = tasks.choose_metric(view, task)
         number(view, "seed", (0, 2**31 - 1), "Seed", "Of the task, the controls and the intervals.", width=100)
@@ -79,7 +89,8 @@ def choose(view: ViewState, model: HookedTransformer) -> Request:
     return Request(task, metric, ablation.cells_of(model.cfg, target, view["seed"]), view["keep"] == "patterns", why)
 
 
-def _target(view: ViewState, model: HookedTransformer, what: str) -> tuple[Target, str]:
+def _target(view: ViewState, model: HookedTransformer, what: str, filling: "DeltaGenerator") -> tuple[Target, str]:
+    """What is removed, and why; where nobody chose, all heads are scored first, which fills in ``filling``."""
     cfg = model.cfg
     if what == "head":
         return Target((head_picker(view, cfg.n_layers, cfg.n_heads),)), ""
@@ -92,15 +103,22 @@ def _target(view: ViewState, model: HookedTransformer, what: str) -> tuple[Targe
         return Target(tuple(view["pins"])), ""
     if view.selected:
         return Target((view.selected,)), f"No head is pinned, so the selected one, {view.selected}, is removed."
-    best = heads.strongest(repeats.sample(model, repeats.settings(view, model)).scores["induction"].score.mean)
+    sample = repeats.sample(model, repeats.settings(view, model), partial(fill, filling))
+    filling.empty()
+    best = heads.strongest(sample.scores["induction"].score.mean)
     why = f"No head is pinned or selected, so the strongest induction head, {best}, is removed. "
     return Target((best,)), f"{why}The grid below selects and pins."
 
 
 def compute(view: ViewState, model: HookedTransformer, request: Request, draw: Callable[[Result], None]) -> Result:
-    """All ways of removing, one after the other; ``draw`` shows what there is after each. A cancel keeps the rest."""
+    """All ways of removing, one after the other; ``draw`` shows what there is after each. A cancel keeps the rest.
+
+    Resampling, which carries the verdict, comes first; with a large model the others wait for a click.
+    """
     result = Result(request.cells, {}, None, request.measure, request.metric.unit)
-    for replacement in ablation.PUTS:
+    for replacement in PUTS:
+        if replacement == PUTS[1] and not _may_go_on(model, request):
+            break
         sweep, complete, _ = experiments.run(model, request.experiment(replacement))
         if not complete:
             break
@@ -111,3 +129,12 @@ def compute(view: ViewState, model: HookedTransformer, request: Request, draw: C
     if not result.ways:
         end_page()
     return result
+
+
+def _may_go_on(model: HookedTransformer, request: Request) -> bool:
+    """Whether the ways of removing after the first are short, asked for or done; else their button is drawn."""
+    first, rest = request.experiment(PUTS[0]), [request.experiment(put) for put in PUTS[1:]]
+    seconds = len(rest) * analyse(outline_of, model, first).seconds  # each has as many cells to run as the first
+    key = f"ways-{call_key(outline_of, (model, first), {})}"
+    done = all(experiments.is_computed(model, one) for one in rest)
+    return started(key, seconds, "Mean and zero ablation of the same are not computed yet.", done)

@@ -29,8 +29,10 @@ def draw(view: ViewState) -> None:
 
     with above:
         seqs, seed = card.controls(view)
-    rows = card.read_rows(view, seqs, seed, place)
+    scorecard = card.read_rows(view, seqs, seed, place)
+    rows = scorecard.rows
     card.draw_card(view, rows, place)
+    card.draw_measured(scorecard)
     card.draw_row(view, rows)
     show_tabs(view, "more", card.TABS, view, rows)
     card.draw_export(view, rows)

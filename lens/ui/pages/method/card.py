@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from lens.analysis.selftest import INSTRUMENTS, examine
+from lens.analysis.selftest import INSTRUMENTS
 from lens.analysis.selftest.instruments import instrument
+from lens.analysis.selftest.kept import Examined, examined
 from lens.analysis.selftest.result import VERDICTS, Row
 from lens.analysis.stats import INTERVAL, MIN_SAMPLES
 from lens.planted.plants import NAMES, PLANTS, Plant
@@ -21,7 +25,7 @@ from lens.ui.limits import limits
 from lens.ui.menu import page_of, present
 from lens.ui.pages.method import STYLE, words
 from lens.ui.pages.method.intervals import draw_intervals
-from lens.ui.widgets import number, select
+from lens.ui.widgets import button, number, select
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from lens.analysis.selftest.instrument import Instrument
     from lens.ui.view import ViewState
 
+AGAIN = "lens:measured-since"  # when this visitor asked for the scorecard to be measured anew, seconds since 1970
 TITLES = {of.name: of.title for of in INSTRUMENTS}
 PROMPT = "uncopyrightable uncopyrightable"  # no letter twice within the word: every character repeats once
 LINKS = (("Attention", "grid_on"), ("Head scores", "leaderboard"), ("Tokens", "segment"))
@@ -59,16 +64,34 @@ def controls(view: ViewState) -> tuple[int, int]:
     return int(seqs), int(seed)
 
 
-def read_rows(view: ViewState, seqs: int, seed: int, place: DeltaGenerator) -> list[Row]:
-    """Every instrument on every planted model; the scorecard fills in ``place`` meanwhile."""
-    done, missing = sweep(
-        examine, NAMES, seqs, seed, show=lambda done: place.html(words.scorecard(_in_order(done), INSTRUMENTS))
-    )
+class Card(NamedTuple):
+    """All readings, and when the oldest of them was measured."""
+
+    rows: list[Row]
+    measured: float  # seconds since 1970
+
+
+def read_rows(view: ViewState, seqs: int, seed: int, place: DeltaGenerator) -> Card:
+    """Every instrument on every planted model, kept from before by this code; else the card fills in ``place``."""
+    since = st.session_state.get(AGAIN, 0.0)
+    done, missing = sweep(examined, NAMES, seqs, seed, since, show=partial(_fill, place))
     if not done:
         end_page()
     if missing:
         view.note(f"{len(done)} of {len(NAMES)} planted models are examined: showing these")
-    return _in_order(done)
+    return Card(_in_order(done), min(one.measured for one in done.values()))
+
+
+def draw_measured(card: Card) -> None:
+    """When the scorecard was measured, and the button that measures it anew."""
+    when = datetime.fromtimestamp(card.measured).strftime("%Y-%m-%d %H:%M")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"Measured on {when} with this code, which gives the same at every run.")
+        button("Measure again", "Every instrument on every planted model, now.", _again, key="method:again")
+
+
+def _again() -> None:
+    st.session_state[AGAIN] = time.time()
 
 
 def draw_card(view: ViewState, rows: Sequence[Row], place: DeltaGenerator) -> None:
@@ -169,8 +192,12 @@ def draw_export(view: ViewState, rows: Sequence[Row]) -> None:
     export(view, Export("method-scorecard", figure, table, payload, code, reads_prompt=False, opens_model=False))
 
 
-def _in_order(done: dict[str, tuple[Row, ...]]) -> list[Row]:
-    return [row for name in NAMES if name in done for row in done[name]]
+def _fill(place: DeltaGenerator, done: Mapping[str, Examined]) -> None:
+    place.html(words.scorecard(_in_order(done), INSTRUMENTS))
+
+
+def _in_order(done: Mapping[str, Examined]) -> list[Row]:
+    return [row for name in NAMES if name in done for row in done[name].rows]
 
 
 TABS = {
