@@ -3,7 +3,6 @@
 import shutil
 import threading
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ IDENTITY = OPEN.replace("st.write(", 'st.write(f"object {id(model)}")\n    st.wr
 def test_eight_sessions_load_one_model(app, monkeypatch):
     residents.clear()
     # AppTest puts a stand-in in place of the runtime and takes it away after its own run, while others still run.
-    monkeypatch.setattr(Runtime, "instance", MagicMock())
+    monkeypatch.setattr(Runtime, "exists", lambda: False)
     visitors: list[AppTest] = [app(IDENTITY) for _ in range(8)]
     for visitor in visitors:
         visitor.query_params["model"] = REAL  # long enough to load that all eight wait for it
