@@ -18,10 +18,20 @@ from tests.ui.test_frame import OPEN
 IDENTITY = OPEN.replace("st.write(", 'st.write(f"object {id(model)}")\n    st.write(')
 
 
+class Standing(type(Runtime)):
+    """A runtime that stays: AppTest puts a stand-in into ``_instance`` and takes it away after its own run, while the
+    visitors of other threads still need one."""
+
+    def __setattr__(cls, name, value):
+        if name != "_instance" or value is not None:
+            super().__setattr__(name, value)
+
+
 def test_eight_sessions_load_one_model(app, monkeypatch):
     residents.clear()
-    # AppTest puts a stand-in in place of the runtime and takes it away after its own run, while others still run.
-    monkeypatch.setattr(Runtime, "exists", lambda: False)
+    standing = Standing("Runtime", (Runtime,), {})
+    monkeypatch.setattr("streamlit.runtime.Runtime", standing)
+    monkeypatch.setattr("streamlit.testing.v1.app_test.Runtime", standing)
     visitors: list[AppTest] = [app(IDENTITY) for _ in range(8)]
     for visitor in visitors:
         visitor.query_params["model"] = REAL  # long enough to load that all eight wait for it
