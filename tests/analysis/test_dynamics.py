@@ -325,7 +325,7 @@ def test_what_an_instrument_takes_and_what_is_kept_of_it(run, folder):
     for name in ("sink", "feeder_k", "ablation_zero"):
         cost = cost_of(model.cfg, [instrument(name)], [repeats(repeated)])
         assert run.terms(name, SETTING) == ("", *cost)
-    again = Forbidden(run.found)
+    again = Forbidden(run.checkpoints)
     again._known = run._known
     assert again.terms("sink", SETTING) == run.terms("sink", SETTING)
 

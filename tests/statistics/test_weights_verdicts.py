@@ -73,7 +73,12 @@ def on_text(one: Read) -> Side:
     return by_data(one.text["text_logit"].effect, one.text.z, one.text.written, "documents")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Heads of 64 dimensions take ten times as long.
+LARGE = "planted-random"
+EACH = [pytest.param(kind, marks=pytest.mark.statistics) if kind == LARGE else kind for kind in KINDS]
+
+
+@pytest.mark.parametrize("kind", EACH)
 def test_no_head_of_random_weights_copies(kind):
     """Measured before: some head outside its own null 28-48%; "copies on text" 48-75%; "disagree" 57-80%."""
     fired = {
@@ -85,7 +90,7 @@ def test_no_head_of_random_weights_copies(kind):
         "differ on text": [],
         "one head": [],
     }
-    for seed in SEEDS:
+    for seed in SEEDS[:40] if kind == LARGE else SEEDS:
         one = read(KINDS[kind](seed), seed)
         repeats, text = on_repeats(one), on_text(one)
         fired["weights"].append(bool((one.weights.sign != 0).any()))
