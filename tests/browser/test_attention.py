@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import REAL, go, query, ready
+from tests.browser.conftest import REAL, go, prompt_box, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 TEXT = "red apple green pear red apple green pear"
@@ -157,7 +157,7 @@ def test_a_hostile_prompt_is_text_in_every_view(server, page, how):
     page.goto(f"{server}/attention?model={REAL}&query=3" + (f"&prompt={quote(HOSTILE)}" if how == "address" else ""))
     ready(page)
     if how == "typed":
-        page.get_by_role("textbox", name="Prompt").fill(HOSTILE)
+        prompt_box(page).fill(HOSTILE)
         page.keyboard.press("Control+Enter")
         page.wait_for_url("**prompt=*")
         ready(page)

@@ -70,7 +70,7 @@ def test_a_deep_link_keeps_its_values_through_pages_and_reload(frames, page):
     ready(page)
     expect(page.get_by_label("Layer", exact=True).first).to_have_value("18")
     expect(page.get_by_label("Head", exact=True).first).to_have_value("6")
-    expect(page.get_by_text("17.3")).to_be_visible()
+    expect(page.locator(".st-key-strip summary")).to_contain_text("18.6 17.3 pinned")
 
 
 def test_a_widget_changes_the_address_and_back_undoes_it(frames, page):

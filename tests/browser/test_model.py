@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import REAL, query, ready
+from tests.browser.conftest import REAL, prompt_box, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -69,7 +69,7 @@ def test_hostile_text_is_text(server, page, part):
     texts = f"prompt={quote(HOSTILE)}&find={quote('<img')}&a={quote(HOSTILE)}"
     page.goto(f"{server}/model?model={REAL}&part={part}&{texts}")
     ready(page)
-    expect(page.get_by_role("textbox", name="Prompt")).to_have_value(HOSTILE)
+    expect(prompt_box(page)).to_have_value(HOSTILE)
     assert page.locator("img[src=x]").count() == 0
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import REAL, query, ready
+from tests.browser.conftest import REAL, prompt_box, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -81,7 +81,7 @@ def test_a_hostile_prompt_is_text_in_every_tab(server, page, how):
     page.goto(f"{server}/tokens?model={REAL}&table=on&" + (address if how == "address" else ""))
     ready(page)
     if how == "typed":
-        page.get_by_role("textbox", name="Prompt").fill(HOSTILE)
+        prompt_box(page).fill(HOSTILE)
         page.keyboard.press("Control+Enter")
         page.wait_for_url("**prompt=*")
         ready(page)
@@ -109,7 +109,7 @@ def test_a_long_computation_shows_progress_and_can_be_cancelled(server, page):
     expect(page.get_by_text(re.compile(r"(layers|predictions) · \d+ s"))).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("Cancelled")).to_be_visible()
-    expect(page.get_by_role("textbox", name="Prompt")).to_have_value("1a" * 1000)
+    expect(prompt_box(page)).to_have_value("1a" * 1000)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -124,6 +124,6 @@ def test_it_looks_right_in_both_themes(server, new_page, scheme):
 def test_another_prompt_replaces_the_strip(server, page):
     page.goto(f"{server}/tokens?model={REAL}")
     ready(page)
-    page.get_by_role("textbox", name="Prompt").fill("The quick brown fox jumps over the lazy dog. " * 6)
+    prompt_box(page).fill("The quick brown fox jumps over the lazy dog. " * 6)
     page.keyboard.press("Control+Enter")
     expect(page.locator(".lens-chips .lens-strip b")).to_have_count(62)

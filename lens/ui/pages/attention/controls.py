@@ -50,11 +50,14 @@ def choose_look(view: ViewState) -> str:
 def choose_head(view: ViewState, model: HookedTransformer, dependence: np.ndarray) -> Head:
     """The current head, with a button to pin it, and one that goes to the most content-dependent head.
 
+    Where none was chosen that is the one that opens: most heads rest, and an idle one teaches nothing.
     ``dependence`` [layer, head]: the content dependence of every head on this text.
     """
+    best = most_content_dependent(dependence)
+    if view.selected is None:
+        heads.go(view, heads.current(view, best))
     head = head_picker(view, model.cfg.n_layers, model.cfg.n_heads)
     heads.pin_button(view, head, "attention:pin")
-    best = most_content_dependent(dependence)
     help = metric_help(CONTENT_DEPENDENCE, "nats per query", "0 for a head that never reads the text")
     words = f"Most content-dependent: {best} · {float(dependence[best]):.2f} nats"
     button(words, help, view.select, *best, icon=":material/auto_awesome:", key="attention:content")
