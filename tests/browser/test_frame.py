@@ -252,6 +252,7 @@ def test_both_themes_are_readable(frames, new_page, scheme):
     page = new_page(color_scheme=scheme)
     page.goto(f"{frames}/attention?model={REAL}&pins=18.6")
     ready(page)
+    open_controls(page)
     for selector in (".lens-section", "textarea"):
         expect(page.locator(selector).first).to_be_visible()
     colours = page.evaluate(
