@@ -23,6 +23,8 @@ def test_the_strongest_induction_head_is_shown_and_can_be_pinned(server, page):
 def test_another_head_by_its_numbers_and_back(server, page):
     page.goto(f"{server}/head?model={REAL}&n=10&seqs=16&layer=23&head=2")
     drawn(page, "Head 23.2: OV eigenvalues")
+    offer = page.locator("[class*=st-key-offer]").filter(has_text="What it writes on the repeats is not computed yet")
+    offer.get_by_role("button", name="Compute").click()
     expect(page.get_by_text("Weights and data differ about it")).to_be_visible(timeout=120_000)
     page.get_by_role("button", name="Strongest induction head: 18.6").click()
     drawn(page, "Head 18.6: OV eigenvalues")
