@@ -27,7 +27,7 @@ def test_a_name_is_found_and_copied(server, new_page):
     name.click()
     expect(page.get_by_text("Copied blocks.17.attn.hook_pattern")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "blocks.17.attn.hook_pattern"
-    expect(page.get_by_role("cell", name="[1, 9, 17, 17]", exact=True)).to_be_visible()
+    expect(page.get_by_role("cell", name="[1, 9, 13, 13]", exact=True)).to_be_visible()
     name.press("Enter")  # from the keyboard, too
     assert query(page) == {"part": ["activations"], "find": ["17.attn pattern"]}
 
@@ -50,7 +50,7 @@ def test_the_fidelity_card_becomes_green_when_it_is_asked_for(server, page):
     expect(page.locator(".lens-facts tr.good")).to_have_count(9, timeout=480_000)
     expect(page.locator(".lens-facts tr.bad")).to_have_count(0)
     ready(page)
-    expect(page.get_by_text("9 of 9 checks hold on 17 tokens")).to_be_visible()
+    expect(page.get_by_text("9 of 9 checks hold on 13 tokens")).to_be_visible()
     page.screenshot(path="screenshots/model-fidelity.png", full_page=True)
 
 

@@ -30,6 +30,7 @@ SURPRISE = (
 A_ROW = 4  # cards
 BESIDE = 2  # links of the chain that stand side by side with a figure each; the others have boxes below
 REAL = {"model": "smollm2-135m-instruct"}
+IOI = dict(EXAMPLES)["Who gets the milk (IOI)"]
 
 
 class Preset(NamedTuple):
@@ -53,7 +54,7 @@ PRESETS = (
     Preset("Induction heads of a real language model", "Every head on random tokens that repeat, against chance.",
            "Head scores", "leaderboard", REAL),
     Preset("Indirect object: John and Mary", "Who gets the milk? One head that looks for the name.",
-           "Attention", "grid_on", {**REAL, "layer": "23", "query": "16", "first": "hide"}),
+           "Attention", "grid_on", {**REAL, "prompt": IOI, "layer": "23", "query": "16", "first": "hide"}),
     Preset("Where is the model surprised?", "The loss of every token, in a text with one odd word.",
            "Tokens", "segment", {**REAL, "prompt": SURPRISE}),
     Preset("A prompt with code", "Two functions alike: a head that finds its place.", "Attention", "code",
