@@ -39,7 +39,7 @@ def cell(page, row, column, size):
 
 
 def test_a_click_on_a_row_locks_its_query_and_a_second_one_unlocks_it(server, page):
-    page.goto(f"{server}/attention?model={REAL}&prompt={quote(TEXT)}")
+    page.goto(f"{server}/attention?model={REAL}&layer=0&head=0&prompt={quote(TEXT)}")
     drawn(page, "Head 0.0")
     size = page.locator(".lens-chips b").count()
     page.mouse.click(*cell(page, 6, 2, size))
@@ -126,7 +126,7 @@ def fits(view):
 
 @pytest.mark.parametrize("look", ["text", "maps"])
 def test_many_runs_leave_nothing_behind(server, page, look):
-    page.goto(f"{server}/attention?model={REAL}&look={look}&prompt={quote(TEXT)}")
+    page.goto(f"{server}/attention?model={REAL}&layer=0&head=0&look={look}&prompt={quote(TEXT)}")
     ready(page)
     circuits(page)
     session = page.context.new_cdp_session(page)
