@@ -155,7 +155,7 @@ def print_load(load: Load, seconds: float) -> None:
 def print_differences(load: Load, reference: dict[Place, View]) -> None:
     wrong = [found for view in load.views if (found := differences(view, reference[view.place]))]
     print(f"{len(load.views)} views of {len(reference)} places compared with a run alone: {len(wrong)} say otherwise")
-    for found in wrong[:5]:
+    for found in wrong[:12]:
         print("  ", *found[:3], sep="\n  ")
 
 
