@@ -73,8 +73,16 @@ def _in_forms(trace: Spec) -> list[Spec]:
             forms.setdefault(len(pieces), []).append(place)
         parts = [_with_template(trace, name, places, [cut[place] for place in places]) for places in forms.values()]
         if len(forms) <= MOST_FORMS and sum(map(_size, parts)) < _size(trace):
-            return parts
+            return _one_in_the_legend(parts)
     return [trace]
+
+
+def _one_in_the_legend(parts: list[Spec]) -> list[Spec]:
+    """The parts of one trace, which the legend names once, and shows and hides together."""
+    if parts[0].get("showlegend") is False or not parts[0].get("name"):
+        return parts
+    parts[0].setdefault("legendgroup", parts[0]["name"])
+    return [parts[0], *({**part, "legendgroup": parts[0]["legendgroup"], "showlegend": False} for part in parts[1:])]
 
 
 def _with_template(trace: Spec, name: str, places: list[int], cut: list[list[str]]) -> Spec:

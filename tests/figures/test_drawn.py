@@ -10,6 +10,7 @@ import pytest
 
 from lens.figures.cells import Marks
 from lens.figures.drawn import drawn, with_meta
+from lens.figures.eigenvalues import eigenvalues
 from lens.figures.fitted import narrow
 from lens.figures.grid import grid, selected_cell
 from lens.figures.measure import Axes, Measure
@@ -17,6 +18,7 @@ from lens.figures.pairs import Pairs, pair_matrix, selected_pair
 from lens.figures.patch_map import patch_map
 from lens.figures.playing import Course, playing
 from lens.figures.training import Axis, Panel, Trace, training
+from lens.figures.wire import short_form
 
 FIELD = re.compile(r"%\{(\w+)(?:\[(\d+)\])?(?::([^}]*))?\}")
 
@@ -226,3 +228,13 @@ def test_curves_are_sent_with_their_numbers_and_intervals():
     assert np.allclose(curve["y"], y, rtol=1e-7)
     assert np.array_equal(curve["customdata"], points)
     assert curve["text"][0] == " [-0.877, 1.123]"
+
+
+def test_the_parts_of_one_trace_stand_once_in_the_legend():
+    """Real and complex eigenvalues have labels of two forms; the head is one name in the legend."""
+    own = np.concatenate([np.linspace(0.1, 1, 16), np.linspace(0.1, 0.9, 16) + 0.3j])
+    figure = eigenvalues(own, np.zeros((2, 32), complex), title="t", definition="d")
+    parts = [trace for trace in short_form(figure)["data"] if trace.get("name") == "this head"]
+    assert len(parts) == 2
+    assert [trace.get("showlegend") for trace in parts] == [None, False]
+    assert {trace["legendgroup"] for trace in parts} == {"this head"}

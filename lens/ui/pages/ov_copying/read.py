@@ -129,8 +129,9 @@ def read_null(view: ViewState, found: Copying, model: HookedTransformer, head: H
         return Null(band, analyse(by_weights, shown.score, largest, to_torch(band)))
 
     def show(draws: np.ndarray) -> None:
+        made = null(draws)  # outside of the container: what is computed draws a bar, and a grid would stand below it
         with places.grid.container():  # a key of its own each time: one key is drawn once in a run
-            show_grid(view, found, model, null(draws), key=f"ov:grid:{len(draws)}")
+            show_grid(view, found, model, made, key=f"ov:grid:{len(draws)}")
 
     rotations = Rotations(cores, view["seed"], show)
     if rotations.seconds(ALL) <= SOON:
