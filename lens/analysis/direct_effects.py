@@ -1,12 +1,11 @@
 """What every head adds to a task's answers by itself: its direct path, at the places where the metric is read."""
 
 import torch
-from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.circuit_weights import constant_values, output_weights, read_through
-from lens.analysis.direct_paths import final_scale
+from lens.analysis.circuit_weights import read_through
+from lens.analysis.direct_paths import final_scale, head_parts
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Ids, Pairs
 from lens.analysis.interventions.readers import Reader
@@ -23,8 +22,8 @@ def direct_effects(
 
     Where there are no wrong answers: above the average token; where there are no answers: to the next token of the
     prompt above the average one. Mean over the places that ``metric`` reads. The final norm's scale, and that of a
-    norm after attention, are those of the run. b_O and what stands in every value (:func:`constant_values`) belong to
-    no head. Source: Elhage et al. 2021.
+    norm after attention, are those of the run. b_O belongs to no head, nor does what stands in every value
+    (:func:`~.circuit_weights.constant_values`). Source: Elhage et al. 2021.
     """
     cfg = model.cfg
     names = [f"blocks.{layer}.attn.hook_z" for layer in range(cfg.n_layers)]
@@ -37,9 +36,7 @@ def direct_effects(
     count = torch.bincount(pair, minlength=len(pairs))
     found = []
     for layer in range(cfg.n_layers):
-        along = einsum(reads / scale, output_weights(model, layer), "n d_model, head d_head d_model -> n head d_head")
-        z = run.kept[f"blocks.{layer}.attn.hook_z"][pair, pos].float() - constant_values(model, layer)
-        added = (z * along).sum(-1)
+        added = head_parts(model, layer, run.kept[f"blocks.{layer}.attn.hook_z"][pair, pos], reads / scale)
         if cfg.post_norm:
             added = added / run.kept[f"blocks.{layer}.ln1_post.hook_scale"][pair, pos]
         total = added.new_zeros(len(pairs), cfg.n_heads).index_add_(0, pair, added)

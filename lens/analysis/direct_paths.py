@@ -7,7 +7,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.circuit_weights import output_weights, read_through
+from lens.analysis.circuit_weights import constant_values, output_weights, read_through
 from lens.components import Norm, at_least_float32
 from lens.model import Transformer
 
@@ -70,6 +70,19 @@ class DirectPaths:
     def see_end(self, layer: int, rows: slice, resid: Float[Tensor, "batch pos d_model"]) -> None:
         """What the final norm divides by, once the last layer has written."""
         self.scale[rows] *= final_scale(self.model, resid[:, self.queries])[:, None]
+
+
+def head_parts(
+    model: Transformer, layer: int, z: Float[Tensor, "n head d_head"], onto: Float[Tensor, "n d_model"]
+) -> Float[Tensor, "n head"]:
+    """What each head of a layer adds along a direction of the stream, without what stands in all of its values.
+
+    Times the scale of the norm after attention, where there is one.
+    """
+    along = einsum(
+        onto, output_weights(model, layer).to(onto.device), "n d_model, head d_head d_model -> n head d_head"
+    )
+    return ((z.to(onto) - constant_values(model, layer).to(onto.device)) * along).sum(-1)
 
 
 def final_scale(model: Transformer, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch pos 1"]:

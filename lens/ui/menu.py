@@ -52,6 +52,17 @@ def present() -> tuple[Page, ...]:
     return tuple(page for page in MENU if (root / page.file).is_file())
 
 
+def page_link(view: ViewState, title: str, label: str, with_icon: bool = False, **fields: str) -> None:
+    """A link to the page of the menu with this ``title``, with the values kept, and ``fields`` of its address set.
+
+    Nothing where its file does not exist.
+    """
+    page = page_of(title)
+    if page in present():
+        icon = f":material/{page.icon}:" if with_icon else None
+        st.page_link(page.file, label=label, icon=icon, query_params=query_for(view, page.path) | fields)
+
+
 def draw_menu(view: ViewState) -> None:
     """The sectioned list of pages. Links carry the values: they open in a new tab too, and Back has no extra step."""
     section = ""

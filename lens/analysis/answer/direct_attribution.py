@@ -6,7 +6,7 @@ entropy. b_O and the constant part of the values (b_V, and the norm's bias throu
 Source: Elhage et al. 2021, "A mathematical framework for transformer circuits".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,11 +16,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.analysis.answer.head_inputs import Write
-from lens.analysis.circuit_weights import constant_values, output_weights, read_through
-from lens.analysis.direct_paths import final_scale
+from lens.analysis.circuit_weights import constant_values, output_weights, read_through, write_through
+from lens.analysis.direct_paths import final_scale, head_parts
 from lens.analysis.names import Head, check_heads
 from lens.analysis.stats import Estimate, estimate
-from lens.cache import ActivationCache
 from lens.components import Norm, at_least_float32
 from lens.finite import require_finite
 from lens.hooked import HookedTransformer
@@ -114,9 +113,18 @@ def direct_attribution(
 
 
 class _Run:
-    """What every part of the model wrote at one position of each prompt, and nothing else of the run."""
+    """What every part of the model wrote at one position of each prompt."""
 
-    def __init__(self, model: HookedTransformer, tokens: Tensor, pos: Tensor, mask: Tensor | None) -> None:
+    def __init__(
+        self,
+        model: HookedTransformer,
+        tokens: Tensor,
+        pos: Tensor,
+        mask: Tensor | None,
+        also: Sequence[str] = (),
+        whole: Sequence[str] = (),
+    ) -> None:
+        """``also``: more activations [prompt, pos, …] at that position; ``whole``: at all positions."""
         cfg = model.cfg
         self.model, self.rows = model, (torch.arange(len(tokens), device=model.device), pos.to(model.device))
         self.kept: dict[str, Tensor] = {}
@@ -130,16 +138,21 @@ class _Run:
                 for layer in layers
                 if isinstance(getattr(model.blocks[layer], part), Norm)
             ]
-        with hooks(model, [(names, self._keep)], writes=False):
+        kept = [([*names, *also], self._keep), *([(list(whole), self._keep_whole)] if whole else [])]
+        with hooks(model, kept, writes=False):
             stream = model(tokens, attention_mask=mask, stop_at_layer=cfg.n_layers)
-        self.final = at_least_float32(stream[self.at(stream)]).to(model.unembed.b_U.device)
+        self.final = self._at(stream)
 
-    def at(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _at(self, x: Tensor) -> Float[Tensor, "prompt *axes"]:
         rows, pos = (one.to(x.device) for one in self.rows)
-        return (rows if len(x) > 1 else torch.zeros_like(rows)), pos
+        rows = rows if len(x) > 1 else torch.zeros_like(rows)
+        return at_least_float32(x[rows, pos]).to(self.model.unembed.b_U.device)
 
     def _keep(self, x: Tensor, hook: HookPoint) -> None:
-        self.kept[hook.name] = at_least_float32(x[self.at(x)]).to(self.model.unembed.b_U.device)
+        self.kept[hook.name] = self._at(x)
+
+    def _keep_whole(self, x: Tensor, hook: HookPoint) -> None:
+        self.kept[hook.name] = at_least_float32(x).to(self.model.unembed.b_U.device)
 
     def __getitem__(self, name: str) -> Tensor:
         return self.kept[name]
@@ -213,15 +226,11 @@ def _written(run: _Run, onto: Float[Tensor, "prompt d_model"]) -> Iterator[tuple
 
 def _attention(run: _Run, layer: int, onto: Tensor) -> tuple[Float[Tensor, "prompt head"], Float[Tensor, " prompt"]]:
     """What each head of a layer adds, and what the constant part of its values and b_O do, which belong to none."""
-    attn = run.model.blocks[layer].attn
-    along = einsum(
-        onto, output_weights(run.model, layer).to(onto.device), "n d_model, head d_head d_model -> n head d_head"
-    )
-    value_bias = constant_values(run.model, layer).to(onto.device)
-    scale = _post_scale(run, layer, "ln1_post")
-    heads = ((run[f"blocks.{layer}.attn.hook_z"] - value_bias) * along).sum(-1) / scale
-    bias = (value_bias * along).sum((-2, -1)) / scale[:, 0]
-    return heads, bias + _through(run, layer, "ln1_post", attn.b_O.float().to(onto.device).expand_as(onto), onto)
+    model, scale = run.model, _post_scale(run, layer, "ln1_post")
+    heads = head_parts(model, layer, run[f"blocks.{layer}.attn.hook_z"], onto) / scale
+    always = torch.einsum("hd,hdm->m", constant_values(model, layer), output_weights(model, layer)).to(onto.device)
+    b_O = model.blocks[layer].attn.b_O.to(onto).expand_as(onto)
+    return heads, onto @ always / scale[:, 0] + _through(run, layer, "ln1_post", b_O, onto)
 
 
 def _post_scale(run: _Run, layer: int, name: str) -> Float[Tensor, "prompt 1"]:
@@ -232,10 +241,9 @@ def _post_scale(run: _Run, layer: int, name: str) -> Float[Tensor, "prompt 1"]:
 def _through(run: _Run, layer: int, name: str, x: Tensor, onto: Tensor) -> Float[Tensor, " prompt"]:
     """``x`` [prompt, d_model] past the norm that may follow, with that norm's own bias, times the direction."""
     norm = getattr(run.model.blocks[layer], name)
-    if not isinstance(norm, Norm):
-        return (x * onto).sum(-1)
-    through = norm.centre(x) / _post_scale(run, layer, name) * norm.w.float().to(x.device)
-    return ((through + norm.b.float().to(x.device) if norm.centred else through) * onto).sum(-1)
+    through = write_through(norm, x) / _post_scale(run, layer, name)
+    own = norm.b.to(onto) if isinstance(norm, Norm) and norm.centred else 0
+    return ((through + own) * onto).sum(-1)
 
 
 class SourceSplit(NamedTuple):
@@ -257,21 +265,15 @@ def source_split(
     head, tokens = Head(*head), tokens.to(model.device)
     check_heads([head], model.cfg)
     target.check(model, *tokens.shape)
-    run = _Run(model, tokens, target.pos, mask)
+    pattern, v = (f"blocks.{head.layer}.attn.hook_{name}" for name in ("pattern", "v"))
+    run = _Run(model, tokens, target.pos, mask, whole=(pattern, v))
     onto = _Read(model, run, target).onto
-    names = [f"blocks.{head.layer}.attn.hook_{name}" for name in ("pattern", "v")]
-    _, cache = model.run_with_cache(tokens, attention_mask=mask, names_filter=names, stop_at_layer=head.layer + 1)
-    return SourceSplit(head, _from_sources(run, cache, head, onto).cpu())
-
-
-def _from_sources(run: _Run, cache: ActivationCache, head: Head, onto: Tensor) -> Float[Tensor, "prompt key"]:
-    model, kv = run.model, head.head // run.model.cfg.group_size
-    rows, pos = run.rows
-    pattern = at_least_float32(cache["pattern", head.layer])[rows, head.head, pos]
-    v = at_least_float32(cache["v", head.layer])[:, :, kv] - constant_values(model, head.layer)[head.head]
-    along = onto @ output_weights(model, head.layer)[head.head].T
-    added = einsum(v, along, "prompt key d_head, prompt d_head -> prompt key")
-    return pattern * added / _post_scale(run, head.layer, "ln1_post")
+    rows, pos = (one.to(onto.device) for one in run.rows)
+    values = run[v][:, :, head.head // model.cfg.group_size] - constant_values(model, head.layer)[head.head].to(onto)
+    along = onto @ output_weights(model, head.layer)[head.head].to(onto.device).T
+    added = einsum(values, along, "prompt key d_head, prompt d_head -> prompt key")
+    parts = run[pattern][rows, head.head, pos] * added / _post_scale(run, head.layer, "ln1_post")
+    return SourceSplit(head, parts.cpu())
 
 
 class TopNeurons(NamedTuple):
@@ -298,17 +300,10 @@ def neuron_attribution(
     if cfg.attn_only:
         raise ValueError(f"{model.name} has attention layers only: there are no neurons.")
     target.check(model, *tokens.shape)
-    run = _Run(model, tokens, target.pos, mask)
+    posts = [f"blocks.{layer}.mlp.hook_post" for layer in range(cfg.n_layers)]
+    run = _Run(model, tokens, target.pos, mask, also=posts)
     onto = _Read(model, run, target).onto
-    posts: dict[int, Tensor] = {}
-
-    def keep(post: Tensor, hook: HookPoint) -> None:
-        posts[hook.layer()] = at_least_float32(post[run.at(post)]).to(onto.device)
-
-    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(cfg.n_layers)]
-    with hooks(model, [(names, keep)], writes=False):
-        model(tokens, attention_mask=mask, stop_at_layer=cfg.n_layers)
-    every = torch.cat([posts[layer] * _neuron_reads(run, layer, onto) for layer in range(cfg.n_layers)], 1)
+    every = torch.cat([run[post] * _neuron_reads(run, layer, onto) for layer, post in enumerate(posts)], 1)
     best = every.mean(0).abs().topk(min(count, every.shape[1])).indices
     return TopNeurons(tuple(divmod(at, cfg.d_mlp) for at in best.tolist()), every[:, best].cpu(), every.shape[1])
 
@@ -316,7 +311,5 @@ def neuron_attribution(
 def _neuron_reads(run: _Run, layer: int, onto: Tensor) -> Float[Tensor, "prompt neuron"]:
     """How far each neuron's activation moves the number."""
     block = run.model.blocks[layer]
-    if not isinstance(block.ln2_post, Norm):
-        return onto @ block.mlp.W_out.float().to(onto.device).T
-    through = block.ln2_post.centre(onto * block.ln2_post.w.float().to(onto.device))
-    return through @ block.mlp.W_out.float().to(onto.device).T / _post_scale(run, layer, "ln2_post")
+    W_out = write_through(block.ln2_post, block.mlp.W_out).to(onto.device)
+    return onto @ W_out.T / _post_scale(run, layer, "ln2_post")

@@ -12,7 +12,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lens.analysis.answer.head_inputs import HeadInputs, Write, head_inputs, recorded
+from lens.analysis.answer.head_inputs import Write, head_inputs, recorded
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.stats import Estimate, estimate
@@ -148,7 +148,10 @@ def contrast_of(cache: ActivationCache, head: Head, cells: Cells) -> QKAttributi
     weights = contrast_weights(model, head.layer, cells, n_pos).to(device)
     keys = head_inputs(cache, head, "k", torch.arange(n_pos, device=device))
     queries = head_inputs(cache, head, "q", query)
-    return _summed(model, head, cache, queries, keys, query, weights)
+    scale = model.blocks[head.layer].attn.scale * len(query)
+    pairs, query_side, key_side = _pair_sums(queries.values / scale, keys.values, weights)
+    bias = _score_bias(model, head, cache, query, weights).to(pairs).expand(len(query_side))
+    return QKAttribution(head, queries.writes, pairs.cpu(), query_side.cpu(), key_side.cpu(), bias.cpu(), None)
 
 
 def contrast_weights(model: HookedTransformer, layer: int, cells: Cells, n_pos: int) -> Float[Tensor, "query key"]:
@@ -172,29 +175,20 @@ def allowed_keys(model: HookedTransformer, layer: int, n_pos: int) -> Bool[Tenso
     return places.allowed[model.cfg.window(layer)][0, 0]
 
 
-def _summed(
-    model: HookedTransformer,
-    head: Head,
-    cache: ActivationCache,
-    queries: HeadInputs,
-    keys: HeadInputs,
-    query: Int[Tensor, " query"],
+def _pair_sums(
+    queries: Float[Tensor, "sequence query write d_head"],
+    keys: Float[Tensor, "sequence key write d_head"],
     weights: Float[Tensor, "query key"],
-) -> QKAttribution:
-    n_seqs, n_queries = queries.values.shape[:2]
-    n, scale = len(queries.writes), model.blocks[head.layer].attn.scale
-    pairs = torch.zeros(n, n, device=weights.device, dtype=queries.values.dtype)
-    query_side, key_side = (pairs.new_zeros(n_seqs, n) for _ in range(2))
+) -> tuple[Float[Tensor, "asks answers"], Float[Tensor, "sequence asks"], Float[Tensor, "sequence answers"]]:
+    """The contrast of each pair of writes, mean over sequences, and both margins of each sequence."""
+    n_seqs, n = queries.shape[0], queries.shape[2]
+    pairs, (query_side, key_side) = queries.new_zeros(n, n), queries.new_zeros(2, n_seqs, n)
     for row in range(n_seqs):  # one sequence at a time: no write meets all keys of all sequences at once
-        asked = queries.values[row] / (scale * n_queries)
-        answered = einsum(weights.to(asked), keys.values[row], "query key, key write d_head -> query write d_head")
-        own = einsum(asked, answered, "query asks d_head, query answers d_head -> asks answers")
+        answered = einsum(weights.to(keys), keys[row], "query key, key write d_head -> query write d_head")
+        own = einsum(queries[row], answered, "query asks d_head, query answers d_head -> asks answers")
         pairs += own / n_seqs
         query_side[row], key_side[row] = own.sum(1), own.sum(0)
-    bias = _score_bias(model, head, cache, query, weights).expand(n_seqs)
-    return QKAttribution(
-        head, queries.writes, pairs.cpu(), query_side.cpu(), key_side.cpu(), bias.to(pairs).cpu(), None
-    )
+    return pairs, query_side, key_side
 
 
 def _score_bias(
@@ -204,11 +198,3 @@ def _score_bias(
     if places.bias is None:
         return weights.new_zeros(())
     return (weights * places.bias[0, head.head, query]).sum(-1).mean()
-
-
-def score_contrast(
-    scores: Float[Tensor, "batch query key"], cells: Cells, weights: Float[Tensor, "cell key"]
-) -> Float[Tensor, " batch"]:
-    """The contrast read from scores themselves, mean over cells; keys that a query may not see count nothing."""
-    rows = scores[:, list(cells.queries)]
-    return (rows.masked_fill(weights == 0, 0) * weights).sum(-1).mean(-1)

@@ -12,7 +12,6 @@ from lens.analysis.answer.qk_attribution import (
     induction_attribution,
     induction_cells,
     qk_attribution,
-    score_contrast,
 )
 from lens.analysis.answer.stripe import stripe_reasons
 from lens.analysis.names import Head
@@ -22,6 +21,12 @@ from tests.families.variants import VARIANTS
 
 TOKENS = torch.randint(0, 110, (3, 13), generator=torch.Generator().manual_seed(4))
 CELLS = Cells((8, 12, 11), (6, 10, 11))
+
+
+def score_contrast(scores, cells, weights):
+    """The contrast read from scores themselves, mean over cells; keys that a query may not see count nothing."""
+    rows = scores[:, list(cells.queries)]
+    return (rows.masked_fill(weights == 0, 0) * weights).sum(-1).mean(-1)
 
 
 @pytest.fixture(scope="module")

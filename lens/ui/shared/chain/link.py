@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import streamlit as st
 
 from lens.ui.ending import PageOver
-from lens.ui.menu import page_of, present
-from lens.ui.view import ViewState, query_for
+from lens.ui.menu import page_link
+from lens.ui.view import ViewState
 from lens.ui.waiting import started
 
 if TYPE_CHECKING:
@@ -120,9 +120,5 @@ def heading(link: Link) -> str:
 
 def open_page(view: ViewState, link: Link, head: "Head") -> None:
     """The link to the page that says more, with this head selected there."""
-    page = page_of(link.page)
-    if page not in present():
-        return
-    query = query_for(view, page.path) | {"layer": str(head.layer), "head": str(head.head)}
-    label = f"{page.title} of {head}"
-    st.page_link(page.file, label=label, icon=f":material/{page.icon}:", query_params=query)
+    fields = {"layer": str(head.layer), "head": str(head.head)}
+    page_link(view, link.page, f"{link.page} of {head}", with_icon=True, **fields)

@@ -5,10 +5,10 @@ Imports no torch: the steps stand on the screen with the frame.
 
 import streamlit as st
 
-from lens.ui.menu import page_of, present
+from lens.ui.menu import page_link
 from lens.ui.page import Page
 from lens.ui.shared.chain.link import LINKS, Link
-from lens.ui.view import ViewState, query_for
+from lens.ui.view import ViewState
 
 ASKS = {  # after "Next:"; each completes what the step before leaves open
     "attends": "where does it look?",
@@ -34,9 +34,9 @@ def draw_steps(view: ViewState, page: Page) -> None:
     with st.container(horizontal=True, key="chain-steps", gap="small", vertical_alignment="center"):
         for number, link in enumerate(LINKS, 1):
             with st.container(key=f"chain-step-{number}{'-here' if link is own else ''}", width="content"):
-                _step(view, link.page, f"**{number}** {link.name}")
+                page_link(view, link.page, f"**{number}** {link.name}")
         with st.container(key="chain-step-all", width="content"):
-            _step(view, WHOLE, "all of one head")
+            page_link(view, WHOLE, "all of one head")
 
 
 def draw_next(view: ViewState, page: Page) -> None:
@@ -47,12 +47,6 @@ def draw_next(view: ViewState, page: Page) -> None:
     number = LINKS.index(own) + 1
     if number < len(LINKS):
         following = LINKS[number]
-        _step(view, following.page, f"Next: **{number + 1}** {ASKS[following.name]} →")
+        page_link(view, following.page, f"Next: **{number + 1}** {ASKS[following.name]} →")
     else:
-        _step(view, WHOLE, "All steps of this head, side by side →")
-
-
-def _step(view: ViewState, title: str, label: str) -> None:
-    page = page_of(title)
-    if page in present():
-        st.page_link(page.file, label=label, query_params=query_for(view, page.path))
+        page_link(view, WHOLE, "All steps of this head, side by side →")
