@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from lens.analysis.largest_head import largest_head
 from lens.analysis.names import Head
-from lens.analysis.ov_copying import NullBand
+from lens.analysis.ov_copying import NullBand, share_outside
 from lens.analysis.rotation_test import beyond_rotations
 from lens.analysis.score_results import HeadScore
 from lens.analysis.stats import Estimate
@@ -98,7 +99,7 @@ class HeadCopying(NamedTuple):
     def sign(self) -> int:
         """1 it copies, −1 it writes the opposite: outside its null, and by enough; 0 neither is shown.
 
-        For this one head, which was asked for: by chance at most one in twenty.
+        For this one head, which was asked for: by chance about one in twenty, from 200 rotations.
         """
         enough = abs(self.score) >= LEAST_SCORE
         return enough * ((self.score > self.high) - (self.score < self.low))
@@ -124,6 +125,7 @@ class Counts(NamedTuple):
     copies: int | None  # None without a null
     opposite: int | None
     outside: int | None  # heads outside the central 95% of their own rotations
+    by_chance: float | None  # as many are outside on average where nothing is to be found
 
 
 class Agreed(NamedTuple):
@@ -144,25 +146,21 @@ class GaussianBeside(NamedTuple):
     widest: float
     narrower: int  # heads whose own band is narrower than the Gaussian one
     n: int
-    differ: int  # heads that would get another verdict by it
-
-
-def strongest(score: Float[Tensor, "layer head"]) -> Head:
-    """The head with the largest score; NaN is no score."""
-    score = np.asarray(score)
-    return Head(*divmod(int(np.where(np.isnan(score), -np.inf, score).argmax()), score.shape[1]))
+    differ: int  # heads that lie inside one band and outside the other
 
 
 def count_heads(score: Float[Tensor, "layer head"], side: Side | None = None, band: NullBand | None = None) -> Counts:
     """``side`` and ``band`` of the same scores by weights; both None before the null is computed."""
     score = np.asarray(score)
     n = int(np.isfinite(score).sum())
-    ends = strongest(score), strongest(-score)
+    ends = largest_head(score), largest_head(-score)
     if side is None or band is None:
-        return Counts(*ends, n, score.size - n, None, None, None)
+        return Counts(*ends, n, score.size - n, None, None, None, None)
     sign = np.asarray(side.sign)
     outside = int(((score > np.asarray(band.high)) | (score < np.asarray(band.low))).sum())
-    return Counts(*ends, n, int(side.idle.sum()), int((sign > 0).sum()), int((sign < 0).sum()), outside)
+    draws = band.n + np.broadcast_to(np.asarray(band.more), score.shape)[np.isfinite(score)]
+    by_chance = float(share_outside(draws).sum())
+    return Counts(*ends, n, int(side.idle.sum()), int((sign > 0).sum()), int((sign < 0).sum()), outside, by_chance)
 
 
 def agreed(weights: Side, data: Side, differing: Bool[Tensor, "*head"]) -> Agreed:
@@ -187,13 +185,15 @@ def half_of_size(eigenvalues: Complex[Tensor, " d_head"]) -> int:
 
 def gaussian_beside(
     score: Float[Tensor, "*head"], band: NullBand, low: float, high: float, same: Bool[np.ndarray, " layer"]
-) -> GaussianBeside:
-    """Heads by their own rotations, beside the one band ``low`` … ``high`` of Gaussian weights.
+) -> GaussianBeside | None:
+    """Heads by their own rotations, beside the one band ``low`` … ``high`` of Gaussian weights; None without heads.
 
     ``same``: the layers that read the same embedding, so that this band is about them.
     """
     score, lows, highs = (np.asarray(values)[same] for values in (score, band.low, band.high))
     known = np.isfinite(score)
+    if not known.any():
+        return None
     width = (highs - lows)[known]
     inside = (score >= lows) & (score <= highs)
     other = known & (inside != ((score >= low) & (score <= high)))
@@ -204,4 +204,4 @@ def gaussian_beside(
 def farthest_apart(x: Float[Tensor, "layer head"], y: Float[Tensor, "layer head"]) -> Head | None:
     """The head whose two scores differ most; None where no head has both."""
     gap = np.abs(np.asarray(x) - np.asarray(y))
-    return strongest(gap) if np.isfinite(gap).any() else None
+    return largest_head(gap) if np.isfinite(gap).any() else None

@@ -163,8 +163,11 @@ def null_scores_of(
         found[index.to(cores.device)] = copying_score(torch.linalg.eigvals(R @ chosen))
         return found.reshape(cores.shape[:2])
 
-    # Eigenvalues of one matrix after the other keep one core busy: several rotations at a time keep all.
-    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+    # Eigenvalues of one matrix after the other keep one core busy: several rotations at a time keep all that torch may.
+    workers = torch.get_num_threads()
+    if workers == 1:
+        return torch.stack(list(map(scores, range(*draws))))
+    with ThreadPoolExecutor(workers) as pool:
         return torch.stack(list(pool.map(scores, range(*draws))))
 
 
@@ -238,6 +241,15 @@ def orthogonal(normal: Float[Tensor, "*batch size size"]) -> Float[Tensor, "*bat
     # NumPy's: torch's, of many small matrices, keeps every core busy with waiting and takes twenty times as long.
     Q, R = np.linalg.qr(normal.numpy())
     return torch.from_numpy(Q * np.sign(R.diagonal(axis1=-2, axis2=-1))[..., None, :])
+
+
+def share_outside(n_draws: np.ndarray | int) -> np.ndarray:
+    """How often one more draw lies outside the interpolated 2.5th and 97.5th percentiles of ``n_draws`` like it.
+
+    Each of the n + 1 gaps between draws that can be exchanged holds it equally often.
+    """
+    n = np.asarray(n_draws)
+    return 2 * (1 + 0.025 * (n - 1)) / (n + 1)
 
 
 class NullBand(NamedTuple):

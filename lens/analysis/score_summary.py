@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from lens.analysis.largest_head import largest_head
 from lens.analysis.names import Head
 from lens.analysis.score_results import HeadScore
 from lens.analysis.verdicts import exceeds
@@ -75,7 +76,7 @@ def ranks(score: HeadScore) -> Int[np.ndarray, "layer head"]:
 
 def strongest(score: HeadScore) -> Head:
     """The head that stands out most; the first of equal ones."""
-    return _largest(prominence(score))
+    return largest_head(prominence(score))
 
 
 def standing(score: HeadScore, head: Head) -> Standing:
@@ -110,8 +111,8 @@ def summary(score: HeadScore) -> Summary:
         whole = int((above & (np.asarray(score.score.low) > score.threshold)).sum())
     return Summary(
         strongest(score),
-        _largest(values),
-        _largest(-values),
+        largest_head(values),
+        largest_head(-values),
         float(np.median(known)),
         known.size,
         int(above.sum()),
@@ -130,8 +131,8 @@ def differences(score: HeadScore) -> Differences:
     if score.threshold is not None:
         beyond = exceeds(torch.as_tensor(size), score.threshold).numpy()
     return Differences(
-        _largest(effect),
-        _largest(size),
+        largest_head(effect),
+        largest_head(size),
         float(np.nanmedian(size)),
         int((~np.isnan(effect)).sum()),
         int((beyond & (effect > 0)).sum()),
@@ -150,8 +151,3 @@ def shared(x: HeadScore, y: HeadScore) -> Shared | None:
 def _above(score: HeadScore) -> Bool[np.ndarray, "layer head"]:
     shape = np.shape(score.score.mean)
     return np.zeros(shape, bool) if score.above is None else np.asarray(score.above)
-
-
-def _largest(values: Float[np.ndarray, "layer head"]) -> Head:
-    known = np.where(np.isnan(values), -np.inf, values)
-    return Head(*map(int, np.unravel_index(int(known.argmax()), known.shape)))

@@ -19,7 +19,7 @@ from lens.ui.estimate import Costs, Kind, n_weights
 from lens.ui.limits import limits
 from lens.ui.queue import Job, Queue
 from lens.ui.store import Entry, Store, array_key, to_numpy
-from lens.ui.threads import LARGE, use_threads
+from lens.ui.threads import LARGE, threads_for
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str})
@@ -72,6 +72,11 @@ def analyse(function: Callable[..., Any], *args: Any, progress: bool = False, **
     slot.empty()
     note_time(entry.seconds, cached=False)
     return entry.value
+
+
+def is_kept(function: Callable[..., Any], *args: Any, **params: Any) -> bool:
+    """Whether ``analyse`` with the same arguments, or a cell of a ``sweep``, would only read what anyone computed."""
+    return result_store().get(call_key(function, args, params)) is not None
 
 
 def sweep(
@@ -177,13 +182,12 @@ class Call(NamedTuple):
     def __call__(self, job: Job) -> Entry:
         entry = result_store().get(self.key)
         if entry is None:
-            use_threads(self.n_weights)
             start, busy = time.perf_counter(), time.thread_time()
             extra = {"progress": job.report} if self.progress else {}
-            value = to_numpy(self.function(*self.args, **self.params, **extra))
+            with threads_for(self.n_weights):
+                value = to_numpy(self.function(*self.args, **self.params, **extra))
             entry = result_store().put(self.key, value, time.perf_counter() - start)
             costs().note(self.kind, time.thread_time() - busy)
-            use_threads(0)
         return entry
 
 

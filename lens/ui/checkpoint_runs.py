@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ from lens.ui.by_hand import PATHS
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.models import source_named
-from lens.ui.threads import use_threads
+from lens.ui.threads import threads_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,26 +90,31 @@ def chosen(run: TrainingRun) -> list[int]:
 
 def measure_checkpoint(cell: Cell, setting: Setting) -> Measured:
     """Everything that is measured at one checkpoint, from disk where it was measured before: ``Measured``."""
-    return _ready(cell).measure(cell[1], setting)
+    with _reading(cell) as run:
+        return run.measure(cell[1], setting)
 
 
 def measure_instrument(cell: Cell, name: str, setting: Any) -> Any:
     """One instrument at one checkpoint, from disk where it was measured before: ``MeasuredInstrument``."""
-    return _ready(cell).measure_instrument(cell[1], name, setting)
+    with _reading(cell) as run:
+        return run.measure_instrument(cell[1], name, setting)
 
 
 def measure_pattern(cell: Cell, tokens: Int[Tensor, "1 pos"], layer: int, head: int) -> Float[np.ndarray, "query key"]:
     """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
-    return _ready(cell).pattern(cell[1], tokens, Head(layer, head))
+    with _reading(cell) as run:
+        return run.pattern(cell[1], tokens, Head(layer, head))
 
 
 def score_checkpoint(cell: Cell, setting: Setting) -> Measured:
     """The head scores of one checkpoint alone: ``Measured``, without texts."""
-    return _ready(cell).measure(cell[1], setting, texts=False)
+    with _reading(cell) as run:
+        return run.measure(cell[1], setting, texts=False)
 
 
-def _ready(cell: Cell) -> TrainingRun:
-    """The run of a cell, to be read with as many threads as its size is worth."""
+@contextmanager
+def _reading(cell: Cell) -> Iterator[TrainingRun]:
+    """The run of a cell, read with as many threads as its size is worth."""
     run = run_of(cell[0])
-    use_threads(run.shape().n_params)
-    return run
+    with threads_for(run.shape().n_params):
+        yield run

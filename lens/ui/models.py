@@ -21,7 +21,7 @@ from lens.ui.memory import draw_memory, residents
 from lens.ui.page import IMPORTS
 from lens.ui.queue import Job, Queue
 from lens.ui.residents import Holder
-from lens.ui.threads import use_threads
+from lens.ui.threads import threads_for
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
 
 if TYPE_CHECKING:
@@ -174,8 +174,8 @@ def _load(holder: Holder, source: str, revision: str) -> HookedTransformer:
                     from lens.hooked import HookedTransformer
 
                 residents().make_room(_expected_bytes(source))
-                use_threads(_expected_bytes(source) // 4)
-                model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
+                with threads_for(_expected_bytes(source) // 4):
+                    model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
                 residents().budget = budget_bytes(model.device)
                 residents().fill(holder, model)
                 set_aside()

@@ -2,20 +2,28 @@
 split otherwise round otherwise, and a number must not depend on who else is visiting.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 LARGE = 5_000_000  # weights. With fewer, threads mostly wait for each other: the self-test takes 13 s on two, 10 on one
 
 
-def use_threads(n_weights: int) -> None:
+@contextmanager
+def threads_for(n_weights: int) -> Iterator[None]:
     """All threads that torch would use by itself for a model of so many weights if it is large, else one.
 
-    In this thread, and in those that begin after it.
+    In this thread, and in those that begin inside the block. After it, however it ends, one again: what pages compute
+    themselves does not depend on what ran before.
     """
     import torch
 
     every = _every()
     torch.set_num_threads(every if n_weights >= LARGE else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(1)
 
 
 @cache

@@ -16,8 +16,8 @@ from lens.analysis.copying_verdicts import (
     gaussian_beside,
     half_of_size,
     head_copying,
-    strongest,
 )
+from lens.analysis.largest_head import largest_head
 from lens.analysis.ov_copying import NullBand
 
 SCORE = torch.tensor([[0.5, 0.05], [-0.4, torch.nan]])
@@ -29,15 +29,24 @@ def band_of(own: float = 0.1, family: float = 0.3) -> NullBand:
 
 def test_heads_are_counted_by_their_verdict():
     side = by_weights(SCORE, SCORE.abs().nan_to_num(0), band_of())
-    assert count_heads(SCORE, side, band_of()) == ((0, 0), (1, 0), 3, 1, 1, 1, 2)
-    assert count_heads(SCORE) == ((0, 0), (1, 0), 3, 1, None, None, None)
+    assert count_heads(SCORE, side, band_of()) == (
+        (0, 0),
+        (1, 0),
+        3,
+        1,
+        1,
+        1,
+        2,
+        pytest.approx(3 * 2 * (1 + 0.025 * 199) / 201),
+    )
+    assert count_heads(SCORE) == ((0, 0), (1, 0), 3, 1, None, None, None, None)
     weak = by_weights(SCORE / 2, SCORE.abs().nan_to_num(0), band_of())
-    assert count_heads(SCORE / 2, weak, band_of())[4:] == (0, 0, 2)
+    assert count_heads(SCORE / 2, weak, band_of())[4:7] == (0, 0, 2)
 
 
 def test_the_strongest_head_has_a_score():
-    assert strongest(SCORE) == (0, 0)
-    assert strongest(np.array([[np.nan, -3.0]])) == (0, 1)
+    assert largest_head(SCORE) == (0, 0)
+    assert largest_head(np.array([[np.nan, -3.0]])) == (0, 1)
 
 
 def test_two_kinds_of_evidence_are_counted_head_by_head():
@@ -90,3 +99,9 @@ def test_one_head_that_lowers_or_does_little_or_writes_nothing():
     assert head_copying(SCORE, torch.tensor([-0.1, 0.1]), (1, 0)).sign == -1
     assert head_copying(SCORE, torch.tensor([-0.01, 0.01]), (0, 1)).sign == 0  # outside its null, and too little
     assert head_copying(SCORE, torch.tensor([-0.1, 0.1]), (1, 1)) is None
+
+
+def test_without_heads_there_is_nothing_beside_gaussian_weights():
+    idle = np.full((1, 2), np.nan)
+    band = NullBand(idle, idle, idle, idle, 0.0, 20)
+    assert gaussian_beside(idle, band, -0.1, 0.1, np.array([True])) is None

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from lens.analysis.ov_copying import (
     ov_copying,
     ov_cores,
     positive_share,
+    share_outside,
     stream_null_eigenvalues,
     with_own,
 )
@@ -240,3 +242,13 @@ def test_few_draws_are_counted_by_the_others():
     others = [draws[torch.arange(30) != left] for left in range(30)]
     distance = torch.stack([(draws[i] - one.mean(0)).abs() / one.std(0) for i, one in enumerate(others)])
     assert null_band(draws).reach == pytest.approx(float(distance.amax((1, 2)).sort().values[math.ceil(0.95 * 31) - 1]))
+
+
+def test_how_often_one_more_draw_lies_outside_the_central_95_percent():
+    """Measured: draws that can be exchanged, with the interpolated percentiles that bands have."""
+    random = np.random.default_rng(0)
+    for n in (20, 40, 200):
+        draws = random.normal(size=(n + 1, 40_000))
+        low, high = np.quantile(draws[:-1], [0.025, 0.975], axis=0)
+        outside = ((draws[-1] < low) | (draws[-1] > high)).mean()
+        assert share_outside(n) == pytest.approx(outside, rel=0.12)

@@ -135,7 +135,11 @@ def test_threads_follow_the_size_of_the_model_and_are_one_afterwards(monkeypatch
     from lens.ui import threads
 
     monkeypatch.setattr(threads, "_every", lambda: 2)
-    threads.use_threads(LARGE)
-    assert torch.get_num_threads() == 2
-    threads.use_threads(LARGE - 1)
+    with threads.threads_for(LARGE):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 1
+    with threads.threads_for(LARGE - 1):
+        assert torch.get_num_threads() == 1
+    with pytest.raises(ValueError, match="fails"), threads.threads_for(LARGE):
+        raise ValueError("fails")
     assert torch.get_num_threads() == 1

@@ -22,6 +22,7 @@ from tests.ui.conftest import ROOT, fine
 
 PLANTED = "planted-induction"
 FIND = """
+from lens.analysis.largest_head import largest_head
 from importlib import import_module
 import streamlit as st
 from lens.ui.frame import frame
@@ -31,7 +32,7 @@ from lens.ui.shared.chain.link import LINKS, Case
 with frame("Home", question="What do the links find?") as view:
     model = open_model(view)
     sample = repeats.sample(model, repeats.settings(view, model))
-    head = heads.current(view, heads.strongest(sample.scores["induction"].score.mean))
+    head = heads.current(view, largest_head(sample.scores["induction"].score.mean))
     case = Case(view, model, head, sample, full=False)
     st.session_state["head"] = head
     st.session_state["found"] = {

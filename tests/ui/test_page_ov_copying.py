@@ -200,7 +200,7 @@ def test_words_count_what_they_name():
     assert "lowest is 1.0 with −0.40" in told
     assert "1 head is idle" in told
     assert "1 of 3 heads copy and 1 write the opposite" in told
-    assert "Outside the central 95% of their own are 2, where chance alone puts 0.15." in told
+    assert "Outside the central 95% of their own are 2, where chance alone puts 0.18." in told
     weak = ov_words.grid_words(score / 2, null(score / 2))  # outside their own null, inside that of all heads
     assert "0 of 3 heads copy and 0 write the opposite" in weak
     assert "of their own are 2" in weak

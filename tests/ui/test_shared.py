@@ -10,6 +10,7 @@ from lens import HookedTransformer
 from lens.analysis.interventions import run_sweep
 from lens.analysis.interventions.ablation import single_heads
 from lens.analysis.interventions.tasks import induction
+from lens.analysis.largest_head import largest_head
 from lens.analysis.names import Head
 from lens.ui.fields import common_fields, parse
 from lens.ui.labels import short_labels, token_labels
@@ -33,7 +34,7 @@ def model() -> HookedTransformer:
 
 
 def test_the_current_head_is_the_selected_one_else_the_last_pin_else_the_strongest():
-    best = heads.strongest(np.array([[0.1, np.nan], [0.9, 0.3]]))
+    best = largest_head(np.array([[0.1, np.nan], [0.9, 0.3]]))
     assert best == Head(1, 0)
     assert heads.current(view(), best) == best
     assert heads.current(view(pins="0.1,1.1"), best) == Head(1, 1)

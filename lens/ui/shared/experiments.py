@@ -7,7 +7,7 @@ from lens.analysis.interventions import PathSweep, Sweep
 from lens.analysis.interventions.work import Work, joined, outline_of, runs_of
 from lens.hooked import HookedTransformer
 from lens.ui import parts
-from lens.ui.calls import analyse, call_key, result_store, sweep
+from lens.ui.calls import analyse, call_key, is_kept, result_store, sweep
 from lens.ui.limits import limits
 from lens.ui.store import to_torch
 
@@ -45,5 +45,4 @@ def is_computed(model: HookedTransformer, work: Work) -> bool:
     first = result_store().get(call_key(outline_of, (model, work), {}))
     if first is None:
         return False
-    keys = (call_key(runs_of, (group, model, work), {}) for group in range(first.value.n_groups))
-    return all(result_store().get(key) is not None for key in keys)
+    return all(is_kept(runs_of, group, model, work) for group in range(first.value.n_groups))

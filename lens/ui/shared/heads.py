@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import streamlit as st
 
 from lens.analysis.names import Head
@@ -14,13 +13,6 @@ if TYPE_CHECKING:
     from lens.ui.view import ViewState
 
 TABLE_HEIGHT = 380  # pixels of a table of all heads
-
-
-def strongest(values: np.ndarray) -> Head:
-    """The head with the largest of ``values`` [layer, head]; NaN is never the largest."""
-    values = np.asarray(values)
-    known = np.where(np.isnan(values), -np.inf, values)
-    return Head(*map(int, np.unravel_index(int(known.argmax()), known.shape)))
 
 
 def current(view: "ViewState", best: Head) -> Head:

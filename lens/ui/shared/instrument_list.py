@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lens.analysis.instruments.registry import HEAD_SCORES, by_link
+from lens.ui.shared.wording import capital
 from lens.ui.widgets import select
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def grouped() -> "tuple[Instrument, ...]":
 
 def label(one: "Instrument") -> str:
     """Its link and its title, as a list of all instruments writes them."""
-    return f"{one.link[:1].upper()}{one.link[1:]} · {one.title}"
+    return f"{capital(one.link)} · {one.title}"
 
 
 def choose(view: "ViewState", title: str, help: str) -> "Instrument":

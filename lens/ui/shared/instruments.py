@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from lens.analysis.instruments.measure import cost_of, measure_named, sample_for
 from lens.analysis.instruments.registry import pattern_names
 from lens.analysis.instruments.sample import WEIGHTS
-from lens.ui.calls import analyse, call_key, result_store
+from lens.ui.calls import analyse, call_key, is_kept
 from lens.ui.estimate import cost_seconds
 from lens.ui.waiting import ASK, CANCELLED, remembered
 
@@ -29,7 +29,7 @@ def work_key(model: "HookedTransformer", one: "Instrument", samples: "Sequence[S
 
 def is_measured(model: "HookedTransformer", one: "Instrument", samples: "Sequence[Sample]") -> bool:
     """Whether anyone has measured it on this sample, and it is still kept."""
-    return result_store().get(work_key(model, one, samples)) is not None
+    return is_kept(measure_named, model, *_work(one, samples))
 
 
 def at_once(model: "HookedTransformer", one: "Instrument", samples: "Sequence[Sample]") -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lens.ui.calls import analyse, call_key, result_store, sweep
+from lens.ui.calls import analyse, is_kept, sweep
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
 from lens.ui.limits import limits
@@ -112,8 +112,7 @@ def is_read(model: "HookedTransformer", chosen: Settings) -> bool:
     from lens.analysis.head_scores import repeat_scores_of
 
     params = {"n": chosen.n, "seed": chosen.seed, "prepend_bos": chosen.bos}
-    keys = (call_key(repeat_scores_of, (part, model), params) for part in parts(chosen))
-    return all(result_store().get(key) is not None for key in keys)
+    return all(is_kept(repeat_scores_of, part, model, **params) for part in parts(chosen))
 
 
 def seconds(model: "HookedTransformer", chosen: Settings) -> float:

@@ -6,7 +6,7 @@ from lens.analysis.instruments.registry import instrument
 from lens.analysis.score_summary import Standing, differences, shared, standing, summary
 from lens.figures.theme import number
 from lens.ui.shared import wording
-from lens.ui.shared.wording import correlation
+from lens.ui.shared.wording import correlation, sentence
 
 if TYPE_CHECKING:
     from lens.analysis.names import Head
@@ -94,14 +94,15 @@ def _by_chance(score: "HeadScore", best: Standing) -> str:
 def _without_patterns(score: "HeadScore", found: "Summary", top: str) -> str:
     """The notice of a number of weights or of a task."""
     habit = instrument(score.kind.name).habit
+    largest = "The farthest from 0" if score.kind.scale == "two-sided" else "The largest"
     if not has_verdict(score):
         return (
-            f"The largest of {found.total} numbers has head {top}. {no_verdict(score)} Whether any heads {habit} "
+            f"{largest} of {found.total} numbers has head {top}. {no_verdict(score)} Whether any heads {habit} "
             "cannot be said here."
         )
     if not found.n_above:
         return (
-            f"None of the {found.total} heads can be told from chance: it cannot be said that any {habit}. The largest "
+            f"None of the {found.total} heads can be told from chance: it cannot be said that any {habit}. {largest} "
             f"is {top}."
         )
     says = f"{habit} more than chance allows"
@@ -123,7 +124,7 @@ def notice_difference(score: "HeadScore") -> str:
     if not has_verdict(score):
         return f"{largest} {no_verdict(score)}"
     if score.threshold is None:
-        return f"{largest} {_sentence(score.rule)}"
+        return f"{largest} {sentence(score.rule)}"
     return (
         f"{found.more} of {found.total} heads exceed their own control by more than {number(score.threshold)}, "
         f"{found.less} stay below it by as much. {largest}"
@@ -132,7 +133,7 @@ def notice_difference(score: "HeadScore") -> str:
 
 def threshold_words(score: "HeadScore") -> str:
     """How the threshold was made, how many samples there were, and what the intervals are."""
-    note = _sentence(score.score.note if score.score.low is None else f"Intervals: {score.score.note}")
+    note = sentence(score.score.note if score.score.low is None else f"Intervals: {score.score.note}")
     means = f"{score.n_queries:,} queries averaged. {note}" if score.n_queries else note
     if not score.kind.tested:
         null = "" if score.effect is None else f" Control: {score.kind.null}."
@@ -170,7 +171,3 @@ def verdict(score: "HeadScore", head: "Head") -> str:
         return "no test"
     few = f"too few {'sequences' if score.n_queries else 'pairs'}"
     return {True: "above chance", False: "within chance", None: few}[facts.above]
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -9,11 +9,12 @@ import streamlit as st
 from lens.analysis.interventions import Experiment, Metric, ablation
 from lens.analysis.interventions.ablation import PUTS, Cells, Joint, Removed, Target
 from lens.analysis.interventions.work import outline_of
+from lens.analysis.largest_head import largest_head
 from lens.hooked import HookedTransformer
 from lens.ui.calls import analyse, call_key
 from lens.ui.ending import end_page
 from lens.ui.pages.ablation import KEPT, TASKS, WHAT
-from lens.ui.shared import experiments, heads, repeats, tasks
+from lens.ui.shared import experiments, repeats, tasks
 from lens.ui.shared.score_board import fill
 from lens.ui.shared.task_fields import METRICS
 from lens.ui.store import to_numpy
@@ -105,7 +106,7 @@ def _target(view: ViewState, model: HookedTransformer, what: str, filling: "Delt
         return Target((view.selected,)), f"No head is pinned, so the selected one, {view.selected}, is removed."
     sample = repeats.sample(model, repeats.settings(view, model), partial(fill, filling))
     filling.empty()
-    best = heads.strongest(sample.scores["induction"].score.mean)
+    best = largest_head(sample.scores["induction"].score.mean)
     why = f"No head is pinned or selected, so the strongest induction head, {best}, is removed. "
     return Target((best,)), f"{why}The grid below selects and pins."
 

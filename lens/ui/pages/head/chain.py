@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from lens.analysis.instruments.registry import instrument
+from lens.analysis.largest_head import largest_head
 from lens.analysis.names import Head
 from lens.figures.grid import grid
 from lens.ui.explanation import Explanation, explain
@@ -36,7 +37,7 @@ def choose_head(view: "ViewState", model: "HookedTransformer") -> Case:
     """The head the page is about, and the scores that name it when none is chosen."""
     place = st.container(horizontal=True, vertical_alignment="bottom")
     sample = _score(view, model)
-    best = heads.strongest(sample.scores["induction"].score.mean)
+    best = largest_head(sample.scores["induction"].score.mean)
     heads.go(view, heads.current(view, best))
     with place:
         head = Head(_picker(view, "layer", model.cfg.n_layers), _picker(view, "head", model.cfg.n_heads))

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lens.analysis.instruments.registry import instrument
+from lens.analysis.largest_head import largest_head
 from lens.ui.explanation import Explanation, explain
 from lens.ui.pages.home.start import BESIDE
 from lens.ui.shared import heads, repeats
@@ -29,7 +30,7 @@ def show_first(
     left, right = places
     filling = right.empty()
     sample = repeats.sample(model, repeats.settings(view, model), partial(fill, filling))
-    best = heads.strongest(sample.scores[NAME].score.mean)
+    best = largest_head(sample.scores[NAME].score.mean)
     case = Case(view, model, heads.current(view, best), sample, full=False)
     attends, scored = LINKS[:BESIDE]
     with left:

@@ -12,7 +12,7 @@ from lens.analysis.checks import Check
 from lens.analysis.fidelity import CHECKS, LONGEST, QUICK_FIRST, fidelity_check
 from lens.analysis.memory import weight_bytes
 from lens.figures.facts import Verdict, size, verdicts
-from lens.ui.calls import call_key, result_store, sweep
+from lens.ui.calls import call_key, is_kept, sweep
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
 from lens.ui.models import read_prompt
@@ -79,9 +79,9 @@ def _tokens(view: ViewState, model: HookedTransformer) -> Int[Tensor, "1 pos"]:
 
 def _ask(model: HookedTransformer, tokens: Int[Tensor, "1 pos"]) -> None:
     """Go on only after a click, unless all of it is known already."""
-    keys = [call_key(fidelity_check, (name, model, tokens), {}) for name in QUICK_FIRST]
+    known = all(is_kept(fidelity_check, name, model, tokens) for name in QUICK_FIRST)
     whole = call_key(fidelity_check, ("all", model, tokens), {})
-    if whole in remembered(AGREED) or all(result_store().get(key) is not None for key in keys):
+    if known or whole in remembered(AGREED):
         return
     sentence = (
         f"**{len(CHECKS)} checks of this model on the first {tokens.shape[1]} tokens:** is attention a distribution "

@@ -16,6 +16,7 @@ from lens.process import why_inexact
 from lens.ui.limits import limits
 from lens.ui.menu import MENU
 from lens.ui.outcome import Explanation, Export, Outcome
+from lens.ui.shared.wording import sentence
 
 if TYPE_CHECKING:
     from lens.config import Config
@@ -167,7 +168,7 @@ def hosted_words() -> str:
 
 def _verdict(page: Capability) -> Verdict:
     text = "; ".join(page.reasons)
-    detail = f"{text[:1].upper()}{text[1:]}." if text else "Everything."
+    detail = sentence(text) if text else "Everything."
     return Verdict(page.page, page.state, WORDS[page.state], "", detail)
 
 

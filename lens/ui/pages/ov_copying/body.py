@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from lens.analysis.largest_head import largest_head
 from lens.ui.explanation import explain
 from lens.ui.models import open_model
 from lens.ui.pages.ov_copying import head as ov_head
@@ -33,7 +34,7 @@ def draw(view: ViewState) -> None:
     place = left.empty()
     copying = page.read_copying(view, model, place)
 
-    head = heads.current(view, heads.strongest(copying.shown.score))
+    head = heads.current(view, largest_head(copying.shown.score))
     with right:
         ov_head.show_eigenvalues(view, model, copying, head)
         heads.pin_button(view, head, "ov:pin")

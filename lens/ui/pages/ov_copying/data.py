@@ -26,6 +26,7 @@ from lens.ui.pages.ov_copying import ON, words
 from lens.ui.pages.ov_copying.read import Copying
 from lens.ui.shared import repeats
 from lens.ui.shared.copying_words import Null, OnData
+from lens.ui.shared.wording import capital
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
@@ -85,7 +86,7 @@ def show_data(view: ViewState, model: HookedTransformer, found: Copying, null: N
             _metric(scores[name], title, head)
     note = next(iter(scores.scores.values())).effect.note
     chance = (
-        f"{scores.source}. Control: {logit.kind.null}. {note[:1].upper()}{note[1:]}. Beside it: {ROTATIONS}. {RULE} "
+        f"{scores.source}. Control: {logit.kind.null}. {capital(note)}. Beside it: {ROTATIONS}. {RULE} "
         f"{DIFFER} Rank correlations: {HOW}."
     )
     explain(view, model, Explanation(sentence, MISREADING[on], measured=(("Against chance", chance),)))

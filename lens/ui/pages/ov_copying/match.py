@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.head_weights import why_not_bilinear
+from lens.analysis.largest_head import largest_head
 from lens.analysis.names import Head
 from lens.analysis.previous_from_weights import DEFINITION as PREVIOUS
 from lens.analysis.previous_from_weights import NULL as PREVIOUS_NULL
@@ -18,12 +19,11 @@ from lens.figures.measure import Measure
 from lens.figures.theme import number as written
 from lens.hooked import HookedTransformer
 from lens.ui import parts
-from lens.ui.calls import analyse
+from lens.ui.calls import analyse, call_key, is_kept
 from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
 from lens.ui.pages.ov_copying.read import Copying
 from lens.ui.pages.ov_copying.words import MATCH_MISREADING
-from lens.ui.shared import heads
 from lens.ui.shared.copying_words import Null
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
@@ -79,7 +79,7 @@ def _metric(title: str, values: np.ndarray, head: Head, unit: str, definition: s
 
 
 def _match_words(same: QKCircuits, before: PreviousToken, head: Head, left_out: str) -> str:
-    matches, previous = heads.strongest(same.same_token), heads.strongest(before.score)
+    matches, previous = largest_head(same.same_token), largest_head(before.score)
     beyond = analyse(beyond_rotations, to_torch(same.same_z))[matches] > 0  # what rotations of all heads give
     tail = f"{left_out} left out of the first; " if left_out else ""
     return (
@@ -94,12 +94,13 @@ def _match_words(same: QKCircuits, before: PreviousToken, head: Head, left_out: 
 
 def _show_pairs(view: ViewState, model: HookedTransformer, head: Head, distance: int) -> None:
     """The highest of all pairs of tokens; a search through billions waits for a click."""
-    key = f"pairs-{view['model']}-{head}-{distance}-{view['embedding']}"
-    if model.cfg.d_vocab**2 > SLOW and key not in remembered(AGREED):
+    what = (model, head, PAIRS, view["embedding"], distance)
+    key = f"pairs-{call_key(top_pairs, what, {})}"
+    if model.cfg.d_vocab**2 > SLOW and key not in remembered(AGREED) and not is_kept(top_pairs, *what):
         n = model.cfg.d_vocab**2 / 1e9
         offer(key, f"The highest of {n:.1f} billion query–key pairs are not searched yet.", "Search, about 20 s")
         return
-    pairs = analyse(top_pairs, model, head, PAIRS, view["embedding"], distance, progress=True)
+    pairs = analyse(top_pairs, *what, progress=True)
     ends = {name: token_labels(model, ids) for name, ids in (("query", pairs.row), ("key", pairs.column))}
     help = "Attention score before the softmax, minus the mean of the query over all keys; nats."
     columns = {"score": st.column_config.NumberColumn(format="%.1f", help=help)}

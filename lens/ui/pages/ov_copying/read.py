@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lens.analysis.copying_verdicts import by_weights
 from lens.analysis.head_vocabulary import TopShares
+from lens.analysis.largest_head import largest_head
 from lens.analysis.names import Head
 from lens.analysis.ov_copying import DRAWS as ALL
 from lens.analysis.ov_copying import (
@@ -122,10 +123,8 @@ def read_null(view: ViewState, found: Copying, model: HookedTransformer, head: H
 
     def null(draws: np.ndarray) -> Null:
         band = analyse(null_band, to_torch(draws))
-        side = analyse(by_weights, shown.score, largest, to_torch(band))
-        if own is None:
-            return Null(band, side)
-        band = analyse(with_own, to_torch(band), head, to_torch(own))
+        if own is not None:
+            band = analyse(with_own, to_torch(band), head, to_torch(own))
         return Null(band, analyse(by_weights, shown.score, largest, to_torch(band)))
 
     def show(draws: np.ndarray) -> None:
@@ -220,5 +219,5 @@ def show_grid(
 def _grid(view: ViewState, found: Copying, model: HookedTransformer, null: Null | None) -> Figure:
     title = f"{CIRCUITS[found.circuit]} OV copying: every head of {model.name}"
     measure = words.measure(found.shown.score, null, found.circuit)
-    current = heads.current(view, heads.strongest(found.shown.score))
+    current = heads.current(view, largest_head(found.shown.score))
     return small_grid(grid(measure, pinned=view["pins"], current=current, title=title), GRID_WIDTH)

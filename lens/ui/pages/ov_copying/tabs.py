@@ -9,7 +9,9 @@ import streamlit as st
 from lens.analysis.copying_verdicts import DIFFER, RULE
 from lens.analysis.head_vocabulary import TopShares, copying_accuracy, most_top, own_ranks_of, top_shares
 from lens.analysis.names import Head
+from lens.analysis.ov_copying import DRAWS, share_outside
 from lens.analysis.rank_correlation import HOW, rank_correlation
+from lens.analysis.sequential_null import COMMON, FIRST
 from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
 from lens.hooked import HookedTransformer
@@ -31,6 +33,9 @@ TOP_HELP = (
     "For the last column: is the logit of the token itself among the k that the head would raise most by attending to "
     "it? Over the whole vocabulary, for tokens drawn at random. At most a tenth of the vocabulary, since chance alone "
     "reaches k/d_vocab."
+)
+OUTSIDE = "Outside these two. By chance so many heads are: " + ", ".join(
+    f"{share_outside(n):.0%} with {n} rotations" for n in (DRAWS, COMMON, FIRST)
 )
 
 
@@ -113,7 +118,7 @@ def _columns(k: int) -> dict[str, Any]:
         "null low": value(help="2.5th percentile of the head's own random rotations."),
         "null high": value(help="97.5th percentile."),
         "rotations": column.NumberColumn(help="Random rotations of this head that its null rests on."),
-        "outside null": column.CheckboxColumn(help="Outside these two: expected of 5% of heads by chance."),
+        "outside null": column.CheckboxColumn(help=OUTSIDE),
         "by weights": column.TextColumn(help=RULE, width=80),
         "on text": fine(help=words.TEXT),
         "text logit": fine(help=words.TEXT_LOGIT),

@@ -5,6 +5,7 @@ import pandas as pd
 
 from lens.analysis.copying_verdicts import agreed, count_heads, farthest_apart, gaussian_beside, half_of_size
 from lens.analysis.head_vocabulary import TopShares
+from lens.analysis.largest_head import largest_head
 from lens.analysis.names import Head
 from lens.analysis.ov_copying import Circuit, NullBand, OVCopying
 from lens.analysis.rank_correlation import RankCorrelation
@@ -12,7 +13,7 @@ from lens.analysis.score_results import HeadScore
 from lens.analysis.sequential_null import STOPPING
 from lens.figures.measure import Measure
 from lens.figures.theme import number
-from lens.ui.shared import copying_words, heads
+from lens.ui.shared import copying_words
 from lens.ui.shared.copying_words import DEFINITIONS, Null, OnData, more_than_control, side_words, verdict
 from lens.ui.shared.wording import correlation
 
@@ -77,7 +78,7 @@ def grid_words(score: np.ndarray, null: Null | None) -> str:
         f"{text}{counts.copies} of {counts.n} heads copy and {counts.opposite} write the opposite, beyond what "
         f"chance gives the farthest of all heads: {number(null.band.reach)} standard deviations of its own "
         f"{rotations(null.band)}. Outside the central 95% of their own are {counts.outside}, where chance "
-        f"alone puts {number(0.05 * counts.n)}."
+        f"alone puts {number(counts.by_chance)}."
     )
 
 
@@ -195,7 +196,7 @@ def table(
 
 def top_words(top: TopShares, d_vocab: int) -> str:
     """Which head puts most tokens in the top k of their own rows."""
-    best, done = heads.strongest(top.share), np.isfinite(top.share)
+    best, done = largest_head(top.share), np.isfinite(top.share)
     left = "" if done.all() else f" {(~done).sum()} heads are not computed."
     text = (
         f"Top-{top.k} accuracy: head {best} raises {number(float(top.share[best]))} of {top.n} random tokens (seed "
@@ -216,6 +217,8 @@ def gaussian_words(circuit: Circuit, null: Null | None, low: float, high: float,
     if null is None:
         return f"{text}The null of the heads is not computed, so the two are not compared."
     own = gaussian_beside(circuit.score, null.band, low, high, same)
+    if own is None:
+        return f"{text}None of these heads writes anything, so there is nothing to compare."
     return (
         f"{text}Rotated at random, heads keep what they can read and write: their own bands are "
         f"{number(own.narrowest)} to {number(own.widest)} wide, the Gaussian one {number(high - low)}. It is too wide "
@@ -250,7 +253,7 @@ def repeats_words(weights: np.ndarray, null: Null | None, on: OnData, head: Head
             f"{verdict(weights, null, on, cell, 'the induction target')}"
         )
 
-    best = heads.strongest(logit.effect.mean)
+    best = largest_head(logit.effect.mean)
     text = f"On repeats, {about(best)} " + (f"Head {about(head)} " if head != best else "")
     few = on.side.few and f"No verdict: {on.side.few}. "
     return f"{text}{few}{correlation(agreement, COMPARED.format('repeats'))}"
@@ -269,7 +272,7 @@ def text_words(weights: np.ndarray, null: Null | None, on: OnData, head: Head, a
             f"{verdict(weights, null, on, cell, 'what it attends to')}"
         )
 
-    best = heads.strongest(logit.effect.mean)
+    best = largest_head(logit.effect.mean)
     text = f"On text, {about(head)} " + (f"Farthest above its control, {about(best)} " if head != best else "")
     return f"{text}{disagreements(null, on)} {correlation(agreement, COMPARED.format('text'))}"
 

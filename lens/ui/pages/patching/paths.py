@@ -9,7 +9,8 @@ from plotly.graph_objects import Figure
 
 from lens.analysis.interventions import Path, PathSweep, path_effect, paths_to_python, senders_in_order
 from lens.analysis.interventions.map import head_of
-from lens.analysis.interventions.path import path_summary, receivers_of
+from lens.analysis.interventions.path import PathSummary, path_summary, receivers_of
+from lens.analysis.interventions.results import Effect
 from lens.analysis.names import Head, parse_heads
 from lens.figures.grid import grid
 from lens.figures.measure import Measure
@@ -68,17 +69,18 @@ def show_paths(view: ViewState, model: HookedTransformer, result: PatchMap, cell
     place = st.empty()
 
     def draw(paths: PathSweep) -> None:
+        effect = path_effect(paths, view["seed"])
         with place:
-            parts.chart(_figure(view, paths, end), "The senders so far")
+            parts.chart(_figure(view, paths, effect, path_summary(paths), end), "The senders so far")
 
     paths, _, started = experiments.run(model, path, draw)
     if not started:
         return
-    figure, text = _figure(view, paths, end), path_notice(paths, end)
+    effect, summary = path_effect(paths, view["seed"]), path_summary(paths)
+    figure, text = _figure(view, paths, effect, summary, end), path_notice(summary, paths.path.metric.unit, end)
     with place.container():
         alt = f"{figure.layout.title.text}. {text}"
         parts.chart(figure, alt, "patching:paths", partial(_click, view, heads))
-    effect = path_effect(paths, view["seed"])
     sample = f"n = {effect.n} pairs. {sentence(effect.note)} Put in: what the sender wrote in the other run."
     explain(view, model, Explanation(text, MISREADING, (), (("Sample", sample),), FORMULA, WHERE))
     parts.table(sender_table(paths, N_SENDERS), f"Senders by their direct effect on the {end}")
@@ -96,9 +98,8 @@ def _choose_receivers(view: ViewState, model: HookedTransformer, chosen: Head | 
         return None
 
 
-def _figure(view: ViewState, paths: PathSweep, end: str) -> Figure:
-    summary, unit = path_summary(paths), paths.path.metric.unit
-    effect = to_numpy(path_effect(paths, view["seed"]))
+def _figure(view: ViewState, paths: PathSweep, effect: Effect, summary: PathSummary, end: str) -> Figure:
+    effect, unit = to_numpy(effect), paths.path.metric.unit
     definition = (
         f"Change of the metric when only the direct path from a head to the {end} is patched. All senders at once: "
         f"{_with_unit(summary.together, unit)}."
@@ -122,9 +123,8 @@ def sender_table(paths: PathSweep, most: int | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows[:most], columns=["sender", f"direct effect ({paths.path.metric.unit})"])
 
 
-def path_notice(paths: PathSweep, end: str) -> str:
-    """The strongest senders, and how far all direct paths together go."""
-    summary, unit = path_summary(paths), paths.path.metric.unit
+def path_notice(summary: PathSummary, unit: str, end: str) -> str:
+    """The strongest senders, and how far all direct paths together go; ``unit`` of the metric."""
     if not summary.acts:
         return f"No component changes the metric through a direct path into the {end}."
     top = ", ".join(f"{sender.label} ({written(effect)})" for sender, effect in summary.strongest)

@@ -32,10 +32,9 @@ def draw(view: ViewState) -> None:
     with above:
         shown = read_instrument(view, shown, look, fill)
     with left:
-        with place.container():
-            figure = show.show_curves(view, shown, look)
+        figure, notices = show.show_curves(place, view, shown, look)
     with right:
         show.show_play(view, shown, look)
-    show.explain_curves(view, shown, look)
+    show.explain_curves(view, shown, look, notices)
     show_tabs(view, "more", show.TABS, view, shown, look)
     show.take_away(view, shown, look, figure)

@@ -13,6 +13,7 @@ from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
 from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MOST_BESIDE, MOST_TEXTS
 from lens.ui.shared import instrument_list
+from lens.ui.shared.wording import capital
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, segmented, select
 from lens.ui.widgets import number as number_box
@@ -96,7 +97,7 @@ def controls(view: ViewState, found: "Checkpoints", longest: int) -> Look:
 
 def _offer_others(view: ViewState, why: str, offered: list[str]) -> None:
     with st.container(border=True, key="runs-offer"):
-        st.html(f'<div role="status">{_escaped(why[:1].upper() + why[1:])}.</div>')
+        st.html(f'<div role="status">{_escaped(capital(why))}.</div>')
         if offered:
             st.markdown("Training runs on this machine:")
             with st.container(horizontal=True):

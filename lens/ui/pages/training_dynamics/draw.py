@@ -66,16 +66,17 @@ def fit(view: ViewState, run: Any) -> None:
 
 def show_filling(place: Any, view: ViewState, look: Look, shown: list[Shown]) -> None:
     """The curves of the checkpoints that are done so far."""
+    figure = figure_of(view, shown, look)  # outside of the place: what is computed draws a bar
     with place:
-        parts.chart(figure_of(view, shown, look), "The curves of the checkpoints so far")
+        parts.chart(figure, "The curves of the checkpoints so far")
 
 
-def show_curves(view: ViewState, shown: list[Shown], look: Look) -> Any:
-    """The curves; a click on a point opens its checkpoint on all pages. Returns the figure."""
-    figure = figure_of(view, shown, look)
-    text = " ".join(_notices(view, shown, look))
-    parts.chart(figure, words.alt(shown, text), CHART, partial(_open, view, shown), read=clicked)
-    return figure
+def show_curves(place: Any, view: ViewState, shown: list[Shown], look: Look) -> tuple[Any, tuple[str, ...]]:
+    """The curves; a click on a point opens its checkpoint on all pages. Returns the figure and what to see in it."""
+    figure, notices = figure_of(view, shown, look), _notices(view, shown, look)
+    with place.container():
+        parts.chart(figure, words.alt(shown, " ".join(notices)), CHART, partial(_open, view, shown), read=clicked)
+    return figure, notices
 
 
 def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
@@ -108,13 +109,13 @@ def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
     st.caption(f"{said} The first key is hidden. One colour scale for all checkpoints.")
 
 
-def explain_curves(view: ViewState, shown: list[Shown], look: Look) -> None:
+def explain_curves(view: ViewState, shown: list[Shown], look: Look, notices: tuple[str, ...]) -> None:
     """What to notice, what not to conclude, how it was measured on which models, the formula and the rules."""
     models = [("Model", f"{one.shape.name}. {one.shape.note} {one.shape.bos}".replace("  ", " ")) for one in shown]
     one = look.instrument
     about = ((one.title, f"{one.definition} Null: {one.null}. {one.misreading}"),)
     explanation = Explanation(
-        _notices(view, shown, look),
+        notices,
         words.MISREADING,
         asides=about if any(each.instrument is not None for each in shown) else (),
         measured=(("Checkpoints and sample", words.measured(shown, look)), *models),

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from lens.analysis.habits import strongest_pair
+from lens.analysis.largest_head import largest_head
 from lens.analysis.score_summary import standing
 from lens.analysis.streaming import uniform_pattern
 from lens.figures.cells import Marks
@@ -15,7 +16,7 @@ from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.labels import short_labels, token_labels
 from lens.ui.models import Prompt, read_prompt
-from lens.ui.shared import heads, score_words
+from lens.ui.shared import score_words
 from lens.ui.shared.chain.link import Case, Finding, explain_link
 from lens.ui.shared.patterns import attention, stripe
 
@@ -77,7 +78,7 @@ def repeat_words(case: Case, repeat: OnRepeat) -> str:
     if above is None:
         return f"Whether any head attends this way more than chance allows cannot be said from so few sequences. {text}"
     if not score.above.any():
-        best = "; this is the best" if case.head == heads.strongest(score.score.mean) else ""
+        best = "; this is the best" if case.head == largest_head(score.score.mean) else ""
         return f"No head attends this way more than chance allows{best}. {text}"
     return text if above else f"It cannot be told from chance that this head attends this way. {text}"
 

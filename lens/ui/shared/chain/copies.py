@@ -13,7 +13,7 @@ from lens.figures.eigenvalues import eigenvalues
 from lens.figures.fitted import narrow
 from lens.figures.theme import number
 from lens.ui import parts
-from lens.ui.calls import analyse, call_key, result_store
+from lens.ui.calls import analyse, call_key, is_kept
 from lens.ui.estimate import operation_seconds
 from lens.ui.models import model_key
 from lens.ui.shared import repeats
@@ -117,7 +117,7 @@ def _draw_on_data(case: Case, circuit: Eigenvalues) -> float | None:
     """
     head, of, repeated = case.head, circuit.of, to_torch(case.sample.repeated)
     key = call_key(copying_on_data, (case.model, repeated), {})
-    seconds, done = repeats.seconds(case.model, case.sample.settings), result_store().get(key) is not None
+    seconds, done = repeats.seconds(case.model, case.sample.settings), is_kept(copying_on_data, case.model, repeated)
     if not may_start(case, f"on-data-{key}", seconds, "What it writes on the repeats is not computed yet.", done):
         return None
     scores = analyse(copying_on_data, case.model, repeated, progress=True)

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from lens.analysis.largest_head import largest_head
 from lens.analysis.score_summary import Standing, standing, summary
 from lens.figures.fitted import narrow, small_grid
 from lens.figures.grid import grid
 from lens.figures.ranked import ranked
 from lens.figures.theme import number
 from lens.ui import parts
-from lens.ui.shared import heads, score_words
+from lens.ui.shared import score_words
 from lens.ui.shared.chain.link import Case, Finding
 from lens.ui.shared.score_board import measure
 from lens.ui.shared.wording import sentence
@@ -58,7 +59,7 @@ def score_sentence(case: Case, facts: Standing) -> str:
     if not above:
         return f"{text}None of the {facts.total} heads exceeds {threshold}, what the best of them reaches by chance."
     text += f"{above} of {facts.total} heads exceed {threshold}, what the best of all heads reaches by chance. "
-    best = heads.strongest(score.score.mean)
+    best = largest_head(score.score.mean)
     return text + ("It is the strongest." if case.head == best else f"The strongest is {best}.")
 
 
