@@ -174,6 +174,15 @@ def test_a_hostile_prompt_is_text(server, page, path):
     assert page.locator("img[src=x]").count() == 0
 
 
+def test_a_prompt_that_turns_the_direction_of_writing_turns_only_itself(frames, page):
+    """U+202E writes all that follows from right to left."""
+    page.goto(f"{frames}/tokens?model={REAL}&prompt={quote('red ' + chr(0x202E) + 'green')}")
+    ready(page)
+    prompt = page.locator(".st-key-strip summary code").nth(1)
+    expect(prompt).to_contain_text("green")
+    assert prompt.evaluate("code => getComputedStyle(code).unicodeBidi") == "isolate"
+
+
 def test_hostile_values_are_text_in_the_notes(server, page):
     page.goto(f"{server}/?model={quote('<img src=x onerror=alert(1)>')}&bos={quote('<b>x</b>')}&layer=99&pins=zz")
     ready(page, DEFAULT_MODEL)
