@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +39,21 @@ def _choose(view: ViewState, name: str, key: str) -> None:
     chosen = st.session_state[key].chosen
     if chosen is not None:
         view.set(**{name: int(chosen)})
+
+
+def cells(html: str, chosen: tuple[int, int], key: str, on_cell: Callable[[int, int], object]) -> None:
+    """``html`` of ``lens.figures.cell_table`` whose cells can be chosen, by click or by keyboard (arrows move, Enter
+    chooses); ``on_cell`` is called with the row and column of a chosen one, before the page runs again.
+    """
+    data = {"html": html, "chosen": "{},{}".format(*chosen)}
+    element = component("cells", '<div class="lens-cell-host"></div>')
+    element(key=key, data=data, height="content", on_chosen_change=partial(_choose_cell, key, on_cell))
+
+
+def _choose_cell(key: str, on_cell: Callable[[int, int], object]) -> None:
+    chosen = st.session_state[key].chosen
+    if chosen is not None:
+        on_cell(*map(int, chosen.split(",")))
 
 
 class Group(NamedTuple):

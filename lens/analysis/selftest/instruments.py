@@ -7,11 +7,11 @@ and, if it tests a function that the others do not, one field of ``Tools``.
 
 from functools import partial
 
+from lens.analysis.answer.logit_lens import DEFINITION as LENS
+from lens.analysis.answer.logit_lens import SOURCE as LENS_SOURCE
 from lens.analysis.induction_loss import DEFINITION as LOSS
 from lens.analysis.instruments import registry as instruments
 from lens.analysis.instruments.instrument import by_model
-from lens.analysis.logit_lens import DEFINITION as LENS
-from lens.analysis.logit_lens import SOURCE as LENS_SOURCE
 from lens.analysis.selftest import measure
 from lens.analysis.selftest.causal_instruments import CAUSAL
 from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.answer.logit_lens import LogitLens, logit_lens
 from lens.analysis.checkpoint import OnRepeats, measure_repeats
 from lens.analysis.head_scores import head_scores
 from lens.analysis.induction_loss import InductionLoss, loss_by_position
@@ -24,7 +25,6 @@ from lens.analysis.interventions import (
     heads_set,
     run_sweep,
 )
-from lens.analysis.logit_lens import LogitLens, logit_lens
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.score_results import HeadScores

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from lens.analysis.answer.logit_lens import LogitLens, logit_lens
 from lens.analysis.checkpoint import measure_repeats
 from lens.analysis.head_scores import summarise_scores
 from lens.analysis.induction_loss import RepeatLosses, loss_by_position, repeat_losses, summarise_repeats
@@ -11,7 +12,6 @@ from lens.analysis.instruments.layout import repeats_layout
 from lens.analysis.instruments.patterns import PatternReader, Readings
 from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
 from lens.analysis.interventions import Grid, attribution, run_sweep
-from lens.analysis.logit_lens import LogitLens, logit_lens
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.selftest.copying import Copying, copying
 from lens.analysis.selftest.dated import dated
