@@ -70,9 +70,7 @@ _kept: "WeakKeyDictionary[HookedTransformer, tuple[tuple, FittedDecoder]]" = Wea
 
 def fitted_decoder(model: HookedTransformer, progress: Progress = silent) -> FittedDecoder:
     """The fit of these weights: the one on disk, else made now and kept. ``progress`` may raise to stop."""
-    stamp = tuple((weight.data_ptr(), weight._version) for weight in model.parameters())
-    known = _kept.get(model)
-    if known is None or known[0] != stamp:
+    if not _in_memory(model):
         key = fit_key(model)
         kept = load(key)
         if kept is None:
@@ -80,7 +78,7 @@ def fitted_decoder(model: HookedTransformer, progress: Progress = silent) -> Fit
             kept = Result({name: getattr(made, name).numpy() for name in made._fields[:5]}, _facts(made))
             save_if_possible(key, kept)
         arrays = {name: torch.from_numpy(np.array(array)) for name, array in kept.arrays.items()}
-        _kept[model] = (stamp, FittedDecoder(**arrays, **kept.facts))
+        _kept[model] = (_stamp(model), FittedDecoder(**arrays, **kept.facts))
     return _kept[model][1]
 
 
@@ -93,7 +91,16 @@ def fit_quality(model: HookedTransformer, progress: Progress = silent) -> FitQua
 
 def fit_is_kept(model: HookedTransformer) -> bool:
     """Whether the fit of these weights need not be made."""
-    return model in _kept or (results_folder() / fit_key(model)).is_file()
+    return _in_memory(model) or (results_folder() / fit_key(model)).is_file()
+
+
+def _in_memory(model: HookedTransformer) -> bool:
+    return model in _kept and _kept[model][0] == _stamp(model)
+
+
+def _stamp(model: HookedTransformer) -> tuple[tuple[int, int], ...]:
+    """Another one after every change of a weight."""
+    return tuple((weight.data_ptr(), weight._version) for weight in model.parameters())
 
 
 def fit_key(model: HookedTransformer) -> str:

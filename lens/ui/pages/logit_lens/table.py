@@ -34,7 +34,7 @@ def draw_table(view: ViewState, model: HookedTransformer, lens: Lens, place: Pla
         lens.labels[some],
         scale=scale,
         hover=[row[some] for row in hovers(lens)],
-        corner="after layer",
+        corner="layer",
         marked=(lens.found.rank == 0)[:, some],
         selected=chosen if 0 <= chosen[1] < place.stop - place.start else None,
     )
