@@ -18,6 +18,7 @@ from lens.ui.pages import (
     model,
     ov_copying,
     patching,
+    predictions,
     tokens,
     training_dynamics,
 )
@@ -27,6 +28,7 @@ MENU = (
     home.PAGE,
     model.PAGE,
     tokens.PAGE,
+    predictions.PAGE,
     attention.PAGE,
     head_scores.PAGE,
     head.PAGE,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,19 +11,14 @@ import streamlit as st
 
 from lens.analysis.bos_effect import DEFINITION, bos_effect
 from lens.analysis.loss import (
-    ENTROPY,
     LOSS,
-    RANK,
     LossSummary,
     NextToken,
-    PerToken,
-    per_token,
     share_of_most_surprising,
     text_stats,
 )
 from lens.figures.candidates import Candidate, candidates
-from lens.figures.strip import Scale, token_strip
-from lens.pieces import Pieces
+from lens.figures.strip import token_strip
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -35,6 +29,7 @@ from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
 from lens.ui.pages.tokens import COLOURS, TOP
+from lens.ui.shared.scored_tokens import COLOUR_HELP, Tokens, colouring, hovers, scored_tokens
 from lens.ui.widgets import bind, fold, number, segmented
 
 if TYPE_CHECKING:
@@ -43,14 +38,6 @@ if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
     from lens.ui.view import ViewState
 
-MARK = "underlined: the model's top guess was right"
-COLOUR_HELP = f"""What the colour of a token says about its prediction by the tokens before it.
-
-**Loss:** {LOSS}
-
-**Rank:** {RANK}
-
-**Entropy:** {ENTROPY}"""
 MISREADING = (
     "A small loss is not understanding: text that repeats itself, fixed phrases and second halves of words are cheap. "
     "A large loss is not an error either: where several words fit, even a perfect model must be surprised. Losses per "
@@ -62,21 +49,6 @@ BOS_MISREADING = (
 )
 FORMULA = r"L_t = -\ln P(x_t \mid x_0 \dots x_{t-1}), \qquad \text{perplexity} = e^{\frac1n \sum_t L_t}"
 WHERE = "x₀ is BOS where one stands first. The first token has no prediction: it has no loss and is not counted in n."
-
-
-class Tokens(NamedTuple):
-    """The tokens of a prompt, one entry per position."""
-
-    labels: Sequence[str]
-    ids: np.ndarray
-    bytes: Sequence[str]  # hexadecimal
-    by: PerToken  # what is known of each from its prediction
-
-
-def scored_tokens(model: HookedTransformer, labels: Sequence[str], ids: np.ndarray, stats: NextToken) -> Tokens:
-    """The tokens ``ids`` of one text with their ``stats``."""
-    pieces = Pieces(model.tokenizer)
-    return Tokens(labels, ids, [pieces.bytes_of(int(i)).hex(" ") for i in ids], per_token(stats))
 
 
 def table(tokens: Tokens) -> pd.DataFrame:
@@ -94,30 +66,6 @@ def table(tokens: Tokens) -> pd.DataFrame:
         "top guess": tokens.by.is_guess,
     }
     return pd.DataFrame(columns)
-
-
-def hovers(tokens: Tokens) -> list[str]:
-    """What a token says when the mouse rests on it, and what a screen reader reads."""
-    texts, by = [], tokens.by
-    for t, (i, code) in enumerate(zip(tokens.ids, tokens.bytes)):
-        scored = f"loss {by.loss[t]:.2f} nats · probability {by.prob[t]:.2g} · rank {by.rank[t]:,}"
-        scored += f", tied with {by.tied[t]:,}" if by.tied[t] > 0 else ""
-        texts.append(f"position {t} · id {i} · bytes {code} · {scored if t else 'not predicted'}")
-    return texts
-
-
-def colouring(tokens: Tokens, name: str, d_vocab: int) -> tuple[np.ndarray, Scale]:
-    """The values that colour the strip and their scale, the same for every prompt of a model."""
-    even, by = float(np.log(d_vocab)), tokens.by
-    certain = ("0: certain", f"{even:.1f}: an even guess among {d_vocab:,}")
-    if name == "probability":
-        return by.prob, Scale("probability of the token", 0, 1, ends=("0", "1"), mark=MARK)
-    if name == "rank":
-        values = np.where(by.rank < 0, np.nan, np.log1p(np.maximum(by.rank, 0)))
-        return values, Scale("tokens likelier than it", 0, even, ends=("none", f"{d_vocab - 1:,} (log)"), mark=MARK)
-    if name == "entropy":
-        return by.entropy, Scale("entropy of the prediction (nats)", 0, even, ends=certain, mark=MARK)
-    return by.loss, Scale("loss (nats)", 0, even, ends=certain, mark=MARK)
 
 
 def draw(view: ViewState, model: HookedTransformer) -> None:
