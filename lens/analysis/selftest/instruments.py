@@ -18,6 +18,7 @@ from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change
 from lens.analysis.selftest.instrument import Instrument, of
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected
 from lens.analysis.selftest.subject import OTHER_N, TESTED
+from lens.analysis.selftest.writing import LEAD, NEW, writing
 from lens.planted import closed_form as exact
 from lens.planted.layout import COPY, DISTANCE
 
@@ -121,6 +122,24 @@ INSTRUMENTS = (
             Expected(REJECTED, exact.saving(-COPY)),
             Expected(FOUND, exact.saving(exact.saturated(2))),
         ),
+    ),
+    Instrument(
+        name="writing",
+        title="Writing beside a changed twin",
+        measure=writing,
+        unit="share",
+        definition=f"Of {NEW} tokens written greedily after {LEAD} of the second half, the share that go on with the "
+        "block: the model's minus that of the model with its strongest induction head zeroed; minus the same on the "
+        "control. Cached and uncached decoding must write the same.",
+        formula=r"\operatorname{mean}_t [w_t = r_t] - \operatorname{mean}_t [w_t^{z_h = 0} = r_t]",
+        null=f"{PAIRED}, 95th percentile of its size over sequences",
+        source="Lens's own; induction by what is written: Olsson et al. 2022",
+        fooled_by="Redundancy: without one of the two heads of planted-redundant the other goes on writing the block. "
+        "And planted-offset goes on with the block whether or not it repeats.",
+        smallest=0.2,
+        striking=0.5,
+        tolerance=0.05,  # without a circuit a token is right by chance, one in 64
+        expected=by_model(_ONE, Expected(INSIDE), Expected(REJECTED, 0.0), Expected(INSIDE), _NOTHING),
     ),
     *CAUSAL,
     Instrument(

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.answer.generation import Written, write
 from lens.analysis.answer.logit_lens import LogitLens, logit_lens
 from lens.analysis.checkpoint import OnRepeats, measure_repeats
 from lens.analysis.head_scores import head_scores
@@ -69,6 +70,7 @@ class Tools(NamedTuple):
     contributions: Callable[[ActivationCache, Tensor], Stack] = contributions
     induction_loss: Callable[[HookedTransformer, RepeatedTokens], InductionLoss] = loss_by_position
     logit_lens: Callable[[HookedTransformer, Tensor, Tensor], LogitLens] = logit_lens
+    write: Callable[..., Written] = write  # (model, tokens, n_new, sampling, change)
     sweep: Callable[[HookedTransformer, Experiment], Sweep] = run_sweep
     first_order: Callable[[HookedTransformer, Sequence[Experiment]], list[Sweep]] = attribution
     checkpoint: Callable[[HookedTransformer, RepeatedTokens], OnRepeats] = measure_repeats
