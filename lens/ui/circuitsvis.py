@@ -77,6 +77,59 @@ def attention_heads(
     _mount(extract(rendered.cdn_src), key, height, label)
 
 
+def colored_tokens(tokens: Sequence[str], values: np.ndarray, *, key: str, top: float, label: str) -> None:
+    """A text whose tokens are coloured by ``values``: full colour at ``top``, the negative one at minus it."""
+    if len(tokens) != len(values):
+        raise ValueError(f"{len(values)} values for {len(tokens)} tokens; give one per token.")
+    from circuitsvis.tokens import colored_tokens as build
+
+    colours = {"negative_color": NEGATIVE, "positive_color": POSITIVE}
+    rendered = build(list(tokens), rounded(values), min_value=-top, max_value=top, **colours)
+    _mount(extract(rendered.cdn_src), key, None, label)
+
+
+def text_neuron_activations(
+    tokens: Sequence[str], activations: np.ndarray, layers: Sequence[str], neurons: Sequence[str], *, key: str
+) -> None:
+    """A text beside a chooser of layer and neuron: ``activations[token, layer, neuron]``."""
+    if np.shape(activations) != (len(tokens), len(layers), len(neurons)):
+        raise ValueError(
+            f"Activations of shape {np.shape(activations)}; wanted [token, layer, neuron] = "
+            f"{[len(tokens), len(layers), len(neurons)]}."
+        )
+    from circuitsvis.activations import text_neuron_activations as build
+
+    rendered = build(
+        list(tokens), rounded(activations), first_dimension_labels=list(layers), second_dimension_labels=list(neurons)
+    )
+    label = f"Activations of {len(neurons)} neurons over {len(tokens)} tokens"
+    _mount(extract(rendered.cdn_src), key, None, label)
+
+
+def topk_tokens(
+    tokens: Sequence[Sequence[str]], activations: Sequence[np.ndarray], names: tuple[str, str], *, key: str, most: int
+) -> None:
+    """For each of several texts the tokens with the largest and smallest ``activations[text][layer, token, neuron]``.
+
+    ``names``: of the one layer and the kind of the last axis. At most ``most`` tokens of each text.
+    """
+    for words, values in zip(tokens, activations, strict=True):
+        if np.shape(values)[1] != len(words):
+            raise ValueError(
+                f"Activations of shape {np.shape(values)} for {len(words)} tokens; wanted [layer, token, n]."
+            )
+    from circuitsvis.topk_tokens import topk_tokens as build
+
+    rendered = build(
+        [list(words) for words in tokens],
+        [rounded(values) for values in activations],
+        max_k=most,
+        third_dimension_name=names[1],
+        first_dimension_labels=[names[0]],
+    )
+    _mount(extract(rendered.cdn_src), key, None, f"Top and bottom tokens of {len(tokens)} texts")
+
+
 def extract(source: str) -> View:
     """Element and properties of the ``render("id", Element, {json})`` call in CircuitsVis's HTML, strings made safe.
 
