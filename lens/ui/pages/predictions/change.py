@@ -95,7 +95,9 @@ def _token(view: ViewState, model: HookedTransformer, name: str) -> int | None:
 def choose_change(view: ViewState, model: HookedTransformer, prompt: Prompt, answers: Answers) -> Changed | None:
     """The choosers of the change and what they mean; None where nothing is changed, or it waits or lacks something."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        kind = select(view, "change", tuple(CHANGES), "Change in the twin", CHANGE_HELP, format_func=CHANGES.get)
+        kind = select(
+            view, "change", tuple(CHANGES), "Change in the twin", CHANGE_HELP, format_func=CHANGES.get, width=260
+        )
         if kind == "scale":
             number(view, "factor", (-10.0, 10.0), "Factor", FACTOR_HELP, width=120, step=0.5)
         if kind == "steer":

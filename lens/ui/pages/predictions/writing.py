@@ -98,7 +98,11 @@ def draw(
         where=words.WRITING_WHERE,
     )
     explain(view, model, explanation)
-    payload = {side.name: text._asdict() for side, text in zip(sides, texts)}
+    before = prompt.tokens[0].tolist()
+    payload = {
+        side.name: {"text": model.continuation(before, text.ids.tolist()), **text._asdict()}
+        for side, text in zip(sides, texts)
+    }
     payload["repeated"] = {side.name: share for side, share in zip(sides, shares)}
     export(view, Export("writing", figure, rows, payload, code(settings, changed)))
 
