@@ -19,6 +19,7 @@ class Limits(NamedTuple):
     max_params: int = 200_000_000_000  # parameters of the largest model that is offered
     results_kept: int = 8192
     results_bytes: int = 1_000_000_000
+    written_tokens: int = 200  # in one continuation
     pairs: int = 128  # of prompts, in one intervention
     patched_rows: int = 400_000  # cells times pairs of one sweep
     ask_before: float = 20.0  # estimated seconds above which long work waits for a click
@@ -36,6 +37,7 @@ HOSTED = Limits(
     checkpoints=64,
     max_params=1_600_000_000,
     results_bytes=500_000_000,
+    written_tokens=60,
     pairs=16,
     patched_rows=20_000,
     ask_before=10.0,

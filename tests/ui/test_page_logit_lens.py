@@ -15,7 +15,7 @@ from lens.figures.strip import Scale
 from lens.ui.calls import result_store
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT
 from lens.ui.labels import token_labels
-from tests.ui.conftest import app_page, bound, fine, local, printed
+from tests.ui.conftest import REAL, app_page, bound, fine, local, markdown, printed
 
 open_page = partial(app_page, "logit_lens")
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ {0} %{z}"
@@ -164,3 +164,13 @@ def test_the_table_escapes_and_refuses_what_does_not_fit():
     assert re.search(r'<td class="p20"[^>]*>&amp;</td>', html)
     with pytest.raises(ValueError, match="1 rows of 2 cells"):
         cell_table([["a", "b"]], np.zeros((1, 3)), ["r"], ["a", "b"], scale=scale, hover=[["", ""]])
+
+
+def test_a_long_fit_waits_for_a_click_and_the_raw_decoder_is_drawn_until_then():
+    at = open_page(model=REAL, decoder="fitted", prompt="The cat sat").run()
+    shown = fine(at)
+    assert "Until then the raw decoder is drawn" in markdown(at)
+    (start,) = [one for one in at.button if (one.key or "").startswith("start:fit_quality")]
+    assert start.label.startswith("Compute, about")
+    assert len(cells(at)) == 31
+    assert "What is in the stream need not be used" in shown

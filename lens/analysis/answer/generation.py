@@ -15,7 +15,7 @@ from lens.analysis.names import Head, check_heads
 from lens.analysis.streaming import stream
 from lens.generate import Sampling, generation_steps, padded_left
 from lens.hooked import HookedTransformer
-from lens.hooks import HookPoint, HookSpec, hooks
+from lens.hooks import HookFunction, HookPoint, HookSpec, hooks
 from lens.progress import Progress, silent
 
 REPEATS = (
@@ -56,7 +56,7 @@ class Change:
             specs.append((f"blocks.{self.layer}.hook_resid_pre", self._steer))
         return specs
 
-    def _scale(self, layer: int):
+    def _scale(self, layer: int) -> HookFunction:
         means = self.means or [(0.0,)] * len(self.heads)
         here = [(head.head, mean) for head, mean in zip(self.heads, means, strict=True) if head.layer == layer]
 

@@ -14,6 +14,7 @@ from lens.texts import HELD_OUT_NAME
 if TYPE_CHECKING:
     from lens.analysis.answer.fitted_lens import FitQuality
     from lens.analysis.answer.logit_lens import Followed, LensRow
+    from lens.analysis.stats import Estimate
     from lens.ui.pages.logit_lens.controls import Place
     from lens.ui.pages.logit_lens.read import Lens
 
@@ -113,6 +114,6 @@ def fit(of: FitQuality) -> str:
     )
 
 
-def _interval(of, at: int) -> str:
+def _interval(of: Estimate, at: int) -> str:
     bounds = "" if of.low is None else f" [{number(of.low[at])}, {number(of.high[at])}]"
     return f"{number(of.mean[at])}{bounds}"

@@ -26,6 +26,7 @@ from lens.ui.estimate import forward_seconds
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.labels import token_labels
+from lens.ui.limits import limits
 from lens.ui.pages.neurons import CHAPTERS, CONTEXTS, LONGEST, words
 from lens.ui.store import to_torch
 from lens.ui.waiting import started
@@ -53,7 +54,7 @@ def draw(view: ViewState, model: HookedTransformer, neuron: Neuron) -> None:
     """Contexts of the chosen kind, after a click where reading takes long."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = segmented(view, "contexts", tuple(CONTEXTS), "Contexts", CONTEXTS_HELP, format_func=CONTEXTS.get)
-        n_texts = int(number(view, "texts", (1, CHAPTERS), "Chapters", TEXTS_HELP, width=120))
+        n_texts = int(number(view, "texts", (1, min(CHAPTERS, limits().sequences)), "Chapters", TEXTS_HELP, width=120))
         most = min(LONGEST, model.cfg.n_ctx)
         length = int(number(view, "length", (min(8, most), most), "Tokens each", LENGTH_HELP, width=130))
     args = (model, neuron.layer, n_texts, length)

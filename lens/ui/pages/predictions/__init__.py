@@ -16,7 +16,6 @@ ALONG = {"answers": "Right minus wrong answer", "head": "A head's mean write"}
 STOPS = {"end": "End of text", "line": "End of line", "never": "Never"}
 TOP = 25  # most candidates shown for a prediction
 LONGEST_ANSWER = 60  # characters
-MOST_NEW = 200  # tokens
 
 PAGE = Page(
     name="predictions",
@@ -30,7 +29,7 @@ PAGE = Page(
         integer("top", 10, low=1, high=TOP),
         text("right", "", LONGEST_ANSWER),
         text("wrong", "", LONGEST_ANSWER),
-        integer("new", 24, low=1, high=MOST_NEW),
+        integer("new", 24, low=1, high=limits().written_tokens),
         number("temperature", 0.0, 0.0, 10.0),
         integer("topk", 0, high=1_000_000),
         number("topp", 1.0, 0.01, 1.0),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
 
@@ -155,7 +156,7 @@ def _head(view: ViewState) -> Head:
     return view.current() or Head(view["layer"], view["head"])
 
 
-def _ready(model: HookedTransformer, function, *args) -> bool:
+def _ready(model: HookedTransformer, function: Callable[..., Any], *args: Any) -> bool:
     """Whether the mean over the shipped text is short, asked for or known; else its button is drawn."""
     seconds = forward_seconds(model, CHAPTERS * LENGTH, False)
     sentence = f"The mean of a head is taken over {CHAPTERS} shipped chapters of {LENGTH} tokens."

@@ -20,11 +20,14 @@ from lens.ui.estimate import forward_seconds
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.labels import token_labels
-from lens.ui.pages.predictions import MOST_NEW, STOPS, words
+from lens.ui.limits import limits
+from lens.ui.pages.predictions import STOPS, words
 from lens.ui.waiting import AGREED, CANCELLED, offer, remembered
 from lens.ui.widgets import fold, number, select
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from lens.figures.drawn import Drawn
     from lens.hooked import HookedTransformer
     from lens.ui.models import Prompt
@@ -61,7 +64,7 @@ def choose_settings(view: ViewState, model: HookedTransformer, prompt: Prompt) -
     """The choosers of the sampling."""
     room = model.cfg.n_ctx - prompt.tokens.shape[1]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        n_new = int(number(view, "new", (1, max(1, min(MOST_NEW, room))), "Tokens", NEW_HELP, width=110))
+        n_new = int(number(view, "new", (1, max(1, min(limits().written_tokens, room))), "Tokens", NEW_HELP, width=110))
         temperature = number(view, "temperature", (0.0, 10.0), "Temperature", TEMPERATURE_HELP, width=130, step=0.1)
         top_k = int(number(view, "topk", (0, model.cfg.d_vocab), "Top k", TOPK_HELP, width=110))
         top_p = number(view, "topp", (0.01, 1.0), "Top p", TOPP_HELP, width=110, step=0.05)
@@ -160,7 +163,9 @@ def _text(prompt: Prompt, own: list[Written]) -> torch.Tensor:
     return torch.cat([prompt.tokens, *new], 1)
 
 
-def _draw_texts(place, model: HookedTransformer, sides: list[Side], pieces: list[list[Written]]) -> None:
+def _draw_texts(
+    place: DeltaGenerator, model: HookedTransformer, sides: list[Side], pieces: list[list[Written]]
+) -> None:
     """The texts side by side, each token coloured by its probability."""
     with place.container():
         for column, side, own in zip(st.columns(len(sides), gap="large"), sides, pieces):
