@@ -1,7 +1,7 @@
 """Running one experiment of replaced activations, or of direct paths, for every page that runs one."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from lens.analysis.interventions import PathSweep, Sweep
 from lens.analysis.interventions.work import Work, joined, outline_of, runs_of
@@ -20,7 +20,12 @@ class Run(NamedTuple):
     started: bool  # whether any of it is computed
 
 
-def run(model: HookedTransformer, work: Work, draw: Callable[[Any], object] | None = None, agreed: bool = False) -> Run:
+def run(
+    model: HookedTransformer,
+    work: Work,
+    draw: Callable[[Sweep], object] | Callable[[PathSweep], object] | None = None,
+    agreed: bool = False,
+) -> Run:
     """Every replacement of an experiment, or every sender of a path; ``draw(sweep)`` while it fills.
 
     Long work waits for a click, unless the visitor has ``agreed`` to it already.
@@ -31,7 +36,7 @@ def run(model: HookedTransformer, work: Work, draw: Callable[[Any], object] | No
         parts.not_computed(f"{first.n_computed:,} changed runs are needed, at most {most:,} here: use fewer pairs.")
         return Run(empty, complete=False, started=False)
 
-    def join(done: dict) -> Any:
+    def join(done: Mapping) -> Sweep | PathSweep:
         return joined(empty, to_torch(list(done.values())))
 
     show = None if draw is None else lambda done: draw(join(done))

@@ -1,6 +1,7 @@
 """Head scores on a sample, as Head scores, Home and others draw, tabulate and export them."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,7 @@ def table(score: "HeadScore") -> pd.DataFrame:
     """One row per head, the one that stands out most first, those without a number last."""
     mean, placed = np.asarray(score.score.mean), ranks(score).ravel()
     layers, heads = (index.ravel() for index in np.indices(mean.shape))
-    columns: dict[str, Any] = {
+    columns: dict[str, Sequence | np.ndarray] = {
         "head": [f"{layer}.{head}" for layer, head in zip(layers, heads)],
         "layer": layers,
         "index": heads,

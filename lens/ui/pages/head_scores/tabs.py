@@ -1,7 +1,7 @@
 """Below the grid of head scores: the table, two scores against each other, what repetition saves, and the export."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -35,7 +35,7 @@ SCATTER_MISREADING = (
 UNEMBED = 2  # times the work of the layers alone, roughly, for a small model with a large vocabulary
 
 
-def columns(score: "HeadScore") -> dict[str, Any]:
+def columns(score: "HeadScore") -> parts.Columns:
     """What each column of the table means."""
     kind, show = score.kind, partial(st.column_config.NumberColumn, format="%.4f")
     even = f"; uniform attention gives {score.uniform:.4f}" if score.n_queries else ""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
@@ -106,7 +105,7 @@ def _top_shares(
     return shares(done) if done else None
 
 
-def _columns(k: int) -> dict[str, Any]:
+def _columns(k: int) -> parts.Columns:
     column = st.column_config
     value, fine = (partial(column.NumberColumn, format=form) for form in ("%.3f", "%.4f"))
     return {

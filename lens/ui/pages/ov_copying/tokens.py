@@ -1,6 +1,6 @@
 """One head's full OV circuit in tokens: what it would copy and suppress, and what it writes for a chosen one."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -57,7 +57,7 @@ def show_tokens(view: ViewState, model: HookedTransformer, copying: Copying, nul
     explain(view, model, Explanation(text, TOKENS_MISREADING))
 
 
-def _list(rows: dict[str, Any], alt: str) -> None:
+def _list(rows: Mapping[str, Sequence], alt: str) -> None:
     value = st.column_config.NumberColumn(format="%.2f", help=f"{ENTRY} Unit: {UNIT}.")
     columns = dict.fromkeys(("entry", "by", "by "), value)
     columns["rank"] = st.column_config.NumberColumn(help=RANK_HELP, format="%g")

@@ -1,7 +1,7 @@
 """The Training dynamics page, drawn: curves that open a checkpoint, the head that plays, tables and export."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
@@ -32,6 +32,14 @@ from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from jaxtyping import Int
+    from streamlit.delta_generator import DeltaGenerator
+    from torch import Tensor
+
+    from lens.analysis.training_run import TrainingRun
+
 PLAY_HELP = (
     "What the head reads while its training plays: the first of the repeated random sequences, on which an induction "
     "head shows as a stripe, or the prompt above."
@@ -51,12 +59,12 @@ class Opened(NamedTuple):
 class Text(NamedTuple):
     """What the head reads while it plays."""
 
-    tokens: Any  # [1, pos]
+    tokens: "Int[Tensor, '1 pos']"
     labels: list[str]
     marks: Marks | None
 
 
-def fit(view: ViewState, run: Any) -> None:
+def fit(view: ViewState, run: "TrainingRun") -> None:
     """Layer, head and pins kept inside the view's model; the status line names it and the open checkpoint."""
     shape, places = run.shape(), run.checkpoints.places
     opened = checkpoint_name(run.checkpoints, places.index(view["revision"])) if view["revision"] else ""
@@ -64,14 +72,16 @@ def fit(view: ViewState, run: Any) -> None:
     view.fit(shape.n_layers, shape.n_heads)
 
 
-def show_filling(place: Any, view: ViewState, look: Look, shown: list[Shown]) -> None:
+def show_filling(place: "DeltaGenerator", view: ViewState, look: Look, shown: list[Shown]) -> None:
     """The curves of the checkpoints that are done so far."""
     figure = figure_of(view, shown, look)  # outside of the place: what is computed draws a bar
     with place:
         parts.chart(figure, "The curves of the checkpoints so far")
 
 
-def show_curves(place: Any, view: ViewState, shown: list[Shown], look: Look) -> tuple[Any, tuple[str, ...]]:
+def show_curves(
+    place: "DeltaGenerator", view: ViewState, shown: list[Shown], look: Look
+) -> tuple["go.Figure", tuple[str, ...]]:
     """The curves; a click on a point opens its checkpoint on all pages. Returns the figure and what to see in it."""
     figure, notices = figure_of(view, shown, look), _notices(view, shown, look)
     with place.container():
@@ -156,7 +166,7 @@ TABS = {
 }
 
 
-def take_away(view: ViewState, shown: list[Shown], look: Look, figure: Any) -> None:
+def take_away(view: ViewState, shown: list[Shown], look: Look, figure: "go.Figure") -> None:
     """The export panel."""
     heads = [heads_of(view, one)[-1] for one in shown]
     phases = [phase_of(view, one) for one in shown]

@@ -1,6 +1,6 @@
 """Training dynamics in words: what to notice, when a head was born, how it was measured, the table. No Streamlit."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -140,7 +140,7 @@ def _of_instrument(one: Shown, look: Look, head: "Head", index: int) -> dict[str
     return {f"{name}{end}": float(array[at]) for end, array in columns.items()}
 
 
-def payload(shown: list[Shown], phases: list[Phase], look: Look) -> dict[str, Any]:
+def payload(shown: list[Shown], phases: list[Phase], look: Look) -> dict[str, object]:
     """Everything the figure shows, arrays by checkpoint, layer and head."""
     out = {}
     for one, phase in zip(shown, phases):
