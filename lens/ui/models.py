@@ -79,7 +79,7 @@ def open_model(view: ViewState) -> HookedTransformer:
             model = _load(holder, source, revision)
     note_model(model)
     draw_memory()
-    view.fit(model.cfg.n_layers, model.cfg.n_heads)
+    view.clamp_heads(model.cfg.n_layers, model.cfg.n_heads)
     return model
 
 

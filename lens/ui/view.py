@@ -93,10 +93,10 @@ class ViewState:
             self.notes.append(sentence)
             self.noted()
 
-    def fit(self, n_layers: int, n_heads: int) -> None:
+    def clamp_heads(self, n_layers: int, n_heads: int) -> None:
         """Keep layer, head and pins inside the model that is open, with a note for each that was not."""
-        self._fit_index("layer", n_layers)
-        self._fit_index("head", n_heads)
+        self._clamp_index("layer", n_layers)
+        self._clamp_index("head", n_heads)
         gone = [pin for pin in self["pins"] if pin[0] >= n_layers or pin[1] >= n_heads]
         if gone:
             names = ", ".join(map(str, gone))
@@ -158,7 +158,7 @@ class ViewState:
         act = self.toggle_pin if self.selected == (layer, head) else self.select
         act(layer, head)
 
-    def _fit_index(self, name: str, size: int) -> None:
+    def _clamp_index(self, name: str, size: int) -> None:
         if self[name] >= size:
             kind = f"{size} {name}s" if name == "layer" else f"{size} heads a layer"
             self.note(f"{name} {self[name]} does not exist in this model ({kind}): showing {name} 0")
