@@ -174,10 +174,10 @@ def show_ability(model: HookedTransformer, task: TaskChoice) -> Ability | None:
     """
     if not task.pairs.answers:
         return None
-    asked = (model, task.pairs if task.trial is None else task.trial, task.metric, task.swapped)
-    result = analyse(ability, *asked)
+    trial = (model, task.pairs if task.trial is None else task.trial, task.metric, task.swapped)
+    result = analyse(ability, *trial)
     parts.aside("Can it do this?", f"{result.sentence} {sentence(result.note)}")
-    key = call_key(ability, asked, {})
+    key = call_key(ability, trial, {})
     if result.verdict.state == "none" and not result.gap.found and key not in remembered(AGREED):
         offer(key, "Nothing is patched yet. What follows would be about a model that fails at this.", "Go on anyway")
         end_page()

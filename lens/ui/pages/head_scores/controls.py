@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from lens.ui.limits import limits
-from lens.ui.pages.head_scores import ON, SAMPLES, SHOWN
+from lens.ui.pages.head_scores import MEASURES, ON, SAMPLES
 from lens.ui.shared import instrument_list, repeats
 from lens.ui.widgets import number, segmented
 
@@ -22,7 +22,7 @@ ON_HELP = (
     f"tokens is computed only if it has some, and one text gives no interval. **Held-out text:** the beginnings of "
     f"{CHAPTERS} chapters that come with Lens. **A task:** pairs of prompts; Random is then the loss of the repeat."
 )
-SHOWN_HELP = (
+MEASURES_HELP = (
     "The score, with its control in the hover label, or the score minus the control of the same sequences: what "
     "the repetition adds."
 )
@@ -40,7 +40,7 @@ def controls(view: "ViewState", model: "HookedTransformer") -> "Instrument":
         if len(offered) > 1:
             segmented(view, "on", offered, "Scored on", ON_HELP, format_func=ON.get)
         if one.pattern is not None:
-            segmented(view, "shown", tuple(SHOWN), "Shown", SHOWN_HELP, format_func=SHOWN.get)
+            segmented(view, "shown", tuple(MEASURES), "Shown", MEASURES_HELP, format_func=MEASURES.get)
         if sample_name(view, one) == "repeats":
             bounds = repeats.block_bounds(model, bos=True)
             number(view, "n", bounds, "n", "Random tokens before they repeat; 2n + 1 tokens with BOS.", width=100)

@@ -1,4 +1,4 @@
-"""The Ablation page: what is removed, on which task, and the runs that answer."""
+"""What the Ablation page is asked to remove, on which task, and the runs that answer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,6 @@ from lens.ui.pages.ablation import KEPT, TASKS, WHAT
 from lens.ui.shared import experiments, repeats, tasks
 from lens.ui.shared.score_board import fill
 from lens.ui.shared.task_fields import METRICS
-from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
 from lens.ui.widgets import head_picker, number, segmented, toggle
@@ -123,9 +122,9 @@ def compute(view: ViewState, model: HookedTransformer, request: Request, draw: C
         sweep, complete, _ = experiments.run(model, request.experiment(replacement))
         if not complete:
             break
-        result.ways[replacement] = to_numpy(ablation.removed(sweep, view["seed"]))
+        result.ways[replacement] = analyse(ablation.removed, sweep, view["seed"])
         if replacement == "other":
-            result = result._replace(joint=ablation.joint(sweep, request.cells, view["seed"]))
+            result = result._replace(joint=analyse(ablation.joint, sweep, request.cells, view["seed"]))
         draw(result)
     if not result.ways:
         end_page()
@@ -134,8 +133,8 @@ def compute(view: ViewState, model: HookedTransformer, request: Request, draw: C
 
 def _may_go_on(model: HookedTransformer, request: Request) -> bool:
     """Whether the ways of removing after the first are short, asked for or done; else their button is drawn."""
-    first, rest = request.experiment(PUTS[0]), [request.experiment(put) for put in PUTS[1:]]
+    first, rest = request.experiment(PUTS[0]), [request.experiment(way) for way in PUTS[1:]]
     seconds = len(rest) * analyse(outline_of, model, first).seconds  # each has as many cells to run as the first
     key = f"ways-{call_key(outline_of, (model, first), {})}"
-    done = all(experiments.is_computed(model, one) for one in rest)
+    done = all(experiments.is_computed(model, way) for way in rest)
     return started(key, seconds, "Mean and zero ablation of the same are not computed yet.", done)
