@@ -111,21 +111,25 @@ def _target(view: ViewState, model: HookedTransformer, what: str, filling: "Delt
 
 
 def compute(view: ViewState, model: HookedTransformer, request: Request, draw: Callable[[Result], None]) -> Result:
-    """All ways of removing, one after the other; ``draw`` shows what there is after each. A cancel keeps the rest.
+    """All ways of removing, one after the other; ``draw`` shows those so far before one that takes a while.
 
-    Resampling, which carries the verdict, comes first; with a large model the others wait for a click.
+
+    Resampling, which carries the verdict, comes first; with a large model the others wait for a click. A cancel keeps
+    what is done.
     """
     result = Result(request.cells, {}, None, request.measure, request.metric.unit)
     for replacement in PUTS:
         if replacement == PUTS[1] and not _may_go_on(model, request):
             break
-        sweep, complete, _ = experiments.run(model, request.experiment(replacement))
+        experiment = request.experiment(replacement)
+        if result.ways and not experiments.is_computed(model, experiment):
+            draw(result)
+        sweep, complete, _ = experiments.run(model, experiment)
         if not complete:
             break
         result.ways[replacement] = analyse(ablation.removed, sweep, view["seed"])
         if replacement == "other":
             result = result._replace(joint=analyse(ablation.joint, sweep, request.cells, view["seed"]))
-        draw(result)
     if not result.ways:
         end_page()
     return result

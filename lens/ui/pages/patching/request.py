@@ -18,6 +18,7 @@ from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.pages.patching import CELLS, DIRECTIONS, HEAD, SCALES, STREAM, TASKS
 from lens.ui.shared import experiments
+from lens.ui.shared.computing import compute
 from lens.ui.shared.tasks import TaskChoice, choose_metric, choose_task, show_ability, show_pairs
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
@@ -79,7 +80,7 @@ class PatchMap:
     def cells(self) -> CellMap:
         """What is drawn, per cell: the bootstrap behind it is made once."""
         arguments = (to_torch(self.sweep), self.request.scale == "share", self.seed)
-        return analyse(cell_map, *arguments) if self.kept else cell_map(*arguments)
+        return compute(cell_map, *arguments, kept=self.kept)
 
     @property
     def unit(self) -> str:

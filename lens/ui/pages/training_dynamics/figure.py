@@ -9,11 +9,10 @@ from lens.analysis.dynamics import HeadCurve, head_curve, heads_in_order, instru
 from lens.analysis.names import Head
 from lens.figures.theme import number as written
 from lens.figures.training import Axis, Level, Panel, Span, Trace, schedule, training
-from lens.ui.calls import analyse
 from lens.ui.fields import LOCAL
 from lens.ui.pages.training_dynamics.controls import AUTO, Choices, checkpoint_name
 from lens.ui.pages.training_dynamics.run_curves import RunCurves
-from lens.ui.store import to_numpy
+from lens.ui.shared.computing import compute
 from lens.ui.view import ViewState
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def chosen_heads(view: ViewState, run: RunCurves) -> list[Head]:
 def curve_of(run: RunCurves, head: Head, choices: Choices) -> HeadCurve:
     """One head of a run over training."""
     arguments = (run.repeats, head, choices.born, choices.setting.seed)
-    return to_numpy(head_curve(*arguments)) if run.live else analyse(head_curve, *arguments)
+    return compute(head_curve, *arguments, kept=not run.live)
 
 
 def figure_of(view: ViewState, runs: list[RunCurves], choices: Choices) -> "go.Figure":

@@ -8,10 +8,11 @@ from lens.analysis.names import Head
 from lens.load.identity import content_of, identical
 from lens.load.training_log import TrainingLog, training_log
 from lens.ui import checkpoint_runs, parts
-from lens.ui.calls import analyse, sweep
+from lens.ui.calls import sweep
 from lens.ui.ending import end_page
 from lens.ui.models import source_named
 from lens.ui.pages.training_dynamics.controls import Choices
+from lens.ui.shared.computing import compute
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
@@ -170,7 +171,7 @@ def _curves(training: "dict[str, TrainingRun]", done: Mapping, choices: Choices,
         repeats = {index: measured.repeats for index, measured in finite.items()}
         texts = {index: measured.texts for index, measured in finite.items() if measured.texts is not None}
         arguments = (run.checkpoints.labels, repeats, texts, choices.places, choices.setting.seed)
-        curves = to_numpy(summarise(*arguments)) if live else analyse(summarise, *arguments)
+        curves = compute(summarise, *arguments, kept=not live)
         contents = {cell.index: cell.content for cell in done if cell.source == source}
         of_run = (run.shape(), run.checkpoints, repeats, curves, training_log(run.checkpoints), choices.setting.n)
         runs.append(RunCurves(name, number, *of_run, identical(contents), contents, live))
