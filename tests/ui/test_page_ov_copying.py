@@ -127,7 +127,7 @@ def test_a_model_without_a_tokenizer_reads_no_text(tmp_path):
 def test_the_gaussian_reference_says_why_it_is_no_null(tiny):
     shown = fine(tiny(null="gaussian", embedding="first_mlp", more="scatter"))
     assert "For teaching only" in shown
-    assert "would get another verdict by it" in shown
+    assert "inside one of the two bands and outside the other." in shown
     assert "of 8 heads and too narrow" in shown  # those of layer 0 read another embedding
 
 
@@ -263,6 +263,6 @@ def test_the_gaussian_band_is_compared_with_the_bands_of_the_heads():
     told = ov_words.gaussian_words(found, bands, -0.15, 0.14, np.array([True, True]))
     assert "score −0.15 to 0.14" in told
     assert "bands are 0.20 to 0.40 wide, the Gaussian one 0.29. It is too wide for 2 of 3 heads" in told
-    assert "1 heads would get another verdict" in told
+    assert "; 1 head lies inside one of the two bands and outside the other." in told
     assert "of 2 heads" in ov_words.gaussian_words(found, bands, -0.15, 0.14, np.array([True, False]))
     assert "not compared" in ov_words.gaussian_words(found, None, -0.15, 0.14, np.array([True, True]))

@@ -169,5 +169,10 @@ def verdict(score: "HeadScore", head: "Head") -> str:
         return "not applicable"
     if not score.kind.tested:
         return "no test"
-    few = f"too few {'sequences' if score.n_queries else 'pairs'}"
-    return {True: "above chance", False: "within chance", None: few}[facts.above]
+    return {True: "above chance", False: "within chance", None: _too_few(score)}[facts.above]
+
+
+def _too_few(score: "HeadScore") -> str:
+    """What its sample has too few of: of "3 pairs; a verdict needs at least 16" the pairs."""
+    count, _, unit = score.no_verdict.partition(";")[0].partition(" ")
+    return f"too few {unit.removesuffix('s')}s" if count.isdigit() else "no verdict"

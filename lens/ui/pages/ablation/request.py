@@ -113,7 +113,6 @@ def _target(view: ViewState, model: HookedTransformer, what: str, filling: "Delt
 def compute(view: ViewState, model: HookedTransformer, request: Request, draw: Callable[[Result], None]) -> Result:
     """All ways of removing, one after the other; ``draw`` shows those so far before one that takes a while.
 
-
     Resampling, which carries the verdict, comes first; with a large model the others wait for a click. A cancel keeps
     what is done.
     """
