@@ -70,8 +70,8 @@ def open_model(view: ViewState) -> HookedTransformer:
     A model that is not on this machine is offered with its size; the page goes on only after the visitor's click.
     """
     name, revision, source = view["model"], view["revision"], source_of(view)
-    shown = name.removeprefix(LOCAL) + (f"@{revision}" if revision else "")
-    holder = residents().holder(f"{source}@{revision}:{_stamp(source)}", shown)
+    label = name.removeprefix(LOCAL) + (f"@{revision}" if revision else "")
+    holder = residents().holder(f"{source}@{revision}:{_stamp(source)}", label)
     model = holder.model
     with st.container():  # keeps what follows in its place in the next run, and with it the keyboard's focus
         if model is None:

@@ -77,9 +77,9 @@ def _write_back(view: ViewState, name: str, key: str) -> None:
 
 def _relabel(name: str, options: Sequence[str], format_func: Callable[[str], str] = str, **_: Any) -> None:
     """A new widget where the same choices are written in other words: a browser keeps the words of the old one."""
-    labels, written = st.session_state.setdefault(LABELS, {}), {one: format_func(one) for one in options}
+    labels, written = st.session_state.setdefault(LABELS, {}), {option: format_func(option) for option in options}
     before = labels.get(name, {})
-    if any(before.get(one, text) != text for one, text in written.items()):
+    if any(before.get(option, text) != text for option, text in written.items()):
         turns = st.session_state.setdefault(TURNS, {})
         turns[name] = turns.get(name, 0) + 1
     labels[name] = before | written

@@ -38,7 +38,7 @@ class Sample(NamedTuple):
     repeated: "RepeatedTokens"
     scores: "HeadScores"  # all instruments of patterns
     settings: Settings  # with the number of sequences that were read
-    wanted: int  # sequences that were asked for: more, after a cancel
+    requested: int  # sequences that were asked for: more, after a cancel
 
 
 def settings(view: ViewState, model: "HookedTransformer") -> Settings:

@@ -76,10 +76,10 @@ def show_scatter(view: "ViewState", model: "HookedTransformer", board: Board, sc
     titles = {other: instrument(other).title for other in others}
     against = select(view, "against", tuple(others), "Against", help, format_func=titles.get, width=260)
     pair = (others[against](), score)
-    x, y = (measure(one, view["shown"] == "difference") for one in pair)
+    x, y = (measure(each, view["shown"] == "difference") for each in pair)
     title = f"{words.title(score)} against {titles[against].lower()}"
     figure = scatter(x, y, pinned=view["pins"], current=view.current(), title=title)
-    text = words.both(*pair, analyse(rank_correlation, *(one.score.mean for one in pair), model.cfg.group_size))
+    text = words.both(*pair, analyse(rank_correlation, *(each.score.mean for each in pair), model.cfg.group_size))
     parts.head_grid(figure, view, key="scores:scatter", alt=text)
     explain(view, model, Explanation(text, SCATTER_MISREADING, measured=(("Rank correlation", f"Tested {HOW}."),)))
 
@@ -91,17 +91,17 @@ def _others(
     patterns = board.scores
     samples = []
     if board.on in ("weights", "task", "repeats"):
-        found = repeats.sample(model, repeats.settings(view, model))
-        patterns, samples = found.scores, [repeats_sample(to_torch(found.repeated))]
+        sample = repeats.sample(model, repeats.settings(view, model))
+        patterns, samples = sample.scores, [repeats_sample(to_torch(sample.repeated))]
     others = {name: partial(patterns.__getitem__, name) for name in pattern_names() if name in patterns.scores}
-    for one in grouped():
-        if one.pattern is None and not one.needs.why_not(model) and instruments.at_once(model, one, samples):
-            others[one.name] = partial(_measured, model, one, samples)
+    for kind in grouped():
+        if kind.pattern is None and not kind.needs.why_not(model) and instruments.at_once(model, kind, samples):
+            others[kind.name] = partial(_measured, model, kind, samples)
     return {name: read for name, read in others.items() if name != score.kind.name}
 
 
-def _measured(model: "HookedTransformer", one: "Instrument", samples: "list[Sample]") -> "HeadScore":
-    return instruments.measured(model, one, samples)[one.name]
+def _measured(model: "HookedTransformer", kind: "Instrument", samples: "list[Sample]") -> "HeadScore":
+    return instruments.measured(model, kind, samples)[kind.name]
 
 
 def show_loss(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
@@ -120,10 +120,10 @@ def show_loss(view: "ViewState", model: "HookedTransformer", board: Board, score
 
     cells = repeat_loss.blocks(seqs, n)
     estimate = UNEMBED * repeats.seconds(model, chosen)
-    found = sweep(repeat_losses_of, cells, model, n, seed, bos, show=draw, estimate=estimate)
-    if not found.done:
+    done = sweep(repeat_losses_of, cells, model, n, seed, bos, show=draw, estimate=estimate).done
+    if not done:
         return
-    summary = analyse(summarise_repeats, repeat_loss.join(found.done), *same)
+    summary = analyse(summarise_repeats, repeat_loss.join(done), *same)
     text = repeat_loss.notice(summary, n)
     with place.container():
         parts.chart(repeat_loss.figure(summary), alt=text, key="scores:loss")

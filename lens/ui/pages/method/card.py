@@ -79,7 +79,7 @@ def read_rows(view: ViewState, seqs: int, seed: int, place: DeltaGenerator) -> C
         end_page()
     if missing:
         view.note(f"{len(done)} of {len(NAMES)} planted models are examined: showing these")
-    return Card(_in_order(done), min(one.measured for one in done.values()))
+    return Card(_in_order(done), min(model.measured for model in done.values()))
 
 
 def draw_measured(card: Card) -> None:
@@ -177,10 +177,10 @@ def plant_query(plant: Plant) -> dict[str, str]:
 
 def draw_export(view: ViewState, rows: Sequence[Row]) -> None:
     """The export panel."""
-    said, table = ("name", "title", "unit", "definition", "null", "source", "fooled_by"), words.numbers(rows, TITLES)
+    names, table = ("name", "title", "unit", "definition", "null", "source", "fooled_by"), words.numbers(rows, TITLES)
     payload = {
         "readings": table.to_dict(orient="records"),
-        "instruments": [{name: getattr(of, name) for name in said} for of in INSTRUMENTS],
+        "instruments": [{name: getattr(of, name) for name in names} for of in INSTRUMENTS],
         "plants": [plant._asdict() for plant in PLANTS],
     }
     code = (

@@ -53,8 +53,8 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     table = pd.DataFrame([{**check._asdict(), "passed": check.passed} for check in in_order(done)])
     payload = {"tokens": tokens.cpu().numpy(), "checks": table.to_dict("records")}
     reads_prompt = model.tokenizer is not None
-    made = Export("fidelity", card(done), table, payload, code(model, n_tokens), reads_prompt)
-    return Outcome(Explanation(notice(done, n_tokens), MISREADING, formula=FORMULA, where=WHERE), made)
+    files = Export("fidelity", card(done), table, payload, code(model, n_tokens), reads_prompt)
+    return Outcome(Explanation(notice(done, n_tokens), MISREADING, formula=FORMULA, where=WHERE), files)
 
 
 def code(model: HookedTransformer, n_tokens: int) -> str:

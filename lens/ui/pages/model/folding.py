@@ -66,8 +66,8 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
         "no b_U because": missing or None,
     }
     misreading = MISREADING_NONE if missing else MISREADING
-    made = Export("folding", figure, table, payload, code(view, bool(missing)), reads_prompt=False)
-    return Outcome(Explanation(notice(model, norms, bias), misreading, formula=FORMULA, where=WHERE), made)
+    files = Export("folding", figure, table, payload, code(view, bool(missing)), reads_prompt=False)
+    return Outcome(Explanation(notice(model, norms, bias), misreading, formula=FORMULA, where=WHERE), files)
 
 
 def code(view: ViewState, missing: bool) -> str:

@@ -54,8 +54,8 @@ def draw_weights(view: ViewState, model: HookedTransformer) -> Outcome:
     matching = _search(view, rows)
     cells = [(row.name, _shape(row), f"{row.n:,}", size(row.bytes), _remark(row)) for row in matching]
     _draw_tree(view, cells, matching, _weights_note, ("name", "shape", "count", "memory", ""), "weights")
-    made = _export("weights", cells, [row._asdict() | {"shape": _shape(row)} for row in matching], WEIGHTS_CODE, False)
-    return Outcome(Explanation(weights_notice(rows, matching), WEIGHTS_MISREADING), made)
+    files = _export("weights", cells, [row._asdict() | {"shape": _shape(row)} for row in matching], WEIGHTS_CODE, False)
+    return Outcome(Explanation(weights_notice(rows, matching), WEIGHTS_MISREADING), files)
 
 
 def draw_activations(view: ViewState, model: HookedTransformer) -> Outcome:
@@ -70,8 +70,8 @@ def draw_activations(view: ViewState, model: HookedTransformer) -> Outcome:
     cells = [(row.name, _shape(row), axes_of(row.name), _memory(row)) for row in matching]
     _draw_tree(view, cells, matching, _activations_note, ("name", "shape", "axes", "memory"), "activations")
     table = [row._asdict() | {"shape": _shape(row), "dtype": str(row.dtype).split(".")[-1]} for row in matching]
-    made = _export("activations", cells, table, ACTIVATIONS_CODE, reads_prompt)
-    return Outcome(Explanation(activations_notice(rows, n_tokens), ACTIVATIONS_MISREADING), made)
+    files = _export("activations", cells, table, ACTIVATIONS_CODE, reads_prompt)
+    return Outcome(Explanation(activations_notice(rows, n_tokens), ACTIVATIONS_MISREADING), files)
 
 
 def _export(name: str, cells: Sequence[Cells], rows: list[dict], code: str, reads_prompt: bool) -> Export:

@@ -37,7 +37,7 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     definition = f"Euclidean length of the {what}, one for each of {model.cfg.d_vocab:,} tokens."
     ranking, band = rank(lengths.norms, "length", definition), Band(lengths.low, lengths.high, "95% of random vectors")
     figure, table = draw_ranking(model, ranking, f"Lengths of the {what} of {model.name}", "model:norms", band)
-    said = Explanation(
+    explanation = Explanation(
         notice(model, ranking, lengths, what),
         MISREADING,
         formula=FORMULA,
@@ -45,7 +45,7 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     )
     code = f"from lens.analysis.anatomy import {side}_norms\n\nprint({side}_norms(model).norms.sort())"
     payload = lengths._asdict() | {"vectors": what}
-    return Outcome(said, Export(f"{side}-norms", figure, table, payload, code, reads_prompt=False))
+    return Outcome(explanation, Export(f"{side}-norms", figure, table, payload, code, reads_prompt=False))
 
 
 def notice(model: HookedTransformer, ranking: Ranking, lengths: VectorNorms, what: str) -> str:
