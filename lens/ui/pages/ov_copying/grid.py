@@ -84,14 +84,10 @@ def show_grid(
     view: ViewState, copying: Copying, model: HookedTransformer, null: Null | None, key: str = "ov:grid"
 ) -> Figure:
     """The clickable grid; returns the figure."""
-    figure = _grid(view, copying, model, null)
-    text = words.grid_words(copying.chosen.score, null)
-    parts.head_grid(figure, view, key=key, alt=f"OV copying score of every head of {model.name}. {text}")
-    return figure
-
-
-def _grid(view: ViewState, copying: Copying, model: HookedTransformer, null: Null | None) -> Figure:
     title = f"{CIRCUITS[copying.circuit]} OV copying: every head of {model.name}"
     measure = words.measure(copying.chosen.score, null, copying.circuit)
     current = heads.current(view, largest_head(copying.chosen.score))
-    return small_grid(grid(measure, pinned=view["pins"], current=current, title=title), GRID_WIDTH)
+    figure = small_grid(grid(measure, pinned=view["pins"], current=current, title=title), GRID_WIDTH)
+    text = words.grid_words(copying.chosen.score, null)
+    parts.head_grid(figure, view, key=key, alt=f"OV copying score of every head of {model.name}. {text}")
+    return figure

@@ -1,5 +1,6 @@
 """The Training dynamics page: which runs are shown, on what they are measured, and the widgets that say so."""
 
+import html
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -97,12 +98,12 @@ def controls(view: ViewState, saved: "Checkpoints", longest: int) -> Choices:
 
 def _offer_others(view: ViewState, why: str, offered: list[str]) -> None:
     with st.container(border=True, key="runs-offer"):
-        st.html(f'<div role="status">{_escaped(capital(why))}.</div>')
+        st.html(f'<div role="status">{html.escape(capital(why))}.</div>')
         if offered:
             st.markdown("Training runs on this machine:")
             with st.container(horizontal=True):
                 for name in offered:
-                    label, act = name.removeprefix(LOCAL), partial(_open, view, name)
+                    label, act = name.removeprefix(LOCAL), partial(view.set, model=name, revision=None)
                     st.button(label, key=f"run:{name}", on_click=act, help=f"Show the training of {label}.")
         else:
             st.markdown(
@@ -110,16 +111,6 @@ def _offer_others(view: ViewState, why: str, offered: list[str]) -> None:
                 "into the Model box, as the Hugging Face Trainer writes them."
             )
     end_page()
-
-
-def _escaped(text: str) -> str:
-    import html
-
-    return html.escape(text)
-
-
-def _open(view: ViewState, name: str) -> None:
-    view.set(model=name, revision=None)
 
 
 def _set_beside(view: ViewState, key: str) -> None:

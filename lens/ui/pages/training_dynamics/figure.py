@@ -160,9 +160,14 @@ def _instrument(view: ViewState, runs: list[RunCurves], choices: Choices, x: X) 
             points = _points(here, head)
             name = f"{title_of(run)} head {head}, {kind.title.lower()}"
             traces.append(Trace(name, at(run, x, curves.indices), value, points, run.number, *ends))
-        if run.name == view["model"] and np.isfinite(curves.threshold[-1]):
-            levels.append(Level(float(curves.threshold[-1]), f"null of {title_of(run)}"))
+        levels += _null_level(view, run, curves.threshold)
     return [Panel(f"{kind.title}, each head ({kind.unit})", traces, levels)] if traces else []
+
+
+def _null_level(view: ViewState, run: RunCurves, nulls: np.ndarray, right: bool = False) -> list[Level]:
+    """What chance reaches at the last checkpoint of the view's model; no line for the others."""
+    drawn = run.name == view["model"] and np.isfinite(nulls[-1])
+    return [Level(float(nulls[-1]), f"null of {title_of(run)}", right=right)] if drawn else []
 
 
 def _scores(view: ViewState, runs: list[RunCurves], choices: Choices, x: X) -> Panel:
@@ -172,8 +177,7 @@ def _scores(view: ViewState, runs: list[RunCurves], choices: Choices, x: X) -> P
         for head in heads_of(view, run):
             estimate, name = curve_of(run, head, choices).effect, f"{title_of(run)} head {head}"
             traces.append(_with_interval(run, name, estimate, x, head, legend=True))
-        if run.name == view["model"] and np.isfinite(run.curves.null[-1]):
-            levels.append(Level(float(run.curves.null[-1]), f"null of {title_of(run)}", right=True))
+        levels += _null_level(view, run, run.curves.null, right=True)
     return Panel("Prefix matching − control, each head (probability)", traces, levels)
 
 
@@ -184,8 +188,7 @@ def _previous(view: ViewState, runs: list[RunCurves], choices: Choices, x: X) ->
         best = strongest_previous(run.curves)
         estimate = curve_of(run, best, choices).previous
         traces.append(_with_interval(run, f"{title_of(run)} head {best}", estimate, x, best))
-        if run.name == view["model"] and np.isfinite(run.curves.previous_null[-1]):
-            levels.append(Level(float(run.curves.previous_null[-1]), f"null of {title_of(run)}"))
+        levels += _null_level(view, run, run.curves.previous_null)
     return Panel("Previous token, each head; the strongest in full (probability)", traces, levels)
 
 

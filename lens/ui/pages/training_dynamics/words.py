@@ -15,10 +15,15 @@ from lens.ui.pages.training_dynamics.run_curves import RunCurves
 from lens.ui.shared.chain import was_born
 
 if TYPE_CHECKING:
-    from lens.analysis.dynamics import Curves
     from lens.analysis.names import Head
     from lens.analysis.stats import Estimate
 
+LOSSES = {  # columns of the table: fields of the curves
+    "held-out loss": "held_out",
+    "in-context": "in_context",
+    "first copy": "first_copy",
+    "second copy": "second_copy",
+}
 MISREADING = (
     "A checkpoint is one moment of one run: 'born' is the interval between two of them, not a date, and another seed "
     "may give another. Curves that turn together do not show that one causes the other. On a logarithmic axis the "
@@ -122,7 +127,9 @@ def table(runs: list[RunCurves], choices: Choices, heads: "list[Head]") -> pd.Da
         for place, index in enumerate(run.indices):
             point = run.checkpoints.at(index)
             row = {"run": title_of(run), "checkpoint": index, run.checkpoints.unit: point.label, "tokens": point.tokens}
-            row |= _numbers(curves, place) | {"head": str(head)}
+            for name, field in LOSSES.items():
+                row |= _estimate(name, getattr(curves, field), place)
+            row |= {"head": str(head)}
             row |= _estimate("prefix − control", curve.effect, place)
             row |= {"null": float(curves.null[place])} | _estimate("previous token", curve.previous, place)
             row |= _of_instrument(run, choices, head, index)
@@ -145,10 +152,7 @@ def payload(runs: list[RunCurves], phases: list[Phase], choices: Choices) -> dic
     for run, phase in zip(runs, phases):
         curves = run.curves
         scores = {name: getattr(curves, name) for name in ("induction", "control", "null", "previous", "previous_null")}
-        estimates = {}
-        for name in ("first_copy", "second_copy", "held_out", "in_context"):
-            estimate = getattr(curves, name)
-            estimates[name] = None if estimate is None else estimate._asdict()
+        estimates = {name: (value := getattr(curves, name)) and value._asdict() for name in LOSSES.values()}
         places = {
             "unit": run.checkpoints.unit,
             "labels": curves.labels,
@@ -196,13 +200,6 @@ def frames_alt(run: RunCurves, head: "Head", words: str) -> str:
     """The playing figure for a screen reader."""
     ends = f"{checkpoint_name(run.checkpoints, run.indices[0])} to {checkpoint_name(run.checkpoints, run.indices[-1])}"
     return f"Attention of head {head} of {title_of(run)} at each checkpoint from {ends}; a button plays them. {words}"
-
-
-def _numbers(curves: "Curves", place: int) -> dict[str, float]:
-    row = _estimate("held-out loss", curves.held_out, place)
-    row |= _estimate("in-context", curves.in_context, place)
-    row |= _estimate("first copy", curves.first_copy, place)
-    return row | _estimate("second copy", curves.second_copy, place)
 
 
 def _estimate(name: str, estimate: "Estimate | None", place: int) -> dict[str, float]:
