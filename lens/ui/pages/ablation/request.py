@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.interventions import Experiment, Metric, ablation
 from lens.analysis.interventions.ablation import PUTS, Cells, Joint, Removed, Target
@@ -20,9 +21,6 @@ from lens.ui.shared.task_fields import METRICS
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
 from lens.ui.widgets import head_picker, number, segmented, toggle
-
-if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
 
 WHAT_HELP = (
     "**Pinned heads** are removed together, and each alone. **One head:** the current one. **A layer's heads:** all "
@@ -89,7 +87,7 @@ def choose(view: ViewState, model: HookedTransformer) -> Request:
     return Request(task, metric, ablation.cells_of(model.cfg, target, view["seed"]), view["keep"] == "patterns", why)
 
 
-def _target(view: ViewState, model: HookedTransformer, what: str, filling: "DeltaGenerator") -> tuple[Target, str]:
+def _target(view: ViewState, model: HookedTransformer, what: str, filling: DeltaGenerator) -> tuple[Target, str]:
     """What is removed, and why; where nobody chose, all heads are scored first, which fills in ``filling``."""
     cfg = model.cfg
     if what == "head":

@@ -2,16 +2,21 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+import plotly.graph_objects as go
 import torch
+from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.instruments import sample as samples_of
+from lens.analysis.instruments.instrument import Instrument, SampleName
 from lens.analysis.instruments.registry import instrument
+from lens.analysis.instruments.sample import Sample
 from lens.analysis.interventions.tasks import Task
+from lens.analysis.score_results import HeadScore
 from lens.analysis.score_summary import strongest
 from lens.figures.fitted import small_grid
 from lens.figures.grid import grid
+from lens.hooked import HookedTransformer
 from lens.tokens import TokenBatch
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -34,24 +39,13 @@ from lens.ui.shared.score_board import (
 )
 from lens.ui.shared.tasks import choose_task, show_ability
 from lens.ui.store import to_torch
+from lens.ui.view import ViewState
 from lens.ui.waiting import started
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-    from streamlit.delta_generator import DeltaGenerator
-
-    from lens.analysis.instruments.instrument import Instrument, SampleName
-    from lens.analysis.instruments.sample import Sample
-    from lens.analysis.score_results import HeadScore
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 WHERE = "A is the attention pattern, q the query and k the key position, both from 0. Then the mean over sequences."
 
 
-def read_board(
-    view: "ViewState", model: "HookedTransformer", instrument: "Instrument", place: "DeltaGenerator"
-) -> Board:
+def read_board(view: ViewState, model: HookedTransformer, instrument: Instrument, place: DeltaGenerator) -> Board:
     """Measure what the view asks for; the grid fills in ``place`` meanwhile. Where it cannot be, or waits for a click,
     the page says what it is and ends.
     """
@@ -76,7 +70,7 @@ def read_board(
     return board
 
 
-def _measured(view: "ViewState", model: "HookedTransformer", instrument: "Instrument", name: "SampleName") -> Board:
+def _measured(view: ViewState, model: HookedTransformer, instrument: Instrument, name: SampleName) -> Board:
     """Any instrument on any other sample; what takes long first waits for a click."""
     sample, board = _sample(view, model, name)
     samples = [] if sample is None else [sample]
@@ -88,7 +82,7 @@ def _measured(view: "ViewState", model: "HookedTransformer", instrument: "Instru
     return board._replace(scores=instruments.measured(model, instrument, samples))
 
 
-def _sample(view: "ViewState", model: "HookedTransformer", name: "SampleName") -> "tuple[Sample | None, Board]":
+def _sample(view: ViewState, model: HookedTransformer, name: SampleName) -> tuple[Sample | None, Board]:
     """The sample, and the board that is to hold the scores on it."""
     if name == "weights":
         return None, Board(None, name, Python("", "[]"))
@@ -118,7 +112,7 @@ def _sample(view: "ViewState", model: "HookedTransformer", name: "SampleName") -
     return sample, Board(None, name, python, texts.texts.tokens, None, texts.texts.mask)
 
 
-def _describe(instrument: "Instrument", name: "SampleName", defined: bool = False) -> None:
+def _describe(instrument: Instrument, name: SampleName, defined: bool = False) -> None:
     """What an instrument is, where it has no number; ``defined``: its definition stands above already."""
     words_of = instrument.words(name)
     if not defined:
@@ -128,7 +122,7 @@ def _describe(instrument: "Instrument", name: "SampleName", defined: bool = Fals
     parts.formula(words_of.formula, f"Source: {instrument.source}." if instrument.source else "")
 
 
-def show_grid(view: "ViewState", board: Board, score: "HeadScore", model: "HookedTransformer") -> "go.Figure":
+def show_grid(view: ViewState, board: Board, score: HeadScore, model: HookedTransformer) -> go.Figure:
     """The clickable grid; returns the figure."""
     difference = is_difference(view, score)
     if view["shown"] == "difference" and score.n_queries and score.effect is None:
@@ -141,17 +135,17 @@ def show_grid(view: "ViewState", board: Board, score: "HeadScore", model: "Hooke
     return figure
 
 
-def is_difference(view: "ViewState", score: "HeadScore") -> bool:
+def is_difference(view: ViewState, score: HeadScore) -> bool:
     """Whether the score minus its control is drawn."""
     return view["shown"] == "difference" and score.effect is not None and score.n_queries > 0
 
 
-def notice(view: "ViewState", board: Board, score: "HeadScore") -> str:
+def notice(view: ViewState, board: Board, score: HeadScore) -> str:
     """What to see in the grid."""
     return words.notice_difference(score) if is_difference(view, score) else words.notice(score, board.on == "text")
 
 
-def explain_grid(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
+def explain_grid(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> None:
     """What to notice, what not to conclude, where the numbers come from, and the formula."""
     kind = instrument(score.kind.name)
     words_of = kind.words(board.on)

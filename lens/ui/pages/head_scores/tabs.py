@@ -1,15 +1,18 @@
 """Below the grid of head scores: the table, two scores against each other, what repetition saves, and the export."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
+from lens.analysis.instruments.instrument import Instrument
 from lens.analysis.instruments.registry import instrument, pattern_names
+from lens.analysis.instruments.sample import Sample
 from lens.analysis.instruments.sample import repeats as repeats_sample
 from lens.analysis.rank_correlation import HOW, rank_correlation
+from lens.analysis.score_results import HeadScore
 from lens.figures.scatter import scatter
+from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.explanation import Explanation, explain
@@ -19,14 +22,8 @@ from lens.ui.shared.heads import head_table
 from lens.ui.shared.instrument_list import grouped
 from lens.ui.shared.score_board import Board, measure, table
 from lens.ui.store import to_numpy, to_torch
+from lens.ui.view import ViewState
 from lens.ui.widgets import select
-
-if TYPE_CHECKING:
-    from lens.analysis.instruments.instrument import Instrument
-    from lens.analysis.instruments.sample import Sample
-    from lens.analysis.score_results import HeadScore
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 SCATTER_MISREADING = (
     "Heads that score high on both need not do both at once: each score is a mean over other queries. And the order of "
@@ -35,7 +32,7 @@ SCATTER_MISREADING = (
 UNEMBED = 2  # times the work of the layers alone, roughly, for a small model with a large vocabulary
 
 
-def columns(score: "HeadScore") -> parts.Columns:
+def columns(score: HeadScore) -> parts.Columns:
     """What each column of the table means."""
     kind, show = score.kind, partial(st.column_config.NumberColumn, format="%.4f")
     even = f"; uniform attention gives {score.uniform:.4f}" if score.n_queries else ""
@@ -60,14 +57,14 @@ def columns(score: "HeadScore") -> parts.Columns:
     }
 
 
-def show_table(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
+def show_table(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> None:
     """All heads by the score; a click on a row selects its head."""
     rows = table(score)
     alt = f"All {len(rows)} heads by their {words.title(score).lower()} score, largest first; sortable"
     head_table(view, rows, "scores:table", columns(score), alt)
 
 
-def show_scatter(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
+def show_scatter(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> None:
     """The score against another one."""
     name, others = score.kind.name, _others(view, model, board, score)
     if view["against"] == name:
@@ -84,9 +81,7 @@ def show_scatter(view: "ViewState", model: "HookedTransformer", board: Board, sc
     explain(view, model, Explanation(text, SCATTER_MISREADING, measured=(("Rank correlation", f"Tested {HOW}."),)))
 
 
-def _others(
-    view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore"
-) -> "dict[str, partial[HeadScore]]":
+def _others(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> dict[str, partial[HeadScore]]:
     """How to read each score that can stand across: on this sample, else on the repeats; none that takes long."""
     patterns = board.scores
     samples = []
@@ -100,11 +95,11 @@ def _others(
     return {name: read for name, read in others.items() if name != score.kind.name}
 
 
-def _measured(model: "HookedTransformer", kind: "Instrument", samples: "list[Sample]") -> "HeadScore":
+def _measured(model: HookedTransformer, kind: Instrument, samples: list[Sample]) -> HeadScore:
     return instruments.measured(model, kind, samples)[kind.name]
 
 
-def show_loss(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
+def show_loss(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> None:
     """What repetition saves, by position."""
     if board.on != "repeats":
         parts.not_computed("this is measured on random tokens: choose them under 'Scored on'.")

@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.selftest import INSTRUMENTS
+from lens.analysis.selftest.instrument import Instrument
 from lens.analysis.selftest.instruments import instrument
 from lens.analysis.selftest.kept import Examined, examined
 from lens.analysis.selftest.result import VERDICTS, Row
@@ -25,13 +27,8 @@ from lens.ui.limits import limits
 from lens.ui.menu import page_of, present
 from lens.ui.pages.method import STYLE, words
 from lens.ui.pages.method.intervals import draw_intervals
+from lens.ui.view import ViewState
 from lens.ui.widgets import button, number, select
-
-if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
-
-    from lens.analysis.selftest.instrument import Instrument
-    from lens.ui.view import ViewState
 
 AGAIN = "lens:measured-since"  # when this visitor asked for the scorecard to be measured anew, seconds since 1970
 TITLES = {of.name: of.title for of in INSTRUMENTS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -12,15 +12,13 @@ import streamlit as st
 from lens.analysis.anatomy import Parameter, parameters
 from lens.analysis.memory import Activation, activations, axes_of
 from lens.figures.facts import Fact, facts, size
+from lens.hooked import HookedTransformer
 from lens.ui.calls import analyse
 from lens.ui.components import Group, name_tree
 from lens.ui.models import read_prompt
 from lens.ui.outcome import Explanation, Export, Outcome
+from lens.ui.view import ViewState
 from lens.ui.widgets import text_line
-
-if TYPE_CHECKING:
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 Named = TypeVar("Named", Parameter, Activation)
 Cells = tuple[str, ...]  # of one row of a tree: its name, then what the headings say

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lens.analysis.anatomy import VectorNorms, embed_norms, unembed_norms
 from lens.figures.histogram import Band
+from lens.hooked import HookedTransformer
 from lens.ui.calls import analyse
 from lens.ui.outcome import Explanation, Export, Outcome
 from lens.ui.pages.model.ranked import Ranking, draw_ranking, labels, rank
+from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
-
-if TYPE_CHECKING:
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 SIDES = {"embed": "W_E, read", "unembed": "W_U, written"}
 VECTORS = {"embed": "rows of W_E", "unembed": "columns of W_U"}

@@ -1,10 +1,15 @@
 """The Training dynamics page, drawn: curves that open a checkpoint, the head that plays, tables and export."""
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import plotly.graph_objects as go
 import streamlit as st
+from jaxtyping import Int
+from streamlit.delta_generator import DeltaGenerator
+from torch import Tensor
 
+from lens.analysis.training_run import TrainingRun
 from lens.figures.cells import Marks
 from lens.figures.playing import Course, playing
 from lens.figures.training import clicked
@@ -32,14 +37,6 @@ from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-    from jaxtyping import Int
-    from streamlit.delta_generator import DeltaGenerator
-    from torch import Tensor
-
-    from lens.analysis.training_run import TrainingRun
-
 PLAY_HELP = (
     "What the head reads while its training plays: the first of the repeated random sequences, on which an induction "
     "head shows as a stripe, or the prompt above."
@@ -59,12 +56,12 @@ class Opened(NamedTuple):
 class Text(NamedTuple):
     """What the head reads while it plays."""
 
-    tokens: "Int[Tensor, '1 pos']"
+    tokens: Int[Tensor, "1 pos"]
     labels: list[str]
     marks: Marks | None
 
 
-def clamp_heads(view: ViewState, run: "TrainingRun") -> None:
+def clamp_heads(view: ViewState, run: TrainingRun) -> None:
     """Layer, head and pins kept inside the view's model; the status line names it and the open checkpoint."""
     shape, places = run.shape(), run.checkpoints.places
     opened = checkpoint_name(run.checkpoints, places.index(view["revision"])) if view["revision"] else ""
@@ -72,7 +69,7 @@ def clamp_heads(view: ViewState, run: "TrainingRun") -> None:
     view.clamp_heads(shape.n_layers, shape.n_heads)
 
 
-def show_filling(place: "DeltaGenerator", view: ViewState, choices: Choices, runs: list[RunCurves]) -> None:
+def show_filling(place: DeltaGenerator, view: ViewState, choices: Choices, runs: list[RunCurves]) -> None:
     """The curves of the checkpoints that are done so far."""
     figure = figure_of(view, runs, choices)  # outside of the place: what is computed draws a bar
     with place:
@@ -80,7 +77,7 @@ def show_filling(place: "DeltaGenerator", view: ViewState, choices: Choices, run
 
 
 def show_curves(
-    place: "DeltaGenerator", view: ViewState, runs: list[RunCurves], choices: Choices
+    place: DeltaGenerator, view: ViewState, runs: list[RunCurves], choices: Choices
 ) -> tuple["go.Figure", tuple[str, ...]]:
     """The curves; a click on a point opens its checkpoint on all pages. Returns the figure and what to see in it."""
     figure, notices = figure_of(view, runs, choices), _notices(view, runs, choices)
@@ -168,7 +165,7 @@ TABS = {
 }
 
 
-def draw_export(view: ViewState, runs: list[RunCurves], choices: Choices, figure: "go.Figure") -> None:
+def draw_export(view: ViewState, runs: list[RunCurves], choices: Choices, figure: go.Figure) -> None:
     """The export panel."""
     main, phases = main_run(view, runs), [phase_of(view, run) for run in runs]
     table = partial(words.table, runs, choices, [heads_of(view, run)[-1] for run in runs])

@@ -1,12 +1,14 @@
 """The curves of the chosen runs as a figure: scores of heads, losses, phase changes, the open checkpoint."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import plotly.graph_objects as go
 
 from lens.analysis.dynamics import HeadCurve, head_curve, heads_in_order, instrument_end, strongest, strongest_previous
 from lens.analysis.names import Head
+from lens.analysis.stats import Estimate
 from lens.figures.theme import number as written
 from lens.figures.training import Axis, Level, Panel, Span, Trace, schedule, training
 from lens.ui.fields import LOCAL
@@ -14,11 +16,6 @@ from lens.ui.pages.training_dynamics.controls import AUTO, Choices, checkpoint_n
 from lens.ui.pages.training_dynamics.run_curves import RunCurves
 from lens.ui.shared.computing import compute
 from lens.ui.view import ViewState
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from lens.analysis.stats import Estimate
 
 NOTHING = np.empty((0, 4), np.int32)
 FAINT = 48  # heads of a run that are drawn in the background; of more, the strongest
@@ -97,7 +94,7 @@ def curve_of(run: RunCurves, head: Head, choices: Choices) -> HeadCurve:
     return compute(head_curve, *arguments, kept=not run.live)
 
 
-def figure_of(view: ViewState, runs: list[RunCurves], choices: Choices) -> "go.Figure":
+def figure_of(view: ViewState, runs: list[RunCurves], choices: Choices) -> go.Figure:
     """All quantities above each other."""
     x = shared_axis(runs)
     spans, cursor = [], None
@@ -119,7 +116,7 @@ def figure_of(view: ViewState, runs: list[RunCurves], choices: Choices) -> "go.F
     return training(panels, Axis(x.title, choices.log), title="", spans=spans, cursor=cursor)
 
 
-def schedule_figure(runs: list[RunCurves], log: bool) -> "go.Figure":
+def schedule_figure(runs: list[RunCurves], log: bool) -> go.Figure:
     """Which checkpoint was saved when."""
     x = shared_axis(runs)
     label = Axis("label: training steps" if x.unit == "steps" else "label: training tokens", log)
@@ -250,7 +247,7 @@ def _background(run: RunCurves, scores: np.ndarray, x: X) -> list[Trace]:
 
 
 def _with_interval(
-    run: RunCurves, name: str, estimate: "Estimate", x: X, head: Head | None = None, legend: bool = False
+    run: RunCurves, name: str, estimate: Estimate, x: X, head: Head | None = None, legend: bool = False
 ) -> Trace:
     arrays = [None if bound is None else np.asarray(bound) for bound in (estimate.mean, estimate.low, estimate.high)]
     where, points = at(run, x, run.indices), _points(run, head)
