@@ -8,7 +8,16 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.interventions import Metric, Pairs, kinds_for
-from lens.analysis.interventions.tasks import TASKS, Ability, Task, ability, check_all, parse_pairs, task_of, to_pairs
+from lens.analysis.interventions.tasks import (
+    TASKS,
+    Ability,
+    Task,
+    ability,
+    check_all,
+    parse_pairs,
+    task_or_reason,
+    to_pairs,
+)
 from lens.analysis.least import MIN_SAMPLES
 from lens.figures.aligned import Row, aligned
 from lens.hooked import HookedTransformer
@@ -217,7 +226,12 @@ def pair_table(model: HookedTransformer, pairs: Pairs) -> pd.DataFrame:
 
 
 def _task(view: ViewState, model: HookedTransformer, name: str, n: int) -> Task:
-    return analyse(task_of, model, name, n, view["seed"], view["corruption"], view["apostrophe"], int(view["block"]))
+    """The task for this model; ValueError where none of its prompts fits."""
+    settings = (view["seed"], view["corruption"], view["apostrophe"], int(view["block"]))
+    task = analyse(task_or_reason, model, name, n, *settings)
+    if isinstance(task, str):
+        raise ValueError(task)
+    return task
 
 
 def _first(pairs: Pairs, n: int) -> Pairs:
