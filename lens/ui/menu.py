@@ -17,6 +17,7 @@ from lens.ui.pages import (
     model,
     ov_copying,
     patching,
+    qk_attribution,
     tokens,
     training_dynamics,
 )
@@ -31,6 +32,7 @@ MENU = (
     head.PAGE,
     ov_copying.PAGE,
     composition.PAGE,
+    qk_attribution.PAGE,
     ablation.PAGE,
     patching.PAGE,
     training_dynamics.PAGE,

@@ -12,7 +12,7 @@ import torch
 from lens.analysis.answer.feeder_cuts import FeederCuts
 from lens.analysis.answer.head_inputs import Write
 from lens.analysis.answer.reasons import Reasons, in_control
-from lens.analysis.stats import Estimate, estimate
+from lens.analysis.stats import Estimate, estimate, within
 from lens.analysis.verdicts import Verdict, differs_from_zero, rounding_of, too_few
 
 Name = Literal["previous", "duplicate", "both", "positions", "other"]
@@ -68,7 +68,7 @@ def mechanism(reasons: Reasons, kinds: Kinds, looks: bool | None = True) -> Mech
     previous = torch.tensor([(write.layer, write.head) in (kinds.previous or ()) for write in read.writes])
     duplicate = torch.tensor([(write.layer, write.head) in (kinds.duplicate or ()) for write in read.writes])
     verdict = _verdict(reasons, looks)
-    if total <= 0:
+    if total <= 0 or not told(reasons):
         return Mechanism(verdict, "other", 0.0, 0.0, 0.0, control_too)
     by_keys, by_queries = (float(pairs[:, previous].sum() / total), float(pairs[duplicate].sum() / total))
     alone = float(pairs[placed][:, placed].sum() / total)
@@ -78,6 +78,12 @@ def mechanism(reasons: Reasons, kinds: Kinds, looks: bool | None = True) -> Mech
     name = "both" if keys and queries else "previous" if keys else "duplicate" if queries else "other"
     named = (previous & keys)[None, :] | (duplicate & queries)[:, None]
     return Mechanism(verdict, name, by_keys, by_queries, float(pairs[named].sum() / total), control_too)
+
+
+def told(reasons: Reasons) -> bool:
+    """Whether anything may be told as a share of the contrast: its interval excludes 0."""
+    plain = torch.as_tensor(reasons.text.total)
+    return differs_from_zero(estimate(plain), rounding_of(plain)).found
 
 
 def _verdict(reasons: Reasons, looks: bool | None) -> Verdict:
@@ -129,7 +135,7 @@ def _cut(cuts: FeederCuts, write: Write, seed: int) -> tuple[Estimate | None, Ve
     lost = differs_from_zero(change, rounding_of(uncut))
     if lost.found and float(change.mean) > 0:
         lost = Verdict("none", f"the attention rises: {lost.reason}")
-    return estimate(left, seed=seed), lost
+    return within(estimate(left, seed=seed), 0, 1), lost
 
 
 def kinds_of(previous: torch.Tensor | None, duplicate: torch.Tensor | None) -> Kinds:
