@@ -9,6 +9,7 @@ from lens.ui.page import Page
 from lens.ui.pages import (
     ablation,
     attention,
+    attribution,
     composition,
     head,
     head_scores,
@@ -32,6 +33,7 @@ MENU = (
     head.PAGE,
     ov_copying.PAGE,
     composition.PAGE,
+    attribution.PAGE,
     qk_attribution.PAGE,
     ablation.PAGE,
     patching.PAGE,

@@ -90,7 +90,11 @@ def copying(view: "ViewState", asked: Asked, of: Answer) -> str:
     circuit = eigenvalues_of(asked.model, asked.head, seed)
     if circuit is None:
         return "It writes nothing: all eigenvalues of its OV circuit are 0, so nothing is copied."
-    ends = "" if circuit.of.sign > 0 or not of.mechanism.verdict.found else "It looks there, and as far as its weights say nothing is copied."
+    ends = (
+        ""
+        if circuit.of.sign > 0 or not of.mechanism.verdict.found
+        else "It looks there, and as far as its weights say nothing is copied."
+    )
     return f"{SAID[circuit.of.sign]} {circuit.words} {ends or 'Where it looks says nothing about that.'}"
 
 
