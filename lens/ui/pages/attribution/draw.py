@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from lens.ui.view import ViewState
 
-WIDTH, STRIP = 520, 150  # pixels of a column; above as many tokens the strip scrolls
+WIDTH, STRIP = 340, 150  # pixels of a column; above as many tokens the strip scrolls
 NEURONS = 20
+REST = ("head", "mlp")  # kinds whose smaller parts share a bar
 NEURON_MISREADING = (
     "A neuron's part is its activation times what its output weights add: it says nothing about what makes it fire, "
     "and thousands of small ones may outweigh the largest."
@@ -52,8 +53,11 @@ def waterfall(found: Parts) -> list[Bar]:
         Bar(words.label(of.writes[at]), values[at], marked=tuple(of.writes[at][1:]) == found.head)
         for at in sorted(first)
     ]
-    if rest:
-        rows.append(Bar(f"{len(rest)} others" if len(rest) > 1 else str(of.writes[rest[0]]), values[rest].sum()))
+    for name, kinds in (("heads", ("head",)), ("MLPs", ("mlp",)), ("parts", None)):
+        some = [at for at in rest if (of.writes[at].kind in kinds if kinds else of.writes[at].kind not in REST)]
+        if some:
+            label = f"{len(some)} other {name}" if len(some) > 1 else words.label(of.writes[some[0]])
+            rows.append(Bar(label, values[some].sum()))
     rows.append(Bar("remainder", float(np.asarray(of.remainder)[0])))
     return [*rows, Bar("the model's number", float(of.value[0]), whole=True)]
 
@@ -63,10 +67,10 @@ def show_grid(view: "ViewState", asked: Asked, found: Parts) -> None:
     cfg = asked.model.cfg
     measure = Measure(
         "part",
-        "What each head adds. Hatched: no more than the largest of all does for a random token.",
+        "Hatched: no more than the largest head does for a random token.",
         np.asarray(found.of.heads(cfg.n_layers, cfg.n_heads))[0],
         asked.unit,
-        threshold=found.threshold,
+        threshold=found.thresholds["head"],
         signed=True,
     )
     figure = grid(measure, pinned=view["pins"], current=found.head, title="Every head")
@@ -122,7 +126,7 @@ def draw_export(view: "ViewState", asked: Asked, found: Parts, figure: "go.Figur
         "position": asked.at,
         "value": float(found.of.value[0]),
         "remainder": float(np.asarray(found.of.remainder)[0]),
-        "threshold": found.threshold,
+        "thresholds": found.thresholds,
         "notice": words.notice(asked, found),
         "head": found.head,
         "sources": np.asarray(found.split.parts)[0],

@@ -88,7 +88,7 @@ class Parts(NamedTuple):
 
     of: DirectAttribution
     null: DirectAttribution  # the same prompt asked about random tokens
-    threshold: float  # what the largest part of any head or MLP reaches for a random token
+    thresholds: dict[str, float]  # what the largest part of any head, and of any MLP, reaches for a random token
     head: Head
     split: SourceSplit  # of that head
 
@@ -162,13 +162,17 @@ def compute(view: "ViewState", asked: Asked) -> Parts | None:
     cfg = model.cfg
     own = np.asarray(of.heads(cfg.n_layers, cfg.n_heads))[0]
     head = heads.current(view, largest_head(np.abs(own)))
-    return Parts(of, null, threshold_of(null), head, analyse(source_split, *args, head))
+    return Parts(of, null, thresholds_of(null), head, analyse(source_split, *args, head))
 
 
-def threshold_of(null: DirectAttribution) -> float:
-    """The 95th percentile over random tokens of the largest part, by size, of any head or MLP."""
-    kept = [at for at, write in enumerate(null.writes) if write.kind in ("head", "mlp")]
-    return family_wise_threshold(torch.as_tensor(np.array(null.parts))[:, kept].abs())
+def thresholds_of(null: DirectAttribution) -> dict[str, float]:
+    """For each kind of part, the 95th percentile over random tokens of the largest by size."""
+    parts, found = torch.as_tensor(np.array(null.parts)), {}
+    for kind in ("head", "mlp"):
+        at = [place for place, write in enumerate(null.writes) if write.kind == kind]
+        if at:
+            found[kind] = family_wise_threshold(parts[:, at].abs())
+    return found
 
 
 def end_if_waiting(view: "ViewState", asked: Asked, found: Parts | None) -> Parts:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lens.analysis.answer.direct_attribution import DEFINITION, DRAWS
+from lens.analysis.answer.direct_attribution import DRAWS
 from lens.figures.theme import number
 from lens.ui.pages.attribution.read import Asked, Parts
 from lens.ui.shared.reasons import write_label
@@ -20,12 +20,13 @@ FORMULA = (
 )
 WHERE = (
     "x_i is what one component wrote at that position, x̄ its mean (LayerNorm; RMSNorm takes out none), σ the scale of "
-    "the final norm as it was in this run, γ and β its gain and bias. a and b are the two tokens; of one logit Δ is its "
-    "column of W_U (folded: minus the mean column); of a log-probability a's column minus the expected one, and the "
-    "entropy stands apart. b_O and the constant part of the values belong to no head. A cap on the logits has a bar of "
+    "the final norm as it was in this run, γ and β its gain and bias. a and b are the two tokens; of one logit Δ is "
+    "its column of W_U (folded: minus the mean column); of a log-probability a's column minus the expected one, and "
+    "the entropy stands apart. b_O and the constant part of the values belong to no head. A cap on the logits has a bar of "
     "its own. A head's part is split over its sources: A[q, k] times what the value at k adds. Source: Elhage et al. "
     "2021."
 )
+PLURALS = {"head": "heads", "mlp": "MLPs"}
 LEAST = 12  # parts with a bar of their own
 
 
@@ -44,25 +45,25 @@ def notice(asked: Asked, found: Parts) -> tuple[str, ...]:
     mlps = "" if asked.model.cfg.attn_only else f", MLPs {signed(sums['mlp'])}"
     where = f"{asked.at} {asked.prompt.labels[asked.at].strip()}"
     first = (
-        f"{capital(asked.name)} after {where}: {number(value)} {asked.unit}. All heads add {signed(sums['head'])}{mlps}; "
-        f"the largest parts are {largest}. The parts sum to the model's own number: {number(remainder)} is left."
+        f"{capital(asked.name)} after {where}: {number(value)} {asked.unit}. All heads add {signed(sums['head'])}"
+        f"{mlps}; the largest parts are {largest}. The parts sum to the model's own number: "
+        f"{number(remainder)} is left."
     )
     return first, chance_words(found), source_words(asked, found)
 
 
 def chance_words(found: Parts) -> str:
-    """How many heads and MLPs do more than any does for a random token."""
-    beyond = [
-        label(write)
-        for write, part in zip(found.of.writes, np.asarray(found.of.parts)[0])
-        if write.kind in ("head", "mlp") and abs(part) > found.threshold
-    ]
-    n = sum(write.kind in ("head", "mlp") for write in found.of.writes)
-    text = (
-        f"{len(beyond)} of {n} heads and MLPs do more than {number(found.threshold)}, what the largest of them does for "
-        f"a token drawn at random (95% of {DRAWS})"
+    """How many heads, and how many MLPs, do more than any of them does for a random token."""
+    said = []
+    for kind, threshold in found.thresholds.items():
+        of_kind = [(w, abs(part)) for w, part in zip(found.of.writes, np.asarray(found.of.parts)[0]) if w.kind == kind]
+        beyond = [label(write) for write, part in of_kind if part > threshold]
+        names = f" ({', '.join(beyond[:6])}{' …' if len(beyond) > 6 else ''})" if beyond else ""
+        said.append(f"{len(beyond)} of {len(of_kind)} {PLURALS[kind]}{names} more than {number(threshold)}")
+    return (
+        f"Beyond what the largest of its kind does for a token drawn at random (95% of {DRAWS}): {'; '.join(said)}, "
+        "either way."
     )
-    return f"{text}: {', '.join(beyond[:6])}{' …' if len(beyond) > 6 else ''}." if beyond else f"{text}."
 
 
 def source_words(asked: Asked, found: Parts) -> str:
@@ -81,7 +82,7 @@ def sample_words(asked: Asked, found: Parts, seed: int) -> str:
     return (
         f"n = 1 prompt, so there is no interval: the tab over many prompts has one. Null: {DRAWS} tokens drawn at "
         f"random (seed {seed}) asked about in the place of the answer in the same run; hatched heads stay within "
-        f"±{number(found.threshold)}, the 95th percentile of the largest of all heads and MLPs."
+        f"±{number(found.thresholds['head'])}, the 95th percentile of the largest of all heads."
     )
 
 
@@ -98,4 +99,4 @@ def table(asked: Asked, found: Parts) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-DEFINED = DEFINITION
+DEFINED = "What each part adds by itself, at the scale of this run; together they are the model's own number."
