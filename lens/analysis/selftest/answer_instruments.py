@@ -18,7 +18,8 @@ ANSWERS = (
         measure=answers.direct_attribution,
         unit="logits",
         definition="One logit difference (the next token of the block against the one after, at the last query that "
-        "has both) taken apart into embedding, positions, heads, biases and what stands outside; here the largest head.",
+        "has both) taken apart into embedding, positions, heads, biases and what stands outside; here the largest "
+        "head.",
         formula=r"\frac{x_h}{\sigma} \cdot (\gamma \odot \Delta), \qquad \sum_i m_i = \Delta\text{logit}",
         null="the same answer in the control run, 95th percentile over sequences of the largest of all heads",
         source="Elhage et al. 2021",

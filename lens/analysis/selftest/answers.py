@@ -33,6 +33,8 @@ def qk_attribution(subject: Subject) -> Reading:
 
     The identity is checked as well: all pairs sum to the contrast of the run's own scores (no planted model caps them).
     """
+    if subject.looker.layer == 0:
+        return _no_head_before(subject)
     reasons = subject.reasons
     heads = [at for at, write in enumerate(reasons.text.writes) if write.kind == "head"]
     text, control = (one.key_side[:, heads] for one in (reasons.text, reasons.control))
@@ -62,9 +64,16 @@ def _off(subject: Subject) -> float:
 @torch.no_grad()
 def feeder_cut(subject: Subject) -> Reading:
     """What the stripe's attention loses with the write cut out of its keys that takes away most, beside the others."""
+    if subject.looker.layer == 0:
+        return _no_head_before(subject)
     cuts = subject.reasons.cut_from_keys
     lost = -cuts.change  # [write, sequence]
     at = int(lost.mean(1).argmax())
     others = torch.cat([lost[:at], lost[at + 1 :]])
     where = f"{cuts.writes[at]} out of the keys of {subject.looker}"
     return reading(lost[at], lost[at], others.mean(0), family_wise_threshold(others.abs().T), where)
+
+
+def _no_head_before(subject: Subject) -> Reading:
+    where = f"no head stands before {subject.looker}"
+    return Reading(0.0, 0.0, 0.0, 0.0, where, len(subject.repeated.tokens), "sequences")

@@ -23,8 +23,8 @@ WHERE = (
     "the final norm as it was in this run, γ and β its gain and bias. a and b are the two tokens; of one logit Δ is "
     "its column of W_U (folded: minus the mean column); of a log-probability a's column minus the expected one, and "
     "the entropy stands apart. b_O and the constant part of the values belong to no head. A cap on the logits has a "
-    "bar of its own. A head's part is split over its sources: A[q, k] times what the value at k adds. Source: Elhage et "
-    "al. 2021."
+    "bar of its own. A head's part is split over its sources: A[q, k] times what the value at k adds. Source: Elhage "
+    "et al. 2021."
 )
 PLURALS = {"head": "heads", "mlp": "MLPs"}
 LEAST = 12  # parts with a bar of their own
