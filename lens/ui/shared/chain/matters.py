@@ -1,4 +1,4 @@
-"""Fifth link: what the second copy costs when the head writes what it wrote where nothing repeats."""
+"""Sixth link: what the second copy costs when the head writes what it wrote where nothing repeats."""
 
 import numpy as np
 import streamlit as st
