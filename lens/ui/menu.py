@@ -9,6 +9,7 @@ from lens.ui.page import Page
 from lens.ui.pages import (
     ablation,
     attention,
+    attribution,
     composition,
     head,
     head_scores,
@@ -20,6 +21,7 @@ from lens.ui.pages import (
     ov_copying,
     patching,
     predictions,
+    qk_attribution,
     tokens,
     training_dynamics,
 )
@@ -37,6 +39,8 @@ MENU = (
     ov_copying.PAGE,
     composition.PAGE,
     logit_lens.PAGE,
+    attribution.PAGE,
+    qk_attribution.PAGE,
     ablation.PAGE,
     patching.PAGE,
     training_dynamics.PAGE,

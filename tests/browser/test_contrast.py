@@ -21,6 +21,8 @@ PAGES = {
     "ov_copying": "ov_copying?pins=1.2",
     "composition": "composition",
     "logit_lens": "logit_lens?answer=%20m&numbers=on",
+    "attribution": "attribution?more=prompts&task=repeated",
+    "qk_attribution": "qk_attribution",
     "ablation": "ablation",
     "patching": "patching?model=planted-induction&task=repeated&cells=head",
     "training_dynamics": "training_dynamics",

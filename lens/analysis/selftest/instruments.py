@@ -13,6 +13,7 @@ from lens.analysis.induction_loss import DEFINITION as LOSS
 from lens.analysis.instruments import registry as instruments
 from lens.analysis.instruments.instrument import by_model
 from lens.analysis.selftest import measure
+from lens.analysis.selftest.answer_instruments import ANSWERS
 from lens.analysis.selftest.causal_instruments import CAUSAL
 from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change
 from lens.analysis.selftest.instrument import Instrument, of
@@ -141,6 +142,7 @@ INSTRUMENTS = (
         tolerance=0.05,  # without a circuit a token is right by chance, one in 64
         expected=by_model(_ONE, Expected(INSIDE), Expected(REJECTED, 0.0), Expected(INSIDE), _NOTHING),
     ),
+    *ANSWERS,
     *CAUSAL,
     Instrument(
         name="phase_change",

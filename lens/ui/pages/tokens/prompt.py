@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from lens.analysis.bos_effect import DEFINITION, bos_effect
 from lens.analysis.loss import (
@@ -19,6 +19,7 @@ from lens.analysis.loss import (
 )
 from lens.figures.candidates import Candidate, candidates
 from lens.figures.strip import token_strip
+from lens.hooked import HookedTransformer
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -30,13 +31,8 @@ from lens.ui.limits import limits
 from lens.ui.models import read_prompt
 from lens.ui.pages.tokens import COLOURS, TOP
 from lens.ui.shared.scored_tokens import COLOUR_HELP, Tokens, colouring, hovers, scored_tokens
+from lens.ui.view import ViewState
 from lens.ui.widgets import bind, fold, number, segmented
-
-if TYPE_CHECKING:
-    from streamlit.elements.lib.column_types import ColumnConfig
-
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 MISREADING = (
     "A small loss is not understanding: text that repeats itself, fixed phrases and second halves of words are cheap. "
