@@ -39,7 +39,7 @@ METRIC_WORDS = {
     "log_prob": "log-probability of the right answer",
     "prob": "probability of the right answers together",
     "prob_diff": "probability of the right answers minus that of the wrong ones",
-    "rank": "number of tokens that score above the right answer",
+    "rank": "rank of the right answer among all tokens, 1 is the likeliest",
     "loss": "−log P of the next token of the prompt",
     "kl": "KL divergence of the clean run's prediction from this run's",
 }

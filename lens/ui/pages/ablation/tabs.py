@@ -121,8 +121,8 @@ def show_answers(view: ViewState, model: HookedTransformer, request: Request) ->
     labels = token_labels(model, change.top)
     right, wrong = answers_at(request.task.pairs, pair, pos)
     numbers = {
-        "rank before": change.rank[0],
-        "rank after": change.rank[1],
+        "rank before": 1 + change.rank[0],
+        "rank after": 1 + change.rank[1],
         "rank moves": change.rank[1] - change.rank[0],
         "prob before": change.prob[0],
         "prob after": change.prob[1],
@@ -131,7 +131,7 @@ def show_answers(view: ViewState, model: HookedTransformer, request: Request) ->
     kinds = ["right" if one in right else "wrong" if one in wrong else "" for one in change.top.tolist()]
     rows = pd.DataFrame({"token": labels, "is": kinds} | numbers)
     context = "".join(token_labels(model, change.tokens)[-12:])
-    st.caption(f"After … {context} (position {pos} of prompt {pair}). Ranks are zero-based; 0 is the likeliest.")
+    st.caption(f"After … {context} (position {pos} of prompt {pair}). Ranks count from 1, the likeliest.")
     columns = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns[-3:]}
     parts.table(rows, f"Likeliest tokens at position {pos} before and after", columns)
     explain(view, model, Explanation(_answer_words(change, labels, rows), ANSWER_MISREADING))
