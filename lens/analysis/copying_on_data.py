@@ -12,6 +12,7 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.counts import counted
 from lens.analysis.direct_paths import PATH, DirectPaths
 from lens.analysis.large_products import midrank
 from lens.analysis.random_tokens import RepeatedTokens
@@ -99,7 +100,8 @@ def copying_on_data(model: Transformer, repeated: RepeatedTokens, progress: Prog
         values = getattr(both, kind.name)
         samples = Samples(values[:n_seqs], values[n_seqs:], uniform[kind.name], n_seqs * (repeated.n - 1))
         scores[kind.name] = head_score(kind, samples, "sequences", repeated.seed)
-    source = f"{n_seqs} sequences of {repeated.n} random tokens, twice; {repeated.description}; seed {repeated.seed}"
+    read = f"{counted(n_seqs, 'sequence')} of {repeated.n} random tokens, twice"
+    source = f"{read}; {repeated.description}; seed {repeated.seed}"
     more = {"z": rotation_z(both.core), "written": both.written[:n_seqs].mean(0).sqrt()}
     return CopyingScores(scores=scores, missing={}, source=source, seed=repeated.seed, **more)
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lens.analysis.counts import counted
 from lens.analysis.induction_loss import InductionLoss, RepeatLosses, join_losses, repetition
 from lens.analysis.stats import Estimate
 from lens.figures.lines import Line, repeat_loss
@@ -54,7 +55,7 @@ def notice(found: InductionLoss, n: int) -> str:
         f"{spoken(found.first)}; {n} other random tokens in its place lose {made.control:.2f}. "
     )
     if made.verdict.state == "unknown":
-        return f"{text}With {found.second.n} sequences it cannot be said whether this model uses the repetition."
+        return f"{text}With {counted(found.second.n, 'sequence')} it cannot be said whether it uses the repetition."
     if not made.verdict.found:
         return f"{text}This model {made.verdict.reason}."
     saved = f"Repetition saves {spoken(found.saving)} nats, and {spoken(found.over_control)} beside the control. "

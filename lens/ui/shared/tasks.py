@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.counts import counted
 from lens.analysis.interventions import Metric, Pairs, kinds_for
 from lens.analysis.interventions.tasks import TASKS, Ability, Task, ability, check_all, parse_pairs, task_of, to_pairs
 from lens.analysis.least import MIN_SAMPLES
@@ -234,7 +235,7 @@ def _made(view: ViewState, model: HookedTransformer, name: str) -> TaskChoice:
     elif bos is not None:
         pairs = analyse(to_pairs, model, task.prompts, bos)
     if len(pairs) < n:
-        view.note(f"this task has {len(pairs)} pairs for this model, not {n}")
+        view.note(f"this task has {counted(len(pairs), 'pair')} for this model, not {n}")
     used = f"; the first {n} of them are used" if len(pairs) > n else ""
     left_out = f". Left out: {'; '.join(task.left_out[:3])}" if task.left_out else ""
     about = task.description + used + left_out

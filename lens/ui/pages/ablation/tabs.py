@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
+from lens.analysis.counts import counted
 from lens.analysis.interventions import CellChange, Sweep, cell_change, effect, gap_of
 from lens.analysis.interventions.ablation import chance
 from lens.analysis.interventions.inspect import loss_moves
@@ -56,7 +57,7 @@ def show_grid(view: ViewState, model: HookedTransformer, request: Request) -> No
         """The grid, its numbers with what chance reaches, and how that was made."""
         change, band = to_numpy((effect(sweep, view["seed"]), chance(sweep, view["seed"])))
         way, unit = words.REPLACEMENTS[view["put"]].lower(), request.metric.unit
-        definition = f"Metric without this head minus with it, mean over {change.n} pairs ({way})."
+        definition = f"Metric without this head minus with it, mean over {counted(change.n, 'pair')} ({way})."
         null = None if band.reach is None else (-band.reach, band.reach)
         values = (change.value, unit, change.low, change.high)
         measure = Measure("change", definition, *values, signed=True, null=null)

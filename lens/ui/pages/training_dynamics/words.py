@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from lens.analysis.counts import counted
 from lens.analysis.dynamics import HELD_OUT, IN_CONTEXT, PREFIX, PREVIOUS, REPEATS, instrument_end, strongest
 from lens.analysis.phase_change import BIRTH_RULE, WINDOW_RULE
 from lens.figures.theme import number as said
@@ -82,9 +83,8 @@ def measured(shown: list[Shown], look: Look) -> str:
     one = shown[0]
     counts = ", ".join(f"{title_of(each)} {len(each.indices)} of {len(each.found)}" for each in shown)
     curves, setting = one.curves, look.setting
-    text = (
-        f"Checkpoints: {counts}. The same tokens at every checkpoint: {setting.seqs} sequences of {setting.n} random "
-    )
+    text = f"Checkpoints: {counts}. The same tokens at every checkpoint: {counted(setting.seqs, 'sequence')} of "
+    text += f"{setting.n} random "
     text += f"tokens, twice, each with a control; seed {setting.seed}; {curves.second_copy.note}."
     if curves.held_out is not None:
         text += f" Held-out text: the beginnings of {curves.held_out.n} {UNIT} of {HELD_OUT_NAME}, "

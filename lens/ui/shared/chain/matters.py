@@ -3,6 +3,7 @@
 import numpy as np
 import streamlit as st
 
+from lens.analysis.counts import counted
 from lens.analysis.induction_loss import first_copy_losses
 from lens.analysis.interventions import Experiment, effect, outline
 from lens.analysis.interventions.ablation import Cells, chance, single_heads
@@ -75,7 +76,7 @@ def removal_words(found: Removal) -> str:
         text += f"; {as_much} of them do as much. " if abs(found.change) > found.least else ". "
     if found.repeats.found:
         text += f"The repetition saves {number(found.saved)} in all; "
-    return f"{text}n = {found.n} sequences. {found.verdict.reason}"
+    return f"{text}n = {counted(found.n, 'sequence')}. {found.verdict.reason}"
 
 
 def _may_start(case: Case, experiment: Experiment, n_changed: int, words: str) -> bool:
