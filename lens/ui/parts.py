@@ -12,6 +12,7 @@ import streamlit as st
 from lens.figures.drawn import with_meta
 from lens.figures.grid import selected_cell
 from lens.ui.ending import end_page
+from lens.ui.glossary import explained
 from lens.ui.models import prepend_bos
 
 if TYPE_CHECKING:
@@ -155,8 +156,11 @@ def _clicked(key: str, on_cell: Callable[[Cell], object], read: Callable[[Mappin
 
 
 def line(kind: str, title: str, text: str) -> str:
-    """One line of what is said under a figure, as HTML: its title at the left, its sentences at the right."""
-    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{html.escape(text)}</span></div>'
+    """One line of what is said under a figure, as HTML: its title at the left, its sentences at the right.
+
+    Words of the field say what they mean (``lens.ui.glossary``).
+    """
+    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{explained(text)}</span></div>'
 
 
 def _line(kind: str, title: str, text: str) -> None:
