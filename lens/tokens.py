@@ -100,7 +100,8 @@ class TextVerbs:
             "Take it out of the text, or switch BOS off."
         )
 
-    def _ids(self, text: str, prepend_bos: bool | None) -> list[int]:
+    def ids(self, text: str, prepend_bos: bool | None = None) -> list[int]:
+        """The ids of a text that the model can read whole; ValueError if it cannot."""
         return self._fitted(self.all_ids(text, prepend_bos))
 
     def _fitted(self, ids: list[int]) -> list[int]:
@@ -122,7 +123,7 @@ class TextVerbs:
         """
         texts = [texts] if isinstance(texts, str) else texts
         if longest is None:
-            rows = [self._ids(text, prepend_bos) for text in texts]
+            rows = [self.ids(text, prepend_bos) for text in texts]
         else:
             rows = [self.all_ids(text, prepend_bos)[:longest] for text in texts]
         tokens, mask = padded(rows, self.pad_id, padding_side)
@@ -222,7 +223,7 @@ class TextVerbs:
         """
         if mode not in ("first", "last"):
             raise ValueError(f"mode={mode!r}; it must be 'first' or 'last'.")
-        ids = self._ids(text, prepend_bos) if isinstance(text, str) else text.reshape(-1).tolist()
+        ids = self.ids(text, prepend_bos) if isinstance(text, str) else text.reshape(-1).tolist()
         meant = self._meant(single_token) if isinstance(single_token, str) else [int(single_token)]
         wanted = next((token for token in meant if token in ids), None)
         if wanted is None:

@@ -20,7 +20,7 @@ Draw = TypeVar("Draw", bound=Callable[..., go.Figure])
 
 
 class Drawn(go.Figure):
-    """A finished figure. Many visitors share it, so nothing of it can be changed: draw on ``go.Figure(figure)``."""
+    """A finished figure. Many visitors share it, so nothing of it can be changed: draw on ``copy_of(figure)``."""
 
     _key: bytes
     _wire: Spec
@@ -31,9 +31,19 @@ class Drawn(go.Figure):
         return self._wire
 
     def _refuse(self, *_: Any, **__: Any) -> None:
-        raise TypeError("this figure is finished and shared by all who see it; draw on a copy: go.Figure(figure)")
+        raise TypeError("this figure is finished and shared by all who see it; draw on a copy: copy_of(figure)")
 
     add_traces = add_trace = update_layout = _restyle_child = _relayout_child = _refuse
+
+
+def copy_of(figure: go.Figure) -> go.Figure:
+    """A figure like this one, to draw on.
+
+    Not ``go.Figure(figure)``: that takes the type off each trace of the given figure for a moment and puts it back, so
+    that of two threads which copy one figure, one finds a trace without a type.
+    """
+    frames = [frame.to_plotly_json() for frame in figure.frames]
+    return go.Figure([trace.to_plotly_json() for trace in figure.data], figure.layout, frames)
 
 
 def with_meta(figure: Drawn, meta: dict[str, Any]) -> Drawn:

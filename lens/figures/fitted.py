@@ -5,7 +5,7 @@ import textwrap
 
 import plotly.graph_objects as go
 
-from lens.figures.drawn import drawn
+from lens.figures.drawn import copy_of, drawn
 from lens.figures.theme import LABEL_SIZE, escape
 
 CHARACTER = 6.4  # pixels of a character of the subtitle, on average
@@ -20,13 +20,13 @@ MATRIX = {"l": 112, "r": 8, "b": 108, "autoexpand": False}
 def small_grid(figure: go.Figure, width: int | None) -> go.Figure:
     """A grid whose subtitle has lines of about ``width`` pixels; None: none, where the page says what is shown."""
     ticks = _every(-(-len(figure.layout.xaxis.tickvals) // MOST_TICKS), figure.layout.xaxis)
-    return _narrow(go.Figure(figure), width).update_xaxes(**ticks, tickangle=0).update_layout(margin=GRID)
+    return _narrow(copy_of(figure), width).update_xaxes(**ticks, tickangle=0).update_layout(margin=GRID)
 
 
 @drawn
 def narrow(figure: go.Figure, width: int | None) -> go.Figure:
     """The same figure with its subtitle in lines of about ``width`` pixels, and higher by as much as they need."""
-    return _narrow(go.Figure(figure), width)
+    return _narrow(copy_of(figure), width)
 
 
 def _narrow(figure: go.Figure, width: int | None) -> go.Figure:
@@ -46,7 +46,7 @@ def small_matrix(figure: go.Figure, side: int, width: int | None) -> go.Figure:
 
     The colour bar moves into the half above the diagonal, which is empty in a causal pattern.
     """
-    figure = go.Figure(figure)
+    figure = copy_of(figure)
     ticks = _every(-(-len(figure.layout.yaxis.tickvals) * (LABEL_SIZE + 3) // side), figure.layout.yaxis)
     figure.update_xaxes(**ticks, constrain="domain").update_yaxes(**ticks, constrain="domain", scaleanchor="x")
     bar = {"x": 0.99, "xanchor": "right", "y": 0.9, "yanchor": "top", "len": 0.48, "thickness": 9}

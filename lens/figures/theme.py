@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
+from lens.figures.drawn import copy_of
+
 # Chosen by search so that any two of the first five differ by >= 0.14 in OKLab under simulated deuteranopia and
 # protanopia (Machado 2009), and each keeps a contrast of at least 2:1 on white and 3:1 on the dark page.
 CATEGORICAL = (
@@ -164,7 +166,7 @@ def standalone(figure: go.Figure, mode: Literal["light", "dark"] = "light") -> g
         yaxis=axis,
         hoverlabel={"bgcolor": palette.background, "bordercolor": palette.grid},
     )
-    copy = go.Figure(figure)
+    copy = copy_of(figure)
     copy.update_layout(template=go.layout.Template(layout=layout, data={"heatmap": [{"autocolorscale": True}]}))
     return copy.update_layout(paper_bgcolor=palette.background)
 

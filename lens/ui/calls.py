@@ -20,7 +20,8 @@ from lens.ui.estimate import Costs, Kind, n_weights
 from lens.ui.limits import limits
 from lens.ui.queue import Job, Queue
 from lens.ui.store import Entry, Store, array_key, to_numpy
-from lens.ui.threads import LARGE, threads_for
+from lens.ui.threads import LARGE, n_cores, threads_for
+from lens.ui.turns import DRAWING
 from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str})
@@ -32,7 +33,7 @@ LIGHT = 0.5  # seconds, at most, of work that goes before heavy work
 @st.cache_resource(show_spinner=False)
 def compute_queue() -> Queue:
     """The line of the whole process for analyses."""
-    return Queue("compute")
+    return Queue("compute", n_cores())
 
 
 @st.cache_resource(show_spinner=False)
@@ -103,16 +104,18 @@ def sweep(
         return Sweep(done, tuple(missing))
     slot, draw_at = st.empty(), 0.0  # the first result is shown at once
     bar = Bar(slot, whole, words_of(function, len(keys)))
-    for number, cell in enumerate(missing):
-        bar.part = (len(done) / len(keys), 1 / len(keys))
-        call = Call(keys[cell], function, (cell, *args), params)
-        entry = _compute(call, bar, call.expected(estimate / len(keys)) * (len(missing) - number))
-        seconds, done[cell] = seconds + entry.seconds, entry.value
-        start = time.perf_counter()
-        if show is not None and start > draw_at:
-            show({cell: done[cell] for cell in cells if cell in done})
-            end = time.perf_counter()
-            draw_at = end + max(REDRAW, (end - start) / DRAWING_SHARE)
+    with DRAWING.let_others():
+        for number, cell in enumerate(missing):
+            bar.part = (len(done) / len(keys), 1 / len(keys))
+            call = Call(keys[cell], function, (cell, *args), params)
+            entry = _compute(call, bar, call.expected(estimate / len(keys)) * (len(missing) - number))
+            seconds, done[cell] = seconds + entry.seconds, entry.value
+            if show is not None and time.perf_counter() > draw_at:
+                with DRAWING.turn():
+                    start = time.perf_counter()
+                    show({cell: done[cell] for cell in cells if cell in done})
+                    end = time.perf_counter()
+                draw_at = end + max(REDRAW, (end - start) / DRAWING_SHARE)
     slot.empty()
     note_time(seconds, cached=False)
     return Sweep({cell: done[cell] for cell in cells}, ())
@@ -195,7 +198,7 @@ class Call(NamedTuple):
 def _compute(call: Call, bar: Bar, seconds: float) -> Entry:
     """The result of a call that is the next part of ``seconds`` of work."""
     while True:  # again only if another visitor cancelled the job in the moment we joined it
-        job = compute_queue().submit(call.key, call, light=seconds <= LIGHT)
+        job = compute_queue().submit(call.key, call, light=seconds <= LIGHT, wide=call.n_weights >= LARGE)
         wait(compute_queue(), job, bar)
         if job.error is not None:
             raise job.error

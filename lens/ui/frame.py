@@ -30,6 +30,7 @@ from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
 from lens.ui.page import IMPORTS, Page
 from lens.ui.shared.chain.steps import draw_next, draw_steps
+from lens.ui.turns import DRAWING
 from lens.ui.view import REFUSED, ViewState, open_view
 
 ASSETS = Path(__file__).parent / "assets"
@@ -79,7 +80,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
 
 def show_page(page: Page) -> None:
     """The whole of a page: the frame, then what its ``body`` draws, which is imported when the frame is on screen."""
-    with frame(page.title, page.question, page.options) as view:
+    with DRAWING.turn(), frame(page.title, page.question, page.options) as view:
         draw_steps(view, page)
         with IMPORTS:
             started = "torch" in sys.modules

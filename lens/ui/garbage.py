@@ -9,22 +9,34 @@ import gc
 import time
 
 EVERY = 5.0  # seconds between two collections, at least
-_last = 0.0  # when the last one was, on the monotonic clock
+SHARE = 0.02  # of the time, at most, goes into collections
+_next = 0.0  # when the next one may be, on the monotonic clock
+_all = False  # whether it looks through what was set aside as well
 
 
 def set_aside() -> None:
-    """Collect once, then leave everything that is alive now out of later collections.
+    """Leave everything that is alive now out of later collections, but for the next.
 
-    What was set aside before is looked through again first, so that the memory of a model that went comes back.
+    That one looks through all of it, so that the memory of a model that went comes back, and sets aside what is left.
+    It is not now: a visitor waits for the page.
     """
-    gc.unfreeze()
-    gc.collect()
+    global _all
     gc.freeze()
+    _all = True
 
 
 def tidy() -> None:
     """Collect what views left behind, unless that was done a moment ago."""
-    global _last
-    if time.monotonic() - _last > EVERY:
-        _last = time.monotonic()
+    global _next, _all
+    start = time.monotonic()
+    if not _all and start < _next:
+        return
+    if _all:
+        _all = False
+        gc.unfreeze()
         gc.collect()
+        gc.freeze()
+    else:
+        gc.collect()
+    end = time.monotonic()
+    _next = end + max(EVERY, (end - start) / SHARE)

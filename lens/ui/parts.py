@@ -95,7 +95,7 @@ def chart(
     key: str | None = None,
     on_cell: Callable[[Cell], object] | None = None,
     read: Callable[[Mapping[str, Any]], Cell | None] = selected_cell,
-    width: str = "stretch",
+    width: str | None = None,
 ) -> None:
     """A figure; ``alt`` is it in words.
 
@@ -107,6 +107,7 @@ def chart(
         count = st.session_state.get(f"{key}:clicks", 0)
         figure = with_meta(figure, {"clicks": count})  # another figure after each click: it drops its selection
         clicks = {"on_select": partial(_clicked, key, on_cell, read), "selection_mode": "points"}
+    width = width or ("stretch" if figure.layout.width is None else "content")  # its own, or all there is
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
 
 

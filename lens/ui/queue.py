@@ -1,11 +1,13 @@
-"""One fair line for work, one job at a time, shared by all visitors: light work goes before heavy work.
+"""One fair line for work, shared by all visitors: light work goes before heavy work.
 
 Work runs in the queue's own threads, not in the thread of a page. Any click restarts a page; the new run asks for the
 same work under the same key and finds it where it was, so nothing is lost. Work that nobody has watched for a moment
-(closed tab, other prompt) is given up at its next progress report. One at a time is also what keeps torch fast on few
-cores: eight sessions computing at once with two threads each take 25 s for what takes 2 s one after the other.
+(closed tab, other prompt) is given up at its next progress report.
 
-Two lanes, each first come, first served, each with a thread of its own: torch keeps hooks, gradients and its pool of
+A wide job computes with all cores, so it is alone: eight sessions computing at once with two threads each take 25 s for
+what takes 2 s one after the other. Narrow ones compute with one core each, as many at once as there are cores.
+
+Two lanes, each first come, first served, with threads of their own: torch keeps hooks, gradients and its pool of
 workers per thread, so a heavy job that pauses is not touched by the light one that runs meanwhile. It pauses at its
 progress reports only, and must not hold a lock then that another job may want.
 """
@@ -31,7 +33,8 @@ class Cancelled(Exception):
 class Job:
     """One piece of work, waiting, running or over. ``fraction`` is 0..1.
 
-    ``light`` work is short and goes first. ``pause`` is called at every report, so that other work can have its turn.
+    ``light`` work is short and goes first; ``wide`` work leaves no core to others. ``pause`` is called at every report,
+    so that other work can have its turn.
     """
 
     def __init__(
@@ -39,15 +42,18 @@ class Job:
         key: str,
         work: Callable[["Job"], Any],
         light: bool = False,
+        wide: bool = True,
         pause: Callable[["Job"], None] = lambda _: None,
     ) -> None:
         self.key = key
         self.light = light
+        self.wide = wide
         self.fraction = 0.0
         self.stage = ""
         self.result: Any = None
         self.error: BaseException | None = None
         self.cancelled = False
+        self.begun = False
         self.over = threading.Event()
         self._work = work
         self._pause = pause
@@ -104,32 +110,33 @@ class Job:
 
 
 class Queue:
-    """Jobs in two lanes; one computes at a time, in the thread of its lane.
+    """Jobs in two lanes. One wide job computes at a time, or up to ``cores`` narrow ones, in threads of their lanes.
 
     The threads stay: torch keeps a pool of workers and its memory per calling thread, and a new one for every job makes
     short jobs several times slower.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, cores: int = 1) -> None:
         self.name = name
-        self._lanes: dict[bool, list[Job]] = {True: [], False: []}  # light and heavy; the one that began first
-        self._threads: dict[bool, threading.Thread] = {}
-        self._turn: Job | None = None  # the one that computes
-        self._began = 0.0  # when its turn did
+        self.cores = cores
+        self._lanes: dict[bool, list[Job]] = {True: [], False: []}  # light and heavy; those that began first
+        self._threads: dict[bool, list[threading.Thread]] = {True: [], False: []}
+        self._turns: dict[Job, float] = {}  # those that compute, and when their turns began
         self._ahead = MOST_AHEAD  # seconds that light work may still take before heavy work
         self._lock = threading.Condition()
 
-    def submit(self, key: str, work: Callable[[Job], Any], light: bool = False) -> Job:
+    def submit(self, key: str, work: Callable[[Job], Any], light: bool = False, wide: bool = True) -> Job:
         """The job of ``key``: the one that already waits or runs, else a new one at the end of its lane."""
         with self._lock:
             job = self.find(key)
             if job is None:
-                job = Job(key, work, light, self._let_light_pass)
+                job = Job(key, work, light, wide, self._let_light_pass)
                 self._lanes[light].append(job)
-                if light not in self._threads:
+                if len(self._threads[light]) < min(len(self._lanes[light]), self.cores):
                     name = f"lens-{self.name}-{'light' if light else 'heavy'}"
-                    self._threads[light] = threading.Thread(target=self._serve, args=(light,), name=name, daemon=True)
-                    self._threads[light].start()
+                    thread = threading.Thread(target=self._serve, args=(light,), name=name, daemon=True)
+                    self._threads[light].append(thread)
+                    thread.start()
                 self._lock.notify_all()
             return job
 
@@ -140,15 +147,13 @@ class Queue:
             return next((job for job in jobs if job.key == key and not job.cancelled), None)
 
     def ahead(self, job: Job) -> int:
-        """How many jobs come before this one; 0 when it computes, is next with nothing computing, or is over."""
+        """How many jobs come before this one; 0 when it computes, is next with a core free, or is over."""
         with self._lock:
-            turn, lane = self._turn, self._lanes[job.light]
-            if job is turn or job not in lane:
+            lane = self._lanes[job.light]
+            if job in self._turns or job not in lane:
                 return 0
-            before = lane.index(job)
-            if not job.light:
-                return before + len(self._lanes[True])
-            return before + (turn is not None and not turn.light)
+            others = [other for other in self._turns if not other.light] if job.light else self._lanes[True]
+            return max(0, lane.index(job) + len(others) - (self.cores - 1))
 
     def _serve(self, light: bool) -> None:
         while True:
@@ -157,7 +162,7 @@ class Queue:
             if job.error is not None:
                 LOG.info("%s: %s failed: %r", self.name, job.key, job.error)
             with self._lock:
-                self._end_turn()
+                self._end_turn(job)
                 self._lanes[light].remove(job)
             del job  # and with it its result, which would else stay until the next one comes
 
@@ -166,12 +171,13 @@ class Queue:
         lane = self._lanes[light]
         with self._lock:
             while True:
-                for job in [job for job in lane if job.cancelled or job.abandoned]:
+                for job in [job for job in lane if not job.begun and (job.cancelled or job.abandoned)]:
                     job.cancelled = True
                     job.over.set()
                     lane.remove(job)
-                job = _first_watched(lane)
-                if job is not None and self._may_begin(light):
+                job = self._first_waiting(light)
+                if job is not None and not job.begun and self._may_begin(job):  # one that pauses comes first
+                    job.begun = True
                     lane.remove(job)
                     lane.insert(0, job)
                     self._begin_turn(job)
@@ -181,36 +187,43 @@ class Queue:
     def _let_light_pass(self, job: Job) -> None:
         """Called by heavy work between two of its steps: give up its turn while light work may go first."""
         with self._lock:
-            if job is not self._turn or job.light or self._may_go_on():
+            light = self._first_waiting(light=True)
+            if job not in self._turns or job.light or self._may_go_on() or self._has_place(light):
                 return
-            self._end_turn()
-            while not self._may_begin(light=False):
+            self._end_turn(job)
+            while not self._may_begin(job):
                 self._lock.wait(BACK)
             self._begin_turn(job)
 
-    def _may_begin(self, light: bool) -> bool:
-        """Whether nothing computes and it is this lane's turn."""
-        if self._turn is not None:
+    def _first_waiting(self, light: bool) -> Job | None:
+        """The first job of a lane that some page waits for and that does not compute now."""
+        return next((job for job in self._lanes[light] if job.watched and job not in self._turns), None)
+
+    def _has_place(self, job: Job) -> bool:
+        """Whether there are cores for it."""
+        if job.wide or any(other.wide for other in self._turns):
+            return not self._turns
+        return len(self._turns) < self.cores
+
+    def _may_begin(self, job: Job) -> bool:
+        """Whether there is a place for it and it is its lane's turn."""
+        if not self._has_place(job):
             return False
-        return not self._may_go_on() or _first_watched(self._lanes[False]) is None if light else self._may_go_on()
+        if job.light:
+            return not self._may_go_on() or self._first_waiting(light=False) is None
+        return self._may_go_on()
 
     def _may_go_on(self) -> bool:
         """Whether it is the heavy lane's turn: no light work waits, or it had its share."""
-        return self._ahead <= 0 or _first_watched(self._lanes[True]) is None
+        return self._ahead <= 0 or self._first_waiting(light=True) is None
 
     def _begin_turn(self, job: Job) -> None:
-        self._turn, self._began = job, time.perf_counter()
+        self._turns[job] = time.perf_counter()
 
-    def _end_turn(self) -> None:
-        seconds = time.perf_counter() - self._began
-        if not self._turn.light:
+    def _end_turn(self, job: Job) -> None:
+        seconds = time.perf_counter() - self._turns.pop(job)
+        if not job.light:
             self._ahead = min(MOST_AHEAD, self._ahead + LIGHT_SHARE * seconds)
-        elif self._lanes[False]:
+        elif any(other not in self._turns for other in self._lanes[False]):
             self._ahead -= seconds
-        self._turn = None
         self._lock.notify_all()
-
-
-def _first_watched(lane: list[Job]) -> Job | None:
-    """The first job that some page waits for now."""
-    return next((job for job in lane if job.watched), None)

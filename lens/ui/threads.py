@@ -18,7 +18,7 @@ def threads_for(n_weights: int) -> Iterator[None]:
     """
     import torch
 
-    every = _every()
+    every = n_cores()
     torch.set_num_threads(every if n_weights >= LARGE else 1)
     try:
         yield
@@ -27,8 +27,8 @@ def threads_for(n_weights: int) -> Iterator[None]:
 
 
 @cache
-def _every() -> int:
-    """As many as the environment says, or the machine has: asked before anything else is set."""
+def n_cores() -> int:
+    """Threads of torch, as many as the environment says or the machine has: asked before anything else is set."""
     import torch
 
     return torch.get_num_threads()

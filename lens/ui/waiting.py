@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from lens.ui.queue import Job, Queue
+from lens.ui.turns import DRAWING
 
 CANCELLED = "lens:cancelled"  # keys this visitor has cancelled and not asked for again
 AGREED = "lens:agreed"  # keys of long work and downloads this visitor has started with a click
@@ -58,7 +59,7 @@ class Bar:
 
 def wait(queue: Queue, job: Job, bar: Bar) -> None:
     """Watch ``job`` until it is over, drawing where it is; ends early when Streamlit ends this run of the page."""
-    with job.watch():
+    with job.watch(), DRAWING.let_others():
         while not job.over.wait(0.15):
             bar.draw(job, queue.ahead(job))
         bar.draw(job, 0)

@@ -1,15 +1,19 @@
 """Finished figures: drawn once, the same for all, and sent in a shorter form that shows the same."""
 
+import ast
 import base64
+import copy
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+import lens.figures
 from lens.figures.cells import Marks
-from lens.figures.drawn import drawn, with_meta
+from lens.figures.drawn import copy_of, drawn, with_meta
 from lens.figures.eigenvalues import eigenvalues
 from lens.figures.fitted import narrow
 from lens.figures.grid import grid, selected_cell
@@ -97,7 +101,36 @@ def test_a_finished_figure_cannot_be_changed(measure):
         with pytest.raises(TypeError, match="draw on a copy"):
             change()
     assert json.dumps(figure.to_dict(), default=list) == before
-    assert go.Figure(figure).update_layout(title="x").layout.title.text == "x"
+    assert copy_of(figure).update_layout(title="x").layout.title.text == "x"
+
+
+class Watched(dict):
+    """A dictionary that may only be read."""
+
+    def _refuse(self, *_):
+        raise AssertionError("a finished figure was changed while it was copied")
+
+    def __deepcopy__(self, memo):
+        return {key: copy.deepcopy(value, memo) for key, value in self.items()}
+
+    pop = popitem = __setitem__ = __delitem__ = update = setdefault = clear = _refuse
+
+
+def test_a_copy_changes_nothing_of_the_figure_even_for_a_moment(measure):
+    figure = grid(measure)
+    figure.__dict__["_data"] = [Watched(props) for props in figure._data]
+    own = copy_of(figure)
+    assert type(own) is go.Figure
+    assert own.to_json() == go.Figure(grid(measure)).to_json()
+    with pytest.raises(AssertionError, match="while it was copied"):
+        go.Figure(figure)  # what plotly's own copy does
+
+
+def test_figures_copy_figures_in_one_way_only():
+    for file in Path(lens.figures.__file__).parent.glob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+        bare = [node for node in calls if ast.unparse(node.func) == "go.Figure" and node.args]
+        assert not [node for node in bare if isinstance(node.args[0], ast.Name) and node.args[0].id == "figure"], file
 
 
 def test_what_is_not_drawn_is_added_to_a_copy(measure):

@@ -134,7 +134,7 @@ def test_threads_follow_the_size_of_the_model_and_are_one_afterwards(monkeypatch
 
     from lens.ui import threads
 
-    monkeypatch.setattr(threads, "_every", lambda: 2)
+    monkeypatch.setattr(threads, "n_cores", lambda: 2)
     with threads.threads_for(LARGE):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == 1

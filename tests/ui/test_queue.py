@@ -12,9 +12,9 @@ from lens.ui.queue import Cancelled, Queue
 class Page(threading.Thread):
     """A page run that waits for one job."""
 
-    def __init__(self, queue, key, work, light=False):
+    def __init__(self, queue, key, work, light=False, wide=True):
         super().__init__(daemon=True)
-        self.job = queue.submit(key, work, light)
+        self.job = queue.submit(key, work, light, wide)
         self.leave = threading.Event()
         self.start()
         deadline = time.monotonic() + 5
@@ -315,3 +315,86 @@ def test_hooks_and_gradients_of_paused_work_do_not_reach_the_work_that_runs_mean
     assert torch.equal(logits, plain)
     assert grad
     assert not torch.equal(paused.job.result, plain)
+
+
+class TestCores:
+    """Two cores: narrow work side by side, wide work alone."""
+
+    @staticmethod
+    def together(n):
+        """Work that ends only when ``n`` jobs are inside it at once."""
+        meeting = threading.Barrier(n)
+        return lambda job: meeting.wait(5)
+
+    @pytest.mark.parametrize("light", [(False, False), (True, False), (True, True)])
+    def test_narrow_jobs_of_any_lane_compute_at_once(self, light):
+        queue, work = Queue("t", cores=2), self.together(2)
+        pages = [Page(queue, str(n), work, each, wide=False) for n, each in enumerate(light)]
+        assert all(page.job.over.wait(5) for page in pages)
+        assert sorted(page.job.result for page in pages) == [0, 1]
+
+    def test_no_more_than_there_are_cores(self):
+        queue, inside, most, lock = Queue("t", cores=2), set(), [], threading.Lock()
+
+        def work(job):
+            with lock:
+                inside.add(job)
+                most.append(len(inside))
+            time.sleep(0.01)
+            with lock:
+                inside.remove(job)
+
+        pages = [Page(queue, str(n), work, light=n % 2 == 0, wide=False) for n in range(8)]
+        assert all(page.job.over.wait(5) for page in pages)
+        assert max(most) <= 2
+
+    @pytest.mark.parametrize("light", [True, False])
+    def test_a_wide_job_is_alone_and_narrow_ones_behind_it_do_not_overtake(self, light, gate):
+        queue, order = Queue("t", cores=2), []
+
+        def work(name):
+            def run(job):
+                order.append(f"{name} begins")
+                time.sleep(0.01)
+                order.append(f"{name} ends")
+
+            return run
+
+        first = Page(queue, "first", hold(gate), light, wide=False)
+        pages = [Page(queue, name, work(name), light, wide=name == "wide") for name in ("wide", "b")]
+        assert [queue.ahead(page.job) for page in (first, *pages)] == [0, 0, 1]
+        gate.set()
+        assert all(page.job.over.wait(5) for page in pages)
+        assert order == ["wide begins", "wide ends", "b begins", "b ends"]
+
+    def test_heavy_work_that_pauses_comes_back_before_heavy_work_that_has_not_begun(self, gate):
+        queue, order, paused = Queue("t", cores=2), [], threading.Event()
+
+        def heavy(job):
+            while not gate.wait(0.002):
+                job.report(0.5)
+            order.append("begun")
+
+        def light(job):
+            paused.set()
+            gate.set()
+            order.append("light")
+
+        first = Page(queue, "heavy", heavy, wide=True)
+        pages = [Page(queue, "later", lambda job: order.append("later")), Page(queue, "light", light, light=True)]
+        assert all(page.job.over.wait(5) for page in (first, *pages))
+        assert order == ["light", "begun", "later"]
+
+    def test_work_that_computes_is_not_taken_away_by_the_other_thread_of_its_lane(self, gate, monkeypatch):
+        monkeypatch.setattr(queue_module, "GRACE", 0.02)
+        queue = Queue("t", cores=2)
+        left = Page(queue, "left", lambda job: gate.wait(5), wide=False)
+        left.leave.set()
+        left.join(5)
+        other = Page(queue, "other", lambda job: "fine", wide=False)
+        assert other.job.over.wait(5)
+        time.sleep(3 * queue_module.BACK)
+        assert not left.job.over.is_set()
+        gate.set()
+        assert left.job.over.wait(5)
+        assert left.job.result is True

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lens.load import ram
-from lens.ui.garbage import set_aside
+from lens.ui.garbage import set_aside, tidy
 from lens.ui.memory import memory_html, size
 from lens.ui.queue import Queue
 from lens.ui.residents import Resident, Residents, weight_bytes
@@ -144,7 +144,9 @@ def test_what_was_set_aside_comes_back_when_a_model_goes():
     gc.collect()
     assert gone() is not None
     set_aside()
+    tidy()
     assert gone() is None
+    assert gc.get_freeze_count() > 10_000
 
 
 def test_the_weights_are_measured_once_for_all_views():

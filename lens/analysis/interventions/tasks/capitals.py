@@ -2,7 +2,7 @@
 
 import torch
 
-from lens.analysis.interventions.tasks.prompts import PromptPair, check
+from lens.analysis.interventions.tasks.prompts import PromptPair, problem_of
 from lens.analysis.interventions.tasks.task import Task, make_task
 from lens.analysis.interventions.tasks.words import CAPITAL_FRAMES, CAPITALS
 from lens.hooked import HookedTransformer
@@ -29,7 +29,7 @@ def capitals(model: HookedTransformer, n_frames: int = 8, n_names: int = 8, seed
         for frame, text in enumerate(texts):
             ways = couple[::-1] if (number - frame) % 2 else couple
             prompts += [_prompt(text, *both, frame, number) for both in (ways, ways[::-1])]
-    good = [prompt for prompt in prompts if not check(model, prompt).problem]
+    good = [prompt for prompt in prompts if not problem_of(model, prompt)]
     about = f"{len(texts)} sentences x {len(couples)} couples of countries x both ways, {len(good)} pairs; seed {seed}"
     return make_task(model, "capital", good, about, left_out, swapped=True)
 
@@ -43,7 +43,7 @@ def _partner(model: HookedTransformer, country: str, others: list[str]) -> tuple
     """The first other country that fits, or "" and the first problem."""
     problem = "no other country is left"
     for number, other in enumerate(others):
-        found = check(model, _prompt(CAPITAL_FRAMES[0], country, other, 0, 0)).problem
+        found = problem_of(model, _prompt(CAPITAL_FRAMES[0], country, other, 0, 0))
         if not found:
             return other, ""
         problem = found if number == 0 else problem

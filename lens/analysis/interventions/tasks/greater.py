@@ -3,7 +3,7 @@
 import torch
 
 from lens.analysis.interventions.intervention import Metric
-from lens.analysis.interventions.tasks.prompts import PromptPair, check
+from lens.analysis.interventions.tasks.prompts import PromptPair, problem_of
 from lens.analysis.interventions.tasks.task import Task, make_task
 from lens.analysis.interventions.tasks.words import NOUNS
 from lens.hooked import HookedTransformer
@@ -46,5 +46,5 @@ def _prompts(
             corrupted = "01" if digits == 2 else "1"
             sides = (text.format(endings[year]), text.format(corrupted))
             prompts.append(PromptPair(*sides, tuple(endings[year + 1 :]), tuple(endings[: year + 1]), frame, number))
-    problems = [checked.problem for prompt in prompts if (checked := check(model, prompt)).problem]
+    problems = [problem for prompt in prompts if (problem := problem_of(model, prompt))]
     return ([], f"{digits} digits: {problems[0]}") if problems else (prompts, "")

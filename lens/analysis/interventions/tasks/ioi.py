@@ -4,7 +4,7 @@ from itertools import product
 
 import torch
 
-from lens.analysis.interventions.tasks.prompts import PromptPair, answer_id, ids_of
+from lens.analysis.interventions.tasks.prompts import PromptPair, answer_id
 from lens.analysis.interventions.tasks.task import Task, make_task
 from lens.analysis.interventions.tasks.words import HER, HIM, IOI_FRAMES, PLACES, THINGS
 from lens.hooked import HookedTransformer
@@ -67,7 +67,7 @@ def _frames(
     every = list(product(range(len(IOI_FRAMES)), PLACES, THINGS))
     order = [every[i] for i in torch.randperm(len(every), generator=generator)]
     texts = [(t, IOI_FRAMES[t].replace("{place}", place).replace("{thing}", thing)) for t, place, thing in order]
-    lengths = [len(ids_of(model, text.format(a=names[0], b=names[1], s=names[1]))) for _, text in texts]
+    lengths = [len(model.ids(text.format(a=names[0], b=names[1], s=names[1]))) for _, text in texts]
     templates = {length: {t for (t, _), n in zip(texts, lengths) if n == length} for length in set(lengths)}
     common = max(templates, key=lambda length: (len(templates[length]), lengths.count(length), length))
     fitting = [one for one, length in zip(texts, lengths) if length == common]

@@ -30,64 +30,89 @@ class Checked(NamedTuple):
     problem: str
 
 
-def ids_of(model: HookedTransformer, text: str, prepend_bos: bool | None = None) -> tuple[int, ...]:
-    """Ids of one prompt, with the model's own policy for BOS unless told otherwise."""
-    return tuple(model.to_tokens(text, prepend_bos)[0].tolist())
-
-
 def answer_id(model: HookedTransformer, prompt: str, answer: str) -> int:
     """The id that continues ``prompt`` to ``prompt + answer``; ValueError, with the way out, unless it is one token."""
-    before = model.needs_tokenizer().encode(prompt, add_special_tokens=False)
-    after = model.tokenizer.encode(prompt + answer, add_special_tokens=False)
-    if after[:-1] == before:
-        return after[-1]
+    return answer_ids(model, prompt, (answer,))[0]
+
+
+def answer_ids(model: HookedTransformer, prompt: str, answers: Sequence[str]) -> tuple[int, ...]:
+    """:func:`answer_id` of several answers."""
+    texts = [prompt, *(prompt + answer for answer in answers)]
+    before, *after = model.needs_tokenizer()(texts, add_special_tokens=False)["input_ids"]
+    for answer, ids in zip(answers, after):
+        if ids[:-1] != before:
+            raise ValueError(_why_no_token(model, prompt, answer, before, ids))
+    return tuple(ids[-1] for ids in after)
+
+
+def _why_no_token(model: HookedTransformer, prompt: str, answer: str, before: list[int], after: list[int]) -> str:
+    """What is wrong with an answer that is not one token after ``before``, and the way out."""
     if not answer:
-        raise ValueError("An answer is empty; write the word that should come next.")
+        return "An answer is empty; write the word that should come next."
     hint = "Use another word, or only its first token as the answer."
     if not answer.startswith(" ") and _is_one(model, before, f"{prompt} {answer}"):
         hint = f"' {answer}', with its space, is one."
     if after[: len(before)] != before:
-        raise ValueError(f"{answer!r} merges with the end of the prompt, so it is no token of its own. {hint}")
+        return f"{answer!r} merges with the end of the prompt, so it is no token of its own. {hint}"
     pieces = " | ".join(map(visible, model.to_str_tokens(answer, prepend_bos=False)))
-    n_tokens = len(after) - len(before)
-    raise ValueError(f"{n_tokens} tokens for {answer!r} ({pieces}); an answer must be one token. {hint}")
+    return f"{len(after) - len(before)} tokens for {answer!r} ({pieces}); an answer must be one token. {hint}"
 
 
 def _is_one(model: HookedTransformer, before: list[int], text: str) -> bool:
     return model.tokenizer.encode(text, add_special_tokens=False)[:-1] == before
 
 
+class _Ids(NamedTuple):
+    """A pair as ids."""
+
+    clean: tuple[int, ...]
+    corrupted: tuple[int, ...]
+    answers: tuple[int, ...]
+    wrong: tuple[int, ...]
+
+
+def _read(model: HookedTransformer, prompt: PromptPair, prepend_bos: bool | None) -> _Ids:
+    """The pair as ids; ValueError with the first thing that keeps it from being patched."""
+    clean, corrupted = (tuple(model.ids(text, prepend_bos)) for text in (prompt.clean, prompt.corrupted))
+    _check_ids(model, clean, corrupted)
+    _check_answers(prompt)
+    answers = answer_ids(model, prompt.clean, (*prompt.answers, *prompt.wrong))
+    n = len(prompt.answers)
+    return _Ids(clean, corrupted, answers[:n], answers[n:])
+
+
+def problem_of(model: HookedTransformer, prompt: PromptPair, prepend_bos: bool | None = None) -> str:
+    """The first thing that keeps a pair from being patched, or ""."""
+    try:
+        _read(model, prompt, prepend_bos)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def check(
     model: HookedTransformer, prompt: PromptPair, prepend_bos: bool | None = None, longest: int | None = None
 ) -> Checked:
-    """How the two prompts align, and the first thing that keeps them from being patched; ``longest`` in tokens."""
-    problem = ""
-    sides = []
-    for text in (prompt.clean, prompt.corrupted):
-        try:
-            sides.append(ids_of(model, text, prepend_bos))
-        except ValueError as error:
-            return Checked(prompt, (), (), (), str(error))
-    labels = [tuple(map(visible, model.to_str_tokens(list(ids)))) for ids in sides]
-    differs = tuple(a != b for a, b in zip(*sides))
+    """How the two prompts align, and what :func:`problem_of` says of them; ``longest`` in tokens."""
     try:
-        _check_ids(*sides, labels)
-        _check_answers(prompt)
-        for answer in (*prompt.answers, *prompt.wrong):
-            answer_id(model, prompt.clean, answer)
-        if longest is not None and len(sides[0]) > longest:
-            raise ValueError(
-                f"It has {len(sides[0])} tokens; at most {longest} are patched here. Shorten both prompts."
-            )
+        sides = [model.ids(text, prepend_bos) for text in (prompt.clean, prompt.corrupted)]
     except ValueError as error:
-        problem = str(error)
-    return Checked(prompt, *labels, differs, problem)
+        return Checked(prompt, (), (), (), str(error))
+    differs = tuple(a != b for a, b in zip(*sides))
+    problem = problem_of(model, prompt, prepend_bos)
+    if not problem and longest is not None and len(sides[0]) > longest:
+        problem = f"It has {len(sides[0])} tokens; at most {longest} are patched here. Shorten both prompts."
+    return Checked(prompt, *(_labels(model, ids) for ids in sides), differs, problem)
 
 
-def _check_ids(clean: tuple[int, ...], corrupted: tuple[int, ...], labels: Sequence[tuple[str, ...]]) -> None:
+def _labels(model: HookedTransformer, ids: Sequence[int]) -> tuple[str, ...]:
+    return tuple(map(visible, model.to_str_tokens(list(ids))))
+
+
+def _check_ids(model: HookedTransformer, clean: tuple[int, ...], corrupted: tuple[int, ...]) -> None:
     if len(clean) != len(corrupted):
         first = next((i for i, (a, b) in enumerate(zip(clean, corrupted)) if a != b), min(len(clean), len(corrupted)))
-        rest = [" | ".join(side[first : first + 4]) or "nothing" for side in labels]
+        rest = [" | ".join(_labels(model, side)[first : first + 4]) or "nothing" for side in (clean, corrupted)]
         raise ValueError(
             f"The clean prompt has {len(clean)} tokens, the corrupted one {len(corrupted)}. They part at position "
             f"{first}: {rest[0]} against {rest[1]}. "
@@ -121,14 +146,17 @@ def check_all(
 
 def to_pairs(model: HookedTransformer, prompts: Sequence[PromptPair], prepend_bos: bool | None = None) -> Pairs:
     """The prompts as ids; ValueError with the first problem, and with the pair that has it."""
-    for number, checked in enumerate(check_all(model, prompts, prepend_bos)):
-        if checked.problem:
-            raise ValueError(f"Pair {number + 1} ({checked.prompt.clean!r}): {checked.problem}")
+    pairs = []
+    for number, prompt in enumerate(prompts, 1):
+        try:
+            pairs.append(_read(model, prompt, prepend_bos))
+        except ValueError as error:
+            raise ValueError(f"Pair {number} ({prompt.clean!r}): {error}") from error
     return Pairs(
-        clean=tuple(ids_of(model, prompt.clean, prepend_bos) for prompt in prompts),
-        corrupted=tuple(ids_of(model, prompt.corrupted, prepend_bos) for prompt in prompts),
-        answers=tuple(tuple(answer_id(model, prompt.clean, one) for one in prompt.answers) for prompt in prompts),
-        wrong=tuple(tuple(answer_id(model, prompt.clean, one) for one in prompt.wrong) for prompt in prompts),
+        clean=tuple(pair.clean for pair in pairs),
+        corrupted=tuple(pair.corrupted for pair in pairs),
+        answers=tuple(pair.answers for pair in pairs),
+        wrong=tuple(pair.wrong for pair in pairs),
         frames=tuple(prompt.frame for prompt in prompts),
         names=tuple(prompt.name for prompt in prompts),
     )

@@ -1,6 +1,6 @@
 """Pronoun agreement: "Mary is a great friend, isn’t" → " she" against the mean of " he" and " it"."""
 
-from lens.analysis.interventions.tasks.prompts import PromptPair, check
+from lens.analysis.interventions.tasks.prompts import PromptPair, problem_of
 from lens.analysis.interventions.tasks.task import Task, make_task
 from lens.analysis.interventions.tasks.words import HER, HIM, PRONOUN_FRAMES, PRONOUNS
 from lens.hooked import HookedTransformer
@@ -24,7 +24,7 @@ def pronouns(model: HookedTransformer, apostrophe: str = "curly", n_frames: int 
             ways = [_prompt(text, her, him, SHE), _prompt(text, him, her, HE)]
             ways = ways[::-1] if (number - frame) % 2 else ways  # so that neither pronoun is always asked for first
             prompts += [one._replace(frame=frame, name=number) for one in ways]
-    good = [prompt for prompt in prompts if not check(model, prompt).problem]
+    good = [prompt for prompt in prompts if not problem_of(model, prompt)]
     about = f"{len(texts)} sentences x {len(couples)} couples x both ways, {apostrophe} apostrophe: {len(good)} pairs"
     return make_task(model, "pronoun", good, about, left_out, swapped=True)
 
@@ -40,7 +40,7 @@ def _couples(model: HookedTransformer, text: str, wanted: int) -> tuple[list[tup
     for her in HER:
         if len(couples) == wanted or not free:
             break
-        problems = {him: check(model, _prompt(text, her, him, SHE)).problem for him in free}
+        problems = {him: problem_of(model, _prompt(text, her, him, SHE)) for him in free}
         fits = [him for him in free if not problems[him]]
         if fits:
             couples.append((her, fits[0]))
