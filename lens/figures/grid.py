@@ -73,7 +73,8 @@ def grid_of(
         figure.add_traces(_hatching(muted, across))
     if measure.absent and np.isnan(values).any():
         figure.add_trace(_absent(np.isnan(values), across))
-    heatmap = _heatmap(measure, shown, across, ends or measure.limits())
+    height = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+    heatmap = _heatmap(measure, shown, across, ends or measure.limits(), height)
     share = keep_shape(figure, len(row_labels if across else column_labels) * WIDE)
     figure.add_trace(heatmap.update(colorbar_x=share + 0.02))
     names = [[axes.name(row, column) for column in column_labels] for row in row_labels]
@@ -166,7 +167,8 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
     ends = [(axes.row, axes.labels(shape)[0]), (axes.column, axes.labels(shape)[1])]
     (x_name, x_labels), (y_name, y_labels) = ends if across else ends[::-1]
     cell = 44 if len(x_labels) * WIDE < FULL - BESIDE else 34 if len(y_labels) <= 12 else 24
-    layout = base_layout(title or measure.name, measure.definition, height=max(90, cell * len(y_labels)))
+    least = 130 if cell == 44 else 90
+    layout = base_layout(title or measure.name, measure.definition, height=max(least, cell * len(y_labels)))
     make_margin(layout)
     common = {"showgrid": False, "zeroline": False, "tickfont": {"size": LABEL_SIZE}, "ticks": "", "automargin": True}
     x_ticks = thin([escape(shorten(label)) for label in x_labels], 64)
@@ -194,7 +196,7 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
     return layout
 
 
-def _heatmap(measure: Measure, shown: np.ndarray, across: bool, ends: Ends) -> go.Heatmap:
+def _heatmap(measure: Measure, shown: np.ndarray, across: bool, ends: Ends, height: float) -> go.Heatmap:
     note = "" if measure.within is None else "<br>hatched: within chance"
     note = note if measure.threshold is None else f"<br>hatched: ≤ null {number(measure.threshold)}"
     if measure.signed:
@@ -207,7 +209,7 @@ def _heatmap(measure: Measure, shown: np.ndarray, across: bool, ends: Ends) -> g
         xgap=2,
         ygap=2,
         hoverinfo="skip",
-        colorbar=colour_bar(measure.axis + note),
+        colorbar=colour_bar(measure.bar(height) + note),
     )
 
 
