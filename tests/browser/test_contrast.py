@@ -14,6 +14,8 @@ PAGES = {
     "model": "model",
     "tokens": "tokens",
     "attention": "attention",
+    "text": "attention?look=text&query=5",  # tokens in colours, by CircuitsVis too
+    "maps": "attention?look=maps",
     "head_scores": "head_scores?pins=1.1,0.2",
     "head": "head",
     "ov_copying": "ov_copying?pins=1.2",
