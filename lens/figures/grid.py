@@ -29,7 +29,7 @@ Cell = tuple[int, int]
 Ends = tuple[float, float]
 
 
-WIDE = 80  # pixels of a cell, at most: a few heads are not stretched over a page
+WIDE = 100  # pixels of a cell, at most: a few heads are not stretched over a page
 FULL = 920  # pixels of a figure whose cells do not fill its width
 BESIDE = 170  # pixels, about, left and right of its cells
 EDGE = 0.06  # of a cell, around the grid: an outline there would lose its outer half
