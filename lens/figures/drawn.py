@@ -4,14 +4,14 @@ import copyreg
 import hashlib
 import io
 import pickle
-import threading
-from collections import ChainMap, OrderedDict
+from collections import ChainMap
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
+from lens.figures.recent import Recent
 from lens.figures.wire import Spec, encode, short_form
 
 KEPT = 256  # figures; one is rarely more than 100 kB
@@ -74,31 +74,7 @@ def drawn(make: Draw) -> Draw:
     return drawn_as(short_form)(make)
 
 
-class _Kept:
-    """The figures that were drawn last."""
-
-    def __init__(self) -> None:
-        self._figures: OrderedDict[bytes, Drawn] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: bytes) -> Drawn | None:
-        with self._lock:
-            if key in self._figures:
-                self._figures.move_to_end(key)
-            return self._figures.get(key)
-
-    def put(self, key: bytes, figure: Drawn) -> Drawn:
-        with self._lock:
-            self._figures[key] = figure
-            while len(self._figures) > 1 and (len(self._figures) > KEPT or self._size() > BYTES):
-                self._figures.popitem(last=False)
-        return figure
-
-    def _size(self) -> int:
-        return sum(figure._size for figure in self._figures.values())
-
-
-_KEPT = _Kept()
+_KEPT: Recent[bytes, Drawn] = Recent(KEPT, BYTES, lambda figure: figure._size)
 
 
 class _Pickler(pickle.Pickler):

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import streamlit as st
 
 if TYPE_CHECKING:
+    import torch
     from streamlit.delta_generator import DeltaGenerator
 
 RUN = "lens:run"
+
+
+class Opened(Protocol):
+    """What the line names: an open model, or what is known of the models of a training run."""
+
+    name: str
+    revision: str | None
+    device: torch.device | str
+    dtype: torch.dtype | str
+
+
+class Run(TypedDict, total=False):
+    """What a run of the page has used so far."""
+
+    slot: DeltaGenerator
+    model: str
+    revision: str | None
+    device: str
+    dtype: str
+    seconds: float
+    cached: bool
 
 
 def start_run(slot: DeltaGenerator) -> None:
@@ -26,15 +48,15 @@ def note_time(seconds: float, cached: bool) -> None:
     _draw(run)
 
 
-def note_model(model: Any) -> None:
-    """The model of this run: whatever has a name, a revision, a device and a dtype."""
+def note_model(model: Opened) -> None:
+    """The model of this run."""
     dtype = str(model.dtype).removeprefix("torch.")
     run = st.session_state.setdefault(RUN, {})
     run.update(model=model.name, revision=model.revision, device=str(model.device), dtype=dtype)
     _draw(run)
 
 
-def badge_html(run: dict[str, Any]) -> str:
+def badge_html(run: Run) -> str:
     """The status line as escaped HTML."""
     if "model" not in run:
         return '<div class="lens-badge" role="status"><span>no model open</span></div>'
@@ -48,5 +70,5 @@ def badge_html(run: dict[str, Any]) -> str:
     return f'<div class="lens-badge" role="status"{state}>{spans}</div>'
 
 
-def _draw(run: dict[str, Any]) -> None:
+def _draw(run: Run) -> None:
     run["slot"].html(badge_html(run))

@@ -45,12 +45,12 @@ def is_closed(name: str) -> bool:
 
 def problem(name: str) -> str:
     """Why a local model cannot be shown under its name, as a sentence; "" when it can, perhaps after a click."""
-    shown = repr(name.removeprefix(LOCAL))
+    text = repr(name.removeprefix(LOCAL))
     if name in st.session_state.get(PATHS, {}):
         return ""
     if not is_closed(name):
-        return f"{shown} is a local model of another session; open it by hand"
-    return "" if Path(typed()[name]).exists() else f"{shown} is no longer where it was on this machine"
+        return f"{text} is a local model of another session; open it by hand"
+    return "" if Path(typed()[name]).exists() else f"{text} is no longer where it was on this machine"
 
 
 def open_again(view: ViewState) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lens.analysis.checkpoint import Setting
-    from lens.analysis.training_run import Measured, TrainingRun
+    from lens.analysis.training_run import Measured, MeasuredInstrument, TrainingRun
 
 
 class Cell(NamedTuple):
@@ -89,13 +89,13 @@ def chosen(run: TrainingRun) -> list[int]:
 
 
 def measure_checkpoint(cell: Cell, setting: Setting) -> Measured:
-    """Everything that is measured at one checkpoint, from disk where it was measured before: ``Measured``."""
+    """Everything that is measured at one checkpoint, from disk where it was measured before."""
     with _reading(cell) as run:
         return run.measure(cell[1], setting)
 
 
-def measure_instrument(cell: Cell, name: str, setting: Any) -> Any:
-    """One instrument at one checkpoint, from disk where it was measured before: ``MeasuredInstrument``."""
+def measure_instrument(cell: Cell, name: str, setting: Setting) -> MeasuredInstrument:
+    """One instrument at one checkpoint, from disk where it was measured before."""
     with _reading(cell) as run:
         return run.measure_instrument(cell[1], name, setting)
 
@@ -107,7 +107,7 @@ def measure_pattern(cell: Cell, tokens: Int[Tensor, "1 pos"], layer: int, head: 
 
 
 def score_checkpoint(cell: Cell, setting: Setting) -> Measured:
-    """The head scores of one checkpoint alone: ``Measured``, without texts."""
+    """The head scores of one checkpoint alone, without texts."""
     with _reading(cell) as run:
         return run.measure(cell[1], setting, texts=False)
 

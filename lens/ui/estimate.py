@@ -1,15 +1,17 @@
 """How long a computation will take, roughly: enough to decide whether to ask first, and whose turn it is."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from lens.analysis.instruments.instrument import Cost
+    from lens.model import Transformer
 
 CPU, GPU = 5e10, 5e12  # floating-point operations a second: measured with SmolLM2 on one core; assumed
 LOOKED_UP = ("embed.", "pos_embed.")  # not multiplied
 
 
-def forward_seconds(model: Any, n_tokens: int, unembed: bool = True) -> float:
+def forward_seconds(model: "Transformer", n_tokens: int, unembed: bool = True) -> float:
     """Seconds to read ``n_tokens`` and, with ``unembed``, predict at each: two operations per weight and token.
 
     Only weights that multiply count. Attention's own square is left out.
@@ -19,12 +21,12 @@ def forward_seconds(model: Any, n_tokens: int, unembed: bool = True) -> float:
     return operation_seconds(model, 2 * n_weights * n_tokens)
 
 
-def operation_seconds(model: Any, n_operations: int) -> float:
+def operation_seconds(model: "Transformer", n_operations: int) -> float:
     """Seconds for so many floating-point operations where the model lies."""
     return n_operations / (CPU if model.device.type == "cpu" else GPU)
 
 
-def cost_seconds(model: Any, cost: "Cost", unembed: bool = True) -> float:
+def cost_seconds(model: "Transformer", cost: "Cost", unembed: bool = True) -> float:
     """Seconds of what instruments take."""
     return forward_seconds(model, cost.tokens, unembed) + operation_seconds(model, cost.operations)
 
@@ -54,7 +56,7 @@ class Costs:
         return self._seconds.get(kind, otherwise)
 
 
-def n_weights(values: Any) -> int:
+def n_weights(values: Iterable[object]) -> int:
     """Weights of the models among the arguments of a computation."""
     import torch
 

@@ -31,7 +31,7 @@ class Export(NamedTuple):
     name: str  # stem of the files
     figure: Figure | str  # HTML text such as a token strip
     table: DataFrame | Callable[[], DataFrame]  # one row per number; made when it is asked for
-    payload: dict[str, Any]  # everything the figure shows; arrays allowed
+    payload: dict[str, object]  # everything the figure shows; arrays allowed
     code: str
     reads_prompt: bool = True  # whether ``code`` uses ``tokens``, those of the view's prompt
     opens_model: bool = True  # whether ``code`` uses ``model``; False: it stands for itself
@@ -62,7 +62,7 @@ def reproduce(view: ViewState, code: str, reads_prompt: bool = True) -> str:
     )
 
 
-def to_json(view: ViewState, payload: dict[str, Any]) -> str:
+def to_json(view: ViewState, payload: dict[str, object]) -> str:
     """``payload`` with the view that produced it; NaN and infinities become null, as JSON has none."""
     return json.dumps({"view": view.values(), **_plain(payload)}, indent=1, allow_nan=False, ensure_ascii=False)
 

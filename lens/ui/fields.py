@@ -110,14 +110,14 @@ def heads(name: str, most: int) -> Field:
     def read(value: str) -> tuple[Head, ...]:
         words = [part for part in value.split(",") if part.strip()][: most + 1]
         bad = [part for part in words if not re.fullmatch(r"\s*\d{1,4}\.\d{1,4}\s*", part)]
-        found = tuple(dict.fromkeys(Head(*map(int, part.split("."))) for part in words if part not in bad))
+        heads = tuple(dict.fromkeys(Head(*map(int, part.split("."))) for part in words if part not in bad))
         if bad:
             raise BadValue(
-                f"{name} are written like 18.6,17.3; left out {', '.join(map(short, bad))}", use=found[:most]
+                f"{name} are written like 18.6,17.3; left out {', '.join(map(short, bad))}", use=heads[:most]
             )
-        if len(found) > most:
-            raise BadValue(f"at most {most} {name} are kept", use=found[:most])
-        return found
+        if len(heads) > most:
+            raise BadValue(f"at most {most} {name} are kept", use=heads[:most])
+        return heads
 
     return Field(name, (), read, lambda value: ",".join(f"{layer}.{head}" for layer, head in value))
 
@@ -180,10 +180,10 @@ def parse(fields: Iterable[Field], query: Mapping[str, str]) -> tuple[dict[str, 
 
 def showing(field: Field) -> str:
     """The half sentence that says what is shown instead of a refused value."""
-    shown = field.unset if field.default is None else field.default
-    if shown in (None, "", ()):
+    default = field.unset if field.default is None else field.default
+    if default in (None, "", ()):
         return "it is left out"
-    return f"showing {field.name} {short(field.write(shown))}"
+    return f"showing {field.name} {short(field.write(default))}"
 
 
 def write(fields: Iterable[Field], values: Mapping[str, Any]) -> dict[str, str]:

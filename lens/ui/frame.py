@@ -82,7 +82,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
 
 def show_page(page: Page) -> None:
     """The whole of a page: the frame, then what its ``body`` draws, which is imported when the frame is on screen."""
-    with DRAWING.turn(), frame(page.title, page.question, page.options) as view:
+    with DRAWING.turn(page.name), frame(page.title, page.question, page.options) as view:
         draw_steps(view, page)
         with IMPORTS:
             started = "torch" in sys.modules

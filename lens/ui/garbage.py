@@ -2,7 +2,8 @@
 
 Streamlit would collect all garbage after each run of a page (``runner.postScriptGC``, off in ``.streamlit``). With
 torch, transformers and plotly in memory that takes a quarter of a second, most of it for modules and classes that live
-as long as the process. They are set aside here, and many visitors share one collection.
+as long as the process. They are set aside here, and many visitors share one collection. Python's own full collections,
+which come in the middle of whatever makes many objects, are as slow and are left out.
 """
 
 import gc
@@ -10,8 +11,10 @@ import time
 
 EVERY = 5.0  # seconds between two collections, at least
 SHARE = 0.02  # of the time, at most, goes into collections
+NEVER = 1_000_000_000  # collections of younger objects before Python looks through all of them by itself
 _next = 0.0  # when the next one may be, on the monotonic clock
 _all = False  # whether it looks through what was set aside as well
+gc.set_threshold(*gc.get_threshold()[:2], NEVER)
 
 
 def set_aside() -> None:

@@ -37,25 +37,25 @@ def let_go(key: str) -> None:
 
 def draw_memory() -> None:
     """Draw the bar again, as it is now."""
-    found, budget = residents().resident(), residents().budget
-    st.session_state[SLOT].html(memory_html(found, budget))
+    models, budget = residents().resident(), residents().budget
+    st.session_state[SLOT].html(memory_html(models, budget))
 
 
-def memory_html(found: list[Resident], budget: int) -> str:
+def memory_html(models: list[Resident], budget: int) -> str:
     """The bar: one piece per model, as wide as its share of the budget, and the sum in words."""
-    total = sum(one.n_bytes for one in found)
+    total = sum(model.n_bytes for model in models)
     whole = max(total, budget, 1)
-    pieces = "".join(f'<i style="width:{100 * one.n_bytes / whole:.2f}%"></i>' for one in found)
+    pieces = "".join(f'<i style="width:{100 * model.n_bytes / whole:.2f}%"></i>' for model in models)
     words = f"{size(total)} of {size(budget)} for models"
     return (
-        f'<div class="lens-memory" role="img" aria-label="Memory: {html.escape(said(found))}; {words}.">'
+        f'<div class="lens-memory" role="img" aria-label="Memory: {html.escape(names_and_sizes(models))}; {words}.">'
         f"<div>{pieces}</div><span>{words}</span></div>"
     )
 
 
-def said(found: list[Resident]) -> str:
+def names_and_sizes(models: list[Resident]) -> str:
     """The models and their sizes, in words."""
-    return ", ".join(f"{one.name} {size(one.n_bytes)}" for one in found) or "no model is open"
+    return ", ".join(f"{model.name} {size(model.n_bytes)}" for model in models) or "no model is open"
 
 
 def size(n_bytes: int) -> str:
@@ -70,11 +70,11 @@ def _listed() -> None:
     if not box.open:
         return
     with box:
-        for number, one in enumerate(residents().resident()):
+        for number, model in enumerate(residents().resident()):
             left, right = st.columns([3, 1], vertical_alignment="center")
-            left.html(f"<b>{html.escape(one.name)}</b><br>{size(one.n_bytes)}")
+            left.html(f"<b>{html.escape(model.name)}</b><br>{size(model.n_bytes)}")
             if not limits().hosted:  # there it belongs to all visitors
-                text = f"Let {one.name} go. It is opened again when a page needs it."
-                key = f"drop:{number}:{one.key}"
-                right.button("Drop", key=key, help=text, on_click=let_go, args=(one.key,))
+                text = f"Let {model.name} go. It is opened again when a page needs it."
+                key = f"drop:{number}:{model.key}"
+                right.button("Drop", key=key, help=text, on_click=let_go, args=(model.key,))
         st.caption(f"{size(residents().total)} of {size(residents().budget)}. {HELP}", width=300)

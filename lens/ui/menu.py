@@ -9,6 +9,7 @@ from lens.ui.page import Page
 from lens.ui.pages import (
     ablation,
     attention,
+    attribution,
     composition,
     head,
     head_scores,
@@ -17,6 +18,7 @@ from lens.ui.pages import (
     model,
     ov_copying,
     patching,
+    qk_attribution,
     tokens,
     training_dynamics,
 )
@@ -31,6 +33,8 @@ MENU = (
     head.PAGE,
     ov_copying.PAGE,
     composition.PAGE,
+    attribution.PAGE,
+    qk_attribution.PAGE,
     ablation.PAGE,
     patching.PAGE,
     training_dynamics.PAGE,

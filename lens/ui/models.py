@@ -70,8 +70,8 @@ def open_model(view: ViewState) -> HookedTransformer:
     A model that is not on this machine is offered with its size; the page goes on only after the visitor's click.
     """
     name, revision, source = view["model"], view["revision"], source_of(view)
-    shown = name.removeprefix(LOCAL) + (f"@{revision}" if revision else "")
-    holder = residents().holder(f"{source}@{revision}:{_stamp(source)}", shown)
+    label = name.removeprefix(LOCAL) + (f"@{revision}" if revision else "")
+    holder = residents().holder(f"{source}@{revision}:{_stamp(source)}", label)
     model = holder.model
     with st.container():  # keeps what follows in its place in the next run, and with it the keyboard's focus
         if model is None:
@@ -79,7 +79,7 @@ def open_model(view: ViewState) -> HookedTransformer:
             model = _load(holder, source, revision)
     note_model(model)
     draw_memory()
-    view.fit(model.cfg.n_layers, model.cfg.n_heads)
+    view.clamp_heads(model.cfg.n_layers, model.cfg.n_heads)
     return model
 
 

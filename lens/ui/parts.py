@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import streamlit as st
 
@@ -17,12 +17,15 @@ from lens.ui.models import prepend_bos
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from streamlit.elements.lib.column_types import ColumnConfig
 
     from lens.figures.drawn import Drawn
     from lens.model import Transformer
     from lens.ui.view import ViewState
 
 Cell = tuple[int, ...]  # where a point stands in the arrays of its figure
+Event = Mapping[str, Any]  # a click, as the browser reports it
+Columns: TypeAlias = "Mapping[str, ColumnConfig]"  # Streamlit's settings of the columns of a table, by name
 
 
 def notice(text: str) -> None:
@@ -94,7 +97,7 @@ def chart(
     alt: str,
     key: str | None = None,
     on_cell: Callable[[Cell], object] | None = None,
-    read: Callable[[Mapping[str, Any]], Cell | None] = selected_cell,
+    read: Callable[[Event], Cell | None] = selected_cell,
     width: str | None = None,
 ) -> None:
     """A figure; ``alt`` is it in words.
@@ -114,12 +117,12 @@ def chart(
 def table(
     rows: DataFrame,
     alt: str,
-    columns: Mapping[str, Any] | None = None,
+    columns: Columns | None = None,
     height: int | str = "auto",
     key: str | None = None,
     on_row: Callable[[int], object] | None = None,
 ) -> None:
-    """A table without row numbers; ``columns`` are Streamlit's settings of them by name, ``alt`` is it in words.
+    """A table without row numbers; ``alt`` is it in words.
 
     ``on_row`` is called with the row that was clicked, before the page runs again; such a table needs a ``key``.
     """
@@ -140,9 +143,9 @@ def head_grid(figure: Drawn, view: ViewState, key: str, alt: str) -> None:
 
 
 def follow_click(
-    event: Mapping[str, Any],
+    event: Event,
     on_cell: Callable[[Cell], object],
-    read: Callable[[Mapping[str, Any]], Cell | None] = selected_cell,
+    read: Callable[[Event], Cell | None] = selected_cell,
 ) -> Cell | None:
     """Call ``on_cell`` with the cell that was clicked, and return it; None if nothing was clicked."""
     cell = read(event)
@@ -151,7 +154,7 @@ def follow_click(
     return cell
 
 
-def _clicked(key: str, on_cell: Callable[[Cell], object], read: Callable[[Mapping[str, Any]], Cell | None]) -> None:
+def _clicked(key: str, on_cell: Callable[[Cell], object], read: Callable[[Event], Cell | None]) -> None:
     if follow_click(st.session_state[key], on_cell, read) is not None:
         st.session_state[f"{key}:clicks"] = st.session_state.get(f"{key}:clicks", 0) + 1
 

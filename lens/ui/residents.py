@@ -74,7 +74,7 @@ class Residents:
         """What is in memory, most recently used first."""
         with self._lock:
             held = [holder for holder in reversed(self._holders.values()) if holder.model is not None]
-            return [Resident(one.key, one.name, self._size(one.model)) for one in held]
+            return [Resident(holder.key, holder.name, self._size(holder.model)) for holder in held]
 
     @property
     def total(self) -> int:

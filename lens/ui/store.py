@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from lens.figures.recent import Recent
 
 
 class Entry(NamedTuple):
@@ -25,28 +25,15 @@ class Store:
     """
 
     def __init__(self, most: int, most_bytes: int) -> None:
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._most, self._most_bytes = most, most_bytes
-        self._total = 0  # bytes of all entries
-        self._lock = threading.Lock()
+        self._entries: Recent[str, Entry] = Recent(most, most_bytes, lambda entry: entry.size)
 
     def get(self, key: str) -> Entry | None:
         """The entry of ``key``, now the most recently used, or None."""
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
+        return self._entries.get(key)
 
     def put(self, key: str, value: Any, seconds: float) -> Entry:
         """Keep ``value``; throws out the oldest results beyond the bounds, never the newest."""
-        entry = Entry(value, seconds, nbytes(value))
-        with self._lock:
-            before = self._entries.pop(key, None)
-            self._entries[key] = entry
-            self._total += entry.size - (before.size if before else 0)
-            while len(self._entries) > 1 and (len(self._entries) > self._most or self._total > self._most_bytes):
-                self._total -= self._entries.popitem(last=False)[1].size
-        return entry
+        return self._entries.put(key, Entry(value, seconds, nbytes(value)))
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -93,10 +93,10 @@ class ViewState:
             self.notes.append(sentence)
             self.noted()
 
-    def fit(self, n_layers: int, n_heads: int) -> None:
+    def clamp_heads(self, n_layers: int, n_heads: int) -> None:
         """Keep layer, head and pins inside the model that is open, with a note for each that was not."""
-        self._fit_index("layer", n_layers)
-        self._fit_index("head", n_heads)
+        self._clamp_index("layer", n_layers)
+        self._clamp_index("head", n_heads)
         gone = [pin for pin in self["pins"] if pin[0] >= n_layers or pin[1] >= n_heads]
         if gone:
             names = ", ".join(map(str, gone))
@@ -158,7 +158,7 @@ class ViewState:
         act = self.toggle_pin if self.selected == (layer, head) else self.select
         act(layer, head)
 
-    def _fit_index(self, name: str, size: int) -> None:
+    def _clamp_index(self, name: str, size: int) -> None:
         if self[name] >= size:
             kind = f"{size} {name}s" if name == "layer" else f"{size} heads a layer"
             self.note(f"{name} {self[name]} does not exist in this model ({kind}): showing {name} 0")
@@ -178,9 +178,11 @@ def open_view(page: str, path: str, options: Iterable[Field] = ()) -> ViewState:
     """The view of this run. ``page`` names whose ``options`` these are; each page keeps its own between visits."""
     shared_fields, options = common_fields(limits()), tuple(options)
     names = [field.name for field in (*shared_fields, *options)]
-    taken = [name for name in names if names.count(name) > 1 or name in dir(ViewState)]
-    if taken:
-        raise ValueError(f"page {page!r} declares {', '.join(taken)}, which the view has already; choose other names")
+    clashing = [name for name in names if names.count(name) > 1 or name in dir(ViewState)]
+    if clashing:
+        raise ValueError(
+            f"page {page!r} declares {', '.join(clashing)}, which the view has already; choose other names"
+        )
     fresh = STATE not in st.session_state
     empty = {"path": path, "shared": {}, "joint": {}, "options": {}, "own": {}, "declared": {}, "issued": {}}
     store = st.session_state.setdefault(STATE, empty)
@@ -212,8 +214,8 @@ def write_address(view: ViewState) -> None:
     store, query = st.session_state[STATE], view.canonical()
     store["own"][view.path] = {name: text for name, text in query.items() if name not in store["shared"]}
     _issue(query)
-    shown = st.query_params.to_dict()
-    if shown != query and not _says(shown, view):
+    now = st.query_params.to_dict()
+    if now != query and not _says(now, view):
         st.query_params.from_dict(query)
 
 
@@ -235,8 +237,8 @@ def query_for(view: ViewState, path: str) -> dict[str, str]:
 def _says(query: Mapping[str, str], view: ViewState) -> bool:
     """Whether a query means exactly ``view``, default values written out and nothing foreign in it."""
     values = view.values()
-    found, notes = parse([view.field(name) for name in values], query)
-    return found == values and not notes and query.keys() <= values.keys()
+    read, notes = parse([view.field(name) for name in values], query)
+    return read == values and not notes and query.keys() <= values.keys()
 
 
 def _issue(query: dict[str, str]) -> None:

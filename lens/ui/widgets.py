@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
@@ -19,7 +19,8 @@ from lens.ui.view import ViewState, say_next_run
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
-Tabs = Mapping[str, tuple[str, Callable[..., Any]]]  # value of the field -> (label, what draws the tab)
+Result = TypeVar("Result")  # of the function that draws a tab
+Tabs = Mapping[str, tuple[str, Callable[..., Result]]]  # value of the field -> (label, what draws the tab)
 TURNS = "widget-turns"  # how often the value of each field was changed behind its widget's back
 
 
@@ -76,9 +77,9 @@ def _write_back(view: ViewState, name: str, key: str) -> None:
 
 def _relabel(name: str, options: Sequence[str], format_func: Callable[[str], str] = str, **_: Any) -> None:
     """A new widget where the same choices are written in other words: a browser keeps the words of the old one."""
-    labels, written = st.session_state.setdefault(LABELS, {}), {one: format_func(one) for one in options}
+    labels, written = st.session_state.setdefault(LABELS, {}), {option: format_func(option) for option in options}
     before = labels.get(name, {})
-    if any(before.get(one, text) != text for one, text in written.items()):
+    if any(before.get(option, text) != text for option, text in written.items()):
         turns = st.session_state.setdefault(TURNS, {})
         turns[name] = turns.get(name, 0) + 1
     labels[name] = before | written
@@ -130,7 +131,7 @@ def text_line(view: ViewState, name: str, label: str, help: str, **rest: Any) ->
     return st.text_input(label, view[name], help=help, **bind(view, name), **rest)
 
 
-def show_tabs(view: ViewState, name: str, tabs: Tabs, *args: Any) -> Any:
+def show_tabs(view: ViewState, name: str, tabs: Tabs[Result], *args: object) -> Result:
     """A row of tabs for a choice field; only the open one's function is called, with ``args``; returns its result.
 
     ``tabs`` holds, for each value of the field, the label and the function that draws.
@@ -161,6 +162,6 @@ def head_picker(view: ViewState, n_layers: int, n_heads: int) -> Head:
     return Head(int(layer), int(head))
 
 
-def button(label: str, help: str, act: Callable[..., None], *args: Any, **rest: Any) -> bool:
+def button(label: str, help: str, act: Callable[..., None], *args: object, **rest: Any) -> bool:
     """A button that calls ``act(*args)`` before the page runs again."""
     return st.button(label, help=help, on_click=act, args=args, **rest)

@@ -236,10 +236,10 @@ def click_head(page, title, layer, head, model=REAL):
     page.mouse.click(*page.evaluate(CELL, [title, layer, head]))
 
 
-def fits(page, url, chart, name, width):
+def fits(page, url, chart, name, width, model=REAL):
     """Open ``url`` at this width: the chart titled ``chart`` is drawn, nothing sticks out, and a picture is taken."""
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(url)
-    drawn(page, chart)
+    drawn(page, chart, model)
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
     page.screenshot(path=f"screenshots/{name}-{width}.png", full_page=True)

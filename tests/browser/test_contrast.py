@@ -20,6 +20,8 @@ PAGES = {
     "head": "head",
     "ov_copying": "ov_copying?pins=1.2",
     "composition": "composition",
+    "attribution": "attribution?more=prompts&task=repeated",
+    "qk_attribution": "qk_attribution",
     "ablation": "ablation",
     "patching": "patching?model=planted-induction&task=repeated&cells=head",
     "training_dynamics": "training_dynamics",

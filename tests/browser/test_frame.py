@@ -303,7 +303,7 @@ def test_a_cancelled_sweep_shows_what_is_done_and_continues(serve, page):
     expect(page.get_by_text("sweep has 40 of 40")).to_be_visible(timeout=60_000)
 
 
-CHAIN = ("attention", "head_scores", "ov_copying", "composition", "ablation", "training_dynamics")
+CHAIN = ("attention", "head_scores", "qk_attribution", "ov_copying", "composition", "ablation", "training_dynamics")
 
 
 def test_the_chain_is_walked_by_links_alone_and_the_head_stays(server, page):
@@ -313,7 +313,7 @@ def test_the_chain_is_walked_by_links_alone_and_the_head_stays(server, page):
     page.get_by_test_id("stMain").get_by_role("link", name=re.compile("Attention of 1.1")).click()
     for path in CHAIN:
         page.wait_for_url(f"**/{path}?*layer=1*")
-        expect(page.locator("[class*=st-key-chain-step-]")).to_have_count(7)
+        expect(page.locator("[class*=st-key-chain-step-]")).to_have_count(8)
         ready(page, DEFAULT_MODEL.removesuffix("@"))
         assert {name: query(page)[name] for name in ("layer", "head")} == {"layer": ["1"], "head": ["1"]}
         onward = page.get_by_test_id("stMain").get_by_role("link", name=re.compile("→"))

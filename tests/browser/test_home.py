@@ -15,10 +15,10 @@ def test_the_text_stands_before_the_numbers_and_the_chain_fills(server, page):
     page.goto(server)
     expect(page.locator(".lens-hero")).to_be_visible()
     expect(page.get_by_role("link", name="Induction heads of a real language model")).to_be_visible()
-    expect(page.locator(".lens-chain li")).to_have_count(6)
+    expect(page.locator(".lens-chain li")).to_have_count(7)
     ready(page, DEFAULT_MODEL)
     expect(page.locator(".lens-chain")).to_contain_text("rank 1 of 8")
-    expect(page.locator(".lens-chain li.found")).to_have_count(6)
+    expect(page.locator(".lens-chain li.found")).to_have_count(7)
     expect(page.locator(".lens-chain")).not_to_contain_text("computing")
     page.get_by_test_id("stMain").get_by_role("link", name=re.compile(r"^OV copying of \d")).click()
     page.wait_for_url("**/ov_copying?**head=**")
@@ -32,7 +32,7 @@ def test_a_click_on_the_grid_moves_the_chain_to_that_head(server, page):
     click_head(page, "2 · It scores", 17, 3)
     drawn(page, "1 · Head 17.3 attends")
     page.wait_for_url(f"**?model={REAL}&layer=17&head=3")
-    expect(page.locator(".lens-chain li.later")).to_have_count(2)  # a large model's ablation waits; no checkpoints
+    expect(page.locator(".lens-chain li.later")).to_have_count(3)  # a large model's ablation waits; no checkpoints
     page.get_by_role("button", name="Back to the strongest head, 18.6").click()
     drawn(page, "1 · Head 18.6 attends")
 

@@ -1,4 +1,7 @@
-"""The direction of imports: pages use what is shared, never each other; figures know nothing of Lens but figures."""
+"""The direction of imports: pages use what is shared, never each other; figures know nothing of Lens but figures.
+
+And what a reader of ``lens.ui`` may rely on: every public function says what it takes and gives.
+"""
 
 import ast
 from pathlib import Path
@@ -99,3 +102,34 @@ def test_the_ui_has_no_circle_of_imports():
             break
         left = {module: names for module, names in left.items() if module not in free}
     assert sorted(left) == []
+
+
+def bare(function: ast.FunctionDef) -> list[str]:
+    """Parameters of a function that have no type, and "return" where it does not say what it gives."""
+    every = function.args
+    parameters = [*every.posonlyargs, *every.args, *every.kwonlyargs, every.vararg, every.kwarg]
+    names = [one.arg for one in parameters if one is not None and one.annotation is None]
+    return [name for name in names if name not in ("self", "cls")] + ["return"] * (function.returns is None)
+
+
+def functions(nodes: list[ast.stmt]) -> list[ast.FunctionDef]:
+    """The functions of a module and the methods of its classes; not those inside of functions."""
+    here = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    return here + [one for node in nodes if isinstance(node, ast.ClassDef) for one in functions(node.body)]
+
+
+def test_every_public_function_of_the_ui_has_types():
+    every = {
+        f"{module}.{one.name}": bare(one)
+        for module, path in FILES.items()
+        if inside(module, "lens.ui")
+        for one in functions(ast.parse(path.read_text(encoding="utf-8")).body)
+        if not one.name.startswith("_") or one.name == "__init__"
+    }
+    assert len(every) > 500
+    assert {name: missing for name, missing in every.items() if missing} == {}
+
+
+def test_a_function_without_types_is_noticed():
+    (function,) = functions(ast.parse("class A:\n    def f(self, x, *y: int, z=1): ...").body)
+    assert bare(function) == ["x", "z", "return"]

@@ -25,7 +25,7 @@ from lens.analysis.interventions.tasks import induction
 from lens.analysis.verdicts import Gap, Verdict
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
 from lens.ui.pages.ablation import TABS, WHAT, words
-from lens.ui.pages.ablation import read as page
+from lens.ui.pages.ablation.request import Result
 from tests.ui.conftest import app_page, bound, fine, html, local
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -266,10 +266,10 @@ def way(values: list[float], gap: Gap, width: float = 0.05) -> Removed:
     )
 
 
-def found_with(gap: Gap, zero: float, joint: Joint | None) -> page.Result:
+def found_with(gap: Gap, zero: float, joint: Joint | None) -> Result:
     cells = cells_of(HookedTransformer.from_pretrained("planted-induction").cfg, Target((INDUCTION, PREVIOUS)))
     removed = {"other": way([1.0, 0.1, 0.1], gap), "zero": way([zero, 0.1, 0.1], gap)}
-    return page.Result(cells, removed, joint, "loss", "nats")
+    return Result(cells, removed, joint, "loss", "nats")
 
 
 def test_what_needs_a_gap_is_not_said_without_one():

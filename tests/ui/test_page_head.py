@@ -230,7 +230,7 @@ def test_the_summary_names_what_is_missing():
 def test_the_last_link_says_when_the_head_of_a_shipped_model_was_born():
     at = app_page("head").run()
     shown = fine(at)
-    assert 'class="found" data-step="6"' in shown
+    assert 'class="found" data-step="7"' in shown
     assert re.search(
         r"was born between 1\.84M? (tokens )?and 2\.05M tokens", " ".join(element.value for element in at.markdown)
     )

@@ -116,14 +116,14 @@ def test_without_an_address_home_tells_the_whole_chain_of_the_shipped_model():
 def test_a_decoy_attends_and_scores_and_does_neither_copy_nor_matter():
     at = open_home(model="planted-decoy").run()
     links = outline(fine(at))
-    assert [links[name][0] for name in NAMES] == ["found", "found", "none", "found", "none", "later"]
+    assert [links[name][0] for name in NAMES] == ["found", "found", "found", "none", "found", "none", "later"]
     assert "There is nothing it could need it for: the model is not seen to use the repetition" in markdown(at)
 
 
 def test_a_planted_circuit_is_found_link_by_link():
     at = open_home(model="planted-induction").run()
     links = outline(fine(at))
-    assert [links[name][0] for name in NAMES] == ["found", "found", "found", "found", "found", "later"]
+    assert [links[name][0] for name in NAMES] == ["found", "found", "found", "found", "found", "found", "later"]
 
 
 def test_a_link_that_takes_long_is_computed_after_a_click():

@@ -16,10 +16,10 @@ from lens.analysis.held_out import beginnings
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_of, ov_copying, ov_cores
 from lens.analysis.score_results import Samples, head_score
-from lens.ui.pages.ov_copying import TABS
+from lens.ui.pages.ov_copying import CIRCUITS, TABS
 from lens.ui.pages.ov_copying import data as ov_data
-from lens.ui.pages.ov_copying import read as page
 from lens.ui.pages.ov_copying import words as ov_words
+from lens.ui.pages.ov_copying.null import ALL, BLOCK
 from lens.ui.store import to_numpy
 from tests.helpers import hf_gpt2
 from tests.load import toys
@@ -55,7 +55,7 @@ def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
     model = HookedTransformer.from_pretrained(str(tiny_folder))
     want = ov_copying(model, "first_mlp")
     cores = ov_cores(model, "first_mlp").full
-    blocks = [null_scores_of((start, start + page.BLOCK), cores, 5) for start in range(0, page.ALL, page.BLOCK)]
+    blocks = [null_scores_of((start, start + BLOCK), cores, 5) for start in range(0, ALL, BLOCK)]
     band = null_band(torch.cat(blocks))
     rows = at.dataframe[0].value
     assert rows["full"].is_monotonic_decreasing
@@ -77,7 +77,7 @@ def test_the_table_is_that_of_the_analysis(tiny, tiny_folder):
 
 
 @pytest.mark.parametrize("more", list(TABS))
-@pytest.mark.parametrize("circuit", list(page.CIRCUITS))
+@pytest.mark.parametrize("circuit", list(CIRCUITS))
 def test_every_tab_of_both_circuits(tiny, more, circuit):
     at = tiny(more=more, circuit=circuit, weights="raw", radius="log", pins="1.2", layer="1", head="2", attended="e")
     shown = fine(at)
@@ -127,7 +127,7 @@ def test_a_model_without_a_tokenizer_reads_no_text(tmp_path):
 def test_the_gaussian_reference_says_why_it_is_no_null(tiny):
     shown = fine(tiny(null="gaussian", embedding="first_mlp", more="scatter"))
     assert "For teaching only" in shown
-    assert "would get another verdict by it" in shown
+    assert "inside one of the two bands and outside the other." in shown
     assert "of 8 heads and too narrow" in shown  # those of layer 0 read another embedding
 
 
@@ -263,6 +263,6 @@ def test_the_gaussian_band_is_compared_with_the_bands_of_the_heads():
     told = ov_words.gaussian_words(found, bands, -0.15, 0.14, np.array([True, True]))
     assert "score −0.15 to 0.14" in told
     assert "bands are 0.20 to 0.40 wide, the Gaussian one 0.29. It is too wide for 2 of 3 heads" in told
-    assert "1 heads would get another verdict" in told
+    assert "; 1 head lies inside one of the two bands and outside the other." in told
     assert "of 2 heads" in ov_words.gaussian_words(found, bands, -0.15, 0.14, np.array([True, False]))
     assert "not compared" in ov_words.gaussian_words(found, None, -0.15, 0.14, np.array([True, True]))

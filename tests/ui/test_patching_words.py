@@ -8,7 +8,7 @@ import pytest
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, Pairs, Sweep
 from lens.analysis.interventions.map import cell_map, reasons
 from lens.ui.pages.patching import words
-from lens.ui.pages.patching.read import PatchMap, Request
+from lens.ui.pages.patching.request import PatchMap, Request
 from lens.ui.shared.tasks import TaskChoice
 
 COLUMNS = ["0 a", "1 b ≠", "2 c"]

@@ -10,6 +10,7 @@ from lens.analysis.names import Head
 from lens.analysis.rank_correlation import rank_correlation
 from lens.analysis.score_results import HeadScore, Samples, head_score, weights_score
 from lens.analysis.score_summary import standing, summary
+from lens.analysis.verdicts import too_few
 from lens.figures.grid import grid
 from lens.ui.pages.head_scores.one_head import this_sequence
 from lens.ui.shared import score_words as scores
@@ -145,6 +146,19 @@ def test_where_no_head_is_above_chance_nothing_is_claimed():
     few = by_weights("ablation_zero", [[0.1, -0.2], [0.0, 0.0]], None)
     assert "No verdict: 3 pairs. Whether any heads are needed cannot be said here." in scores.notice(few)
     assert scores.verdict(few, Head(0, 0)) == "too few pairs"
+
+
+def test_a_table_says_what_there_are_too_few_of():
+    """Each kind of instrument counts something else: sequences, pairs of prompts, tokens of the vocabulary."""
+    few = made("induction", [[0.5]], n=3)
+    assert scores.verdict(few, Head(0, 0)) == "too few sequences"
+    one = made("induction", [[0.5]], n=1)
+    assert one.no_verdict.startswith("1 sequence;")
+    assert scores.verdict(one, Head(0, 0)) == "too few sequences"
+    tokens = few._replace(n_queries=0, no_verdict=too_few(12, "tokens"))
+    assert scores.verdict(tokens, Head(0, 0)) == "too few tokens"
+    weights = by_weights("feeder_k", FEEDERS, None)._replace(no_verdict="")
+    assert scores.verdict(weights, Head(1, 1)) == "no verdict"
 
 
 def test_what_stands_out_to_either_side_is_counted_by_side():

@@ -5,19 +5,19 @@ import time
 
 import pytest
 
-from lens.ui.turns import Turns
+from lens.ui.turns import PATIENCE, Turns
 
 
 class Drawing(threading.Thread):
     """A page that draws until it may stop."""
 
-    def __init__(self, turns, begun):
+    def __init__(self, turns, begun, name=""):
         super().__init__(daemon=True)
-        self.stop, self._turns, self._begun = threading.Event(), turns, begun
+        self.stop, self._turns, self._begun, self._page = threading.Event(), turns, begun, name
         self.start()
 
     def run(self):
-        with self._turns.turn():
+        with self._turns.turn(self._page):
             self._begun.append(self)
             self.stop.wait(5)
 
@@ -98,3 +98,25 @@ def test_a_page_that_has_its_turn_keeps_it():
                 assert turns._free == 0
             assert turns._free == 1
     assert turns._free == 1
+
+
+def test_a_page_that_was_quick_to_draw_goes_before_one_that_was_slow_and_came_a_moment_earlier():
+    turns, begun = Turns(1), []
+    with turns.turn("slow"):
+        end = time.thread_time() + 0.05
+        while time.thread_time() < end:
+            pass
+    with turns.turn("quick"):
+        pass
+    with turns.turn():
+        slow = Drawing(turns, begun, "slow")
+        until(lambda: len(turns._waiting) == 1)
+        quick = Drawing(turns, begun, "quick")
+        until(lambda: len(turns._waiting) == 2)
+        time.sleep(PATIENCE * 0.06)
+        late = Drawing(turns, begun, "quick")
+        until(lambda: len(turns._waiting) == 3)
+    for page in (quick, slow, late):
+        until(lambda page=page: begun[-1:] == [page])
+        page.stop.set()
+    assert begun == [quick, slow, late]

@@ -7,6 +7,7 @@ Source: Elhage et al. 2021, "A mathematical framework for transformer circuits".
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,7 +19,9 @@ from torch import Tensor
 from lens.analysis.answer.head_inputs import Write
 from lens.analysis.circuit_weights import constant_values, output_weights, read_through, write_through
 from lens.analysis.direct_paths import final_scale, head_parts
+from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.names import Head, check_heads
+from lens.analysis.random_tokens import sampling_set
 from lens.analysis.stats import Estimate, estimate
 from lens.components import Norm, at_least_float32
 from lens.finite import require_finite
@@ -35,6 +38,7 @@ DEFINITION = (
     "What each part of the model adds to the number by itself: its write at the last position, through the final norm "
     "at the scale of that run, times the direction of the answer. All parts together are the model's own number."
 )
+DRAWS = 100  # random tokens that are asked about
 OUTSIDE = ("final norm bias", "unembedding bias", "softcap", "minus entropy")  # parts that no layer writes
 
 
@@ -45,6 +49,7 @@ class Target(NamedTuple):
     pos: Int[Tensor, " prompt"]
     right: Int[Tensor, " prompt"]
     wrong: Int[Tensor, " prompt"] | None = None  # of a logit difference
+    folded: bool = False  # logits minus their mean, the final norm's bias in the unembedding's: as of a folded model
 
     def check(self, model: HookedTransformer, n_prompts: int, n_pos: int) -> None:
         """ValueError for a target that these prompts do not have."""
@@ -52,6 +57,8 @@ class Target(NamedTuple):
             raise ValueError(f"Target: kind={self.kind!r}; it must be one of {', '.join(KINDS)}.")
         if (self.wrong is not None) != (self.kind == "logit_diff"):
             raise ValueError("Target: a logit difference needs the wrong tokens, and only it has them.")
+        if why := why_not_folded(model, self):
+            raise ValueError(f"Target: folded=True, but {why}; pass folded=False.")
         limits = {"pos": n_pos, "right": model.cfg.d_vocab, "wrong": model.cfg.d_vocab}
         for name, most in limits.items():
             value = getattr(self, name)
@@ -61,6 +68,13 @@ class Target(NamedTuple):
                 raise ValueError(
                     f"Target: {name}={value.tolist()}; wanted one per prompt, {n_prompts}, in 0 … {most - 1}."
                 )
+
+
+def why_not_folded(model: HookedTransformer, target: Target) -> str:
+    """Why a logit cannot be read above the mean of all; "" where it can, or where nobody asked."""
+    if target.folded and target.kind == "logit" and model.cfg.final_softcap is not None:
+        return "the logits are capped, so a constant shift matters"
+    return ""
 
 
 class DirectAttribution(NamedTuple):
@@ -98,7 +112,12 @@ def direct_attribution(
     """
     tokens = tokens.to(model.device)
     target.check(model, *tokens.shape)
-    run = _Run(model, tokens, target.pos, mask)
+    found = _split(model, _Run(model, tokens, target.pos, mask), target)
+    require_finite(model, tokens, found.parts, mask)
+    return found
+
+
+def _split(model: HookedTransformer, run: "_Run", target: Target) -> DirectAttribution:
     read = _Read(model, run, target)
     writes, columns = [], []
     for labels, values in _written(run, read.onto):
@@ -107,9 +126,40 @@ def direct_attribution(
     outside = read.outside()
     writes += [Write(name) for name in OUTSIDE if name in outside]
     columns += [outside[name][:, None] for name in OUTSIDE if name in outside]
-    found = DirectAttribution(read.value.cpu(), torch.cat([one.cpu() for one in columns], 1), tuple(writes))
-    require_finite(model, tokens, found.parts, mask)
-    return found
+    return DirectAttribution(read.value.cpu(), torch.cat([one.cpu() for one in columns], 1), tuple(writes))
+
+
+@torch.no_grad()
+def asked_at_random(
+    model: HookedTransformer, tokens: Int[Tensor, "1 pos"], target: Target, draws: int = DRAWS, seed: int = 0
+) -> DirectAttribution:
+    """The parts of one prompt when random tokens are asked about in place of the answers, a draw per row: the null.
+
+    What a part does for any token it says nothing about this answer with. One run is read along all directions.
+    """
+    target.check(model, *tokens.shape)
+    if len(tokens) != 1:
+        raise ValueError(f"asked_at_random: {len(tokens)} prompts; wanted one.")
+    run = _Run(model, tokens.to(model.device), target.pos, None).repeated(draws)
+    generator, ids = torch.Generator().manual_seed(seed), sampling_set(model).ids
+    right, wrong = (ids[torch.randint(len(ids), (draws,), generator=generator)] for _ in range(2))
+    other = target._replace(pos=target.pos.expand(draws), right=right, wrong=None if target.wrong is None else wrong)
+    return _split(model, run, other)
+
+
+@torch.no_grad()
+def task_attribution(model: HookedTransformer, pairs: Pairs, side: str = "clean") -> DirectAttribution:
+    """The first right answer against the first wrong one (its log-probability where there is none), pair by pair.
+
+    Read at the last position of each prompt of ``side``. ValueError for pairs without answers.
+    """
+    if not pairs.answers:
+        raise ValueError("task_attribution: these pairs have no answers to attribute; choose a task that has.")
+    batch = pairs.side(side)
+    right = torch.tensor([ids[0] for ids in pairs.answers])
+    wrong = torch.tensor([ids[0] for ids in pairs.wrong]) if pairs.wrong else None
+    target = Target("log_prob" if wrong is None else "logit_diff", batch.lengths - 1, right, wrong)
+    return direct_attribution(model, batch.tokens, target, batch.mask)
 
 
 class _Run:
@@ -142,6 +192,13 @@ class _Run:
         with hooks(model, kept, writes=False):
             stream = model(tokens, attention_mask=mask, stop_at_layer=cfg.n_layers)
         self.final = self._at(stream)
+
+    def repeated(self, n: int) -> "_Run":
+        """The same run of one prompt as if it were ``n``: what is written is read along as many directions."""
+        other = copy(self)
+        other.kept = {name: x.expand(n, *x.shape[1:]) for name, x in self.kept.items()}
+        other.final = self.final.expand(n, -1)
+        return other
 
     def _at(self, x: Tensor) -> Float[Tensor, "prompt *axes"]:
         rows, pos = (one.to(x.device) for one in self.rows)
@@ -177,6 +234,8 @@ class _Read:
             direction = direction - W_U.T[target.wrong.to(W_U.device)]
         elif target.kind == "log_prob":
             direction = direction - self.probs @ W_U.T
+        elif target.folded:
+            direction = direction - W_U.mean(1)
         self.direction = direction
         self.onto = read_through(model.ln_final, direction.T).T / final_scale(model, run.final)
 
@@ -187,7 +246,7 @@ class _Read:
         """The linear part of the target: what a direction reads of the logits."""
         right = logits.gather(-1, self._column(self.target.right))[:, 0]
         if self.target.kind == "logit":
-            return right
+            return right - logits.mean(-1) if self.target.folded else right
         if self.target.kind == "log_prob":
             return right - (self.probs * logits).sum(-1)
         return right - logits.gather(-1, self._column(self.target.wrong))[:, 0]
@@ -199,6 +258,8 @@ class _Read:
         if isinstance(norm, Norm) and norm.centred:
             parts["final norm bias"] = self.direction @ norm.b.float()
         parts["unembedding bias"] = self._number(unembed.b_U.float().expand_as(self.plain))
+        if self.target.folded:
+            parts["unembedding bias"] = parts["unembedding bias"] + parts.pop("final norm bias", 0.0)
         if self.model.cfg.final_softcap is not None:
             parts["softcap"] = self._number(self.capped) - self._number(self.plain)
         if self.target.kind == "log_prob":

@@ -5,6 +5,7 @@ what it carries is absent, the norm before the head is computed anew, and the he
 lies in the first copy of a repeat, so there the control has other tokens first; what queries read lies in the second.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -105,18 +106,20 @@ def cuts_of(
 ) -> FeederCuts:
     """:func:`cut_feeders` from two runs that are already :func:`~.head_inputs.recorded`."""
     cfg = base.model.cfg
-    receiver = _Receiver(base, head, side, cells)
+    receiver = Receiver(base, head, side, cells)
     resid = base[f"blocks.{head.layer}.hook_resid_pre"]
     uncut = receiver.attention(resid[None])[0]
     writes, left = [], []
-    for labels, change in _changes(base, other, head.layer):
+    for labels, change in changes(base, other, head.layer):
         progress(len(writes) / max(1, cfg.n_heads * head.layer), f"cutting {labels[0]} and its layer")
         writes += labels
         left.append(receiver.attention(resid + change.to(resid.device)))
     return FeederCuts(head, side, tuple(writes), torch.cat(left).cpu(), uncut.cpu())
 
 
-def _changes(base: ActivationCache, other: ActivationCache, layer: int):
+def changes(
+    base: ActivationCache, other: ActivationCache, layer: int
+) -> Iterator[tuple[list[Write], Float[Tensor, "write batch pos d_model"]]]:
     """Labels and what replacing each write by its value in the other run adds to the stream, a layer at a time."""
     yield [Write("embedding")], (other["hook_embed"] - base["hook_embed"])[None]
     cfg = base.model.cfg
@@ -128,7 +131,7 @@ def _changes(base: ActivationCache, other: ActivationCache, layer: int):
             yield [Write("mlp", before)], (other["mlp_out", before] - base["mlp_out", before])[None]
 
 
-class _Receiver:
+class Receiver:
     """One head whose queries or keys are made anew from changed streams, the other side as it was."""
 
     def __init__(self, base: ActivationCache, head: Head, side: Side, cells: Cells) -> None:
@@ -143,17 +146,19 @@ class _Receiver:
     def attention(self, resid: Float[Tensor, "write batch pos d_model"]) -> Float[Tensor, "write batch"]:
         """Attention on the cells, mean over them, with one side made from each of these streams."""
         n_writes, n_seqs = resid.shape[:2]
-        stream = resid.flatten(0, 1)
+        made, fixed = self.made(resid.flatten(0, 1)), self.fixed.repeat(n_writes, 1, 1)
+        query, key = (torch.tensor(one, device=made.device) for one in self.cells)
+        pattern = self.pattern(*((made, fixed) if self.side == "q" else (fixed, made)), query)
+        on_cells = pattern[:, torch.arange(len(query)), key]
+        return rearrange(on_cells, "(write batch) query -> write batch query", write=n_writes, batch=n_seqs).mean(-1)
+
+    def made(self, stream: Float[Tensor, "row pos d_model"]) -> Float[Tensor, "row pos d_head"]:
+        """This side's queries or keys from changed streams; the norm before them is computed anew."""
         read = dict(zip("qkv", self.block.attention_inputs(stream, self._many(len(stream)))))[self.side]
         attn, which = self.block.attn, self._which(self.side)
         W, b = (attn.W_Q, attn.b_Q) if self.side == "q" else (attn.W_K, attn.b_K)
         made = attn.clipped(per_head(read, W[which : which + 1], b[which : which + 1]))
-        made = self._positioned(made, which)
-        fixed = self.fixed.repeat(n_writes, 1, 1)
-        q, k = (made, fixed) if self.side == "q" else (fixed, made)
-        return rearrange(
-            self._on_cells(q, k), "(write batch) query -> write batch query", write=n_writes, batch=n_seqs
-        ).mean(-1)
+        return self._positioned(made, which)
 
     def _positioned(self, made: Float[Tensor, "row pos 1 d_head"], which: int) -> Float[Tensor, "row pos d_head"]:
         attn, places = self.block.attn, self._many(len(made))
@@ -164,17 +169,18 @@ class _Receiver:
         every[:, :, which] = made[:, :, 0]
         return attn.positioned(self.side, every, places)[:, :, which]
 
-    def _on_cells(self, q: Float[Tensor, "row pos d"], k: Float[Tensor, "row pos d"]) -> Float[Tensor, "row query"]:
+    def pattern(
+        self, q: Float[Tensor, "row pos d"], k: Float[Tensor, "row pos d"], query: Int[Tensor, " query"]
+    ) -> Float[Tensor, "row query key"]:
+        """The head's attention at some queries, from its queries and keys."""
         attn = self.block.attn
-        query, key = (torch.tensor(one, device=q.device) for one in self.cells)
         q, k = at_least_float32(q[:, query]), at_least_float32(k)
         scores = einsum(q, k, "row query d_head, row key d_head -> row query key") / attn.scale
         scores = softcapped(scores, self.model.cfg.attn_softcap)
         if self.places.bias is not None:
             scores = scores + self.places.bias[0, self.head.head, query]
         allowed = self.places.allowed[attn.window][0, 0, query]
-        pattern = scores.masked_fill(~allowed, -torch.inf).softmax(-1)
-        return pattern[:, torch.arange(len(query)), key]
+        return scores.masked_fill(~allowed, -torch.inf).softmax(-1)
 
     def _which(self, side: Side) -> int:
         return self.head.head if side == "q" else self.head.head // self.model.cfg.group_size

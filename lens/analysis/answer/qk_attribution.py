@@ -12,7 +12,7 @@ from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lens.analysis.answer.head_inputs import Write, head_inputs, recorded
+from lens.analysis.answer.head_inputs import Write, head_inputs, recorded, writes_before
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.stats import Estimate, estimate
@@ -20,6 +20,7 @@ from lens.cache import ActivationCache
 from lens.hooked import HookedTransformer
 from lens.progress import Progress, part, silent
 
+BYTES = 64_000_000  # of the writes that queries or keys read, held at once
 DEFINITION = (
     "Score before the softmax of the cells in question minus the mean score of the query's other keys, the first token "
     "left out; mean over queries, as a sum over pairs of writes: one that the query reads, one that the key reads."
@@ -142,16 +143,27 @@ def _contrast(model: HookedTransformer, head: Head, tokens: Tensor, cells: Cells
 @torch.no_grad()
 def contrast_of(cache: ActivationCache, head: Head, cells: Cells) -> QKAttribution:
     """:func:`qk_attribution` without a control, from a run that is already :func:`~.head_inputs.recorded`."""
-    model, n_pos = cache.model, cache[f"blocks.{head.layer}.hook_resid_pre"].shape[1]
+    model, (n_seqs, n_pos, _) = cache.model, cache[f"blocks.{head.layer}.hook_resid_pre"].shape
     device = model.blocks[head.layer].device
     query = torch.tensor(cells.queries, device=device)
     weights = contrast_weights(model, head.layer, cells, n_pos).to(device)
-    keys = head_inputs(cache, head, "k", torch.arange(n_pos, device=device))
-    queries = head_inputs(cache, head, "q", query)
-    scale = model.blocks[head.layer].attn.scale * len(query)
-    pairs, query_side, key_side = _pair_sums(queries.values / scale, keys.values, weights)
-    bias = _score_bias(model, head, cache, query, weights).to(pairs).expand(len(query_side))
-    return QKAttribution(head, queries.writes, pairs.cpu(), query_side.cpu(), key_side.cpu(), bias.cpu(), None)
+    writes = writes_before(model.cfg, head.layer)
+    size = max(1, BYTES // (4 * n_pos * len(writes) * model.cfg.d_head))
+    scale, sums = model.blocks[head.layer].attn.scale * len(query), []
+    for start in range(0, n_seqs, size):
+        some = rows_of(cache, slice(start, start + size))
+        keys = head_inputs(some, head, "k", torch.arange(n_pos, device=device))
+        queries = head_inputs(some, head, "q", query)
+        sums.append(_pair_sums(queries.values / scale, keys.values, weights))
+    pairs = sum(one[0] for one in sums) / n_seqs
+    query_side, key_side = (torch.cat([one[at] for one in sums]) for at in (1, 2))
+    bias = _score_bias(model, head, cache, query, weights).to(pairs).expand(n_seqs)
+    return QKAttribution(head, writes, pairs.cpu(), query_side.cpu(), key_side.cpu(), bias.cpu(), None)
+
+
+def rows_of(cache: ActivationCache, rows: slice) -> ActivationCache:
+    """Some rows of a run; what all rows share, such as positions, stays whole."""
+    return ActivationCache({name: x[rows] if len(x) > 1 else x for name, x in cache.items()}, cache.model)
 
 
 def contrast_weights(model: HookedTransformer, layer: int, cells: Cells, n_pos: int) -> Float[Tensor, "query key"]:
@@ -180,13 +192,13 @@ def _pair_sums(
     keys: Float[Tensor, "sequence key write d_head"],
     weights: Float[Tensor, "query key"],
 ) -> tuple[Float[Tensor, "asks answers"], Float[Tensor, "sequence asks"], Float[Tensor, "sequence answers"]]:
-    """The contrast of each pair of writes, mean over sequences, and both margins of each sequence."""
+    """The contrast of each pair of writes, summed over sequences, and both margins of each sequence."""
     n_seqs, n = queries.shape[0], queries.shape[2]
     pairs, (query_side, key_side) = queries.new_zeros(n, n), queries.new_zeros(2, n_seqs, n)
     for row in range(n_seqs):  # one sequence at a time: no write meets all keys of all sequences at once
         answered = einsum(weights.to(keys), keys[row], "query key, key write d_head -> query write d_head")
         own = einsum(queries[row], answered, "query asks d_head, query answers d_head -> asks answers")
-        pairs += own / n_seqs
+        pairs += own
         query_side[row], key_side[row] = own.sum(1), own.sum(0)
     return pairs, query_side, key_side
 

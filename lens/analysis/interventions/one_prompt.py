@@ -1,5 +1,6 @@
 """One prompt of an experiment by itself, up to one of its tokens, and which answers are right after it."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,6 +22,12 @@ def answers_at(pairs: Pairs, pair: int, pos: int) -> tuple[Ids, Ids]:
         return (ids[pos + 1],), ()
     right, wrong = (side[pair] if side else () for side in (pairs.answers, pairs.wrong))
     return right, wrong
+
+
+def answer_kinds(pairs: Pairs, pair: int, tokens: Iterable[int], pos: int | None = None) -> list[str]:
+    """Of each token whether it is a "right" or a "wrong" answer after ``pos``, by default the last; "" for neither."""
+    right, wrong = answers_at(pairs, pair, len(pairs.clean[pair]) - 1 if pos is None else pos)
+    return ["right" if int(token) in right else "wrong" if int(token) in wrong else "" for token in tokens]
 
 
 def one_prompt(experiment: Experiment, pair: int, pos: int | None = None) -> OnePrompt:

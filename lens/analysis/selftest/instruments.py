@@ -13,6 +13,7 @@ from lens.analysis.instruments.instrument import by_model
 from lens.analysis.logit_lens import DEFINITION as LENS
 from lens.analysis.logit_lens import SOURCE as LENS_SOURCE
 from lens.analysis.selftest import measure
+from lens.analysis.selftest.answer_instruments import ANSWERS
 from lens.analysis.selftest.causal_instruments import CAUSAL
 from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change
 from lens.analysis.selftest.instrument import Instrument, of
@@ -122,6 +123,7 @@ INSTRUMENTS = (
             Expected(FOUND, exact.saving(exact.saturated(2))),
         ),
     ),
+    *ANSWERS,
     *CAUSAL,
     Instrument(
         name="phase_change",

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.answer.direct_attribution import DirectAttribution, Target, direct_attribution
+from lens.analysis.answer.reasons import Reasons, stripe_reasons
 from lens.analysis.checkpoint import OnRepeats, measure_repeats
 from lens.analysis.head_scores import head_scores
 from lens.analysis.induction_loss import InductionLoss, loss_by_position
@@ -71,6 +73,8 @@ class Tools(NamedTuple):
     logit_lens: Callable[[HookedTransformer, Tensor, Tensor], LogitLens] = logit_lens
     sweep: Callable[[HookedTransformer, Experiment], Sweep] = run_sweep
     first_order: Callable[[HookedTransformer, Sequence[Experiment]], list[Sweep]] = attribution
+    answer: Callable[[HookedTransformer, Tensor, Target], DirectAttribution] = direct_attribution
+    reasons: Callable[[HookedTransformer, Head, RepeatedTokens], Reasons] = stripe_reasons
     checkpoint: Callable[[HookedTransformer, RepeatedTokens], OnRepeats] = measure_repeats
     dated: Callable[..., Dated] = dated  # (labels, repeats by checkpoint)
 
@@ -99,6 +103,17 @@ class Subject:
         both = (self.repeated.tokens, self.repeated.control)
         with torch.no_grad():
             return tuple(Run(tokens, *self.model.run_with_cache(tokens)) for tokens in both)
+
+    @cached_property
+    def looker(self) -> Head:
+        """The head with the highest induction score: the one that is asked why it looks there."""
+        scores = self.scores["induction"].score.mean
+        return Head(*divmod(int(scores.argmax()), scores.shape[1]))
+
+    @cached_property
+    def reasons(self) -> Reasons:
+        """Why that head has its stripe."""
+        return self.tools.reasons(self.model, self.looker, self.repeated)
 
     @property
     def pairs(self) -> Pairs:

@@ -1,6 +1,6 @@
 """Heads as every page names, chooses, pins and selects them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -50,7 +50,7 @@ def best_button(view: "ViewState", head: Head, best: Head, words: str, key: str)
         st.button(f"{words} {label(best)}", key, help, on_click=go, args=(view, best))
 
 
-def head_table(view: "ViewState", rows: "pd.DataFrame", key: str, columns: dict[str, Any], alt: str) -> None:
+def head_table(view: "ViewState", rows: "pd.DataFrame", key: str, columns: parts.Columns, alt: str) -> None:
     """A table with a row per head (columns "layer" and "index"); a click on a row selects its head."""
 
     def select(row: int) -> None:

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 def grouped() -> "tuple[Instrument, ...]":
     """All instruments, those of one link of the chain together, links in its order."""
-    return tuple(one for group in by_link().values() for one in group)
+    return tuple(instrument for group in by_link().values() for instrument in group)
 
 
-def label(one: "Instrument") -> str:
+def label(instrument: "Instrument") -> str:
     """Its link and its title, as a list of all instruments writes them."""
-    return f"{capital(one.link)} · {one.title}"
+    return f"{capital(instrument.link)} · {instrument.title}"
 
 
 def choose(view: "ViewState", title: str, help: str) -> "Instrument":
     """The list of all instruments, links together; an unknown one becomes the first of scores, with a note."""
-    every = {one.name: one for one in grouped()}
+    every = {instrument.name: instrument for instrument in grouped()}
     view.one_of("score", (HEAD_SCORES[0], *every))
-    written = {name: label(one) for name, one in every.items()}
+    written = {name: label(instrument) for name, instrument in every.items()}
     return every[select(view, "score", tuple(every), title, help, format_func=written.get, width=300)]

@@ -17,38 +17,40 @@ if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
 
 
-def seconds(model: "HookedTransformer", one: "Instrument", samples: "Sequence[Sample]") -> float:
+def seconds(model: "HookedTransformer", instrument: "Instrument", samples: "Sequence[Sample]") -> float:
     """Rough time to measure it, and with an instrument of patterns all others of patterns as well."""
-    return cost_seconds(model, cost_of(model.cfg, [one], samples), unembed=one.pattern is None)
+    return cost_seconds(model, cost_of(model.cfg, [instrument], samples), unembed=instrument.pattern is None)
 
 
-def work_key(model: "HookedTransformer", one: "Instrument", samples: "Sequence[Sample]") -> str:
+def work_key(model: "HookedTransformer", instrument: "Instrument", samples: "Sequence[Sample]") -> str:
     """Names the measurement."""
-    return call_key(measure_named, (model, *_work(one, samples)), {})
+    return call_key(measure_named, (model, *_work(instrument, samples)), {})
 
 
-def is_measured(model: "HookedTransformer", one: "Instrument", samples: "Sequence[Sample]") -> bool:
+def is_measured(model: "HookedTransformer", instrument: "Instrument", samples: "Sequence[Sample]") -> bool:
     """Whether anyone has measured it on this sample, and it is still kept."""
-    return is_kept(measure_named, model, *_work(one, samples))
+    return is_kept(measure_named, model, *_work(instrument, samples))
 
 
-def at_once(model: "HookedTransformer", one: "Instrument", samples: "Sequence[Sample]") -> bool:
+def at_once(model: "HookedTransformer", instrument: "Instrument", samples: "Sequence[Sample]") -> bool:
     """Whether its numbers are there without a wait that a visitor should be asked about."""
-    if is_measured(model, one, samples):
+    if is_measured(model, instrument, samples):
         return True
-    return seconds(model, one, samples) <= ASK and work_key(model, one, samples) not in remembered(CANCELLED)
+    return seconds(model, instrument, samples) <= ASK and work_key(model, instrument, samples) not in remembered(
+        CANCELLED
+    )
 
 
-def measured(model: "HookedTransformer", one: "Instrument", samples: "Sequence[Sample]") -> "HeadScores":
+def measured(model: "HookedTransformer", instrument: "Instrument", samples: "Sequence[Sample]") -> "HeadScores":
     """Its scores, or why there are none, as numpy; those of patterns all together, from one pass over their sample.
 
     Shows progress and Cancel; after a cancel the page ends.
     """
-    return analyse(measure_named, model, *_work(one, samples), progress=True)
+    return analyse(measure_named, model, *_work(instrument, samples), progress=True)
 
 
-def _work(one: "Instrument", samples: "Sequence[Sample]") -> tuple[tuple[str, ...], "tuple[Sample, ...]"]:
+def _work(instrument: "Instrument", samples: "Sequence[Sample]") -> tuple[tuple[str, ...], "tuple[Sample, ...]"]:
     """The names that are measured together, and the sample that they read: weights have one result for all samples."""
-    sample = sample_for(one, [*samples, WEIGHTS])
-    given = () if sample is None or sample == WEIGHTS else (sample,)
-    return (pattern_names() if one.pattern is not None else (one.name,)), given
+    sample = sample_for(instrument, [*samples, WEIGHTS])
+    read = () if sample is None or sample == WEIGHTS else (sample,)
+    return (pattern_names() if instrument.pattern is not None else (instrument.name,)), read

@@ -33,15 +33,14 @@ def attention(model: "HookedTransformer", tokens: np.ndarray, head: Head) -> np.
     """
     cfg = model.cfg
     every = [Head(*place) for place in np.ndindex(cfg.n_layers, cfg.n_heads)]
-    wanted = every if 4 * len(every) * len(tokens) ** 2 <= KEEP_BYTES else [Head(*head)]
-    found = analyse(head_patterns, model, to_torch(tokens)[None], wanted)
-    return found.pattern[0, wanted.index(head)]
+    heads = every if 4 * len(every) * len(tokens) ** 2 <= KEEP_BYTES else [Head(*head)]
+    return analyse(head_patterns, model, to_torch(tokens)[None], heads).pattern[0, heads.index(head)]
 
 
 def stripe(name: str, n: int, bos: int) -> Stripe:
     """What the score ``name`` averages on [BOS] r₁…r_n r₁…r_n; no cells for an entropy."""
-    one = instrument(name)
-    return Stripe(one.reads(repeats_layout(n, bos)), one.cells)
+    score = instrument(name)
+    return Stripe(score.reads(repeats_layout(n, bos)), score.cells)
 
 
 def marked(name: str, tokens: np.ndarray, sample: "Sample | None") -> Stripe:

@@ -31,39 +31,39 @@ def join(done: dict[tuple[int, int], RepeatLosses]) -> RepeatLosses:
     return join_losses(to_torch(list(done.values())))
 
 
-def figure(found: InductionLoss) -> "go.Figure":
+def figure(losses: InductionLoss) -> "go.Figure":
     """Loss by position of the repeated sequences and of their control, with intervals where there are."""
-    n = (len(found.positions) + 1) // 2
+    n = (len(losses.positions) + 1) // 2
 
     def line(name: str, value: Estimate, dash: str | None = None) -> Line:
         return Line(name, *(None if y is None else _from_first(y, 2 * n) for y in value[:3]), dash=dash)
 
-    curves = [line("repeated", found.repeated), line("control: other random tokens", found.control, "dot")]
-    return repeat_loss(curves, n, n_sampled=round(np.exp(found.ln_set)))
+    curves = [line("repeated", losses.repeated), line("control: other random tokens", losses.control, "dot")]
+    return repeat_loss(curves, n, n_sampled=round(np.exp(losses.ln_set)))
 
 
-def notice(found: InductionLoss, n: int) -> str:
+def notice(losses: InductionLoss, n: int) -> str:
     """What the chart shows, in its numbers."""
 
     def spoken(estimate: Estimate) -> str:
         bounds = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
         return f"{estimate.mean:.2f}{bounds}"
 
-    made = repetition(found)
+    effect = repetition(losses)
     text = (
-        f"The second copy loses {spoken(found.second)} nats a token, the same tokens the first time "
-        f"{spoken(found.first)}; {n} other random tokens in its place lose {made.control:.2f}. "
+        f"The second copy loses {spoken(losses.second)} nats a token, the same tokens the first time "
+        f"{spoken(losses.first)}; {n} other random tokens in its place lose {effect.control:.2f}. "
     )
-    if made.verdict.state == "unknown":
-        return f"{text}With {counted(found.second.n, 'sequence')} it cannot be said whether it uses the repetition."
-    if not made.verdict.found:
-        return f"{text}This model {made.verdict.reason}."
-    saved = f"Repetition saves {spoken(found.saving)} nats, and {spoken(found.over_control)} beside the control. "
-    if made.needs_order:
+    if effect.verdict.state == "unknown":
+        return f"{text}With {counted(losses.second.n, 'sequence')} it cannot be said whether it uses the repetition."
+    if not effect.verdict.found:
+        return f"{text}This model {effect.verdict.reason}."
+    saved = f"Repetition saves {spoken(losses.saving)} nats, and {spoken(losses.over_control)} beside the control. "
+    if effect.needs_order:
         reason = "the model must know which token follows which, not only which ones occurred"
-        return f"{text}{saved}That is below ln {n} = {found.ln_n:.2f}: {reason}."
+        return f"{text}{saved}That is below ln {n} = {losses.ln_n:.2f}: {reason}."
     return (
-        f"{text}{saved}It stays above ln {n} = {found.ln_n:.2f}: knowing which tokens occurred would explain as much."
+        f"{text}{saved}It stays above ln {n} = {losses.ln_n:.2f}: knowing which tokens occurred would explain as much."
     )
 
 

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lens.ui.calls import analyse, is_kept, sweep
+from lens.ui.calls import analyse
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
 from lens.ui.limits import limits
 from lens.ui.models import prepend_bos
+from lens.ui.shared.computing import Cells
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 
@@ -37,7 +38,7 @@ class Sample(NamedTuple):
     repeated: "RepeatedTokens"
     scores: "HeadScores"  # all instruments of patterns
     settings: Settings  # with the number of sequences that were read
-    wanted: int  # sequences that were asked for: more, after a cancel
+    requested: int  # sequences that were asked for: more, after a cancel
 
 
 def settings(view: ViewState, model: "HookedTransformer") -> Settings:
@@ -82,37 +83,32 @@ def sample(
     ``show(induction [layer, head], sequences)`` draws what there is meanwhile.
     After a cancel the sample holds the sequences that are done; without any the page ends.
     """
-    from lens.analysis.head_scores import join_scores, repeat_scores_of, summarise_scores
+    from lens.analysis.head_scores import join_scores, summarise_scores
 
     def draw(done: dict) -> None:
-        found = np.concatenate([part.of("induction").score for part in done.values()])
-        show(found.mean(0), len(found))
+        scores = np.concatenate([part.of("induction").score for part in done.values()])
+        show(scores.mean(0), len(scores))
 
     repeated = tokens(model, chosen)
-    found = sweep(
-        repeat_scores_of,
-        parts(chosen),
-        model,
-        show=None if show is None else draw,
-        estimate=seconds(model, chosen),
-        n=chosen.n,
-        seed=chosen.seed,
-        prepend_bos=chosen.bos,
-    ).done
-    if not found:
+    done = _cells(model, chosen).sweep(None if show is None else draw, seconds(model, chosen)).done
+    if not done:
         end_page()
-    rows = [row for part in found for row in range(*part)]
+    rows = [row for part in done for row in range(*part)]
     repeated = repeated._replace(tokens=repeated.tokens[rows], control=repeated.control[rows])
-    scores = analyse(summarise_scores, join_scores(to_torch(list(found.values()))), to_torch(repeated))
+    scores = analyse(summarise_scores, join_scores(to_torch(list(done.values()))), to_torch(repeated))
     return Sample(repeated, scores, chosen._replace(seqs=len(rows)), chosen.seqs)
 
 
 def is_read(model: "HookedTransformer", chosen: Settings) -> bool:
     """Whether all of the sequences have been read before, by anyone."""
+    return _cells(model, chosen).are_kept()
+
+
+def _cells(model: "HookedTransformer", chosen: Settings) -> Cells:
     from lens.analysis.head_scores import repeat_scores_of
 
     params = {"n": chosen.n, "seed": chosen.seed, "prepend_bos": chosen.bos}
-    return all(is_kept(repeat_scores_of, part, model, **params) for part in parts(chosen))
+    return Cells(repeat_scores_of, parts(chosen), (model,), params)
 
 
 def seconds(model: "HookedTransformer", chosen: Settings) -> float:

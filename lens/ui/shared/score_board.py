@@ -1,6 +1,7 @@
 """Head scores on a sample, as Head scores, Home and others draw, tabulate and export them."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -75,19 +76,19 @@ def task_python(pairs: "Pairs", metric: "Metric") -> Python:
 def measure(score: "HeadScore", difference: bool = False) -> Measure:
     """A score as a figure draws it: with its control, or minus its control where there is one."""
     difference = difference and score.effect is not None
-    name, found = words.title(score).lower(), score.effect if difference else score.score
+    name, estimate = words.title(score).lower(), score.effect if difference else score.score
     minus, by_rule = f" This minus {score.kind.null}.", score.threshold is None and score.above is not None
     return Measure(
         f"{name} − control" if difference else name,
         score.kind.definition + (minus if difference else ""),
-        found.mean,
+        estimate.mean,
         score.kind.unit,
-        found.low,
-        found.high,
+        estimate.low,
+        estimate.high,
         None if difference else score.null_mean,
         score.threshold,
         signed=difference or score.kind.scale != "positive",
-        within=~np.asarray(score.above) & ~np.isnan(found.mean) if by_rule else None,
+        within=~np.asarray(score.above) & ~np.isnan(estimate.mean) if by_rule else None,
         ends=difference or score.kind.scale != "signed",
         absent="not applicable",
     )
@@ -97,7 +98,7 @@ def table(score: "HeadScore") -> pd.DataFrame:
     """One row per head, the one that stands out most first, those without a number last."""
     mean, placed = np.asarray(score.score.mean), ranks(score).ravel()
     layers, heads = (index.ravel() for index in np.indices(mean.shape))
-    columns: dict[str, Any] = {
+    columns: dict[str, Sequence | np.ndarray] = {
         "head": [f"{layer}.{head}" for layer, head in zip(layers, heads)],
         "layer": layers,
         "index": heads,
@@ -117,10 +118,10 @@ def table(score: "HeadScore") -> pd.DataFrame:
 
 def fill(place: "DeltaGenerator", values: np.ndarray, done: int) -> None:
     """The induction scores of the sequences that are read so far: the first chart a visitor sees."""
-    told = f"{done} sequences so far; the threshold comes with the last."
-    figure = grid(Measure("induction", told, values, "probability"), title="Induction: filling")
+    progress = f"{done} sequences so far; the threshold comes with the last."
+    figure = grid(Measure("induction", progress, values, "probability"), title="Induction: filling")
     with place:
-        parts.chart(small_grid(figure, GRID_WIDTH), f"Induction scores of {told}")
+        parts.chart(small_grid(figure, GRID_WIDTH), f"Induction scores of {progress}")
 
 
 def take_away(view: "ViewState", board: Board, name: str, figure: "go.Figure") -> None:

@@ -40,44 +40,44 @@ def interval(facts: Standing) -> str:
 
 def notice(score: "HeadScore", on_text: bool = False) -> str:
     """What to see in the grid of a score, computed on random sequences or ``on_text``, a single text."""
-    found = summary(score)
-    best = standing(score, found.strongest)
+    counts = summary(score)
+    best = standing(score, counts.strongest)
     unit = "" if score.kind.unit == "probability" else f" {score.kind.unit}"
     if not score.kind.tested:
-        return _description(score, found, unit)
-    habit, top = instrument(score.kind.name).habit, f"{found.strongest} with {number(best.value)}{interval(best)}"
+        return _description(score, counts, unit)
+    habit, top = instrument(score.kind.name).habit, f"{counts.strongest} with {number(best.value)}{interval(best)}"
     chance = _by_chance(score, best)
     if not score.n_queries:
-        return _without_patterns(score, found, f"{top}{unit}{chance}")
+        return _without_patterns(score, counts, f"{top}{unit}{chance}")
     if on_text:
         return (
-            f"On this one text, of {found.total} heads {top} seems most to {habit}{chance}. "
+            f"On this one text, of {counts.total} heads {top} seems most to {habit}{chance}. "
             f"{score.n_queries} queries of one text are no test: a token that draws attention for another reason "
             "looks the same. Random tokens decide."
         )
     if not has_verdict(score):
         return (
-            f"The largest of {found.total} scores has head {top}{chance}. {no_verdict(score)} Whether any head "
+            f"The largest of {counts.total} scores has head {top}{chance}. {no_verdict(score)} Whether any head "
             f"is seen to {habit} cannot be said here."
         )
     threshold = f"the null threshold {number(score.threshold)}"
-    if not found.n_above:
+    if not counts.n_above:
         return (
-            f"None of the {found.total} heads exceeds {threshold}: none can be said to {habit} here. The largest is "
+            f"None of the {counts.total} heads exceeds {threshold}: none can be said to {habit} here. The largest is "
             f"{top}, its control {number(best.control)}."
         )
     return (
-        f"{found.n_above} of {found.total} heads {habit} more than chance allows (above {threshold}; {found.n_whole} "
-        f"with the whole interval). The strongest is {top}{chance}."
+        f"{counts.n_above} of {counts.total} heads {habit} more than chance allows (above {threshold}; "
+        f"{counts.n_whole} with the whole interval). The strongest is {top}{chance}."
     )
 
 
-def _description(score: "HeadScore", found: "Summary", unit: str) -> str:
-    top, low = (standing(score, head) for head in (found.largest, found.smallest))
+def _description(score: "HeadScore", counts: "Summary", unit: str) -> str:
+    top, low = (standing(score, head) for head in (counts.largest, counts.smallest))
     return (
-        f"Largest: head {found.largest} with {number(top.value)}{interval(top)}{unit}; smallest: {found.smallest} with "
-        f"{number(low.value)}; half of the {found.total} heads are above {number(found.median)}. A head that looks at "
-        f"all keys alike has {number(score.uniform)}. {DESCRIPTION}"
+        f"Largest: head {counts.largest} with {number(top.value)}{interval(top)}{unit}; smallest: {counts.smallest} "
+        f"with {number(low.value)}; half of the {counts.total} heads are above {number(counts.median)}. A head that "
+        f"looks at all keys alike has {number(score.uniform)}. {DESCRIPTION}"
     )
 
 
@@ -91,43 +91,43 @@ def _by_chance(score: "HeadScore", best: Standing) -> str:
     return f"; {'compared with' if score.effect is not None else 'by chance'} {number(best.control)}"
 
 
-def _without_patterns(score: "HeadScore", found: "Summary", top: str) -> str:
+def _without_patterns(score: "HeadScore", counts: "Summary", top: str) -> str:
     """The notice of a number of weights or of a task."""
     habit = instrument(score.kind.name).habit
     largest = "The farthest from 0" if score.kind.scale == "two-sided" else "The largest"
     if not has_verdict(score):
         return (
-            f"{largest} of {found.total} numbers has head {top}. {no_verdict(score)} Whether any heads {habit} "
+            f"{largest} of {counts.total} numbers has head {top}. {no_verdict(score)} Whether any heads {habit} "
             "cannot be said here."
         )
-    if not found.n_above:
+    if not counts.n_above:
         return (
-            f"None of the {found.total} heads can be told from chance: it cannot be said that any {habit}. {largest} "
+            f"None of the {counts.total} heads can be told from chance: it cannot be said that any {habit}. {largest} "
             f"is {top}."
         )
     says = f"{habit} more than chance allows"
     if score.kind.scale == "two-sided":
-        says = f"stand out beyond chance, {found.n_above - found.n_lower} upwards and {found.n_lower} downwards"
-    return f"{found.n_above} of {found.total} heads {says}. The strongest is {top}."
+        says = f"stand out beyond chance, {counts.n_above - counts.n_lower} upwards and {counts.n_lower} downwards"
+    return f"{counts.n_above} of {counts.total} heads {says}. The strongest is {top}."
 
 
 def notice_difference(score: "HeadScore") -> str:
     """What to see in the grid of score minus control."""
-    found, effect = differences(score), score.effect.mean
+    counts, effect = differences(score), score.effect.mean
     if not score.kind.tested:
         return (
-            f"The repeat changes head {found.farthest} most: {number(float(effect[found.farthest]))} "
-            f"{score.kind.unit}. Half of the {found.total} heads change by less than {number(found.median_size)}. "
+            f"The repeat changes head {counts.farthest} most: {number(float(effect[counts.farthest]))} "
+            f"{score.kind.unit}. Half of the {counts.total} heads change by less than {number(counts.median_size)}. "
             "This is a description, not a test: it has no threshold."
         )
-    largest = f"The largest difference is {number(float(effect[found.largest]))}, head {found.largest}."
+    largest = f"The largest difference is {number(float(effect[counts.largest]))}, head {counts.largest}."
     if not has_verdict(score):
         return f"{largest} {no_verdict(score)}"
     if score.threshold is None:
         return f"{largest} {sentence(score.rule)}"
     return (
-        f"{found.more} of {found.total} heads exceed their own control by more than {number(score.threshold)}, "
-        f"{found.less} stay below it by as much. {largest}"
+        f"{counts.more} of {counts.total} heads exceed their own control by more than {number(score.threshold)}, "
+        f"{counts.less} stay below it by as much. {largest}"
     )
 
 
@@ -169,5 +169,10 @@ def verdict(score: "HeadScore", head: "Head") -> str:
         return "not applicable"
     if not score.kind.tested:
         return "no test"
-    few = f"too few {'sequences' if score.n_queries else 'pairs'}"
-    return {True: "above chance", False: "within chance", None: few}[facts.above]
+    return {True: "above chance", False: "within chance", None: _too_few(score)}[facts.above]
+
+
+def _too_few(score: "HeadScore") -> str:
+    """What its sample has too few of: of "3 pairs; a verdict needs at least 16" the pairs."""
+    count, _, unit = score.no_verdict.partition(";")[0].partition(" ")
+    return f"too few {unit.removesuffix('s')}s" if count.isdigit() else "no verdict"

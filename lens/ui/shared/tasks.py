@@ -9,7 +9,16 @@ import streamlit as st
 
 from lens.analysis.counts import counted
 from lens.analysis.interventions import Metric, Pairs, kinds_for
-from lens.analysis.interventions.tasks import TASKS, Ability, Task, ability, check_all, parse_pairs, task_of, to_pairs
+from lens.analysis.interventions.tasks import (
+    TASKS,
+    Ability,
+    Task,
+    ability,
+    check_all,
+    parse_pairs,
+    task_or_reason,
+    to_pairs,
+)
 from lens.analysis.least import MIN_SAMPLES
 from lens.figures.aligned import Row, aligned
 from lens.hooked import HookedTransformer
@@ -175,10 +184,10 @@ def show_ability(model: HookedTransformer, task: TaskChoice) -> Ability | None:
     """
     if not task.pairs.answers:
         return None
-    asked = (model, task.pairs if task.trial is None else task.trial, task.metric, task.swapped)
-    result = analyse(ability, *asked)
+    trial = (model, task.pairs if task.trial is None else task.trial, task.metric, task.swapped)
+    result = analyse(ability, *trial)
     parts.aside("Can it do this?", f"{result.sentence} {sentence(result.note)}")
-    key = call_key(ability, asked, {})
+    key = call_key(ability, trial, {})
     if result.verdict.state == "none" and not result.gap.found and key not in remembered(AGREED):
         offer(key, "Nothing is patched yet. What follows would be about a model that fails at this.", "Go on anyway")
         end_page()
@@ -218,7 +227,12 @@ def pair_table(model: HookedTransformer, pairs: Pairs) -> pd.DataFrame:
 
 
 def _task(view: ViewState, model: HookedTransformer, name: str, n: int) -> Task:
-    return analyse(task_of, model, name, n, view["seed"], view["corruption"], view["apostrophe"], int(view["block"]))
+    """The task for this model; ValueError where none of its prompts fits."""
+    settings = (view["seed"], view["corruption"], view["apostrophe"], int(view["block"]))
+    task = analyse(task_or_reason, model, name, n, *settings)
+    if isinstance(task, str):
+        raise ValueError(task)
+    return task
 
 
 def _first(pairs: Pairs, n: int) -> Pairs:

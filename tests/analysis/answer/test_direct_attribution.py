@@ -5,15 +5,19 @@ import torch
 
 from lens.analysis.answer.direct_attribution import (
     Target,
+    asked_at_random,
     direct_attribution,
     neuron_attribution,
     source_split,
+    task_attribution,
 )
 from lens.analysis.answer.head_inputs import Write
 from lens.analysis.circuit_weights import constant_values
+from lens.analysis.interventions import Pairs
+from lens.analysis.random_tokens import sampling_set
 from lens.components import Norm
 from lens.decompose import by_head, by_layer, neuron_writes
-from lens.process import center_unembed, center_writing_weights, fold_layer_norm, fold_value_biases
+from lens.process import center_unembed, center_writing_weights, fold_layer_norm, fold_value_biases, why_inexact
 from tests.families.conftest import lens_of
 from tests.families.variants import VARIANTS
 
@@ -161,3 +165,59 @@ def test_names_of_parts():
     assert str(Write("head", 1, 2)) == "1.2"
     assert str(Write("mlp", 3)) == "mlp 3"
     assert str(Write("minus entropy")) == "minus entropy"
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "gpt-neox", "llama", "opt", "bloom"])
+@pytest.mark.parametrize("kind", TARGETS)
+@torch.no_grad()
+def test_read_as_folded_is_what_a_folded_model_gives(variant, kind):
+    model = lens_of(variant)
+    folded = center_unembed(fold_layer_norm(model))
+    if why_inexact(model.cfg, "center_writing_weights") is None:
+        folded = center_writing_weights(folded)
+    here = direct_attribution(model, TOKENS, TARGETS[kind]._replace(folded=True))
+    there = direct_attribution(folded, TOKENS, TARGETS[kind])
+    torch.testing.assert_close(here.value, there.value, atol=1e-4, rtol=1e-3)
+    assert "final norm bias" not in map(str, here.writes)
+    for place, write in enumerate(here.writes):
+        if write.kind in ("head", "mlp", "embedding", "unembedding bias", "minus entropy"):
+            own = there.parts[:, there.writes.index(write)]
+            if write.kind == "unembedding bias" and Write("final norm bias") in there.writes:
+                own = own + there.parts[:, there.writes.index(Write("final norm bias"))]
+            torch.testing.assert_close(here.parts[:, place], own, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@torch.no_grad()
+def test_asked_about_random_tokens_each_draw_is_its_own_attribution(kind):
+    model = lens_of("gpt2")
+    target = TARGETS[kind]._replace(pos=POS[:1], right=RIGHT[:1])
+    target = target._replace(wrong=WRONG[:1] if kind == "logit_diff" else None)
+    null = asked_at_random(model, TOKENS[:1], target, draws=5, seed=3)
+    ids, generator = sampling_set(model).ids, torch.Generator().manual_seed(3)
+    right, wrong = (ids[torch.randint(len(ids), (5,), generator=generator)] for _ in range(2))
+    for draw in range(5):
+        one = target._replace(right=right[draw, None], wrong=wrong[draw, None] if kind == "logit_diff" else None)
+        own = direct_attribution(model, TOKENS[:1], one)
+        torch.testing.assert_close(null.parts[draw], own.parts[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(null.value[draw], own.value[0], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="3 prompts; wanted one"):
+        asked_at_random(model, TOKENS, TARGETS[kind])
+
+
+@torch.no_grad()
+def test_pairs_of_prompts_are_read_at_their_last_tokens():
+    model = lens_of("gpt2")
+    clean, other = ((1, 2, 3, 4), (5, 6, 7)), ((1, 9, 3, 4), (5, 8, 7))
+    pairs = Pairs(clean, other, answers=((11, 12), (13,)), wrong=((14,), (15,)))
+    for side, prompts in (("clean", clean), ("corrupted", other)):
+        found = task_attribution(model, pairs, side)
+        for row, ids in enumerate(prompts):
+            logits = model(torch.tensor([ids]))[0, -1]
+            want = logits[pairs.answers[row][0]] - logits[pairs.wrong[row][0]]
+            torch.testing.assert_close(found.value[row], want, atol=1e-5, rtol=1e-4)
+            assert found.remainder[row].abs() < 1e-4
+    alone = task_attribution(model, Pairs(clean, other, answers=((11,), (13,))))
+    assert Write("minus entropy") in alone.writes
+    with pytest.raises(ValueError, match="no answers to attribute"):
+        task_attribution(model, Pairs(clean, other))

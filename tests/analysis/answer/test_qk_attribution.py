@@ -13,7 +13,7 @@ from lens.analysis.answer.qk_attribution import (
     induction_cells,
     qk_attribution,
 )
-from lens.analysis.answer.stripe import stripe_reasons
+from lens.analysis.answer.reasons import stripe_reasons
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import repeated_tokens
 from tests.families.conftest import lens_of

@@ -25,7 +25,7 @@ from lens.analysis.interventions import (
 from lens.analysis.interventions.ablation import Target, ablation, cells_of, removal_rows, removed
 from lens.analysis.interventions.head_sets import share_rows
 from lens.analysis.interventions.map import head_of, place_of, reasons
-from lens.analysis.interventions.one_prompt import answers_at, one_prompt
+from lens.analysis.interventions.one_prompt import answer_kinds, answers_at, one_prompt
 from lens.analysis.interventions.path import receivers_of
 from lens.analysis.interventions.plan import STATUS
 from lens.analysis.interventions.readers import Reader
@@ -109,6 +109,8 @@ def test_answers_before_the_end_are_the_prompts_own():
     assert answers_at(PAIRS, 1, len(CLEAN[1]) - 1) == ((10, 11), (22,))
     assert answers_at(PAIRS, 1, 0) == ((CLEAN[1][1],), ())
     assert answers_at(Pairs(((1, 2),), ((1, 3),)), 0, 1) == ((), ())
+    assert answer_kinds(PAIRS, 1, (22, 5, 11)) == ["wrong", "", "right"]
+    assert answer_kinds(PAIRS, 1, (22, CLEAN[1][1]), 0) == ["", "right"]
 
 
 def test_a_metric_is_offered_for_pairs_that_have_what_it_needs():

@@ -20,6 +20,8 @@ from lens.analysis.interventions.tasks import (
     parse_pairs,
     pronouns,
     repeated,
+    task_of,
+    task_or_reason,
     to_pairs,
 )
 from lens.analysis.interventions.tasks.words import HER
@@ -267,3 +269,11 @@ def test_refused_options(smollm2):
         ioi(smollm2, corruption="none")
     with pytest.raises(ValueError, match="curly"):
         pronouns(smollm2, "none")
+
+
+def test_why_a_model_has_no_such_task_is_an_answer():
+    model = HookedTransformer.from_pretrained("lens-2l")
+    with pytest.raises(ValueError, match="no prompt fits") as refused:
+        task_of(model, "capitals", 8)
+    assert task_or_reason(model, "capitals", 8) == str(refused.value)
+    assert task_or_reason(model, "induction", 8, 3) == task_of(model, "induction", 8, 3)

@@ -4,6 +4,10 @@ from dataclasses import replace
 
 import torch
 
+from lens.analysis.answer.direct_attribution import direct_attribution
+from lens.analysis.answer.feeder_cuts import cut_feeders
+from lens.analysis.answer.qk_attribution import Cells, induction_cells, qk_attribution
+from lens.analysis.answer.reasons import stripe_reasons
 from lens.analysis.checkpoint import measure_repeats
 from lens.analysis.head_scores import summarise_scores
 from lens.analysis.induction_loss import RepeatLosses, loss_by_position, repeat_losses, summarise_repeats
@@ -237,3 +241,49 @@ def whole_activation(model, experiments):
 def sign_lost(model, experiments):
     found = attribution(model, experiments)
     return [one._replace(values=one.base + (one.values - one.base).abs()) for one in found]
+
+
+def answer_one_late(model, tokens, target):
+    return direct_attribution(model, tokens, target._replace(pos=target.pos - 1))
+
+
+def answers_exchanged(model, tokens, target):
+    return direct_attribution(model, tokens, target._replace(right=target.wrong, wrong=target.right))
+
+
+def answer_with_something_left_out(model, tokens, target):
+    found = direct_attribution(model, tokens, target)
+    return found._replace(parts=found.parts * 0.999)
+
+
+def sides_exchanged(model, head, repeated):
+    found = stripe_reasons(model, head, repeated)
+    turned = (one._replace(query_side=one.key_side, key_side=one.query_side) for one in (found.text, found.control))
+    text, control = turned
+    return found._replace(text=text, control=control)
+
+
+def control_is_the_text(model, head, repeated):
+    found = stripe_reasons(model, head, repeated)
+    return found._replace(control=found.text)
+
+
+def stripe_one_on(model, head, repeated):
+    """The place after the induction stripe."""
+    cells = induction_cells(repeated)
+    found = stripe_reasons(model, head, repeated)
+    late = Cells(cells.queries, tuple(key + 1 for key in cells.keys[:-1]) + cells.keys[-1:])
+    text, control = (qk_attribution(model, head, ids, late) for ids in (repeated.tokens, repeated.control))
+    return found._replace(text=text, control=control)
+
+
+def cut_with_the_wrong_control(model, head, repeated):
+    found = stripe_reasons(model, head, repeated)
+    cells = induction_cells(repeated)
+    return found._replace(cut_from_keys=cut_feeders(model, head, repeated.tokens, repeated.control, cells, "k"))
+
+
+def nothing_cut(model, head, repeated):
+    found = stripe_reasons(model, head, repeated)
+    cuts = found.cut_from_keys
+    return found._replace(cut_from_keys=cuts._replace(attention=cuts.uncut.expand_as(cuts.attention)))

@@ -7,7 +7,7 @@ from lens.analysis.interventions.tasks.own import JSONL_FORM, TEXT_FORM, parse_p
 from lens.analysis.interventions.tasks.prompts import Checked, PromptPair, answer_id, check, check_all, to_pairs
 from lens.analysis.interventions.tasks.pronouns import pronouns
 from lens.analysis.interventions.tasks.repeated import chance_loss, induction, induction_on, repeat_pairs, repeated
-from lens.analysis.interventions.tasks.sized import TASKS, task_of
+from lens.analysis.interventions.tasks.sized import TASKS, task_of, task_or_reason
 from lens.analysis.interventions.tasks.task import Ability, Task, ability
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "repeat_pairs",
     "repeated",
     "task_of",
+    "task_or_reason",
     "to_pairs",
 ]

@@ -49,3 +49,11 @@ def task_of(
     if name not in TASKS:
         raise ValueError(f"task_of: name={name!r}; it must be one of {', '.join(TASKS)}.")
     return TASKS[name](model, **sizes[name])
+
+
+def task_or_reason(model: HookedTransformer, *settings: Any) -> Task | str:
+    """:func:`task_of`, or why there is none for this model: an answer as well, which need not be sought again."""
+    try:
+        return task_of(model, *settings)
+    except ValueError as error:
+        return str(error)

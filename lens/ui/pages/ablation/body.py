@@ -1,10 +1,12 @@
 """Does the behaviour need it?"""
 
+from functools import partial
+
 import streamlit as st
 
 from lens.ui.models import open_model
-from lens.ui.pages.ablation import read as page
-from lens.ui.pages.ablation import result as show
+from lens.ui.pages.ablation import result as results
+from lens.ui.pages.ablation.request import choose, compute
 from lens.ui.pages.ablation.tabs import TABS
 from lens.ui.shared import tasks
 from lens.ui.view import ViewState
@@ -14,14 +16,14 @@ from lens.ui.widgets import show_tabs
 def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     model = open_model(view)
-    asked = page.choose(view, model)
-    tasks.show_ability(model, asked.task)
+    request = choose(view, model)
+    tasks.show_ability(model, request.task)
 
-    guess = show.guess_first(view, model, asked)
+    guess = results.guess_first(view, model, request)
     place = st.empty()
-    found = page.compute(view, model, asked, lambda found: show.draw_filling(place, asked, found, model))
-    figure = show.figure_of(asked, found, model)
+    result = compute(view, model, request, partial(results.draw_filling, place, model, request))
+    figure = results.figure_of(model, request, result)
     with place.container():
-        show.show_result(view, model, asked, found, figure, guess)
-    show_tabs(view, "more", TABS, view, model, asked, found)
-    show.take_away(view, model, asked, found, figure)
+        results.show_result(view, model, request, result, figure, guess)
+    show_tabs(view, "more", TABS, view, model, request, result)
+    results.draw_export(view, model, request, result, figure)

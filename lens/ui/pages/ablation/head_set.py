@@ -15,11 +15,12 @@ from lens.figures.fitted import narrow
 from lens.figures.theme import number
 from lens.hooked import HookedTransformer
 from lens.ui import parts
+from lens.ui.calls import analyse
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import source_of
 from lens.ui.pages.ablation import words
-from lens.ui.pages.ablation.read import Request
+from lens.ui.pages.ablation.request import Request
 from lens.ui.shared import experiments
 from lens.ui.shared.wording import percent, sentence
 from lens.ui.view import ViewState
@@ -67,11 +68,11 @@ def show_set(view: ViewState, model: HookedTransformer, request: Request) -> Non
     sweep, complete, _ = experiments.run(model, sets.experiment)
     if not complete:
         return
-    refused = nothing_to_explain(sweep, view["seed"])
+    refused = analyse(nothing_to_explain, sweep, view["seed"])
     if refused:
         parts.not_computed(refused)
         return
-    result = faithfulness(sets, sweep)
+    result = analyse(faithfulness, sets, sweep)
     figure, needed = whole_figure(sets, result, words.REPLACEMENTS[view["put"]]), own_words(sets, result)
     for key, drawn, text in (("set", figure, result.sentence), ("own", own_figure(sets, result), needed)):
         parts.chart(narrow(drawn, WIDTH), f"{drawn.layout.title.text}. {text}", key=f"ablation:{key}")

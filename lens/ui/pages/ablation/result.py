@@ -15,7 +15,7 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import source_of
 from lens.ui.pages.ablation import words
-from lens.ui.pages.ablation.read import Request, Result
+from lens.ui.pages.ablation.request import Request, Result
 from lens.ui.pages.ablation.tabs import N_TOP, prompt_of
 from lens.ui.shared.wording import sentence
 from lens.ui.view import ViewState
@@ -44,16 +44,16 @@ def guess_first(view: ViewState, model: HookedTransformer, request: Request) -> 
     end_page()
 
 
-def figure_of(request: Request, result: Result, model: HookedTransformer) -> Figure:
+def figure_of(model: HookedTransformer, request: Request, result: Result) -> Figure:
     """All ways of removing side by side."""
-    rows, n_alone, target = [], len(result.cells.alone), result.cells.target.label
+    rows, n_alone, name = [], len(result.cells.alone), result.cells.target.label
     for replacement, way in result.ways.items():
-        chosen, *others = (Named(one.label, float(value)) for one, value in zip(result.cells.targets, way.value))
+        chosen, *others = (Named(target.label, float(value)) for target, value in zip(result.cells.targets, way.value))
         _, low, high = way.at(0)
         label = words.REPLACEMENTS[replacement]
         rows.append(Removal(label, chosen, low, high, others[:n_alone], others[n_alone:]))
     kept = ", attention patterns kept" if request.frozen else ""
-    title = f"Without {target}: change of the {result.metric}{kept}"
+    title = f"Without {name}: change of the {result.metric}{kept}"
     about = f"{model.name}, {request.task.title.lower()}"
     definition = f"{about}. Diamond: the chosen with 95% interval. {result.cells.note}."
     way = result.ways["other"]
@@ -61,10 +61,10 @@ def figure_of(request: Request, result: Result, model: HookedTransformer) -> Fig
     return effects(rows, result.unit, title=title, definition=definition, marks=marks)
 
 
-def draw_filling(place: DeltaGenerator, request: Request, result: Result, model: HookedTransformer) -> None:
+def draw_filling(place: DeltaGenerator, model: HookedTransformer, request: Request, result: Result) -> None:
     """The ways of removing that are computed so far."""
     with place:
-        parts.chart(figure_of(request, result, model), "The ways of removing so far")
+        parts.chart(figure_of(model, request, result), "The ways of removing so far")
 
 
 def show_result(
@@ -101,7 +101,7 @@ def explanation(request: Request, result: Result) -> Explanation:
     )
 
 
-def take_away(view: ViewState, model: HookedTransformer, request: Request, result: Result, figure: Figure) -> None:
+def draw_export(view: ViewState, model: HookedTransformer, request: Request, result: Result, figure: Figure) -> None:
     """The export panel; the Python needs nothing but the package."""
     experiment, seed, tab, target = request.experiment("other"), int(view["seed"]), view["more"], request.cells.target
     every_head = view["put"] if tab == "grid" else None

@@ -9,9 +9,10 @@ from plotly.graph_objects import Figure
 
 from lens.analysis.counts import counted
 from lens.analysis.interventions import CellChange, Sweep, cell_change, effect, gap_of
-from lens.analysis.interventions.ablation import chance
+from lens.analysis.interventions.ablation import Chance, chance
 from lens.analysis.interventions.inspect import loss_moves
-from lens.analysis.interventions.one_prompt import OnePrompt, answers_at, one_prompt
+from lens.analysis.interventions.one_prompt import OnePrompt, answer_kinds, one_prompt
+from lens.analysis.interventions.results import Effect
 from lens.figures.fitted import small_grid
 from lens.figures.grid import grid
 from lens.figures.measure import Measure
@@ -25,7 +26,7 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
 from lens.ui.pages.ablation import SHORT, words
 from lens.ui.pages.ablation.head_set import show_set
-from lens.ui.pages.ablation.read import Request, Result
+from lens.ui.pages.ablation.request import Request, Result
 from lens.ui.shared import experiments, heads
 from lens.ui.shared.wording import sentence
 from lens.ui.store import to_numpy
@@ -51,11 +52,10 @@ CLICKS = "A click selects a head, a second one pins or unpins it; pinned heads a
 
 def show_grid(view: ViewState, model: HookedTransformer, request: Request) -> None:
     """The change by every head removed alone; fills while it runs."""
-    place = st.empty()
+    place, seed = st.empty(), view["seed"]
 
-    def figure(sweep: Sweep) -> tuple[Figure, Measure, str]:
-        """The grid, its numbers with what chance reaches, and how that was made."""
-        change, band = to_numpy((effect(sweep, view["seed"]), chance(sweep, view["seed"])))
+    def figure(change: Effect, band: Chance) -> tuple[Figure, Measure]:
+        """The grid, and its numbers with what chance reaches."""
         way, unit = words.REPLACEMENTS[view["put"]].lower(), request.metric.unit
         definition = f"Metric without this head minus with it, mean over {counted(change.n, 'pair')} ({way})."
         null = None if band.reach is None else (-band.reach, band.reach)
@@ -63,23 +63,24 @@ def show_grid(view: ViewState, model: HookedTransformer, request: Request) -> No
         measure = Measure("change", definition, *values, signed=True, null=null)
         title = f"Each head of {model.name} removed alone: change of the {request.measure}"
         drawn = grid(measure, pinned=view["pins"], current=view.selected, title=title)
-        return small_grid(drawn, WIDTH), measure, band.note
+        return small_grid(drawn, WIDTH), measure
 
     def draw(sweep: Sweep) -> None:
         with place:
-            parts.chart(figure(sweep)[0], "The heads that are removed so far")
+            parts.chart(figure(*to_numpy((effect(sweep, seed), chance(sweep, seed))))[0], "The heads removed so far")
 
     sweep = experiments.run(model, request.heads(view["put"]), draw).sweep
-    drawn, change, note = figure(sweep)
+    band = analyse(chance, sweep, seed)
+    drawn, change = figure(analyse(effect, sweep, seed), band)
     if not np.isfinite(change.values).any():
         return
     reach = None if change.null is None else change.null[1]
-    text = words.grid_words(change.values, reach, gap_of(sweep, view["seed"]), change.unit)
+    text = words.grid_words(change.values, reach, analyse(gap_of, sweep, seed), change.unit)
     with place.container():
         if view.selected:
             heads.pin_button(view, view.selected, "ablation:pin")
         parts.head_grid(drawn, view, "ablation:grid", f"{drawn.layout.title.text}. {text}")
-    measured = (("Chance", sentence(note)),)
+    measured = (("Chance", sentence(band.note)),)
     explain(view, model, Explanation(text, GRID_MISREADING, (("Clicks", CLICKS),), measured))
 
 
@@ -120,7 +121,6 @@ def show_answers(view: ViewState, model: HookedTransformer, request: Request) ->
         view.set(token=None)
     change, pos = _change(view, model, request, cut=True), _position(view, request, pair)
     labels = token_labels(model, change.top)
-    right, wrong = answers_at(request.task.pairs, pair, pos)
     numbers = {
         "rank before": 1 + change.rank[0],
         "rank after": 1 + change.rank[1],
@@ -129,7 +129,7 @@ def show_answers(view: ViewState, model: HookedTransformer, request: Request) ->
         "prob after": change.prob[1],
         "logit change": change.logit[1] - change.logit[0],
     }
-    kinds = ["right" if one in right else "wrong" if one in wrong else "" for one in change.top.tolist()]
+    kinds = answer_kinds(request.task.pairs, pair, change.top, pos)
     rows = pd.DataFrame({"token": labels, "is": kinds} | numbers)
     context = "".join(token_labels(model, change.tokens)[-12:])
     st.caption(f"After … {context} (position {pos} of prompt {pair}). Ranks count from 1, the likeliest.")

@@ -9,7 +9,7 @@ from lens.analysis.interventions.ablation import MOSTLY, PARTLY, Removed, size_o
 from lens.analysis.interventions.results import Share
 from lens.analysis.verdicts import Gap
 from lens.figures.theme import number
-from lens.ui.pages.ablation.read import Result
+from lens.ui.pages.ablation.request import Result
 from lens.ui.shared.wording import interval, percent, sentence
 
 REPLACEMENTS = {"other": "Resample", "mean": "Mean", "zero": "Zero, off-distribution"}

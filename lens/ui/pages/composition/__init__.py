@@ -3,7 +3,7 @@
 from lens.ui.fields import choice, heads, integer
 from lens.ui.page import Page
 
-SHOWN = {"null": "− null", "score": "Score", "z": "z in its layer"}
+MEASURES = {"null": "− null", "score": "Score", "z": "z in its layer"}
 WEIGHTS = {"folded": "Folded", "raw": "Raw"}
 TURNS = {
     "repeat": "n − 1, as on repeats",
@@ -21,7 +21,7 @@ PAGE = Page(
     icon="account_tree",
     options=(
         choice("mode", "K", ("Q", "K", "V")),
-        choice("shown", "null", tuple(SHOWN)),
+        choice("shown", "null", tuple(MEASURES)),
         choice("weights", "folded", tuple(WEIGHTS)),
         choice("turn", "repeat", tuple(TURNS)),
         integer("offset", 1, high=10_000_000),

@@ -15,7 +15,7 @@ from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
-from lens.ui.pages.composition import SHOWN, TURNS, WEIGHTS, words
+from lens.ui.pages.composition import MEASURES, TURNS, WEIGHTS, words
 from lens.ui.shared import heads, repeats
 from lens.ui.shared.wording import capital
 from lens.ui.view import ViewState
@@ -25,7 +25,7 @@ MODE_HELP = (
     "What the earlier head's output becomes in the later head. **Q:** what it looks for. **K:** what it is found by: "
     "an induction head is found through keys that a previous-token head wrote. **V:** what it moves on."
 )
-SHOWN_HELP = (
+MEASURES_HELP = (
     "**− null:** the score minus what a random rotation between the two heads gives, exactly. **Score:** the share "
     "that passes, 0 to 1. **z in its layer:** against the other heads of the sender's layer, to the same receiver."
 )
@@ -58,7 +58,7 @@ def read_board(view: ViewState, model: HookedTransformer) -> Board:
     cfg, offset = model.cfg, 0
     with st.container(horizontal=True, vertical_alignment="bottom", key="composition-controls"):
         mode = segmented(view, "mode", ("Q", "K", "V"), "Through", MODE_HELP, format_func=words.MODES.get)
-        segmented(view, "shown", tuple(SHOWN), "Shown", SHOWN_HELP, format_func=SHOWN.get)
+        segmented(view, "shown", tuple(MEASURES), "Shown", MEASURES_HELP, format_func=MEASURES.get)
         weights = segmented(view, "weights", tuple(WEIGHTS), "Weights", WEIGHTS_HELP, format_func=WEIGHTS.get)
         if cfg.positions == "rotary":
             select(view, "turn", tuple(TURNS), "Distance δ", TURN_HELP, format_func=TURNS.get, width=190)

@@ -23,10 +23,11 @@ def draw(view: ViewState) -> None:
     with left:
         figure = show_matrix(view, board)
     with right:
-        place = st.empty()
-        with place.container():
-            show_feeders(view, board, None)
-        sample = repeats.sample(model, repeats.settings(view, model))
+        place, chosen = st.empty(), repeats.settings(view, model)
+        if not repeats.is_read(model, chosen):
+            with place.container():
+                show_feeders(view, board, None)
+        sample = repeats.sample(model, chosen)
         with place.container():
             show_feeders(view, board, sample.scores)
     explain(view, model, explanation(board, sample.scores))

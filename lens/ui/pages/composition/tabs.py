@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +69,7 @@ def _choose_sender(view: ViewState, board: Board, names: list[str]) -> None:
     st.selectbox("Sender", names, names.index(str(board.sender)), help=help, width=140, **seed)
 
 
-def _columns(board: Board, previous: HeadScore | None = None) -> dict[str, Any]:
+def _columns(board: Board, previous: HeadScore | None = None) -> parts.Columns:
     """What each column means."""
     result, value = board.result, partial(st.column_config.NumberColumn, format="%.3f")
     bar = partial(st.column_config.ProgressColumn, format="%.3f", min_value=0, width=102)

@@ -65,7 +65,7 @@ def turn(offset: int | None) -> str:
 
 
 def definition(result: Composition, kind: str) -> str:
-    """What the drawn number is; ``kind`` is a key of SHOWN."""
+    """What the drawn number is; ``kind`` is a key of MEASURES."""
     plain = result.definition.removesuffix(" Source: Elhage et al. 2021.")
     added = {
         "score": "",

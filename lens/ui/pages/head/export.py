@@ -26,6 +26,8 @@ def python(case: "Case", found: "dict[str, Finding]") -> str:
         'print("copying", float(ov_copying(model).full.score[layer, head]))\n'
     )
     numbers = {name: finding.numbers or {} for name, finding in found.items()}
+    if "keys read" in numbers.get("looks there because", {}):
+        text += REASONS
     if "ranks gained on repeats" in numbers.get("copies", {}):
         text += ON_REPEATS
     if "by" in numbers.get("is fed", {}):
@@ -37,6 +39,13 @@ def python(case: "Case", found: "dict[str, Finding]") -> str:
     return text
 
 
+REASONS = """
+from lens.analysis.answer.reasons import stripe_reasons
+
+reasons = stripe_reasons(model, (layer, head), repeated)
+print("contrast", float(reasons.text.total.mean()), "control", float(reasons.control.total.mean()))
+print("keys read", *reasons.read.strongest("k", 1)[0], "queries read", *reasons.read.strongest("q", 1)[0])
+"""
 ON_REPEATS = """
 from lens.analysis.copying_on_data import copying_on_data
 

@@ -8,7 +8,7 @@ from lens.ui.shared.task_fields import task_fields
 ON = {"random": "Random", "text": "Prompt", "shipped": "Held-out text", "task": "A task"}
 SAMPLES = {"random": "repeats", "text": "text", "shipped": "shipped text", "task": "task"}  # as instruments call them
 TASKS = ("ioi", "pronouns", "greater_than", "repeated", "capitals", "own")
-SHOWN = {"score": "Score", "difference": "− control"}
+MEASURES = {"score": "Score", "difference": "− control"}
 PAIR = {"repeat": "The repeat", "control": "Its control"}
 TABS = ("table", "scatter", "loss")
 
@@ -20,7 +20,7 @@ PAGE = Page(
     icon="leaderboard",
     options=(
         choice("on", "random", tuple(ON)),
-        choice("shown", "score", tuple(SHOWN)),
+        choice("shown", "score", tuple(MEASURES)),
         integer("sequence", 0, high=limits().sequences - 1),
         choice("pair", "repeat", tuple(PAIR)),
         choice("more", "table", TABS),

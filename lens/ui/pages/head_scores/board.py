@@ -2,16 +2,21 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+import plotly.graph_objects as go
 import torch
+from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.instruments import sample as samples_of
+from lens.analysis.instruments.instrument import Instrument, SampleName
 from lens.analysis.instruments.registry import instrument
+from lens.analysis.instruments.sample import Sample
 from lens.analysis.interventions.tasks import Task
+from lens.analysis.score_results import HeadScore
 from lens.analysis.score_summary import strongest
 from lens.figures.fitted import small_grid
 from lens.figures.grid import grid
+from lens.hooked import HookedTransformer
 from lens.tokens import TokenBatch
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -34,59 +39,50 @@ from lens.ui.shared.score_board import (
 )
 from lens.ui.shared.tasks import choose_task, show_ability
 from lens.ui.store import to_torch
+from lens.ui.view import ViewState
 from lens.ui.waiting import started
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-    from streamlit.delta_generator import DeltaGenerator
-
-    from lens.analysis.instruments.instrument import Instrument, SampleName
-    from lens.analysis.instruments.sample import Sample
-    from lens.analysis.score_results import HeadScore
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 WHERE = "A is the attention pattern, q the query and k the key position, both from 0. Then the mean over sequences."
 
 
-def read_board(view: "ViewState", model: "HookedTransformer", one: "Instrument", place: "DeltaGenerator") -> Board:
+def read_board(view: ViewState, model: HookedTransformer, instrument: Instrument, place: DeltaGenerator) -> Board:
     """Measure what the view asks for; the grid fills in ``place`` meanwhile. Where it cannot be, or waits for a click,
     the page says what it is and ends.
     """
-    name = sample_name(view, one)
-    why = one.needs.why_not(model, name)
+    name = sample_name(view, instrument)
+    why = instrument.needs.why_not(model, name)
     if why:
-        _describe(one, name)
+        _describe(instrument, name)
         parts.not_computed(f"{why}.")
         end_page()
-    if name == "repeats" and one.pattern is not None:
-        show = partial(fill, place) if one.name == "induction" else None  # others wait until all are computed
-        found = repeats.sample(model, repeats.settings(view, model), show)
-        if found.settings.seqs < found.wanted:
-            view.note(f"{found.settings.seqs} of {found.wanted} sequences are computed: showing these")
-        board = on_repeats(found)
+    if name == "repeats" and instrument.pattern is not None:
+        show = partial(fill, place) if instrument.name == "induction" else None  # others wait until all are computed
+        sample = repeats.sample(model, repeats.settings(view, model), show)
+        if sample.settings.seqs < sample.requested:
+            view.note(f"{sample.settings.seqs} of {sample.requested} sequences are computed: showing these")
+        board = on_repeats(sample)
     else:
-        board = _measured(view, model, one, name)
-    if one.name not in board.scores.scores:
-        parts.not_computed(board.scores.missing[one.name].removeprefix("not computed because ") + ".")
-        _describe(one, name)
+        board = _measured(view, model, instrument, name)
+    if instrument.name not in board.scores.scores:
+        parts.not_computed(board.scores.missing[instrument.name].removeprefix("not computed because ") + ".")
+        _describe(instrument, name)
         end_page()
     return board
 
 
-def _measured(view: "ViewState", model: "HookedTransformer", one: "Instrument", name: "SampleName") -> Board:
+def _measured(view: ViewState, model: HookedTransformer, instrument: Instrument, name: SampleName) -> Board:
     """Any instrument on any other sample; what takes long first waits for a click."""
     sample, board = _sample(view, model, name)
     samples = [] if sample is None else [sample]
-    key, done = instruments.work_key(model, one, samples), instruments.is_measured(model, one, samples)
-    sentence = f"**{one.title}.** {one.words(name).definition}"
-    if not started(key, instruments.seconds(model, one, samples), sentence, done):
-        _describe(one, name, defined=True)
+    key, done = instruments.work_key(model, instrument, samples), instruments.is_measured(model, instrument, samples)
+    sentence = f"**{instrument.title}.** {instrument.words(name).definition}"
+    if not started(key, instruments.seconds(model, instrument, samples), sentence, done):
+        _describe(instrument, name, defined=True)
         end_page()
-    return board._replace(scores=instruments.measured(model, one, samples))
+    return board._replace(scores=instruments.measured(model, instrument, samples))
 
 
-def _sample(view: "ViewState", model: "HookedTransformer", name: "SampleName") -> "tuple[Sample | None, Board]":
+def _sample(view: ViewState, model: HookedTransformer, name: SampleName) -> tuple[Sample | None, Board]:
     """The sample, and the board that is to hold the scores on it."""
     if name == "weights":
         return None, Board(None, name, Python("", "[]"))
@@ -109,24 +105,24 @@ def _sample(view: "ViewState", model: "HookedTransformer", name: "SampleName") -
         )
         return samples_of.text(texts), Board(None, name, python, tokens.cpu().numpy())
     bos = prepend_bos(view)
-    found = analyse(samples_of.shipped_text, model, CHAPTERS, LONGEST, bos)
-    sample = replace(found, texts=to_torch(found.texts))
+    texts = analyse(samples_of.shipped_text, model, CHAPTERS, LONGEST, bos)
+    sample = replace(texts, texts=to_torch(texts.texts))
     call = f"shipped_text(model, n={CHAPTERS}, longest={LONGEST}, prepend_bos={bos})"
     python = Python(f"{imports}shipped_text\n", f"[{call}]")
-    return sample, Board(None, name, python, found.texts.tokens, None, found.texts.mask)
+    return sample, Board(None, name, python, texts.texts.tokens, None, texts.texts.mask)
 
 
-def _describe(one: "Instrument", name: "SampleName", defined: bool = False) -> None:
+def _describe(instrument: Instrument, name: SampleName, defined: bool = False) -> None:
     """What an instrument is, where it has no number; ``defined``: its definition stands above already."""
-    said = one.words(name)
+    words_of = instrument.words(name)
     if not defined:
-        parts.aside(one.title, said.definition)
-    parts.aside("Against chance", f"Null: {said.null}.")
-    parts.misreading(said.misreading)
-    parts.formula(said.formula, f"Source: {one.source}." if one.source else "")
+        parts.aside(instrument.title, words_of.definition)
+    parts.aside("Against chance", f"Null: {words_of.null}.")
+    parts.misreading(words_of.misreading)
+    parts.formula(words_of.formula, f"Source: {instrument.source}." if instrument.source else "")
 
 
-def show_grid(view: "ViewState", board: Board, score: "HeadScore", model: "HookedTransformer") -> "go.Figure":
+def show_grid(view: ViewState, board: Board, score: HeadScore, model: HookedTransformer) -> go.Figure:
     """The clickable grid; returns the figure."""
     difference = is_difference(view, score)
     if view["shown"] == "difference" and score.n_queries and score.effect is None:
@@ -139,25 +135,25 @@ def show_grid(view: "ViewState", board: Board, score: "HeadScore", model: "Hooke
     return figure
 
 
-def is_difference(view: "ViewState", score: "HeadScore") -> bool:
+def is_difference(view: ViewState, score: HeadScore) -> bool:
     """Whether the score minus its control is drawn."""
     return view["shown"] == "difference" and score.effect is not None and score.n_queries > 0
 
 
-def notice(view: "ViewState", board: Board, score: "HeadScore") -> str:
+def notice(view: ViewState, board: Board, score: HeadScore) -> str:
     """What to see in the grid."""
     return words.notice_difference(score) if is_difference(view, score) else words.notice(score, board.on == "text")
 
 
-def explain_grid(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
+def explain_grid(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> None:
     """What to notice, what not to conclude, where the numbers come from, and the formula."""
-    one = instrument(score.kind.name)
-    said = one.words(board.on)
+    kind = instrument(score.kind.name)
+    words_of = kind.words(board.on)
     explanation = Explanation(
         notice(view, board, score),
-        said.misreading,
+        words_of.misreading,
         measured=(("Against chance", words.threshold_words(score)), ("Sample", f"{board.scores.source}.")),
-        formula=said.formula,
-        where=f"{score.kind.definition} {WHERE if one.pattern is not None else ''}",
+        formula=words_of.formula,
+        where=f"{score.kind.definition} {WHERE if kind.pattern is not None else ''}",
     )
     explain(view, model, explanation)

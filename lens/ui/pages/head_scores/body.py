@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 def draw(view: "ViewState") -> None:
     """The page, from top to bottom."""
     model = open_model(view)
-    one = controls(view, model)
+    instrument = controls(view, model)
     above = st.container()
     left, right = st.columns([1.35, 1], gap="medium")
     place = left.empty()
     with above:
-        board = read_board(view, model, one, place)
-    score = board.scores[one.name]
+        board = read_board(view, model, instrument, place)
+    score = board.scores[instrument.name]
     with place.container():
         figure = show_grid(view, board, score, model)
 
     show_head(view, model, board, score, (left, right))
     explain_grid(view, model, board, score)
     show_tabs(view, "more", TABS, view, model, board, score)
-    take_away(view, board, one.name, figure)
+    take_away(view, board, instrument.name, figure)

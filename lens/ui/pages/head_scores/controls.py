@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from lens.ui.limits import limits
-from lens.ui.pages.head_scores import ON, SAMPLES, SHOWN
+from lens.ui.pages.head_scores import MEASURES, ON, SAMPLES
 from lens.ui.shared import instrument_list, repeats
 from lens.ui.widgets import number, segmented
 
@@ -22,7 +22,7 @@ ON_HELP = (
     f"tokens is computed only if it has some, and one text gives no interval. **Held-out text:** the beginnings of "
     f"{CHAPTERS} chapters that come with Lens. **A task:** pairs of prompts; Random is then the loss of the repeat."
 )
-SHOWN_HELP = (
+MEASURES_HELP = (
     "The score, with its control in the hover label, or the score minus the control of the same sequences: what "
     "the repetition adds."
 )
@@ -35,24 +35,24 @@ SCORE_HELP = (
 def controls(view: "ViewState", model: "HookedTransformer") -> "Instrument":
     """The row of widgets; returns the instrument."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="scores-controls"):
-        one = instrument_list.choose(view, "Score", SCORE_HELP)
-        offered = tuple(on for on, sample in SAMPLES.items() if sample in one.needs.samples)
+        instrument = instrument_list.choose(view, "Score", SCORE_HELP)
+        offered = tuple(on for on, sample in SAMPLES.items() if sample in instrument.needs.samples)
         if len(offered) > 1:
             segmented(view, "on", offered, "Scored on", ON_HELP, format_func=ON.get)
-        if one.pattern is not None:
-            segmented(view, "shown", tuple(SHOWN), "Shown", SHOWN_HELP, format_func=SHOWN.get)
-        if sample_name(view, one) == "repeats":
+        if instrument.pattern is not None:
+            segmented(view, "shown", tuple(MEASURES), "Shown", MEASURES_HELP, format_func=MEASURES.get)
+        if sample_name(view, instrument) == "repeats":
             bounds = repeats.block_bounds(model, bos=True)
             number(view, "n", bounds, "n", "Random tokens before they repeat; 2n + 1 tokens with BOS.", width=100)
             enough = "Random sequences; their number is the n of intervals and threshold. Intervals need 16."
             number(view, "seqs", (1, limits().sequences), "Sequences", enough, width=100)
             number(view, "seed", (0, 2**31 - 1), "Seed", "The same seed draws the same tokens.", width=100)
-    return one
+    return instrument
 
 
-def sample_name(view: "ViewState", one: "Instrument") -> "SampleName":
+def sample_name(view: "ViewState", instrument: "Instrument") -> "SampleName":
     """What the instrument is measured on: the view's choice where it is one of its samples."""
     chosen = SAMPLES[view["on"]]
-    if chosen in one.needs.samples:
+    if chosen in instrument.needs.samples:
         return chosen
-    return "repeats" if "repeats" in one.needs.samples else one.needs.samples[0]
+    return "repeats" if "repeats" in instrument.needs.samples else instrument.needs.samples[0]

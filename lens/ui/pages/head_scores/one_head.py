@@ -11,7 +11,7 @@ from lens.figures.cells import Marks
 from lens.figures.fitted import narrow, small_matrix
 from lens.figures.matrix import View, matrix
 from lens.figures.ranked import ranked
-from lens.figures.theme import number as said
+from lens.figures.theme import number as written
 from lens.ui import parts
 from lens.ui.labels import short_labels, token_labels
 from lens.ui.pages.head_scores import PAIR
@@ -91,20 +91,20 @@ def among_all(score: "HeadScore", head: "Head") -> str:
     if not facts.rank:
         absent = instrument(score.kind.name).definition.partition("; none in ")[2].rstrip(".")
         return f"Head {head} has no such number: {f'there is none in {absent}' if absent else 'it is not defined'}."
-    text = f"Head {head}: {said(facts.value)}{words.interval(facts)} {score.kind.unit}"
+    text = f"Head {head}: {written(facts.value)}{words.interval(facts)} {score.kind.unit}"
     if facts.control is not None:
-        text += f", {'compared with' if score.effect is not None else 'by chance'} {said(facts.control)}"
+        text += f", {'compared with' if score.effect is not None else 'by chance'} {written(facts.control)}"
     return f"{text}; rank {facts.rank} of {facts.total}{_verdict(facts.above, ', above chance')}."
 
 
 def this_sequence(score: "HeadScore", row: int, head: "Head") -> str:
     """The head's score on exactly the sequence that is shown, and its place among all heads."""
-    facts, here = standing(score, head), said(float(score.per_sequence[(row, *head)]))
+    facts, here = standing(score, head), written(float(score.per_sequence[(row, *head)]))
     text = f"Head {head[0]}.{head[1]}, {'this text' if score.score.n == 1 else 'this sequence alone'}: {here}"
     if score.null_per_sequence is not None and np.isfinite(score.null_per_sequence[(row, *head)]):
-        text += f", its control {said(float(score.null_per_sequence[(row, *head)]))}"
+        text += f", its control {written(float(score.null_per_sequence[(row, *head)]))}"
     if score.score.n > 1:
-        text += f". Mean of {score.score.n}: {said(facts.value)}{words.interval(facts)}"
+        text += f". Mean of {score.score.n}: {written(facts.value)}{words.interval(facts)}"
     return f"{text}; rank {facts.rank} of {facts.total}{_verdict(facts.above, ', above the threshold')}."
 
 

@@ -1,15 +1,18 @@
 """Below the grid of head scores: the table, two scores against each other, what repetition saves, and the export."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from lens.analysis.induction_loss import repeat_losses_of, summarise_repeats
+from lens.analysis.instruments.instrument import Instrument
 from lens.analysis.instruments.registry import instrument, pattern_names
+from lens.analysis.instruments.sample import Sample
 from lens.analysis.instruments.sample import repeats as repeats_sample
 from lens.analysis.rank_correlation import HOW, rank_correlation
+from lens.analysis.score_results import HeadScore
 from lens.figures.scatter import scatter
+from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.explanation import Explanation, explain
@@ -19,14 +22,8 @@ from lens.ui.shared.heads import head_table
 from lens.ui.shared.instrument_list import grouped
 from lens.ui.shared.score_board import Board, measure, table
 from lens.ui.store import to_numpy, to_torch
+from lens.ui.view import ViewState
 from lens.ui.widgets import select
-
-if TYPE_CHECKING:
-    from lens.analysis.instruments.instrument import Instrument
-    from lens.analysis.instruments.sample import Sample
-    from lens.analysis.score_results import HeadScore
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 SCATTER_MISREADING = (
     "Heads that score high on both need not do both at once: each score is a mean over other queries. And the order of "
@@ -35,7 +32,7 @@ SCATTER_MISREADING = (
 UNEMBED = 2  # times the work of the layers alone, roughly, for a small model with a large vocabulary
 
 
-def columns(score: "HeadScore") -> dict[str, Any]:
+def columns(score: HeadScore) -> parts.Columns:
     """What each column of the table means."""
     kind, show = score.kind, partial(st.column_config.NumberColumn, format="%.4f")
     even = f"; uniform attention gives {score.uniform:.4f}" if score.n_queries else ""
@@ -60,14 +57,14 @@ def columns(score: "HeadScore") -> dict[str, Any]:
     }
 
 
-def show_table(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
+def show_table(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> None:
     """All heads by the score; a click on a row selects its head."""
     rows = table(score)
     alt = f"All {len(rows)} heads by their {words.title(score).lower()} score, largest first; sortable"
     head_table(view, rows, "scores:table", columns(score), alt)
 
 
-def show_scatter(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
+def show_scatter(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> None:
     """The score against another one."""
     name, others = score.kind.name, _others(view, model, board, score)
     if view["against"] == name:
@@ -76,35 +73,33 @@ def show_scatter(view: "ViewState", model: "HookedTransformer", board: Board, sc
     titles = {other: instrument(other).title for other in others}
     against = select(view, "against", tuple(others), "Against", help, format_func=titles.get, width=260)
     pair = (others[against](), score)
-    x, y = (measure(one, view["shown"] == "difference") for one in pair)
+    x, y = (measure(each, view["shown"] == "difference") for each in pair)
     title = f"{words.title(score)} against {titles[against].lower()}"
     figure = scatter(x, y, pinned=view["pins"], current=view.current(), title=title)
-    text = words.both(*pair, analyse(rank_correlation, *(one.score.mean for one in pair), model.cfg.group_size))
+    text = words.both(*pair, analyse(rank_correlation, *(each.score.mean for each in pair), model.cfg.group_size))
     parts.head_grid(figure, view, key="scores:scatter", alt=text)
     explain(view, model, Explanation(text, SCATTER_MISREADING, measured=(("Rank correlation", f"Tested {HOW}."),)))
 
 
-def _others(
-    view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore"
-) -> "dict[str, partial[HeadScore]]":
+def _others(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> dict[str, partial[HeadScore]]:
     """How to read each score that can stand across: on this sample, else on the repeats; none that takes long."""
     patterns = board.scores
     samples = []
     if board.on in ("weights", "task", "repeats"):
-        found = repeats.sample(model, repeats.settings(view, model))
-        patterns, samples = found.scores, [repeats_sample(to_torch(found.repeated))]
+        sample = repeats.sample(model, repeats.settings(view, model))
+        patterns, samples = sample.scores, [repeats_sample(to_torch(sample.repeated))]
     others = {name: partial(patterns.__getitem__, name) for name in pattern_names() if name in patterns.scores}
-    for one in grouped():
-        if one.pattern is None and not one.needs.why_not(model) and instruments.at_once(model, one, samples):
-            others[one.name] = partial(_measured, model, one, samples)
+    for kind in grouped():
+        if kind.pattern is None and not kind.needs.why_not(model) and instruments.at_once(model, kind, samples):
+            others[kind.name] = partial(_measured, model, kind, samples)
     return {name: read for name, read in others.items() if name != score.kind.name}
 
 
-def _measured(model: "HookedTransformer", one: "Instrument", samples: "list[Sample]") -> "HeadScore":
-    return instruments.measured(model, one, samples)[one.name]
+def _measured(model: HookedTransformer, kind: Instrument, samples: list[Sample]) -> HeadScore:
+    return instruments.measured(model, kind, samples)[kind.name]
 
 
-def show_loss(view: "ViewState", model: "HookedTransformer", board: Board, score: "HeadScore") -> None:
+def show_loss(view: ViewState, model: HookedTransformer, board: Board, score: HeadScore) -> None:
     """What repetition saves, by position."""
     if board.on != "repeats":
         parts.not_computed("this is measured on random tokens: choose them under 'Scored on'.")
@@ -120,10 +115,10 @@ def show_loss(view: "ViewState", model: "HookedTransformer", board: Board, score
 
     cells = repeat_loss.blocks(seqs, n)
     estimate = UNEMBED * repeats.seconds(model, chosen)
-    found = sweep(repeat_losses_of, cells, model, n, seed, bos, show=draw, estimate=estimate)
-    if not found.done:
+    done = sweep(repeat_losses_of, cells, model, n, seed, bos, show=draw, estimate=estimate).done
+    if not done:
         return
-    summary = analyse(summarise_repeats, repeat_loss.join(found.done), *same)
+    summary = analyse(summarise_repeats, repeat_loss.join(done), *same)
     text = repeat_loss.notice(summary, n)
     with place.container():
         parts.chart(repeat_loss.figure(summary), alt=text, key="scores:loss")

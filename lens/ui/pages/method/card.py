@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.selftest import INSTRUMENTS
+from lens.analysis.selftest.instrument import Instrument
 from lens.analysis.selftest.instruments import instrument
 from lens.analysis.selftest.kept import Examined, examined
 from lens.analysis.selftest.result import VERDICTS, Row
@@ -25,13 +27,8 @@ from lens.ui.limits import limits
 from lens.ui.menu import page_of, present
 from lens.ui.pages.method import STYLE, words
 from lens.ui.pages.method.intervals import draw_intervals
+from lens.ui.view import ViewState
 from lens.ui.widgets import button, number, select
-
-if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
-
-    from lens.analysis.selftest.instrument import Instrument
-    from lens.ui.view import ViewState
 
 AGAIN = "lens:measured-since"  # when this visitor asked for the scorecard to be measured anew, seconds since 1970
 TITLES = {of.name: of.title for of in INSTRUMENTS}
@@ -79,7 +76,7 @@ def read_rows(view: ViewState, seqs: int, seed: int, place: DeltaGenerator) -> C
         end_page()
     if missing:
         view.note(f"{len(done)} of {len(NAMES)} planted models are examined: showing these")
-    return Card(_in_order(done), min(one.measured for one in done.values()))
+    return Card(_in_order(done), min(model.measured for model in done.values()))
 
 
 def draw_measured(card: Card) -> None:
@@ -178,10 +175,10 @@ def plant_query(plant: Plant) -> dict[str, str]:
 
 def draw_export(view: ViewState, rows: Sequence[Row]) -> None:
     """The export panel."""
-    said, table = ("name", "title", "unit", "definition", "null", "source", "fooled_by"), words.numbers(rows, TITLES)
+    names, table = ("name", "title", "unit", "definition", "null", "source", "fooled_by"), words.numbers(rows, TITLES)
     payload = {
         "readings": table.to_dict(orient="records"),
-        "instruments": [{name: getattr(of, name) for name in said} for of in INSTRUMENTS],
+        "instruments": [{name: getattr(of, name) for name in names} for of in INSTRUMENTS],
         "plants": [plant._asdict() for plant in PLANTS],
     }
     code = (

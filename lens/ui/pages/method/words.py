@@ -35,9 +35,9 @@ def scorecard(rows: Sequence[Row], instruments: Sequence[Instrument], chosen: tu
     known = {(row.instrument, row.model): row for row in rows}
     heads = "".join(f'<th scope="col">{short(plant.name)}</th>' for plant in PLANTS)
     lines = []
-    for one in instruments:
-        cells = "".join(_cell(known.get((one.name, plant.name)), chosen) for plant in PLANTS)
-        title = f"{html.escape(one.title)}<small>{html.escape(one.unit)}</small>"
+    for instrument in instruments:
+        cells = "".join(_cell(known.get((instrument.name, plant.name)), chosen) for plant in PLANTS)
+        title = f"{html.escape(instrument.title)}<small>{html.escape(instrument.unit)}</small>"
         lines.append(f'<tr><th scope="row">{title}</th>{cells}</tr>')
     return (
         f'<div class="lens-card"><table><caption>{html.escape(CAPTION)}</caption>'
@@ -83,7 +83,7 @@ def notice(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
         return text + " WRONG: " + "; ".join(f"{titles[row.instrument]} on {row.model}: {row.problem}" for row in red)
     saved = [row for row in rows if row.verdict == REJECTED and row.reading.naive > 0]
     if saved:
-        row = max(saved, key=lambda one: one.instrument == "induction")
+        row = max(saved, key=lambda row: row.instrument == "induction")
         text += (
             f" Without a control {len(saved)} of them would be believed, such as the {titles[row.instrument].lower()} "
             f"of {row.model}: {tidy(row.reading.naive)}, and {tidy(row.reading.control)} where nothing repeats."

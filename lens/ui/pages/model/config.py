@@ -57,8 +57,8 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
         "weights": weights_by_part(rows),
     }
     table = pd.DataFrame([fact._asdict() for group in structure.values() for fact in group])
-    made = Export("model-config", "".join(tables), table, payload, CODE, reads_prompt=False)
-    return Outcome(Explanation(notice(model, rows), MISREADING), made)
+    files = Export("model-config", "".join(tables), table, payload, CODE, reads_prompt=False)
+    return Outcome(Explanation(notice(model, rows), MISREADING), files)
 
 
 def _text(value: Any) -> str:

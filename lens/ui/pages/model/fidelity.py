@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 import streamlit as st
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from lens.analysis.checks import Check
 from lens.analysis.fidelity import CHECKS, LONGEST, QUICK_FIRST, fidelity_check
 from lens.analysis.memory import weight_bytes
 from lens.figures.facts import Verdict, size, verdicts
+from lens.hooked import HookedTransformer
 from lens.ui.calls import call_key, is_kept, sweep
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
 from lens.ui.models import read_prompt
 from lens.ui.outcome import Explanation, Export, Outcome
+from lens.ui.view import ViewState
 from lens.ui.waiting import AGREED, offer, remembered
-
-if TYPE_CHECKING:
-    from jaxtyping import Int
-    from torch import Tensor
-
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 COPY_SECONDS = 25  # for each 1e9 bytes of weights: folding, checking every number, opening the files a second time
 GGUF_SECONDS = 20  # in which transformers reads a GGUF's vocabulary, three times over
@@ -53,8 +48,8 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     table = pd.DataFrame([{**check._asdict(), "passed": check.passed} for check in in_order(done)])
     payload = {"tokens": tokens.cpu().numpy(), "checks": table.to_dict("records")}
     reads_prompt = model.tokenizer is not None
-    made = Export("fidelity", card(done), table, payload, code(model, n_tokens), reads_prompt)
-    return Outcome(Explanation(notice(done, n_tokens), MISREADING, formula=FORMULA, where=WHERE), made)
+    files = Export("fidelity", card(done), table, payload, code(model, n_tokens), reads_prompt)
+    return Outcome(Explanation(notice(done, n_tokens), MISREADING, formula=FORMULA, where=WHERE), files)
 
 
 def code(model: HookedTransformer, n_tokens: int) -> str:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from lens.analysis.anatomy import Fold, folds, no_unigram_bias, unigram_bias
 from lens.figures.facts import Fact, facts
+from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.outcome import Explanation, Export, Outcome
 from lens.ui.pages.model.ranked import Ranking, draw_ranking, labels, rank
+from lens.ui.view import ViewState
 from lens.ui.widgets import text_line
-
-if TYPE_CHECKING:
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 FORMULA = r"(\gamma \odot n + \beta)\, W + b \;=\; n\,(\mathrm{diag}(\gamma)\, W) + (b + \beta W)"
 WHERE = (
@@ -66,8 +63,8 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
         "no b_U because": missing or None,
     }
     misreading = MISREADING_NONE if missing else MISREADING
-    made = Export("folding", figure, table, payload, code(view, bool(missing)), reads_prompt=False)
-    return Outcome(Explanation(notice(model, norms, bias), misreading, formula=FORMULA, where=WHERE), made)
+    files = Export("folding", figure, table, payload, code(view, bool(missing)), reads_prompt=False)
+    return Outcome(Explanation(notice(model, norms, bias), misreading, formula=FORMULA, where=WHERE), files)
 
 
 def code(view: ViewState, missing: bool) -> str:

@@ -52,8 +52,8 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     table["share"] = table["bytes"] / max(1, table["bytes"].sum())
     _draw_table(table)
     payload = {**needed._asdict(), "total": needed.total, "machine": machine._asdict()}
-    made = Export("memory", verdicts(lines(needed, machine), "Memory"), table, payload, code(view), reads_prompt=False)
-    return Outcome(Explanation(notice(view, needed, table, machine), MISREADING, formula=FORMULA, where=WHERE), made)
+    files = Export("memory", verdicts(lines(needed, machine), "Memory"), table, payload, code(view), reads_prompt=False)
+    return Outcome(Explanation(notice(view, needed, table, machine), MISREADING, formula=FORMULA, where=WHERE), files)
 
 
 def code(view: ViewState) -> str:

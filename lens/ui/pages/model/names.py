@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -12,15 +12,13 @@ import streamlit as st
 from lens.analysis.anatomy import Parameter, parameters
 from lens.analysis.memory import Activation, activations, axes_of
 from lens.figures.facts import Fact, facts, size
+from lens.hooked import HookedTransformer
 from lens.ui.calls import analyse
 from lens.ui.components import Group, name_tree
 from lens.ui.models import read_prompt
 from lens.ui.outcome import Explanation, Export, Outcome
+from lens.ui.view import ViewState
 from lens.ui.widgets import text_line
-
-if TYPE_CHECKING:
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 Named = TypeVar("Named", Parameter, Activation)
 Cells = tuple[str, ...]  # of one row of a tree: its name, then what the headings say
@@ -54,8 +52,8 @@ def draw_weights(view: ViewState, model: HookedTransformer) -> Outcome:
     matching = _search(view, rows)
     cells = [(row.name, _shape(row), f"{row.n:,}", size(row.bytes), _remark(row)) for row in matching]
     _draw_tree(view, cells, matching, _weights_note, ("name", "shape", "count", "memory", ""), "weights")
-    made = _export("weights", cells, [row._asdict() | {"shape": _shape(row)} for row in matching], WEIGHTS_CODE, False)
-    return Outcome(Explanation(weights_notice(rows, matching), WEIGHTS_MISREADING), made)
+    files = _export("weights", cells, [row._asdict() | {"shape": _shape(row)} for row in matching], WEIGHTS_CODE, False)
+    return Outcome(Explanation(weights_notice(rows, matching), WEIGHTS_MISREADING), files)
 
 
 def draw_activations(view: ViewState, model: HookedTransformer) -> Outcome:
@@ -70,8 +68,8 @@ def draw_activations(view: ViewState, model: HookedTransformer) -> Outcome:
     cells = [(row.name, _shape(row), axes_of(row.name), _memory(row)) for row in matching]
     _draw_tree(view, cells, matching, _activations_note, ("name", "shape", "axes", "memory"), "activations")
     table = [row._asdict() | {"shape": _shape(row), "dtype": str(row.dtype).split(".")[-1]} for row in matching]
-    made = _export("activations", cells, table, ACTIVATIONS_CODE, reads_prompt)
-    return Outcome(Explanation(activations_notice(rows, n_tokens), ACTIVATIONS_MISREADING), made)
+    files = _export("activations", cells, table, ACTIVATIONS_CODE, reads_prompt)
+    return Outcome(Explanation(activations_notice(rows, n_tokens), ACTIVATIONS_MISREADING), files)
 
 
 def _export(name: str, cells: Sequence[Cells], rows: list[dict], code: str, reads_prompt: bool) -> Export:

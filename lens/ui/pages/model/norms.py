@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lens.analysis.anatomy import VectorNorms, embed_norms, unembed_norms
 from lens.figures.histogram import Band
+from lens.hooked import HookedTransformer
 from lens.ui.calls import analyse
 from lens.ui.outcome import Explanation, Export, Outcome
 from lens.ui.pages.model.ranked import Ranking, draw_ranking, labels, rank
+from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
-
-if TYPE_CHECKING:
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 SIDES = {"embed": "W_E, read", "unembed": "W_U, written"}
 VECTORS = {"embed": "rows of W_E", "unembed": "columns of W_U"}
@@ -37,7 +33,7 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     definition = f"Euclidean length of the {what}, one for each of {model.cfg.d_vocab:,} tokens."
     ranking, band = rank(lengths.norms, "length", definition), Band(lengths.low, lengths.high, "95% of random vectors")
     figure, table = draw_ranking(model, ranking, f"Lengths of the {what} of {model.name}", "model:norms", band)
-    said = Explanation(
+    explanation = Explanation(
         notice(model, ranking, lengths, what),
         MISREADING,
         formula=FORMULA,
@@ -45,7 +41,7 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     )
     code = f"from lens.analysis.anatomy import {side}_norms\n\nprint({side}_norms(model).norms.sort())"
     payload = lengths._asdict() | {"vectors": what}
-    return Outcome(said, Export(f"{side}-norms", figure, table, payload, code, reads_prompt=False))
+    return Outcome(explanation, Export(f"{side}-norms", figure, table, payload, code, reads_prompt=False))
 
 
 def notice(model: HookedTransformer, ranking: Ranking, lengths: VectorNorms, what: str) -> str:

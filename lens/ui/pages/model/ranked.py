@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from plotly.graph_objects import Figure
 
 from lens.analysis.vocabulary import largest_first, names_of, vocabulary
 from lens.figures.histogram import Band, Named, histogram
+from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-    from lens.hooked import HookedTransformer
 
 LISTED = 12  # tokens at each end
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from lens.figures.facts import Fact, facts
 from lens.load.catalogue import is_local
@@ -16,13 +17,8 @@ from lens.load.ram import machine_memory
 from lens.ui.limits import limits
 from lens.ui.outcome import Explanation, Export, Outcome
 from lens.ui.pages.model import LISTS
-from lens.ui.view import say_next_run
+from lens.ui.view import ViewState, say_next_run
 from lens.ui.widgets import segmented
-
-if TYPE_CHECKING:
-    from streamlit.elements.lib.column_types import ColumnConfig
-
-    from lens.ui.view import ViewState
 
 PEAK = 1.3  # memory while loading, in weights
 KEY = "model:all"

@@ -114,8 +114,8 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome:
     card = verdicts(list(map(_verdict, pages)), f"What works with {model.name}")
     st.html(card)
     table = pd.DataFrame({"page": page.page, "state": page.state, "why": "; ".join(page.reasons)} for page in pages)
-    made = Export("what-works", card, table, {"pages": table.to_dict("records")}, CODE, reads_prompt=False)
-    return Outcome(Explanation(notice(pages), MISREADING, (("Hosted", hosted_words()),)), made)
+    files = Export("what-works", card, table, {"pages": table.to_dict("records")}, CODE, reads_prompt=False)
+    return Outcome(Explanation(notice(pages), MISREADING, (("Hosted", hosted_words()),)), files)
 
 
 def capabilities(subject: Subject) -> list[Capability]:

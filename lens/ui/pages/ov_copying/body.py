@@ -3,12 +3,14 @@
 import streamlit as st
 
 from lens.analysis.largest_head import largest_head
+from lens.ui.calls import is_kept
 from lens.ui.explanation import explain
 from lens.ui.models import open_model
 from lens.ui.pages.ov_copying import head as ov_head
-from lens.ui.pages.ov_copying import read as page
+from lens.ui.pages.ov_copying import null as nulls
 from lens.ui.pages.ov_copying import words
 from lens.ui.pages.ov_copying.data import show_data
+from lens.ui.pages.ov_copying.grid import controls, read_copying, show_grid
 from lens.ui.pages.ov_copying.match import show_directions, show_match
 from lens.ui.pages.ov_copying.tabs import show_scatter, show_table
 from lens.ui.pages.ov_copying.tokens import show_tokens
@@ -29,21 +31,23 @@ TABS = {
 def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     model = open_model(view)
-    page.controls(view, model)
+    controls(view, model)
     left, right = st.columns([1.35, 1], gap="medium")
     place = left.empty()
-    copying = page.read_copying(view, model, place)
-
-    head = heads.current(view, largest_head(copying.shown.score))
+    copying = read_copying(view, model)
+    head = heads.current(view, largest_head(copying.chosen.score))
+    if not (nulls.is_computed(view, copying, head) and is_kept(*ov_head.null_call(view, model, copying, head))):
+        with place.container():  # it can be clicked before its null is computed
+            show_grid(view, copying, model, None, key="ov:grid:0")
     with right:
         ov_head.show_eigenvalues(view, model, copying, head)
         heads.pin_button(view, head, "ov:pin")
         numbers = st.empty()
     with left:
-        null = page.read_null(view, copying, model, head, page.Filling(place, numbers))
+        null = nulls.read_null(view, copying, model, head, nulls.Filling(place, numbers))
     with place.container():
-        figure = page.show_grid(view, copying, model, null)
-    numbers.caption(words.head_words(copying.shown, null, head))
+        figure = show_grid(view, copying, model, null)
+    numbers.caption(words.head_words(copying.chosen, null, head))
     explain(view, model, ov_head.explanation(view, model, copying, null, head))
     columns = show_tabs(view, "more", TABS, view, model, copying, null, head) or {}
-    ov_head.draw_export(view, model, page.Shown(copying, null, head, columns), figure)
+    ov_head.draw_export(view, model, ov_head.Findings(copying, null, head, columns), figure)

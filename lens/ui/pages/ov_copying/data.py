@@ -19,12 +19,13 @@ from lens.figures.theme import number
 from lens.hooked import HookedTransformer
 from lens.texts import HELD_OUT_NAME, UNIT, held_out
 from lens.ui import parts
-from lens.ui.calls import analyse, sweep
+from lens.ui.calls import analyse
 from lens.ui.estimate import forward_seconds
 from lens.ui.explanation import Explanation, explain
 from lens.ui.pages.ov_copying import ON, words
-from lens.ui.pages.ov_copying.read import Copying
+from lens.ui.pages.ov_copying.grid import Copying
 from lens.ui.shared import repeats
+from lens.ui.shared.computing import Cells, compute
 from lens.ui.shared.copying_words import Null, OnData
 from lens.ui.shared.wording import capital
 from lens.ui.store import to_torch
@@ -57,28 +58,28 @@ MISREADING = {
 NO_TEXT = "this model has no tokenizer, so it reads no text. Repeats of random tokens need none"
 
 
-def show_data(view: ViewState, model: HookedTransformer, found: Copying, null: Null | None, head: Head) -> None:
+def show_data(view: ViewState, model: HookedTransformer, copying: Copying, null: Null | None, head: Head) -> None:
     """The weights' verdict against what the head writes, on repeats or on text."""
     on = segmented(view, "on", tuple(ON), "On", ON_HELP, format_func=ON.get)
     if on == "text" and model.tokenizer is None:
         parts.not_computed(f"{NO_TEXT}.")
         return
-    scores = text_scores(view, model) if on == "text" else repeat_scores(view, model)
+    scores = text_scores(text_cells(view, model)) if on == "text" else repeat_scores(view, model)
     if scores is None:
         return
-    weights = found.shown.score
-    read = on_data(scores, weights)
+    weights = copying.chosen.score
+    data = on_data(scores, weights)
     if on == "text":
-        logit, say, names = scores["text_logit"], words.text_words, TEXT
+        logit, about, names = scores["text_logit"], words.text_words, TEXT
     else:
-        logit, say, names = scores["target_logit"], words.repeats_words, REPEATS
+        logit, about, names = scores["target_logit"], words.repeats_words, REPEATS
     y = Measure(f"logit on {on} above control", f"Minus its control: {logit.kind.definition}", logit.effect.mean,
                 "logits", signed=True)  # fmt: skip
     agreement = analyse(rank_correlation, weights, logit.effect.mean, model.cfg.group_size)
-    sentence = say(weights, null, read, head, agreement)
+    sentence = about(weights, null, data, head, agreement)
     left, right = st.columns([1.4, 1], gap="medium")
     with left:
-        x = words.measure(weights, None, found.circuit)
+        x = words.measure(weights, None, copying.circuit)
         figure = scatter(x, y, pinned=view["pins"], current=head, title=f"Copying: weights against {ON[on].lower()}")
         parts.head_grid(figure, view, key=f"ov:data:{on}", alt=sentence)
     with right:
@@ -98,40 +99,37 @@ def repeat_scores(view: ViewState, model: HookedTransformer) -> CopyingScores:
     return analyse(copying_on_data, model, to_torch(sample.repeated), progress=True)
 
 
-def on_data(scores: CopyingScores, weights: np.ndarray) -> OnData:
+def on_data(scores: CopyingScores, weights: np.ndarray, kept: bool = True) -> OnData:
     """The logits of all heads with their verdicts; ``weights`` are the copying scores they are held against."""
     logit = scores["text_logit" if "text_logit" in scores.scores else "target_logit"]
     unit = "chapters" if "text_logit" in scores.scores else "sequences"
-    side = analyse(by_data, *to_torch((logit.effect, scores.z, scores.written)), unit)
-    return OnData(scores, side, analyse(differ, to_torch(weights), to_torch(side)))
+    side = compute(by_data, *to_torch((logit.effect, scores.z, scores.written)), unit, kept=kept)
+    return OnData(scores, side, compute(differ, to_torch(weights), to_torch(side), kept=kept))
 
 
-def text_scores(
-    view: ViewState, model: HookedTransformer, show: Callable[[CopyingScores], None] | None = None
-) -> CopyingScores | None:
-    """Direct paths of all heads on as many held-out chapters as the view has sequences; None if none was read.
-
-    ``show(scores)`` draws those of the chapters that are read meanwhile.
-    """
+def text_cells(view: ViewState, model: HookedTransformer) -> Cells:
+    """Direct paths of all heads on as many held-out chapters as the view has sequences, a few at a time."""
     chosen = repeats.settings(view, model)
     n = min(chosen.seqs, len(held_out()))
     batch = to_torch(analyse(beginnings, model, n, chosen.bos, LENGTH))
+    blocks = [(start, min(start + AT_ONCE, n)) for start in range(0, n, AT_ONCE)]
+    return Cells(text_paths_of, blocks, (model, batch.tokens, batch.mask))
 
-    where = f"the first {batch.tokens.shape[1]} of each, evenly chosen (no seed) from {HELD_OUT_NAME}"
 
-    def scored(done: dict) -> CopyingScores:
-        return analyse(text_copying, join_text(to_torch(list(done.values()))), where, UNIT)
+def text_scores(cells: Cells, show: Callable[[CopyingScores], None] | None = None) -> CopyingScores | None:
+    """The scores of the chapters that ``text_cells`` names; None if none was read.
 
-    found = sweep(
-        text_paths_of,
-        [(start, min(start + AT_ONCE, n)) for start in range(0, n, AT_ONCE)],
-        model,
-        batch.tokens,
-        batch.mask,
-        show=None if show is None else lambda done: show(scored(done)),
-        estimate=forward_seconds(model, int(batch.mask.sum()), unembed=False),
-    ).done
-    return scored(found) if found else None
+    ``show(scores)`` draws those of the chapters that are read meanwhile.
+    """
+    model, tokens, mask = cells.args
+    where = f"the first {tokens.shape[1]} of each, evenly chosen (no seed) from {HELD_OUT_NAME}"
+
+    def scores(done: dict, kept: bool) -> CopyingScores:
+        return compute(text_copying, join_text(to_torch(list(done.values()))), where, UNIT, kept=kept)
+
+    draw = None if show is None else lambda done: show(scores(done, kept=False))
+    done = cells.sweep(draw, forward_seconds(model, int(mask.sum()), unembed=False)).done
+    return scores(done, kept=True) if done else None
 
 
 def _metric(score: HeadScore, title: str, head: Head) -> None:

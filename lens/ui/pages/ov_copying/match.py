@@ -22,7 +22,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse, call_key, is_kept
 from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
-from lens.ui.pages.ov_copying.read import Copying
+from lens.ui.pages.ov_copying.grid import Copying
 from lens.ui.pages.ov_copying.words import MATCH_MISREADING
 from lens.ui.shared.copying_words import Null
 from lens.ui.store import to_torch

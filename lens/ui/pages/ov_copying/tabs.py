@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
+from lens.analysis.copying_on_data import CopyingScores
 from lens.analysis.copying_verdicts import DIFFER, RULE
 from lens.analysis.head_vocabulary import TopShares, copying_accuracy, most_top, own_ranks_of, top_shares
 from lens.analysis.names import Head
@@ -16,11 +16,12 @@ from lens.figures.measure import Measure
 from lens.figures.scatter import scatter
 from lens.hooked import HookedTransformer
 from lens.ui import parts
-from lens.ui.calls import analyse, sweep
+from lens.ui.calls import analyse
 from lens.ui.estimate import operation_seconds
 from lens.ui.explanation import Explanation, explain
 from lens.ui.pages.ov_copying import data, words
-from lens.ui.pages.ov_copying.read import Copying
+from lens.ui.pages.ov_copying.grid import Copying
+from lens.ui.shared.computing import Cells, compute
 from lens.ui.shared.copying_words import DEFINITIONS, Null, OnData
 from lens.ui.shared.heads import TABLE_HEIGHT, head_table
 from lens.ui.store import to_torch
@@ -58,22 +59,28 @@ def show_table(
 
     Returns what it has beside the scores: "text" and "top", where they were computed.
     """
-    cfg, computed = model.cfg, {}
+    cfg, computed, ranks = model.cfg, {}, _rank_cells(view, model)
     k = int(number(view, "topk", (1, min(TOP, most_top(cfg.d_vocab))), "Top k", TOP_HELP, width=130))
     place, columns = st.empty(), _columns(k)
 
-    def draw(**part: OnData | TopShares | None) -> None:
+    def draw(**part: OnData | TopShares) -> None:
         """The table so far; it cannot be clicked yet."""
-        computed.update({name: value for name, value in part.items() if value is not None})
         with place:
-            rows = words.table(copying.scores, null, copying.circuit, **computed)
+            rows = words.table(copying.scores, null, copying.circuit, **computed | part)
             parts.table(rows, "All heads so far", columns, TABLE_HEIGHT)
 
-    draw()
+    def on_text(scores: CopyingScores, kept: bool) -> OnData:
+        return data.on_data(scores, copying.chosen.score, kept)
+
     if model.tokenizer is not None:
-        scores = data.text_scores(view, model, lambda scores: draw(text=data.on_data(scores, copying.shown.score)))
-        draw(text=None if scores is None else data.on_data(scores, copying.shown.score))
-    top = _top_shares(view, model, k, lambda shares: draw(top=shares))
+        cells = data.text_cells(view, model)
+        if not cells.are_kept():
+            draw()
+        scores = data.text_scores(cells, lambda scores: draw(text=on_text(scores, kept=False)))
+        computed |= {} if scores is None else {"text": on_text(scores, kept=True)}
+    if not ranks.are_kept():
+        draw()
+    top = _top_shares(model, ranks, k, lambda shares: draw(top=shares))
     computed |= {} if top is None else {"top": top}
     rows, text = words.table(copying.scores, null, copying.circuit, **computed), computed.get("text")
     with place.container():
@@ -84,29 +91,31 @@ def show_table(
         parts.not_computed(f"{reason}: the column on text is missing.")
     notices = [] if text is None else [words.disagreements(null, text)]
     notices += [] if top is None else [words.top_words(top, cfg.d_vocab)]
-    on_text = "" if text is None else f"{text.scores.source}. {RULE} {DIFFER}"
-    explain(view, model, Explanation(tuple(notices), words.TABLE_MISREADING, measured=(("On text", on_text),)))
+    source = "" if text is None else f"{text.scores.source}. {RULE} {DIFFER}"
+    explain(view, model, Explanation(tuple(notices), words.TABLE_MISREADING, measured=(("On text", source),)))
     return computed
 
 
-def _top_shares(
-    view: ViewState, model: HookedTransformer, k: int, show: Callable[[TopShares], None]
-) -> TopShares | None:
-    """Top-k copying accuracy of every head, layer by layer; None if none is computed. ``show`` draws it meanwhile."""
-    cfg, seed = model.cfg, view["seed"]
+def _rank_cells(view: ViewState, model: HookedTransformer) -> Cells:
+    """The ranks of random tokens in their own rows, layer by layer."""
+    return Cells(own_ranks_of, range(model.cfg.n_layers), (model, view["embedding"], RANKED, view["seed"]))
 
-    def shares(done: dict) -> TopShares:
-        layers = {layer: analyse(copying_accuracy, to_torch(ranks), k) for layer, ranks in done.items()}
+
+def _top_shares(model: HookedTransformer, ranks: Cells, k: int, show: Callable[[TopShares], None]) -> TopShares | None:
+    """Top-k copying accuracy of every head, layer by layer; None if none is computed. ``show`` draws it meanwhile."""
+    cfg = model.cfg
+
+    def shares(done: dict, kept: bool) -> TopShares:
+        layers = {layer: compute(copying_accuracy, to_torch(one), k, kept=kept) for layer, one in done.items()}
         return top_shares(layers, next(iter(done.values())), cfg)
 
     each = 2 * cfg.d_vocab * cfg.d_head * (cfg.d_model + RANKED)
     seconds = operation_seconds(model, each * cfg.n_layers * cfg.n_heads)
-    args = (range(cfg.n_layers), model, view["embedding"], RANKED, seed)
-    done = sweep(own_ranks_of, *args, show=lambda done: show(shares(done)), estimate=seconds).done
-    return shares(done) if done else None
+    done = ranks.sweep(lambda done: show(shares(done, kept=False)), seconds).done
+    return shares(done, kept=True) if done else None
 
 
-def _columns(k: int) -> dict[str, Any]:
+def _columns(k: int) -> parts.Columns:
     column = st.column_config
     value, fine = (partial(column.NumberColumn, format=form) for form in ("%.3f", "%.4f"))
     return {

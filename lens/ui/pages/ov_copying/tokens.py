@@ -1,6 +1,6 @@
 """One head's full OV circuit in tokens: what it would copy and suppress, and what it writes for a chosen one."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -24,7 +24,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
-from lens.ui.pages.ov_copying.read import Copying
+from lens.ui.pages.ov_copying.grid import Copying
 from lens.ui.pages.ov_copying.words import TOKENS_MISREADING
 from lens.ui.shared.copying_words import Null
 from lens.ui.shared.wording import interval
@@ -57,7 +57,7 @@ def show_tokens(view: ViewState, model: HookedTransformer, copying: Copying, nul
     explain(view, model, Explanation(text, TOKENS_MISREADING))
 
 
-def _list(rows: dict[str, Any], alt: str) -> None:
+def _list(rows: Mapping[str, Sequence], alt: str) -> None:
     value = st.column_config.NumberColumn(format="%.2f", help=f"{ENTRY} Unit: {UNIT}.")
     columns = dict.fromkeys(("entry", "by", "by "), value)
     columns["rank"] = st.column_config.NumberColumn(help=RANK_HELP, format="%g")

@@ -224,7 +224,8 @@ def gaussian_words(circuit: Circuit, null: Null | None, low: float, high: float,
         f"{text}Rotated at random, heads keep what they can read and write: their own bands are "
         f"{number(own.narrowest)} to {number(own.widest)} wide, the Gaussian one {number(high - low)}. It is too wide "
         f"for {own.narrower} of {own.n} heads and too narrow for the others, those with few strong directions; "
-        f"{own.differ} heads would get another verdict by it."
+        f"{own.differ} {'head lies' if own.differ == 1 else 'heads lie'} inside one of the two bands and outside the "
+        "other."
     )
 
 

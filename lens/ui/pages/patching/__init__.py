@@ -5,7 +5,7 @@ from lens.ui.page import Page
 from lens.ui.shared.task_fields import task_fields
 
 TASKS = ("ioi", "pronouns", "greater_than", "repeated", "capitals", "own")
-INTO = {"corrupted": "Denoising", "clean": "Noising"}
+DIRECTIONS = {"corrupted": "Denoising", "clean": "Noising"}
 CELLS = {"position": "Layer × position", "head": "Layer × head", "one": "Head × position"}
 STREAM = {
     "resid_pre": "Stream before the layer",
@@ -15,7 +15,7 @@ STREAM = {
     "mlp_out": "MLP output",
 }
 HEAD = {"z": "Output of heads", "q": "Queries", "k": "Keys", "v": "Values", "pattern": "Attention patterns"}
-SHOWN = {"share": "Share of the gap", "raw": "Change"}
+SCALES = {"share": "Share of the gap", "raw": "Change"}
 INPUTS = {"final": "Final stream", "q": "Queries", "k": "Keys", "v": "Values"}
 TABS = ("approximation", "path", "prompts")
 LONGEST_LIST = 400  # characters of a typed list of heads
@@ -28,11 +28,11 @@ PAGE = Page(
     icon="healing",
     options=(
         *task_fields(TASKS),
-        choice("into", "corrupted", tuple(INTO)),
+        choice("into", "corrupted", tuple(DIRECTIONS)),
         choice("cells", "position", tuple(CELLS)),
         choice("stream", "resid_pre", tuple(STREAM)),
         choice("part", "z", tuple(HEAD)),
-        choice("shown", "share", tuple(SHOWN)),
+        choice("shown", "share", tuple(SCALES)),
         heads("cell", 1),
         integer("prompt_pair", 1, low=1, high=256),
         flag("aligned", False),

@@ -10,7 +10,7 @@ from lens.ui.pages.patching import map as patch_map
 from lens.ui.pages.patching import words
 from lens.ui.pages.patching.cell import show_cell, show_prompts
 from lens.ui.pages.patching.paths import show_paths
-from lens.ui.pages.patching.read import PatchMap, read_map, read_request
+from lens.ui.pages.patching.request import PatchMap, read_map, read_request
 from lens.ui.view import ViewState
 from lens.ui.widgets import show_tabs
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from lens.analysis.interventions import CellChange, Pairs, cell_change
 from lens.analysis.interventions.map import head_of, pair_changes, place_of
+from lens.analysis.interventions.one_prompt import answer_kinds
 from lens.analysis.interventions.plan import ABSENT
 from lens.analysis.names import Head
 from lens.figures.theme import number as written
@@ -15,7 +16,7 @@ from lens.ui.calls import analyse
 from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
 from lens.ui.pages.patching import words
-from lens.ui.pages.patching.read import PatchMap
+from lens.ui.pages.patching.request import PatchMap
 from lens.ui.shared import heads
 from lens.ui.shared.tasks import pair_table
 from lens.ui.shared.wording import capital, plain
@@ -69,8 +70,7 @@ def show_cell(view: ViewState, model: HookedTransformer, result: PatchMap, cell:
 
 def answer_table(pairs: Pairs, change: CellChange, labels: list[str], pair: int) -> pd.DataFrame:
     """One row per token: probability and rank before and after, and whether it is an answer."""
-    right, wrong = (set(answers[pair]) if answers else set() for answers in (pairs.answers, pairs.wrong))
-    kinds = ["right" if int(i) in right else "wrong" if int(i) in wrong else "" for i in change.top]
+    kinds = answer_kinds(pairs, pair, change.top)
     ranks = [
         f"{before:,} → {after:,}" if before != after else f"{before:,}"
         for before, after in (1 + change.rank).T.tolist()

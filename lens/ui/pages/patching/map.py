@@ -21,7 +21,7 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import source_of
 from lens.ui.pages.patching import HEAD, STREAM, words
-from lens.ui.pages.patching.read import PatchMap, approximation
+from lens.ui.pages.patching.request import PatchMap, approximation
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 

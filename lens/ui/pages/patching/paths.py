@@ -18,11 +18,12 @@ from lens.figures.measure import Measure
 from lens.figures.theme import number as written
 from lens.hooked import HookedTransformer
 from lens.ui import parts
+from lens.ui.calls import analyse
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import source_of
 from lens.ui.pages.patching import INPUTS
-from lens.ui.pages.patching.read import PatchMap
+from lens.ui.pages.patching.request import PatchMap
 from lens.ui.shared import experiments
 from lens.ui.shared.task_fields import METRICS
 from lens.ui.shared.wording import sentence
@@ -64,20 +65,20 @@ def show_paths(view: ViewState, model: HookedTransformer, result: PatchMap, cell
     heads = () if through == "final" else _choose_receivers(view, model, head_of(result.sweep, cell))
     if heads is None:
         return
-    receivers, into = receivers_of(model.cfg, through, heads), experiment.intervention.into
-    path = Path(experiment.pairs, through, receivers, None, experiment.metric, "other", into)
+    receivers, changed = receivers_of(model.cfg, through, heads), experiment.intervention.into
+    path = Path(experiment.pairs, through, receivers, None, experiment.metric, "other", changed)
     end = INPUTS[through].lower() + (f" of {_names(receivers)}" if receivers else "")
     place = st.empty()
 
     def draw(paths: PathSweep) -> None:
-        effect = path_effect(paths, view["seed"])
+        effect = to_numpy(path_effect(paths, view["seed"]))
         with place:
             parts.chart(_figure(view, paths, effect, path_summary(paths), end), "The senders so far")
 
     paths, _, started = experiments.run(model, path, draw)
     if not started:
         return
-    effect, summary = path_effect(paths, view["seed"]), path_summary(paths)
+    effect, summary = analyse(path_effect, paths, view["seed"]), path_summary(paths)
     figure, text = _figure(view, paths, effect, summary, end), path_notice(summary, paths.path.metric.unit, end)
     with place.container():
         alt = f"{figure.layout.title.text}. {text}"
@@ -100,7 +101,7 @@ def _choose_receivers(view: ViewState, model: HookedTransformer, chosen: Head | 
 
 
 def _figure(view: ViewState, paths: PathSweep, effect: Effect, summary: PathSummary, end: str) -> Figure:
-    effect, unit = to_numpy(effect), paths.path.metric.unit
+    unit = paths.path.metric.unit
     definition = (
         f"Change of the metric when only the direct path from a head to the {end} is patched. All senders at once: "
         f"{_with_unit(summary.together, unit)}."

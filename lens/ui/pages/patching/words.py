@@ -4,7 +4,7 @@ import numpy as np
 
 from lens.analysis.interventions.map import CellMap, moves, place_of, stays
 from lens.figures.theme import number
-from lens.ui.pages.patching.read import PatchMap
+from lens.ui.pages.patching.request import PatchMap
 from lens.ui.shared.tasks import METRIC_WORDS
 from lens.ui.shared.wording import capital, sentence
 

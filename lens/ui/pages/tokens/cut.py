@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from lens.analysis.vocabulary import Cut, containing, spellings, vocabulary
 from lens.figures.aligned import Row, aligned
+from lens.hooked import HookedTransformer
 from lens.pieces import Pieces, token_bytes, visible
 from lens.ui.calls import analyse
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
+from lens.ui.view import ViewState
 from lens.ui.widgets import button, number, text_line, toggle
-
-if TYPE_CHECKING:
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 EXAMPLES = ("2342+2017=21445", "1000+1000000=999999", " Claire", "Claire", "naïve café")
 PER_PAGE = 50

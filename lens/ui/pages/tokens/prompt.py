@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from lens.analysis.bos_effect import DEFINITION, bos_effect
 from lens.analysis.loss import (
@@ -24,6 +25,7 @@ from lens.analysis.loss import (
 )
 from lens.figures.candidates import Candidate, candidates
 from lens.figures.strip import Scale, token_strip
+from lens.hooked import HookedTransformer
 from lens.pieces import Pieces
 from lens.tokens import visible
 from lens.ui import parts
@@ -35,13 +37,8 @@ from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
 from lens.ui.pages.tokens import COLOURS, TOP
+from lens.ui.view import ViewState
 from lens.ui.widgets import bind, fold, number, segmented
-
-if TYPE_CHECKING:
-    from streamlit.elements.lib.column_types import ColumnConfig
-
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 MARK = "underlined: the model's top guess was right"
 COLOUR_HELP = f"""What the colour of a token says about its prediction by the tokens before it.

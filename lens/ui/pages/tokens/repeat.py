@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from lens.analysis.induction_loss import DEFINITION, InductionLoss, repeat_losse
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.stats import MIN_SAMPLES
 from lens.figures.strip import Scale, token_strip
+from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse, sweep
 from lens.ui.estimate import forward_seconds
@@ -23,11 +23,8 @@ from lens.ui.outcome import Explanation, Export, Outcome
 from lens.ui.shared import repeat_loss
 from lens.ui.shared.repeats import block_bounds, settings
 from lens.ui.store import to_numpy
+from lens.ui.view import ViewState
 from lens.ui.widgets import number
-
-if TYPE_CHECKING:
-    from lens.hooked import HookedTransformer
-    from lens.ui.view import ViewState
 
 FORMULA = (
     r"\bar L_t = \frac1S \sum_{s=1}^S -\ln P(x^s_t \mid x^s_{<t}), "

@@ -21,12 +21,12 @@ def model_names(name: str, most: int) -> Field:
     def read(text: str) -> tuple[str, ...]:
         words = [part for part in text.split(",") if part][: most + 1]
         bad = [part for part in words if not NAME.fullmatch(part) or ".." in part]
-        found = tuple(dict.fromkeys(part for part in words if part not in bad))
+        models = tuple(dict.fromkeys(part for part in words if part not in bad))
         if bad:
-            raise BadValue(f"{name} lists models by name; left out {', '.join(map(short, bad))}", use=found[:most])
-        if len(found) > most:
-            raise BadValue(f"at most {most} runs are shown {name} the first", use=found[:most])
-        return found
+            raise BadValue(f"{name} lists models by name; left out {', '.join(map(short, bad))}", use=models[:most])
+        if len(models) > most:
+            raise BadValue(f"at most {most} runs are shown {name} the first", use=models[:most])
+        return models
 
     return Field(name, (), read, ",".join)
 

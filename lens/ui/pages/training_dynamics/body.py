@@ -8,7 +8,7 @@ from lens.ui.checkpoint_runs import longest_block, run_of
 from lens.ui.models import source_named, source_of
 from lens.ui.pages.training_dynamics import controls as choose
 from lens.ui.pages.training_dynamics import draw as show
-from lens.ui.pages.training_dynamics.read import read, read_instrument
+from lens.ui.pages.training_dynamics.run_curves import measure_instrument, measure_runs
 from lens.ui.view import ViewState
 from lens.ui.widgets import show_tabs
 
@@ -20,21 +20,21 @@ def draw(view: ViewState) -> None:
 
         run = run_of(source_of(view))
         longest = longest_block(run_of(source_named(name)) for name in names)
-        look = choose.controls(view, run.checkpoints, longest)
+        choices = choose.controls(view, run.checkpoints, longest)
 
-    show.fit(view, run)
+    show.clamp_heads(view, run)
     above = st.container()
     left, right = st.columns([1.5, 1], gap="medium")
     with left:
         place = st.empty()
-        fill = partial(show.show_filling, place, view, look)
-        shown = read(view, names, look, fill)
+        fill = partial(show.show_filling, place, view, choices)
+        runs = measure_runs(view, names, choices, fill)
     with above:
-        shown = read_instrument(view, shown, look, fill)
+        runs = measure_instrument(view, runs, choices, fill)
     with left:
-        figure, notices = show.show_curves(place, view, shown, look)
+        figure, notices = show.show_curves(place, view, runs, choices)
     with right:
-        show.show_play(view, shown, look)
-    show.explain_curves(view, shown, look, notices)
-    show_tabs(view, "more", show.TABS, view, shown, look)
-    show.take_away(view, shown, look, figure)
+        show.show_play(view, runs, choices)
+    show.explain_curves(view, runs, choices, notices)
+    show_tabs(view, "more", show.TABS, view, runs, choices)
+    show.draw_export(view, runs, choices, figure)

@@ -1,5 +1,6 @@
 """The Training dynamics page: which runs are shown, on what they are measured, and the widgets that say so."""
 
+import html
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,7 +47,7 @@ SCORE_HELP = (
 )
 
 
-class Look(NamedTuple):
+class Choices(NamedTuple):
     """What the widgets say."""
 
     setting: "Setting"
@@ -76,33 +77,33 @@ def choose_runs(view: ViewState) -> list[str]:
             on_change=_set_beside, args=(view, seed["key"]), format_func=lambda name: name.removeprefix(LOCAL),
             placeholder="none", width=330,
         )  # fmt: skip
-    shown = {view["model"], *view["beside"]}
-    return [name for name in dict.fromkeys([*offered, view["model"]]) if name in shown]  # colours stay with a run
+    chosen = {view["model"], *view["beside"]}
+    return [name for name in dict.fromkeys([*offered, view["model"]]) if name in chosen]  # colours stay with a run
 
 
-def controls(view: ViewState, found: "Checkpoints", longest: int) -> Look:
-    """The other widgets; ``found`` are the checkpoints of the view's model, ``longest`` is the largest n."""
+def controls(view: ViewState, saved: "Checkpoints", longest: int) -> Choices:
+    """The other widgets; ``saved`` are the checkpoints of the view's model, ``longest`` is the largest n."""
     from lens.analysis.checkpoint import Setting
     from lens.analysis.dynamics import Places
 
     segmented(view, "axis", tuple(AXES), "Axis", AXIS_HELP, format_func=AXES.get)
-    _choose_checkpoint(view, found)
-    one = instrument_list.choose(view, "Instrument", SCORE_HELP)
+    _choose_checkpoint(view, saved)
+    instrument = instrument_list.choose(view, "Instrument", SCORE_HELP)
     with st.popover("Settings", help="Thresholds, positions, samples and the phase change by hand."):
-        _settings(view, found, longest)
+        _settings(view, saved, longest)
     setting = Setting(view["n"], view["seqs"], view["seed"], view["texts"], prepend_bos(view))
     places = Places(view["late"], view["early"], view["around"])
-    return Look(setting, places, view["axis"] == "log", view["born"], one)
+    return Choices(setting, places, view["axis"] == "log", view["born"], instrument)
 
 
 def _offer_others(view: ViewState, why: str, offered: list[str]) -> None:
     with st.container(border=True, key="runs-offer"):
-        st.html(f'<div role="status">{_escaped(capital(why))}.</div>')
+        st.html(f'<div role="status">{html.escape(capital(why))}.</div>')
         if offered:
             st.markdown("Training runs on this machine:")
             with st.container(horizontal=True):
                 for name in offered:
-                    label, act = name.removeprefix(LOCAL), partial(_open, view, name)
+                    label, act = name.removeprefix(LOCAL), partial(view.set, model=name, revision=None)
                     st.button(label, key=f"run:{name}", on_click=act, help=f"Show the training of {label}.")
         else:
             st.markdown(
@@ -112,33 +113,23 @@ def _offer_others(view: ViewState, why: str, offered: list[str]) -> None:
     end_page()
 
 
-def _escaped(text: str) -> str:
-    import html
-
-    return html.escape(text)
-
-
-def _open(view: ViewState, name: str) -> None:
-    view.set(model=name, revision=None)
-
-
 def _set_beside(view: ViewState, key: str) -> None:
     view.set(beside=tuple(st.session_state[key]))
 
 
-def _choose_checkpoint(view: ViewState, found: "Checkpoints") -> None:
-    if view["revision"] and view["revision"] not in found.places:
-        view.note(f"{found.entry.alias} has no checkpoint {short(view['revision'])}: its final weights are open")
+def _choose_checkpoint(view: ViewState, saved: "Checkpoints") -> None:
+    if view["revision"] and view["revision"] not in saved.places:
+        view.note(f"{saved.entry.alias} has no checkpoint {short(view['revision'])}: its final weights are open")
         view.set(revision=None)
     names = {"": "final weights"} | {
-        place: f"{index}: {checkpoint_name(found, index)}" for index, place in enumerate(found.places)
+        place: f"{index}: {checkpoint_name(saved, index)}" for index, place in enumerate(saved.places)
     }
     select(view, "revision", tuple(names), "Checkpoint", CHECKPOINT_HELP, format_func=names.get, width=190)
 
 
-def _settings(view: ViewState, found: "Checkpoints", longest: int) -> None:
+def _settings(view: ViewState, saved: "Checkpoints", longest: int) -> None:
     number_box(view, "born", (0.001, 1.0), "Born above", BORN_HELP, step=0.05)
-    names = {AUTO: "by the rule"} | {str(i): checkpoint_name(found, i) for i in range(len(found))}
+    names = {AUTO: "by the rule"} | {str(i): checkpoint_name(saved, i) for i in range(len(saved))}
     for edge, label in zip(EDGES, ("Phase change from", "to")):
         select(view, edge, tuple(names), label, EDGE_HELP, format_func=names.get)
     with st.container(horizontal=True):

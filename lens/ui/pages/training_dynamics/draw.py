@@ -1,10 +1,15 @@
 """The Training dynamics page, drawn: curves that open a checkpoint, the head that plays, tables and export."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import plotly.graph_objects as go
 import streamlit as st
+from jaxtyping import Int
+from streamlit.delta_generator import DeltaGenerator
+from torch import Tensor
 
+from lens.analysis.training_run import TrainingRun
 from lens.figures.cells import Marks
 from lens.figures.playing import Course, playing
 from lens.figures.training import clicked
@@ -15,8 +20,8 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import prepend_bos, source_named
 from lens.ui.pages.training_dynamics import PLAYS, words
-from lens.ui.pages.training_dynamics.controls import Look, checkpoint_name
-from lens.ui.pages.training_dynamics.curves import (
+from lens.ui.pages.training_dynamics.controls import Choices, checkpoint_name
+from lens.ui.pages.training_dynamics.figure import (
     at,
     curve_of,
     figure_of,
@@ -26,7 +31,7 @@ from lens.ui.pages.training_dynamics.curves import (
     shared_axis,
     title_of,
 )
-from lens.ui.pages.training_dynamics.read import LONGEST, Shown, patterns
+from lens.ui.pages.training_dynamics.run_curves import LONGEST, RunCurves, patterns
 from lens.ui.pages.training_dynamics.shipped_runs import show_runs
 from lens.ui.shared import heads
 from lens.ui.view import ViewState
@@ -51,101 +56,105 @@ class Opened(NamedTuple):
 class Text(NamedTuple):
     """What the head reads while it plays."""
 
-    tokens: Any  # [1, pos]
+    tokens: Int[Tensor, "1 pos"]
     labels: list[str]
     marks: Marks | None
 
 
-def fit(view: ViewState, run: Any) -> None:
+def clamp_heads(view: ViewState, run: TrainingRun) -> None:
     """Layer, head and pins kept inside the view's model; the status line names it and the open checkpoint."""
     shape, places = run.shape(), run.checkpoints.places
     opened = checkpoint_name(run.checkpoints, places.index(view["revision"])) if view["revision"] else ""
     note_model(Opened(shape.name, opened, shape.device, shape.dtype))
-    view.fit(shape.n_layers, shape.n_heads)
+    view.clamp_heads(shape.n_layers, shape.n_heads)
 
 
-def show_filling(place: Any, view: ViewState, look: Look, shown: list[Shown]) -> None:
+def show_filling(place: DeltaGenerator, view: ViewState, choices: Choices, runs: list[RunCurves]) -> None:
     """The curves of the checkpoints that are done so far."""
-    figure = figure_of(view, shown, look)  # outside of the place: what is computed draws a bar
+    figure = figure_of(view, runs, choices)  # outside of the place: what is computed draws a bar
     with place:
         parts.chart(figure, "The curves of the checkpoints so far")
 
 
-def show_curves(place: Any, view: ViewState, shown: list[Shown], look: Look) -> tuple[Any, tuple[str, ...]]:
+def show_curves(
+    place: DeltaGenerator, view: ViewState, runs: list[RunCurves], choices: Choices
+) -> tuple["go.Figure", tuple[str, ...]]:
     """The curves; a click on a point opens its checkpoint on all pages. Returns the figure and what to see in it."""
-    figure, notices = figure_of(view, shown, look), _notices(view, shown, look)
+    figure, notices = figure_of(view, runs, choices), _notices(view, runs, choices)
     with place.container():
-        parts.chart(figure, words.alt(shown, " ".join(notices)), CHART, partial(_open, view, shown), read=clicked)
+        parts.chart(figure, words.alt(runs, " ".join(notices)), CHART, partial(_open, view, runs), read=clicked)
     return figure, notices
 
 
-def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
+def show_play(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
     """The current head of the view's model, checkpoint by checkpoint."""
-    one = main_run(view, shown)
-    head = heads_of(view, one)[-1]
-    if one.name == view["model"]:
+    run = main_run(view, runs)
+    head = heads_of(view, run)[-1]
+    if run.name == view["model"]:
         heads.pin_button(view, head, "dynamics:pin")
     segmented(view, "play", tuple(PLAYS), "Head reads", PLAY_HELP, format_func=PLAYS.get)
-    text = _text(view, one, look)
+    text = _text(view, run, choices)
     if text is None:
         return
-    found = patterns(view, one, text.tokens, head)
-    curve, x = curve_of(one, head, look), shared_axis([one])
-    labels = [f"{index}: {checkpoint_name(one.found, index)}" for index in one.indices]
-    course = Course(at(one, x, one.indices), curve.effect.mean, labels, x.title, "score − control", look.log, look.born)
-    start = one.indices.index(i) if (i := _open_index(view, one)) in one.indices else len(labels) - 1
+    attention = patterns(view, run, text.tokens, head)
+    curve, x = curve_of(run, head, choices), shared_axis([run])
+    labels = [f"{index}: {checkpoint_name(run.checkpoints, index)}" for index in run.indices]
+    course = Course(
+        at(run, x, run.indices), curve.effect.mean, labels, x.title, "score − control", choices.log, choices.born
+    )
+    start = run.indices.index(i) if (i := _open_index(view, run)) in run.indices else len(labels) - 1
     import numpy as np
 
     figure = playing(
-        np.stack([found[index] for index in one.indices]),
+        np.stack([attention[index] for index in run.indices]),
         text.labels,
         course,
-        title=f"Head {head} of {title_of(one)}",
+        title=f"Head {head} of {title_of(run)}",
         at=start,
         marks=text.marks,
     )
-    said = words.birth_words(one, head, look)
-    parts.chart(figure, alt=words.frames_alt(one, head, said), key="dynamics:play")
-    st.caption(f"{said} The first key is hidden. One colour scale for all checkpoints.")
+    birth = words.birth_words(run, head, choices)
+    parts.chart(figure, alt=words.frames_alt(run, head, birth), key="dynamics:play")
+    st.caption(f"{birth} The first key is hidden. One colour scale for all checkpoints.")
 
 
-def explain_curves(view: ViewState, shown: list[Shown], look: Look, notices: tuple[str, ...]) -> None:
+def explain_curves(view: ViewState, runs: list[RunCurves], choices: Choices, notices: tuple[str, ...]) -> None:
     """What to notice, what not to conclude, how it was measured on which models, the formula and the rules."""
-    models = [("Model", f"{one.shape.name}. {one.shape.note} {one.shape.bos}".replace("  ", " ")) for one in shown]
-    one = look.instrument
-    about = ((one.title, f"{one.definition} Null: {one.null}. {one.misreading}"),)
+    models = [("Model", f"{run.shape.name}. {run.shape.note} {run.shape.bos}".replace("  ", " ")) for run in runs]
+    kind = choices.instrument
+    about = ((kind.title, f"{kind.definition} Null: {kind.null}. {kind.misreading}"),)
     explanation = Explanation(
         notices,
         words.MISREADING,
-        asides=about if any(each.instrument is not None for each in shown) else (),
-        measured=(("Checkpoints and sample", words.measured(shown, look)), *models),
+        asides=about if any(run.instrument is not None for run in runs) else (),
+        measured=(("Checkpoints and sample", words.measured(runs, choices)), *models),
         formula=words.FORMULA,
         where=words.definitions(),
     )
     explain(view, None, explanation)
 
 
-def _notices(view: ViewState, shown: list[Shown], look: Look) -> tuple[str, ...]:
+def _notices(view: ViewState, runs: list[RunCurves], choices: Choices) -> tuple[str, ...]:
     """What to see in the curves, and in those of the chosen instrument."""
-    chosen = " ".join(filter(None, (words.instrument_notice(one, look) for one in shown)))
-    whole = words.notice(shown, [phase_of(view, one) for one in shown])
+    chosen = " ".join(filter(None, (words.instrument_notice(run, choices) for run in runs)))
+    whole = words.notice(runs, [phase_of(view, run) for run in runs])
     return tuple(filter(None, (chosen, whole)))
 
 
-def show_schedule(view: ViewState, shown: list[Shown], look: Look) -> None:
+def show_schedule(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
     """When the checkpoints were saved."""
     ends = "; ".join(
-        f"{title_of(one)}: {len(one.found)} checkpoints, {checkpoint_name(one.found, 0)} to "
-        f"{checkpoint_name(one.found, len(one.found) - 1)}"
-        for one in shown
+        f"{title_of(run)}: {len(run.checkpoints)} checkpoints, {checkpoint_name(run.checkpoints, 0)} to "
+        f"{checkpoint_name(run.checkpoints, len(run.checkpoints) - 1)}"
+        for run in runs
     )
-    parts.chart(schedule_figure(shown, look.log), f"When the checkpoints were saved. {ends}", "schedule")
+    parts.chart(schedule_figure(runs, choices.log), f"When the checkpoints were saved. {ends}", "schedule")
     st.caption(f"{ends}. On a logarithmic axis a checkpoint at 0 has no place.")
 
 
-def show_numbers(view: ViewState, shown: list[Shown], look: Look) -> None:
+def show_numbers(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
     """Every checkpoint with all its numbers."""
-    rows = words.table(shown, look, [heads_of(view, one)[-1] for one in shown])
+    rows = words.table(runs, choices, [heads_of(view, run)[-1] for run in runs])
     st.dataframe(rows, hide_index=True, height=380, alt=f"{len(rows)} checkpoints with all their numbers")
 
 
@@ -156,54 +165,51 @@ TABS = {
 }
 
 
-def take_away(view: ViewState, shown: list[Shown], look: Look, figure: Any) -> None:
+def draw_export(view: ViewState, runs: list[RunCurves], choices: Choices, figure: go.Figure) -> None:
     """The export panel."""
-    heads = [heads_of(view, one)[-1] for one in shown]
-    phases = [phase_of(view, one) for one in shown]
-    main = main_run(view, shown)
-    code = words.code(main, look, source_named(main.name))
-    made = partial(words.table, shown, look, heads)
-    taken = Export("training-dynamics", figure, made, words.payload(shown, phases, look), code, opens_model=False)
-    export(view, taken)
+    main, phases = main_run(view, runs), [phase_of(view, run) for run in runs]
+    table = partial(words.table, runs, choices, [heads_of(view, run)[-1] for run in runs])
+    payload, code = words.payload(runs, phases, choices), words.code(main, choices, source_named(main.name))
+    export(view, Export("training-dynamics", figure, table, payload, code, opens_model=False))
 
 
-def main_run(view: ViewState, shown: list[Shown]) -> Shown:
+def main_run(view: ViewState, runs: list[RunCurves]) -> RunCurves:
     """The view's model among those shown; after an early cancel, the first that has a checkpoint."""
-    return next((one for one in shown if one.name == view["model"]), shown[0])
+    return next((run for run in runs if run.name == view["model"]), runs[0])
 
 
-def _open(view: ViewState, shown: list[Shown], point: tuple[int, ...]) -> None:
+def _open(view: ViewState, runs: list[RunCurves], point: tuple[int, ...]) -> None:
     """Open the checkpoint of a clicked point on all pages, and select its head if it is on the curve of one."""
     number, index, layer, head = point
-    one = next(one for one in shown if one.run == number)
-    if one.name != view["model"]:
-        beside = {*view["beside"], view["model"]} - {one.name}
-        view.set(model=one.name, layer=None, head=None, query=None, beside=tuple(sorted(beside)))
-    view.set(revision=one.found.at(index).place)
+    run = next(run for run in runs if run.number == number)
+    if run.name != view["model"]:
+        beside = {*view["beside"], view["model"]} - {run.name}
+        view.set(model=run.name, layer=None, head=None, query=None, beside=tuple(sorted(beside)))
+    view.set(revision=run.checkpoints.at(index).place)
     if layer >= 0:
         view.select(layer, head)
 
 
-def _open_index(view: ViewState, one: Shown) -> int:
+def _open_index(view: ViewState, run: RunCurves) -> int:
     """Index of the checkpoint that is open, the last one where it is the final weights."""
-    places = one.found.places
+    places = run.checkpoints.places
     return places.index(view["revision"]) if view["revision"] in places else len(places) - 1
 
 
-def _text(view: ViewState, one: Shown, look: Look) -> Text | None:
-    run = checkpoint_runs.run_of(source_named(one.name))
-    inputs = run.inputs(look.setting)
+def _text(view: ViewState, run: RunCurves, choices: Choices) -> Text | None:
+    training = checkpoint_runs.run_of(source_named(run.name))
+    inputs = training.inputs(choices.setting)
     if view["play"] == "repeat":
         n, queries = inputs.repeated.n, inputs.repeated.queries
         marks = Marks([(q, q - n + 1) for q in queries], "the token after its first occurrence")
-        return Text(inputs.repeated.tokens[:1], [visible(one) for one in inputs.words], marks)
+        return Text(inputs.repeated.tokens[:1], [visible(word) for word in inputs.words], marks)
     if inputs.texts is None:
-        parts.not_computed(f"{title_of(one)} has no tokenizer, so it cannot read a prompt.")
+        parts.not_computed(f"{title_of(run)} has no tokenizer, so it cannot read a prompt.")
         return None
     if not view["prompt"].strip():
         st.info("The prompt is empty. Type a text above.", icon=":material/edit:")
         return None
-    read = run.read(view["prompt"], prepend_bos(view), LONGEST)
+    read = training.read(view["prompt"], prepend_bos(view), LONGEST)
     if read.n_all > len(read.words):
         view.note(f"the prompt has {read.n_all} tokens: the first {len(read.words)} play")
     if read.notice:

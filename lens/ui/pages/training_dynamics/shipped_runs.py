@@ -11,9 +11,9 @@ from lens.load.files import read_json
 from lens.load.training_records import RunRow, training_runs
 from lens.ui import parts
 from lens.ui.explanation import Explanation, explain
-from lens.ui.pages.training_dynamics.controls import Look
-from lens.ui.pages.training_dynamics.curves import NOTHING, title_of
-from lens.ui.pages.training_dynamics.read import Shown
+from lens.ui.pages.training_dynamics.controls import Choices
+from lens.ui.pages.training_dynamics.figure import NOTHING, title_of
+from lens.ui.pages.training_dynamics.run_curves import RunCurves
 from lens.ui.view import ViewState
 
 RULE = (
@@ -30,23 +30,23 @@ COLUMNS = ("model", "seed", "repeat_share", "shipped", "tokens", "held_out_loss"
            "best_head", "previous_token", "first_copy_loss", "second_copy_loss", "second_copy_top1")  # fmt: skip
 
 
-def show_runs(view: ViewState, shown: Sequence[Shown], look: Look) -> None:
+def show_runs(view: ViewState, runs: Sequence[RunCurves], choices: Choices) -> None:
     """The score of every run of the shipped models on the page, and the last row of each."""
-    ours = [one for one in shown if one.found.entry.shipped]
+    ours = [run for run in runs if run.checkpoints.entry.shipped]
     if not ours:
         parts.not_computed("none of these runs was trained by Lens: nothing is known of other seeds.")
         return
-    names = {one.name: one.run for one in ours}
-    runs = grouped([row for row in training_runs() if row.model in names])
-    traces = [_trace(rows, names[rows[0].model]) for rows in runs]
+    numbers = {run.name: run.number for run in ours}
+    rows = grouped([row for row in training_runs() if row.model in numbers])
+    traces = [_trace(run, numbers[run[0].model]) for run in rows]
     title = "Prefix matching of the best head, control not subtracted; solid: shipped, dotted: without repeats"
-    words = notice(runs)
-    figure = training([Panel(title, traces)], Axis("training tokens", look.log), title="")
+    words = notice(rows)
+    figure = training([Panel(title, traces)], Axis("training tokens", choices.log), title="")
     parts.chart(figure, alt=words, key="dynamics:runs")
-    made = f"{' '.join(map(recipe_words, ours))} {RULE}"
-    explain(view, None, Explanation(words, MISREADING, (("How they were made", made),)))
-    table = pd.DataFrame([{name: getattr(rows[-1], name) for name in COLUMNS} for rows in runs])
-    st.dataframe(table, hide_index=True, alt=f"The last scores of {len(runs)} training runs")
+    recipes = f"{' '.join(map(recipe_words, ours))} {RULE}"
+    explain(view, None, Explanation(words, MISREADING, (("How they were made", recipes),)))
+    table = pd.DataFrame([{name: getattr(run[-1], name) for name in COLUMNS} for run in rows])
+    st.dataframe(table, hide_index=True, alt=f"The last scores of {len(rows)} training runs")
 
 
 def grouped(rows: Sequence[RunRow]) -> list[list[RunRow]]:
@@ -68,11 +68,11 @@ def notice(runs: Sequence[Sequence[RunRow]]) -> str:
     return " ".join(sentences)
 
 
-def recipe_words(one: Shown) -> str:
+def recipe_words(run: RunCurves) -> str:
     """How one shipped model was trained, from its own recipe."""
-    recipe = read_json(one.found.entry.path / "recipe.json")
+    recipe = read_json(run.checkpoints.entry.path / "recipe.json")
     return (
-        f"{title_of(one)}: {recipe['steps']:,} steps of {recipe['batch']} × {recipe['n_ctx']} tokens, seed "
+        f"{title_of(run)}: {recipe['steps']:,} steps of {recipe['batch']} × {recipe['n_ctx']} tokens, seed "
         f"{recipe['seed']}; Muon (rate {recipe['muon_rate']:g}) on the attention matrices, AdamW "
         f"({recipe['adam_rate']:g}) on the rest; {recipe['repeat_share']:.0%} of contexts repeat one of their own "
         "passages, and random tokens were never trained on."

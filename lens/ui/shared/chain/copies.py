@@ -1,4 +1,4 @@
-"""Third link: whether the head's OV weights copy, beside their null, and in full what it writes on data."""
+"""Fourth link: whether the head's OV weights copy, beside their null, and in full what it writes on data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fourth link: the earlier heads that write what this head reads, with their own previous-token scores beside them."""
+"""Fifth link: the earlier heads that write what this head reads, with their own previous-token scores beside them."""
 
 from typing import TYPE_CHECKING, NamedTuple
 

@@ -36,6 +36,7 @@ class Link(NamedTuple):
 LINKS = (
     Link("attends", "Where does it look?", "Attention"),
     Link("scores", "Is that more than chance?", "Head scores"),
+    Link("looks there because", "Which earlier writes do its queries and its keys read?", "Why it looks there"),
     Link("copies", "By the eigenvalues of its OV weights: would it write the token it looks at?", "OV copying"),
     Link("is fed", "By composition of weights: which earlier head does it read most?", "Composition"),
     Link("matters", "By ablation: does the model need it to repeat?", "Ablation"),

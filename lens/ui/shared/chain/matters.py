@@ -1,4 +1,4 @@
-"""Fifth link: what the second copy costs when the head writes what it wrote where nothing repeats."""
+"""Sixth link: what the second copy costs when the head writes what it wrote where nothing repeats."""
 
 import numpy as np
 import streamlit as st
@@ -39,44 +39,44 @@ def find(case: Case) -> Finding:
     if not complete:
         return NOT_YET
     first_copy = to_torch(analyse(first_copy_losses, case.model, repeated))
-    found = read_removal(sweep, first_copy, case.view["seed"])
-    numbers = {"change of loss": found.change, "interval": [found.low, found.high]}
-    numbers |= {"share of the way": found.share and found.share._asdict(), "verdict": found.verdict.reason}
-    words = f"{signed(found.change)} nats without it"
-    return Finding(words, STATES[found.verdict.state], numbers, (cells, found))
+    removal = analyse(read_removal, sweep, first_copy, case.view["seed"])
+    numbers = {"change of loss": removal.change, "interval": [removal.low, removal.high]}
+    numbers |= {"share of the way": removal.share and removal.share._asdict(), "verdict": removal.verdict.reason}
+    words = f"{signed(removal.change)} nats without it"
+    return Finding(words, STATES[removal.verdict.state], numbers, (cells, removal))
 
 
 def draw(case: Case, finding: Finding) -> Finding:
     """Short: its sentence. In full: the other heads of its layer beside it, and its rank among all heads."""
     if finding.result is None:
         return finding
-    cells, found = finding.result
+    cells, removal = finding.result
     if not case.full:
-        explain_link(case, removal_words(found))
+        explain_link(case, removal_words(removal))
         return finding
-    _draw_effects(case, cells, found)
+    _draw_effects(case, cells, removal)
     rank = _draw_rank(case)
-    st.caption(f"{sentence(found.note)} {NOT_INVOLVED}")
+    st.caption(f"{sentence(removal.note)} {NOT_INVOLVED}")
     return finding._replace(numbers=finding.numbers | {"rank": rank})
 
 
-def removal_words(found: Removal) -> str:
+def removal_words(removal: Removal) -> str:
     """All of it in sentences."""
     text = (
         "With its output taken from a run whose first copy is of other tokens, the loss of the second copy goes "
-        f"from {number(found.base)} to {number(found.base + found.change)} nats: {signed(found.change)}"
-        f"{interval(found.low, found.high)}"
+        f"from {number(removal.base)} to {number(removal.base + removal.change)} nats: {signed(removal.change)}"
+        f"{interval(removal.low, removal.high)}"
     )
-    text += ". " if found.share is None else f", {percent(found.share.value)} of the way to the control run. "
-    if len(found.others):
-        others = np.asarray(found.others)
+    text += ". " if removal.share is None else f", {percent(removal.share.value)} of the way to the control run. "
+    if len(removal.others):
+        others = np.asarray(removal.others)
         ends = f"{signed(float(others.min()))} to {signed(float(others.max()))}"
-        as_much = int((np.abs(others) >= abs(found.change)).sum())
+        as_much = int((np.abs(others) >= abs(removal.change)).sum())
         text += f"Removed alike, {len(others)} other heads of its layer change it by {ends}"
-        text += f"; {as_much} of them do as much. " if abs(found.change) > found.least else ". "
-    if found.repeats.found:
-        text += f"The repetition saves {number(found.saved)} in all; "
-    return f"{text}n = {counted(found.n, 'sequence')}. {found.verdict.reason}"
+        text += f"; {as_much} of them do as much. " if abs(removal.change) > removal.least else ". "
+    if removal.repeats.found:
+        text += f"The repetition saves {number(removal.saved)} in all; "
+    return f"{text}n = {counted(removal.n, 'sequence')}. {removal.verdict.reason}"
 
 
 def _may_start(case: Case, experiment: Experiment, n_changed: int, words: str) -> bool:
@@ -88,16 +88,16 @@ def _may_start(case: Case, experiment: Experiment, n_changed: int, words: str) -
     return may_start(case, key, forward_seconds(case.model, read), words, done)
 
 
-def _draw_effects(case: Case, cells: Cells, found: Removal) -> None:
+def _draw_effects(case: Case, cells: Cells, removal: Removal) -> None:
     name = str(case.head)
-    controls = [Named(one.label, float(value)) for one, value in zip(cells.controls, found.others)]
-    row = Row("Resample", Named(name, found.change), found.low, found.high, controls=controls)
-    marks = [Mark(found.saved, "as in the control run")] if found.share is not None else []
+    controls = [Named(target.label, float(value)) for target, value in zip(cells.controls, removal.others)]
+    row = Row("Resample", Named(name, removal.change), removal.low, removal.high, controls=controls)
+    marks = [Mark(removal.saved, "as in the control run")] if removal.share is not None else []
     title = f"Without head {name}: change of the loss of the second copy"
     figure = effects([row], "nats", title=title, definition=f"{DEFINITION} {cells.note}.", marks=marks)
-    parts.chart(narrow(figure, WIDTH), f"{title}. {removal_words(found)}", key="head:matters")
+    parts.chart(narrow(figure, WIDTH), f"{title}. {removal_words(removal)}", key="head:matters")
     control = "the other heads of its layer, removed alike" if controls else "none: it is alone in its layer"
-    explain_link(case, removal_words(found), help=parts.metric_help(DEFINITION, "nats", control))
+    explain_link(case, removal_words(removal), help=parts.metric_help(DEFINITION, "nats", control))
 
 
 def _draw_rank(case: Case) -> str | None:
@@ -110,14 +110,14 @@ def _draw_rank(case: Case) -> str | None:
     sweep, complete, _ = experiments.run(case.model, experiment, agreed=True)
     if not complete:
         return None
-    values, band = effect(sweep, seed).value, analyse(chance, sweep, seed)
+    values, band = analyse(effect, sweep, seed).value, analyse(chance, sweep, seed)
     if band.reach is None:
         st.markdown("Too few sequences to rank the heads.")
         return None
     if not abs(float(values[case.head])) > float(band.reach[case.head]):
         st.markdown("No more than the sampling of sequences would give the largest of all heads: no rank.")
         return None
-    rank = f"{1 + int((values > values[case.head]).sum())} of {values.numel()}"
+    rank = f"{1 + int((values > values[case.head]).sum())} of {values.size}"
     st.markdown(
         f"Rank {rank} heads by the rise of the loss: more than the sampling of sequences would give the largest of "
         "all heads."

@@ -12,7 +12,7 @@ from lens.figures.ranked import ranked
 from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.shared import score_words
-from lens.ui.shared.chain.link import Case, Finding
+from lens.ui.shared.chain.link import Case, Finding, explain_link
 from lens.ui.shared.score_board import measure
 from lens.ui.shared.wording import sentence
 
@@ -44,7 +44,7 @@ def draw(case: Case, finding: Finding) -> Finding:
     figure = grid(measure(score), pinned=case.view["pins"], current=case.head, title=title)
     parts.head_grid(small_grid(figure, None), case.view, key="home:grid", alt=score_words.notice(score))
     _draw_numbers(score, finding.result)
-    st.markdown(score_sentence(case, finding.result))
+    explain_link(case, score_sentence(case, finding.result))
     return finding._replace(result=figure)
 
 
@@ -66,7 +66,7 @@ def score_sentence(case: Case, facts: Standing) -> str:
 def _draw_numbers(score: "HeadScore", facts: Standing) -> None:
     unit, null = score.kind.unit, f"{number(score.uniform)} for a head that looks at all keys alike"
     threshold = "none" if score.threshold is None else number(score.threshold)
-    shown = (
+    metrics = (
         ("Score", number(facts.value), parts.metric_help(score.kind.definition, unit, null)),
         ("95% interval", score_words.interval(facts).strip() or "none", score.score.note),
         ("Control", number(facts.control), score.kind.null),
@@ -74,7 +74,7 @@ def _draw_numbers(score: "HeadScore", facts: Standing) -> None:
         ("Rank", f"{facts.rank} of {facts.total}", "1 is the largest score of all heads."),
     )
     with st.container(horizontal=True, key="home-facts"):
-        for label, value, help in shown:
+        for label, value, help in metrics:
             st.metric(label, value, help=help, width="content")
 
 
@@ -90,7 +90,7 @@ def _draw_verdict(case: Case) -> None:
     """On what all scores were measured, and which of them are above chance."""
     scores = case.sample.scores
     st.caption(f"{scores.source}. {sentence(scores[SCORE].score.note)}")
-    st.html(f'<p class="lens-told">{verdict_words(case)}</p>')
+    explain_link(case, verdict_words(case))
 
 
 def verdict_words(case: Case) -> str:
@@ -98,7 +98,7 @@ def verdict_words(case: Case) -> str:
     score = case.sample.scores[SCORE]
     if not score_words.has_verdict(score):
         return f"Whether head {case.head} scores above chance cannot be said. {score_words.no_verdict(score)}"
-    tested = [one for one in case.sample.scores.scores.values() if one.kind.tested]
-    above = [score_words.title(one).lower() for one in tested if standing(one, case.head).above]
+    tested = [each for each in case.sample.scores.scores.values() if each.kind.tested]
+    above = [score_words.title(each).lower() for each in tested if standing(each, case.head).above]
     verdict = f"above chance: {', '.join(above)}" if above else "within chance on every tested score"
     return f"Of the tested scores, head {case.head} is {verdict}."

@@ -13,6 +13,7 @@ from lens.ui.view import ViewState
 ASKS = {  # after "Next:"; each completes what the step before leaves open
     "attends": "where does it look?",
     "scores": "is that more than chance?",
+    "looks there because": "why does it look there?",
     "copies": "would it copy what it looks at?",
     "is fed": "which earlier heads feed it?",
     "matters": "does the model need it?",

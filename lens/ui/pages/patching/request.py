@@ -1,4 +1,4 @@
-"""The Patching page: what is replaced where, and the sweep: an approximation at once, then exact ones that fill it."""
+"""What the Patching page is asked to replace where, and the sweep: an approximation at once, then exact ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,8 +16,9 @@ from lens.ui.calls import analyse
 from lens.ui.ending import end_page
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
-from lens.ui.pages.patching import CELLS, HEAD, INTO, SHOWN, STREAM, TASKS
+from lens.ui.pages.patching import CELLS, DIRECTIONS, HEAD, SCALES, STREAM, TASKS
 from lens.ui.shared import experiments
+from lens.ui.shared.computing import compute
 from lens.ui.shared.tasks import TaskChoice, choose_metric, choose_task, show_ability, show_pairs
 from lens.ui.store import to_numpy, to_torch
 from lens.ui.view import ViewState
@@ -25,7 +26,7 @@ from lens.ui.widgets import fold, number, segmented, select
 
 FIRST = 2  # pairs of which the map is drawn at once where all of them take long
 LONGEST = 200_000  # cells times pairs of which an approximation is made without being asked
-INTO_HELP = (
+DIRECTION_HELP = (
     "**Denoising:** an activation of the clean run is put into the corrupted run. Where the answer comes back, that "
     "activation is *sufficient*. **Noising:** a corrupted activation goes into the clean run. Where the answer is "
     "lost, it is *necessary*. The two need not agree."
@@ -39,7 +40,7 @@ SITE_HELP = (
     "only what this layer adds. A head's **queries, keys, values** say through which of its inputs it matters; its "
     "**pattern** where it looks."
 )
-SHOWN_HELP = (
+SCALE_HELP = (
     "**Share of the gap:** 0 is the run before the change, 1 the other run, both averaged over pairs first; not "
     "clipped, so it may exceed 1. **Change:** the metric after minus before, in its own unit."
 )
@@ -50,7 +51,7 @@ class Request(NamedTuple):
 
     task: TaskChoice
     experiment: Experiment
-    scale: str  # key of SHOWN
+    scale: str  # key of SCALES
 
     @property
     def site(self) -> str:
@@ -73,11 +74,13 @@ class PatchMap:
     n_computed: int  # cells times pairs that need a run
     approximate: bool = False
     seed: int = 0  # of the intervals
+    kept: bool = False  # whether its cells are kept for all visitors; not of a sweep that still fills
 
     @cached_property
     def cells(self) -> CellMap:
         """What is drawn, per cell: the bootstrap behind it is made once."""
-        return cell_map(to_torch(self.sweep), self.request.scale == "share", self.seed)
+        arguments = (to_torch(self.sweep), self.request.scale == "share", self.seed)
+        return compute(cell_map, *arguments, kept=self.kept)
 
     @property
     def unit(self) -> str:
@@ -89,7 +92,7 @@ def read_request(view: ViewState, model: HookedTransformer) -> Request:
     """All widgets, the pairs, and the sentence on whether the model can do the task; the page may end in here."""
     task = choose_task(view, model, TASKS)
     with st.container(horizontal=True, vertical_alignment="bottom", key="patching-controls"):
-        into = segmented(view, "into", tuple(INTO), "Direction", INTO_HELP, format_func=INTO.get)
+        direction = segmented(view, "into", tuple(DIRECTIONS), "Direction", DIRECTION_HELP, format_func=DIRECTIONS.get)
         cells = segmented(view, "cells", tuple(CELLS), "Cells", CELLS_HELP, format_func=CELLS.get)
         name, sites = ("stream", STREAM) if cells == "position" else ("part", HEAD)
         offered = tuple(site for site in sites if site in available_sites(model.cfg))
@@ -97,7 +100,7 @@ def read_request(view: ViewState, model: HookedTransformer) -> Request:
         if cells == "one":
             number(view, "layer", (0, model.cfg.n_layers - 1), "Layer", "Zero-based layer of the heads.", width=110)
         metric = choose_metric(view, task)
-        scale = segmented(view, "shown", tuple(SHOWN), "Shown", SHOWN_HELP, format_func=SHOWN.get)
+        scale = segmented(view, "shown", tuple(SCALES), "Shown", SCALE_HELP, format_func=SCALES.get)
     show_ability(model, task)
     box = fold(view, "aligned", "The pairs, token under token")
     if box.open:
@@ -108,7 +111,7 @@ def read_request(view: ViewState, model: HookedTransformer) -> Request:
         "head": Grid(("layer", "head")),
         "one": Grid(("head", "pos"), layer=int(view["layer"])),
     }
-    return Request(task, Experiment(task.pairs, Intervention(site, into=into), grids[cells], metric), scale)
+    return Request(task, Experiment(task.pairs, Intervention(site, into=direction), grids[cells], metric), scale)
 
 
 def read_map(view: ViewState, model: HookedTransformer, request: Request, draw: Callable[[PatchMap], None]) -> PatchMap:
@@ -126,8 +129,8 @@ def read_map(view: ViewState, model: HookedTransformer, request: Request, draw: 
         )
         end_page()
 
-    def exact(sweep: Sweep) -> PatchMap:
-        return PatchMap(request, to_numpy(sweep), column_labels(model, sweep), plan.n_computed, seed=seed)
+    def exact(sweep: Sweep, kept: bool) -> PatchMap:
+        return PatchMap(request, to_numpy(sweep), column_labels(model, sweep), plan.n_computed, seed=seed, kept=kept)
 
     preview = None
     if not experiments.is_computed(model, experiment):
@@ -138,15 +141,15 @@ def read_map(view: ViewState, model: HookedTransformer, request: Request, draw: 
             preview = approximation(model, request, seed)
         if preview is not None:
             draw(preview)
-    sweep, _, started = experiments.run(model, experiment, lambda sweep: draw(exact(sweep)))
-    return preview if preview is not None and not started and plan.n_groups else exact(sweep)
+    sweep, _, started = experiments.run(model, experiment, lambda sweep: draw(exact(sweep, kept=False)))
+    return preview if preview is not None and not started and plan.n_groups else exact(sweep, kept=True)
 
 
 def _of_first_pairs(model: HookedTransformer, request: Request, seed: int) -> PatchMap:
     few = replace(request.experiment, pairs=request.experiment.pairs.take(range(FIRST)))
     first = request._replace(task=request.task._replace(pairs=few.pairs), experiment=few)
     sweep, n_computed = experiments.run(model, few, agreed=True).sweep, analyse(outline_of, model, few).n_computed
-    return PatchMap(first, to_numpy(sweep), column_labels(model, sweep), n_computed, seed=seed)
+    return PatchMap(first, to_numpy(sweep), column_labels(model, sweep), n_computed, seed=seed, kept=True)
 
 
 def approximation(model: HookedTransformer, request: Request, seed: int = 0) -> PatchMap | None:
@@ -154,7 +157,7 @@ def approximation(model: HookedTransformer, request: Request, seed: int = 0) -> 
     if request.experiment.metric.kind == "rank":
         return None
     (sweep,) = analyse(attribution, model, [request.experiment])
-    return PatchMap(request, sweep, column_labels(model, sweep), 0, approximate=True, seed=seed)
+    return PatchMap(request, sweep, column_labels(model, sweep), 0, approximate=True, seed=seed, kept=True)
 
 
 def column_labels(model: HookedTransformer, sweep: Sweep) -> list[str]:

@@ -1,10 +1,11 @@
-"""The Ablation page: what is removed, on which task, and the runs that answer."""
+"""What the Ablation page is asked to remove, on which task, and the runs that answer."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.interventions import Experiment, Metric, ablation
 from lens.analysis.interventions.ablation import PUTS, Cells, Joint, Removed, Target
@@ -17,13 +18,9 @@ from lens.ui.pages.ablation import KEPT, TASKS, WHAT
 from lens.ui.shared import experiments, repeats, tasks
 from lens.ui.shared.score_board import fill
 from lens.ui.shared.task_fields import METRICS
-from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
 from lens.ui.widgets import head_picker, number, segmented, toggle
-
-if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
 
 WHAT_HELP = (
     "**Pinned heads** are removed together, and each alone. **One head:** the current one. **A layer's heads:** all "
@@ -90,7 +87,7 @@ def choose(view: ViewState, model: HookedTransformer) -> Request:
     return Request(task, metric, ablation.cells_of(model.cfg, target, view["seed"]), view["keep"] == "patterns", why)
 
 
-def _target(view: ViewState, model: HookedTransformer, what: str, filling: "DeltaGenerator") -> tuple[Target, str]:
+def _target(view: ViewState, model: HookedTransformer, what: str, filling: DeltaGenerator) -> tuple[Target, str]:
     """What is removed, and why; where nobody chose, all heads are scored first, which fills in ``filling``."""
     cfg = model.cfg
     if what == "head":
@@ -112,21 +109,24 @@ def _target(view: ViewState, model: HookedTransformer, what: str, filling: "Delt
 
 
 def compute(view: ViewState, model: HookedTransformer, request: Request, draw: Callable[[Result], None]) -> Result:
-    """All ways of removing, one after the other; ``draw`` shows what there is after each. A cancel keeps the rest.
+    """All ways of removing, one after the other; ``draw`` shows those so far before one that takes a while.
 
-    Resampling, which carries the verdict, comes first; with a large model the others wait for a click.
+    Resampling, which carries the verdict, comes first; with a large model the others wait for a click. A cancel keeps
+    what is done.
     """
     result = Result(request.cells, {}, None, request.measure, request.metric.unit)
     for replacement in PUTS:
         if replacement == PUTS[1] and not _may_go_on(model, request):
             break
-        sweep, complete, _ = experiments.run(model, request.experiment(replacement))
+        experiment = request.experiment(replacement)
+        if result.ways and not experiments.is_computed(model, experiment):
+            draw(result)
+        sweep, complete, _ = experiments.run(model, experiment)
         if not complete:
             break
-        result.ways[replacement] = to_numpy(ablation.removed(sweep, view["seed"]))
+        result.ways[replacement] = analyse(ablation.removed, sweep, view["seed"])
         if replacement == "other":
-            result = result._replace(joint=ablation.joint(sweep, request.cells, view["seed"]))
-        draw(result)
+            result = result._replace(joint=analyse(ablation.joint, sweep, request.cells, view["seed"]))
     if not result.ways:
         end_page()
     return result
@@ -134,8 +134,8 @@ def compute(view: ViewState, model: HookedTransformer, request: Request, draw: C
 
 def _may_go_on(model: HookedTransformer, request: Request) -> bool:
     """Whether the ways of removing after the first are short, asked for or done; else their button is drawn."""
-    first, rest = request.experiment(PUTS[0]), [request.experiment(put) for put in PUTS[1:]]
+    first, rest = request.experiment(PUTS[0]), [request.experiment(way) for way in PUTS[1:]]
     seconds = len(rest) * analyse(outline_of, model, first).seconds  # each has as many cells to run as the first
     key = f"ways-{call_key(outline_of, (model, first), {})}"
-    done = all(experiments.is_computed(model, one) for one in rest)
+    done = all(experiments.is_computed(model, way) for way in rest)
     return started(key, seconds, "Mean and zero ablation of the same are not computed yet.", done)

@@ -1,0 +1,47 @@
+"""Which component pushes it?"""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from lens.ui.explanation import Explanation, explain
+from lens.ui.models import open_model
+from lens.ui.pages.attribution import draw as show
+from lens.ui.pages.attribution import words
+from lens.ui.pages.attribution.prompts import show_prompts
+from lens.ui.pages.attribution.read import choose, compute, end_if_waiting
+from lens.ui.shared import heads
+from lens.ui.widgets import show_tabs
+
+if TYPE_CHECKING:
+    from lens.ui.view import ViewState
+
+TABS = {
+    "neurons": ("Neurons", show.show_neurons),
+    "prompts": ("Over many prompts", show_prompts),
+    "table": ("Table", show.show_table),
+}
+
+
+def draw(view: "ViewState") -> None:
+    """The page, from top to bottom."""
+    model = open_model(view)
+    asked = choose(view, model)
+    left, right = st.columns([1, 1.2], gap="medium")
+    with left:
+        found = end_if_waiting(view, asked, compute(view, asked))
+        figure = show.show_waterfall(asked, found)
+    with right:
+        show.show_grid(view, asked, found)
+        show.show_sources(view, asked, found)
+        heads.pin_button(view, found.head, "attribution:pin")
+    explanation = Explanation(
+        words.notice(asked, found),
+        words.MISREADING,
+        measured=(("Sample", words.sample_words(asked, found, int(view["seed"]))),),
+        formula=words.FORMULA,
+        where=words.WHERE,
+    )
+    explain(view, model, explanation)
+    show_tabs(view, "more", TABS, view, asked, found)
+    show.draw_export(view, asked, found, figure)
