@@ -106,10 +106,12 @@ def overlay(
     title: str = "",
     marks: Marks | None = None,
     view: View = PLAIN,
+    colours: Sequence[str] = CATEGORICAL,
 ) -> go.Figure:
     """Several heads on one text, ``patterns[head, query, key]``: each cell shows the head that attends most.
 
     The strength of the hue is that head's attention, on one scale for all heads; the hover label names the head.
+    ``colours``: the hue of each (``theme.head_colours``).
     """
     if len(patterns) != len(names) or not 1 <= len(names) < len(CATEGORICAL):
         raise ValueError(
@@ -122,7 +124,7 @@ def overlay(
     figure = go.Figure(layout=_layout(title, definition, labels))
     strongest = np.where(np.isnan(shown), -1, shown).argmax(axis=0)
     largest = view.top or float(np.nanmax(shown, initial=0)) or 1.0
-    for head, (name, colour) in enumerate(zip(names, CATEGORICAL)):
+    for head, (name, colour) in enumerate(zip(names, colours)):
         z = np.where(strongest == head, shown[head], np.nan).astype(np.float32)
         figure.add_trace(_hued(z, escape(name), colour, labels, largest))
         figure.add_trace(_legend_entry(escape(name), colour, labels[0]))

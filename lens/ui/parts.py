@@ -12,6 +12,7 @@ import streamlit as st
 from lens.figures.drawn import with_meta
 from lens.figures.grid import selected_cell
 from lens.ui.ending import end_page
+from lens.ui.glossary import explained
 from lens.ui.models import prepend_bos
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def chart(
     key: str | None = None,
     on_cell: Callable[[Cell], object] | None = None,
     read: Callable[[Event], Cell | None] = selected_cell,
-    width: str = "stretch",
+    width: str | None = None,
 ) -> None:
     """A figure; ``alt`` is it in words.
 
@@ -109,6 +110,7 @@ def chart(
         count = st.session_state.get(f"{key}:clicks", 0)
         figure = with_meta(figure, {"clicks": count})  # another figure after each click: it drops its selection
         clicks = {"on_select": partial(_clicked, key, on_cell, read), "selection_mode": "points"}
+    width = width or ("stretch" if figure.layout.width is None else "content")  # its own, or all there is
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
 
 
@@ -158,8 +160,11 @@ def _clicked(key: str, on_cell: Callable[[Cell], object], read: Callable[[Event]
 
 
 def line(kind: str, title: str, text: str) -> str:
-    """One line of what is said under a figure, as HTML: its title at the left, its sentences at the right."""
-    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{html.escape(text)}</span></div>'
+    """One line of what is said under a figure, as HTML: its title at the left, its sentences at the right.
+
+    Words of the field say what they mean (``lens.ui.glossary``).
+    """
+    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{explained(text)}</span></div>'
 
 
 def _line(kind: str, title: str, text: str) -> None:

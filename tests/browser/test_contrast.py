@@ -16,6 +16,8 @@ PAGES = {
     "predictions": "predictions?right=%20m&wrong=%20c&change=steer",
     "attention": "attention",
     "neurons": "neurons?model=smollm2-135m-instruct&block=2&neuron=7&texts=4&length=32",
+    "text": "attention?look=text&query=5",  # tokens in colours, by CircuitsVis too
+    "maps": "attention?look=maps",
     "head_scores": "head_scores?pins=1.1,0.2",
     "head": "head",
     "ov_copying": "ov_copying?pins=1.2",

@@ -49,8 +49,10 @@ def app(tmp_path: Path) -> Callable[..., AppTest]:
 
 
 def html(at: AppTest) -> str:
-    """All HTML that the page drew, as one text."""
-    return "\n".join(element.proto.body for element in at.get("html"))
+    """All HTML that the page drew, as one text, without the marks of words that say what they mean."""
+    return re.sub(
+        r'<dfn class="lens-term"[^>]*>([^<]*)</dfn>', r"\1", "\n".join(one.proto.body for one in at.get("html"))
+    )
 
 
 def fine(at: AppTest) -> str:

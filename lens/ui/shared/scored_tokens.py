@@ -49,7 +49,7 @@ def hovers(tokens: Tokens) -> list[str]:
     """What a token says when the mouse rests on it, and what a screen reader reads."""
     texts, by = [], tokens.by
     for t, (i, code) in enumerate(zip(tokens.ids, tokens.bytes)):
-        scored = f"loss {by.loss[t]:.2f} nats · probability {by.prob[t]:.2g} · rank {by.rank[t]:,}"
+        scored = f"loss {by.loss[t]:.2f} nats · probability {by.prob[t]:.2g} · rank {1 + by.rank[t]:,}"
         scored += f", tied with {by.tied[t]:,}" if by.tied[t] > 0 else ""
         texts.append(f"position {t} · id {i} · bytes {code} · {scored if t else 'not predicted'}")
     return texts

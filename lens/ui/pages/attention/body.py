@@ -57,7 +57,7 @@ def draw(view: ViewState) -> None:
         part = numbers.part_for(look, values, labels, start)
         text, caption = words.notice(values, labels, view.query), words.caption(look, values, part, labels, measure)
         figure = views.figure_of(model, values, part, measure, view.query)
-        views.strips(view, values, labels, measure)
+        views.strips(view, values, part, labels, measure)
         if look == "matrix":
             views.draw_matrix(view, figure, part, words.alt_of_matrix(values.names, part, text))
         else:

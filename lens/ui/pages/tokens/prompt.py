@@ -57,7 +57,7 @@ def table(tokens: Tokens) -> pd.DataFrame:
         "bytes": list(tokens.bytes),
         "loss (nats)": tokens.by.loss,
         "probability": tokens.by.prob,
-        "rank": pd.Series(tokens.by.rank, dtype="Int64").where(predicted),
+        "rank": pd.Series(1 + tokens.by.rank, dtype="Int64").where(predicted),
         "entropy (nats)": tokens.by.entropy,
         "top guess": tokens.by.is_guess,
     }
@@ -150,7 +150,7 @@ def _strip(view: ViewState, tokens: Tokens, chosen: int, summary: LossSummary, d
 def _summary(summary: LossSummary, d_vocab: int) -> None:
     help, even = parts.metric_help, f"{np.log(d_vocab):.2f}, an even guess"
     perplexity_help = "e to the mean loss: among how many equally likely tokens it seems to choose."
-    right_help = help("Share of the tokens that were the top guess (rank 0).", "share", f"{1 / d_vocab:.2g}")
+    right_help = help("Share of the tokens that were the top guess (rank 1).", "share", f"{1 / d_vocab:.2g}")
     for label, value, text in (
         ("Mean loss (nats)", f"{summary.mean_loss:.3f}",
          help(f"Mean over the predicted tokens. {LOSS}", "nats per token", even)),
@@ -175,7 +175,7 @@ def _expected(view: ViewState, model: HookedTransformer, tokens: Tokens, stats: 
     rows, by = _candidates(model, tokens, stats, chosen, view["top"]), tokens.by
     title = f"Expected at {chosen}, where {tokens.labels[chosen]} came"
     definition = (
-        f"P(token | the {chosen} before it). Loss {by.loss[chosen]:.2f} nats, rank {by.rank[chosen]:,} of "
+        f"P(token | the {chosen} before it). Loss {by.loss[chosen]:.2f} nats, rank {1 + by.rank[chosen]:,} of "
         f"{model.cfg.d_vocab:,}, entropy of the prediction {by.entropy[chosen]:.2f} nats."
     )
     alt = f"{title}. " + "; ".join(f"{row.label} {row.prob:.3f}" for row in rows)
@@ -185,9 +185,11 @@ def _expected(view: ViewState, model: HookedTransformer, tokens: Tokens, stats: 
 def _candidates(model: HookedTransformer, tokens: Tokens, stats: NextToken, chosen: int, top: int) -> list[Candidate]:
     ids, probs = stats.top[0, chosen - 1, :top], stats.top_prob[0, chosen - 1, :top]
     labels, actual = map(visible, model.to_str_tokens(ids.tolist())), tokens.ids[chosen]
-    rows = [Candidate(*of, i == actual) for i, *of in zip(ids, labels, map(float, probs), range(top))]
+    rows = [Candidate(*of, i == actual) for i, *of in zip(ids, labels, map(float, probs), range(1, top + 1))]
     if actual not in ids:
-        rows.append(Candidate(tokens.labels[chosen], float(tokens.by.prob[chosen]), int(tokens.by.rank[chosen]), True))
+        rows.append(
+            Candidate(tokens.labels[chosen], float(tokens.by.prob[chosen]), 1 + int(tokens.by.rank[chosen]), True)
+        )
     return rows
 
 
