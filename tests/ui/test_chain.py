@@ -114,3 +114,17 @@ def test_the_outline_escapes_what_a_link_says(app):
     shown = fine(at.run())
     assert "&lt;img src=x&gt;" in shown
     assert shown.count("computing …") == len(LINKS) - 1
+
+
+@pytest.mark.parametrize(
+    ("model", "fed", "read", "word"), [("lens-2l", "0.2", "0.1", "disagree"), (PLANTED, "0.1", "0.1", "agree")]
+)
+def test_what_weights_could_pass_stands_beside_what_was_passed(model, fed, read, word):
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page("pages/head.py")
+    at.query_params["model"] = model
+    shown = fine(at.run())
+    text = f"{shown} {' '.join(one.value for one in at.markdown)}"
+    assert f"By K, head {fed} feeds it most" in text
+    assert f"what its keys read most on the repeats is head {read}" in text
+    assert f"the two {word}." in text
