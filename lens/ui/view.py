@@ -72,6 +72,10 @@ class ViewState:
         """All values as they are kept, defaults included; None where nothing was chosen."""
         return {name: self._home(name)[name] for name in self._fields}
 
+    def is_known(self, name: str) -> bool:
+        """Whether a page that shares the option ``name`` with others was open before, so that it has a value."""
+        return name in st.session_state[STATE]["joint"]
+
     def canonical(self) -> dict[str, str]:
         """The query of this page's address: every value that is not a default, as text."""
         return write(self._fields.values(), self.values())

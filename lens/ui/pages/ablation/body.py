@@ -15,10 +15,11 @@ def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     model = open_model(view)
     asked = page.choose(view, model)
-    tasks.show_ability(model, asked.task)
+    place, below = st.empty(), st.container()
+    with below:
+        tasks.show_ability(model, asked.task)
 
     guess = show.guess_first(view, model, asked)
-    place = st.empty()
     found = page.compute(view, model, asked, lambda found: show.draw_filling(place, asked, found, model))
     figure = show.figure_of(asked, found, model)
     with place.container():

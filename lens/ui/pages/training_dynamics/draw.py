@@ -80,12 +80,14 @@ def show_curves(place: Any, view: ViewState, shown: list[Shown], look: Look) -> 
 
 
 def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
-    """The current head of the view's model, checkpoint by checkpoint."""
+    """The current head of the view's model, checkpoint by checkpoint; what is chosen of it stands below the picture."""
     one = main_run(view, shown)
     head = heads_of(view, one)[-1]
-    if one.name == view["model"]:
-        heads.pin_button(view, head, "dynamics:pin")
-    segmented(view, "play", tuple(PLAYS), "Head reads", PLAY_HELP, format_func=PLAYS.get)
+    picture = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="play-controls"):
+        segmented(view, "play", tuple(PLAYS), "Head reads", PLAY_HELP, format_func=PLAYS.get)
+        if one.name == view["model"]:
+            heads.pin_button(view, head, "dynamics:pin")
     text = _text(view, one, look)
     if text is None:
         return
@@ -105,7 +107,8 @@ def show_play(view: ViewState, shown: list[Shown], look: Look) -> None:
         marks=text.marks,
     )
     said = words.birth_words(one, head, look)
-    parts.chart(figure, alt=words.frames_alt(one, head, said), key="dynamics:play")
+    with picture:
+        parts.chart(figure, alt=words.frames_alt(one, head, said), key="dynamics:play")
     st.caption(f"{said} The first key is hidden. One colour scale for all checkpoints.")
 
 
