@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 Cell = tuple[int, ...]  # where a point stands in the arrays of its figure
 
 
-def notice(text: str) -> None:
-    """What to see in the figure above, in one or two sentences that the page computed from the figure's data."""
-    _line("notice", "Notice", text)
+def notice(text: str, write: Callable[[str], str] = html.escape) -> None:
+    """What to see in the figure above, in one or two sentences that the page computed from the figure's data.
+
+    ``write`` turns the sentences into HTML, here and below.
+    """
+    _line("notice", "Notice", text, write)
 
 
 def misreading(text: str) -> None:
@@ -34,9 +37,9 @@ def misreading(text: str) -> None:
     _line("misreading", "Easy to misread", text)
 
 
-def aside(title: str, text: str) -> None:
+def aside(title: str, text: str, write: Callable[[str], str] = html.escape) -> None:
     """What belongs to the numbers of a figure: how the null was made, how many samples there were."""
-    _line("misreading", title, text)
+    _line("misreading", title, text, write)
 
 
 def metric_help(definition: str, unit: str, null: str = "", source: str = "") -> str:
@@ -154,10 +157,10 @@ def _clicked(key: str, on_cell: Callable[[Cell], object], read: Callable[[Mappin
         st.session_state[f"{key}:clicks"] = st.session_state.get(f"{key}:clicks", 0) + 1
 
 
-def line(kind: str, title: str, text: str) -> str:
+def line(kind: str, title: str, text: str, write: Callable[[str], str] = html.escape) -> str:
     """One line of what is said under a figure, as HTML: its title at the left, its sentences at the right."""
-    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{html.escape(text)}</span></div>'
+    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{write(text)}</span></div>'
 
 
-def _line(kind: str, title: str, text: str) -> None:
-    st.html(line(kind, title, text))
+def _line(kind: str, title: str, text: str, write: Callable[[str], str] = html.escape) -> None:
+    st.html(line(kind, title, text, write))

@@ -24,6 +24,7 @@ from lens.ui.models import Prompt
 from lens.ui.pages.attention import PAGE, indices, numbers, words
 from lens.ui.pages.attention.numbers import HeadValues
 from lens.ui.pages.attention.views import figure_of
+from lens.ui.shared.patterns import Reading
 from lens.ui.view import ViewState
 from tests.ui.conftest import REAL, app_page, bound, fine, llama_folder, local
 
@@ -409,7 +410,9 @@ def test_the_exported_python_gives_the_numbers_of_the_page(model, tiny_folder, m
     shown = numbers.values_of(model, seen_of(model, tokens), [(1, 2), (0, 0)], measure, hide, share)
     part = numbers.part_for("matrix", shown, model.to_str_tokens(tokens), None)
     figure = figure_of(model, shown, part, measure, None)
-    taken = numbers.heads_export(shown, Prompt(prompt, tokens, model.to_str_tokens(tokens)), measure, share, figure)
+    taken = numbers.heads_export(
+        shown, Reading(Prompt(prompt, tokens, model.to_str_tokens(tokens))), measure, share, figure
+    )
     view = view_of(prompt=prompt)
     found = run_code(view, taken.code, tiny_folder)
     np.testing.assert_allclose(found["values"].numpy(), taken.payload["values"], atol=1e-5)
@@ -425,7 +428,7 @@ def test_the_exported_overview_gives_the_numbers_of_the_page(model, tiny_folder)
     prompt = "some words to read again, some words"
     tokens = model.to_tokens(prompt)
     seen = seen_of(model, tokens)
-    taken = numbers.overview_export(seen, Prompt(prompt, tokens, model.to_str_tokens(tokens)), None)
+    taken = numbers.overview_export(seen, Reading(Prompt(prompt, tokens, model.to_str_tokens(tokens))), None)
     found = run_code(view_of(prompt=prompt), taken.code, tiny_folder)
     best = np.unravel_index(seen.content_dependence.argmax(), seen.content_dependence.shape)
     assert (found["layer"], found["head"]) == best

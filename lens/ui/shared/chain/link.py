@@ -11,6 +11,7 @@ import streamlit as st
 
 from lens.ui.ending import PageOver
 from lens.ui.menu import page_link
+from lens.ui.named_heads import with_links
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
 
@@ -104,7 +105,7 @@ def explain_link(case: Case, *sentences: str, help: str = "") -> None:
         st.markdown(" ".join(sentences), help=help)
     else:
         for text in sentences:
-            st.html(f'<p class="lens-told">{html.escape(text)}</p>')
+            st.html(f'<p class="lens-told">{with_links(case.view, case.model.cfg, text)}</p>')
 
 
 def draw_outline(place: "DeltaGenerator", found: Mapping[str, Finding]) -> None:
@@ -113,9 +114,8 @@ def draw_outline(place: "DeltaGenerator", found: Mapping[str, Finding]) -> None:
     for step, name in enumerate(NAMES, 1):
         finding = found.get(name, Finding("computing …"))
         words = html.escape(finding.words)
-        items += (
-            f'<li class="{finding.state}" data-step="{step}" title="{words}"><b>{name}</b><span>{words}</span></li>'
-        )
+        title = f' title="{words}"' if name in found else ""  # where it is cut
+        items += f'<li class="{finding.state}" data-step="{step}"><b>{name}</b><span{title}>{words}</span></li>'
     legend = "".join(f'<span class="{state}"><i></i>{text}</span>' for state, text in STATES.items())
     place.html(
         f'<ol class="lens-chain" aria-label="The chain of evidence for one head">{items}</ol>'
