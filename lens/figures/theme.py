@@ -16,6 +16,8 @@ import plotly.graph_objects as go
 CATEGORICAL = (
     "#0c84fa", "#dc7d0c", "#bf308f", "#0dc3c3", "#855904", "#6eadfe", "#fd7d8b", "#e4405e", "#835cbe", "#8a8f98",
 )  # fmt: skip
+# Orange says one thing everywhere: this is looked at, be it the chosen or pinned head (its token, its checkpoint) or
+# the cells of a pattern that an instrument reads of it. What was found or rejected has other colours.
 PIN = "#ff7a1a"
 HALO, CORE = "#ffffff", "#10151c"  # a selected cell: a dark line in a light one is seen on any colour, on both pages
 MUTED = "rgba(128,134,146,0.10)"

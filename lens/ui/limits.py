@@ -21,7 +21,7 @@ class Limits(NamedTuple):
     results_bytes: int = 1_000_000_000
     pairs: int = 128  # of prompts, in one intervention
     patched_rows: int = 400_000  # cells times pairs of one sweep
-    ask_before: float = 20.0  # estimated seconds above which long work waits for a click
+    ask_before: float = 5.0  # estimated seconds above which long work waits for a click
 
 
 AT_HOME = Limits()
@@ -38,7 +38,6 @@ HOSTED = Limits(
     results_bytes=500_000_000,
     pairs=16,
     patched_rows=20_000,
-    ask_before=10.0,
 )
 
 

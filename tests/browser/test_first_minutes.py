@@ -20,6 +20,9 @@ FIRST = """pictures => {
   return [Math.min(...tops), main.scrollWidth - innerWidth];
 }"""
 
+DRAWN = """() => [...document.querySelectorAll("[data-testid=stMain] [data-testid=stPlotlyChart]")].every(
+  chart => chart.querySelector(".js-plotly-plot")?.getBoundingClientRect().height > 24)"""
+
 
 def follow(page, name):
     """A link of the page itself, not of the menu, as a hand clicks it."""
@@ -85,6 +88,7 @@ def test_a_picture_stands_on_the_first_screen_of_every_page_and_nothing_moves_si
         page.goto(f"{server}/{one.path}")
         expect(page.locator(".lens-title")).to_contain_text(one.title)
         page.locator(PICTURES).first.wait_for()
+        page.wait_for_function(DRAWN)
         expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
         first[one.title], sideways = page.evaluate(FIRST, PICTURES)
         assert sideways <= 0, f"{one.title} is {sideways} pixels wider than the window"
