@@ -57,7 +57,6 @@ def choose_head(view: "ViewState", model: "HookedTransformer", place: "DeltaGene
     heads.go(view, heads.current(view, best))
     with place:
         head = Head(_picker(view, "layer", model.cfg.n_layers), _picker(view, "head", model.cfg.n_heads))
-        heads.best_button(view, head, best, "Strongest:", "head:best")
     return Case(view, model, head, sample, full=True)
 
 

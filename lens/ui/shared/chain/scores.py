@@ -11,7 +11,7 @@ from lens.figures.grid import grid
 from lens.figures.ranked import ranked
 from lens.figures.theme import number
 from lens.ui import parts
-from lens.ui.shared import score_words
+from lens.ui.shared import heads, score_words
 from lens.ui.shared.chain.link import Case, Finding
 from lens.ui.shared.score_board import measure
 from lens.ui.shared.wording import sentence
@@ -40,6 +40,9 @@ def draw(case: Case, finding: Finding) -> Finding:
         _draw_rank(case, finding)
         _draw_numbers(score, finding.result)
         st.markdown(score_sentence(case, finding.result))
+        heads.best_button(
+            case.view, case.head, largest_head(score.score.mean), "Strongest induction head:", "head:best"
+        )
         _draw_verdict(case)
         return finding._replace(words=f"{SCORE} {finding.words}")
     title = "2 · It scores: induction, every head"
