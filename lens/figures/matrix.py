@@ -206,8 +206,9 @@ def _layout(title: str, definition: str, labels: list[str]) -> dict:
     layout = base_layout(title, definition, height=side)
     top = layout["margin"]["t"]
     y_axis = common | {"title": {"text": "query", "standoff": 8}, "range": [size - 0.5, -0.5]}
+    y_axis |= {"scaleanchor": "x", "constrain": "domain", "constraintoward": "top"}  # square in a narrow place too
     x_axis = common | {"title": {"text": "key", "standoff": 8}, "range": [-0.5, size - 0.5], "tickangle": -60}
-    # A page that shows it with width="content" gets square cells.
+    x_axis |= {"constrain": "domain"}
     return layout | {
         "width": left + side + right,
         "height": top + side + bottom,

@@ -19,6 +19,8 @@ from lens.figures.drawn import copy_of
 CATEGORICAL = (
     "#0c84fa", "#dc7d0c", "#bf308f", "#0dc3c3", "#855904", "#6eadfe", "#fd7d8b", "#e4405e", "#835cbe", "#8a8f98",
 )  # fmt: skip
+# Orange says one thing everywhere: this is looked at, be it the chosen or pinned head (its token, its checkpoint) or
+# the cells of a pattern that an instrument reads of it. What was found or rejected has other colours.
 PIN = "#ff7a1a"
 HUES = len(CATEGORICAL) - 1  # of heads; the last colour is a grey
 BETWEEN_LAYERS = 4  # hues: pinned heads of equal index and neighbouring layers differ

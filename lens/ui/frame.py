@@ -56,6 +56,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     st.set_page_config(window, layout="wide", initial_sidebar_state=SIDEBAR)
     st.html(ASSETS / "frame.css")
     st.html(ASSETS / "charts.css")
+    st.html(f"<script>{(ASSETS / 'go.js').read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
     view = open_view(title, page.path, options)
     check_model(view)
     if REFUSED in st.session_state:

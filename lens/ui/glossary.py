@@ -158,9 +158,12 @@ _ANY = "|".join(
 _PATTERN = re.compile(rf"(?<![\w./-])(?P<term>{_ANY})(?:e?s)?(?![\w-])", re.IGNORECASE)
 
 
-def explained(text: str) -> str:
-    """``text`` as escaped HTML, the first of each term in it with its sentence, by mouse and by keyboard."""
-    parts, at, seen = [], 0, set()
+def explained(text: str, seen: set[str] | None = None) -> str:
+    """``text`` as escaped HTML, the first of each term in it with its sentence, by mouse and by keyboard.
+
+    ``seen``: terms that stood in the text before this part of it; those of this part are added.
+    """
+    parts, at, seen = [], 0, set() if seen is None else seen
     for match in _PATTERN.finditer(text):
         term = _term(match["term"])
         if term in seen:

@@ -22,7 +22,7 @@ class Limits(NamedTuple):
     written_tokens: int = 200  # in one continuation
     pairs: int = 128  # of prompts, in one intervention
     patched_rows: int = 400_000  # cells times pairs of one sweep
-    ask_before: float = 20.0  # estimated seconds above which long work waits for a click
+    ask_before: float = 5.0  # estimated seconds above which long work waits for a click
 
 
 AT_HOME = Limits()
@@ -40,7 +40,6 @@ HOSTED = Limits(
     written_tokens=60,
     pairs=16,
     patched_rows=20_000,
-    ask_before=10.0,
 )
 
 

@@ -28,9 +28,12 @@ Event = Mapping[str, Any]  # a click, as the browser reports it
 Columns: TypeAlias = "Mapping[str, ColumnConfig]"  # Streamlit's settings of the columns of a table, by name
 
 
-def notice(text: str) -> None:
-    """What to see in the figure above, in one or two sentences that the page computed from the figure's data."""
-    _line("notice", "Notice", text)
+def notice(text: str, write: Callable[[str], str] = explained) -> None:
+    """What to see in the figure above, in one or two sentences that the page computed from the figure's data.
+
+    ``write`` turns the sentences into HTML, here and below.
+    """
+    _line("notice", "Notice", text, write)
 
 
 def misreading(text: str) -> None:
@@ -38,9 +41,9 @@ def misreading(text: str) -> None:
     _line("misreading", "Easy to misread", text)
 
 
-def aside(title: str, text: str) -> None:
+def aside(title: str, text: str, write: Callable[[str], str] = explained) -> None:
     """What belongs to the numbers of a figure: how the null was made, how many samples there were."""
-    _line("misreading", title, text)
+    _line("misreading", title, text, write)
 
 
 def metric_help(definition: str, unit: str, null: str = "", source: str = "") -> str:
@@ -159,13 +162,13 @@ def _clicked(key: str, on_cell: Callable[[Cell], object], read: Callable[[Event]
         st.session_state[f"{key}:clicks"] = st.session_state.get(f"{key}:clicks", 0) + 1
 
 
-def line(kind: str, title: str, text: str) -> str:
+def line(kind: str, title: str, text: str, write: Callable[[str], str] = explained) -> str:
     """One line of what is said under a figure, as HTML: its title at the left, its sentences at the right.
 
     Words of the field say what they mean (``lens.ui.glossary``).
     """
-    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{explained(text)}</span></div>'
+    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{write(text)}</span></div>'
 
 
-def _line(kind: str, title: str, text: str) -> None:
-    st.html(line(kind, title, text))
+def _line(kind: str, title: str, text: str, write: Callable[[str], str] = explained) -> None:
+    st.html(line(kind, title, text, write))

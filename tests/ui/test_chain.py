@@ -92,7 +92,7 @@ def test_a_head_of_layer_0_has_no_feeders(app):
 
 def outline(at: AppTest) -> dict[str, tuple[str, str]]:
     """Link -> (state, words) of a page that has been run."""
-    rows = re.findall(r'<li class="(\w*)" data-step="\d"><b>([\w ]+)</b><span>(.*?)</span>', fine(at))
+    rows = re.findall(r'<li class="(\w*)" data-step="\d"><b>([\w ]+)</b><span[^>]*>(.*?)</span>', fine(at))
     return {name: (state, words) for state, name, words in rows}
 
 

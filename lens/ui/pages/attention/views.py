@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from lens.figures.cells import MAX_CLICKABLE
+from lens.figures.cells import MAX_CLICKABLE, Marks
 from lens.figures.matrix import ATTENTION, Quantity, View, matrix, overlay
 from lens.figures.strip import Scale, token_strip
 from lens.figures.theme import head_colours
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lens.analysis.names import Head
     from lens.analysis.text_attention import TextAttention
     from lens.hooked import HookedTransformer
+    from lens.ui.shared.patterns import Stripe
     from lens.ui.view import ViewState
 
 MOVED = Quantity(
@@ -68,8 +69,10 @@ def strips(view: ViewState, of: HeadValues, part: Part, labels: Sequence[str], m
         st.caption(f"{most} of {len(of.names)} heads have their strip; the text is long.")
 
 
-def figure_of(model: HookedTransformer, of: HeadValues, part: Part, measure: str, locked: int | None) -> Figure:
-    """The matrix of one head, or up to nine heads laid over each other."""
+def figure_of(
+    model: HookedTransformer, of: HeadValues, part: Part, measure: str, locked: int | None, stripe: Stripe | None = None
+) -> Figure:
+    """The matrix of one head, or up to nine heads laid over each other; the cells of ``stripe`` outlined."""
     how = View(
         log=measure == "log" and len(of.heads) == 1,
         hide_first=of.hidden is not None and part.start == 0,
@@ -79,10 +82,21 @@ def figure_of(model: HookedTransformer, of: HeadValues, part: Part, measure: str
         quantity=MOVED if measure == "moved" else ATTENTION if of.hidden is None else HIDDEN,
     )
     if len(of.heads) == 1:
-        return matrix(part.values[0], part.labels, title=f"Head {of.names[0]} · {model.name}", view=how)
+        title = f"Head {of.names[0]} · {model.name}"
+        return matrix(part.values[0], part.labels, title=title, marks=_marks(stripe, part), view=how)
     values, names = part.values[: numbers.OVERLAID], of.names[: numbers.OVERLAID]
-    hues = head_colours(of.heads[: numbers.OVERLAID])
-    return overlay(values, part.labels, names, title=f"{len(names)} heads · {model.name}", view=how, colours=hues)
+    title, hues = f"{len(names)} heads · {model.name}", head_colours(of.heads[: numbers.OVERLAID])
+    marks = _marks(stripe, part)
+    return overlay(values, part.labels, names, title=title, marks=marks, view=how, colours=hues)
+
+
+def _marks(stripe: Stripe | None, part: Part) -> Marks | None:
+    """The cells of ``stripe`` that are drawn one by one; None where there are none."""
+    if stripe is None or part.block > 1:
+        return None
+    cells = [(query - part.start, key - part.start) for query, key in stripe.cells]
+    inside = [cell for cell in cells if min(cell) >= 0 and max(cell) < len(part.labels)]
+    return Marks(inside, stripe.meaning) if inside else None
 
 
 def draw_matrix(view: ViewState, figure: Figure, part: Part, alt: str) -> None:

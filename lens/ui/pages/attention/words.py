@@ -12,6 +12,7 @@ from lens.analysis.counts import counted
 from lens.analysis.habits import (
     ContentRank,
     HeadsByHabit,
+    OnCells,
     compare_heads,
     hidden_share,
     most_looked,
@@ -72,6 +73,14 @@ def description(name: str, habits: Sequence[float], uniform: Habits, content: Co
         f"Head **{name}** looks at {' · '.join(shares)} · entropy **{number(float(habits[3]))} nats** "
         f"({number(float(uniform[3]))}) · content dependence **{number(content.value)} nats**, rank {content.rank} of "
         f"{content.n} · n = {n_tokens - 1}"
+    )
+
+
+def on_stripe(name: str, cells: OnCells, meaning: str) -> str:
+    """What one head gives to the outlined cells of a repeat; ``meaning``: what their key is to their query."""
+    return (
+        f"Of the outlined cells ({meaning}), head {name} gives {number(cells.share)} of the attention of {cells.n} "
+        f"queries; a head that looks at all keys alike gives {number(cells.even)}."
     )
 
 

@@ -135,15 +135,15 @@ def _chosen(view: ViewState, tokens: Tokens) -> int:
 
 
 def _strip(view: ViewState, tokens: Tokens, chosen: int, summary: LossSummary, d_vocab: int) -> str:
-    """Colour switch, summary and strip; returns the strip's HTML."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-        name = segmented(view, "colour", COLOURS, "Colour", COLOUR_HELP, format_func=str.capitalize)
-        _summary(summary, d_vocab)
+    """Colour switch, strip and summary; returns the strip's HTML."""
+    name = segmented(view, "colour", COLOURS, "Colour", COLOUR_HELP, format_func=str.capitalize)
     values, scale = colouring(tokens, name, d_vocab)
     guesses = np.flatnonzero(tokens.by.is_guess)
     html = token_strip(tokens.labels, values, scale=scale, hover=hovers(tokens), selected=[chosen], marked=guesses)
     with st.container(height=420 if len(tokens.ids) > 400 else "content", border=False):
         chips(view, "token", html, chosen, key="tokens:strip")
+    with st.container(horizontal=True, gap="large"):
+        _summary(summary, d_vocab)
     return html
 
 
