@@ -14,10 +14,10 @@ import numpy as np
 import streamlit as st
 
 from lens.ui.badge import note_time
-from lens.ui.computing import words_of
 from lens.ui.ending import end_page
 from lens.ui.estimate import Costs, Kind, n_weights
 from lens.ui.limits import limits
+from lens.ui.progress_words import words_of
 from lens.ui.queue import Job, Queue
 from lens.ui.store import Entry, Store, array_key, to_numpy
 from lens.ui.threads import LARGE, n_cores, threads_for

@@ -1,7 +1,7 @@
 import ast
 from pathlib import Path
 
-from lens.ui.computing import WORDS, words_of
+from lens.ui.progress_words import WORDS, words_of
 
 UI = Path(__file__).parents[2] / "lens" / "ui"
 
