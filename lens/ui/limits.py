@@ -21,6 +21,7 @@ class Limits(NamedTuple):
     results_bytes: int = 1_000_000_000
     pairs: int = 128  # of prompts, in one intervention
     patched_rows: int = 400_000  # cells times pairs of one sweep
+    cut_cells: int = 64  # of one attention pattern
     ask_before: float = 20.0  # estimated seconds above which long work waits for a click
 
 
@@ -38,6 +39,7 @@ HOSTED = Limits(
     results_bytes=500_000_000,
     pairs=16,
     patched_rows=20_000,
+    cut_cells=16,
     ask_before=10.0,
 )
 

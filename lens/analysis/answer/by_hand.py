@@ -34,7 +34,7 @@ class CellByHand(NamedTuple):
     key: int
     q: Vector
     k: Vector
-    position_in_stream: str  # where positions enter: "learned", "shortformer", "rotary", "alibi" or "none"
+    positions: str  # "learned", "shortformer", "rotary" or "alibi"
     dot: float  # q · k
     divisor: float
     scaled: float  # q · k / divisor
@@ -80,7 +80,7 @@ def cell_by_hand(
         key=key,
         q=q,
         k=steps.vector("k", key),
-        position_in_stream=model.cfg.positions or "none",
+        positions=model.cfg.positions,
         dot=float(dots[key]),
         divisor=float(steps.divisor),
         scaled=float(scaled[key]),

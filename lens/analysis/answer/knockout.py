@@ -5,10 +5,11 @@ those of the uncut run and of control runs in which as many other cells of the s
 2023, "Dissecting recall of factual associations in auto-regressive language models".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -50,6 +51,7 @@ class Knockout(NamedTuple):
     head: Head
     runs: tuple[Cut, ...]  # the cells that each run goes without
     rest: Rest
+    seed: int  # of the controls
     removed: Float[Tensor, " run"]  # attention that the cells had in the uncut run, summed over them
     places: tuple[int, ...]  # positions whose prediction is read: the queries of the cells, and the last one
     following: Int[Tensor, " place"]  # the token that does follow; −1 after the last one
@@ -63,6 +65,26 @@ class Knockout(NamedTuple):
     def changed(self) -> Float[Tensor, "run pos_minus_1"]:
         """Loss minus that of the uncut run, nats; above 0 where the text became more surprising."""
         return self.loss - self.loss[:1]
+
+
+class Beside(NamedTuple):
+    """A change that the cut makes, beside that of each control run. NaN where there is no control."""
+
+    cut: float
+    mean: float  # of the controls
+    low: float
+    high: float
+    n: int  # control runs
+    larger: int  # of which change it as much as the cut or more, in size
+
+
+def beside(changes: Float[np.ndarray, " run"]) -> Beside:
+    """``changes`` of one number, a run each, as in :class:`Knockout`: the uncut one, the cut one, the controls."""
+    cut, controls = float(changes[1]), np.asarray(changes[2:], np.float64)
+    if not len(controls):
+        return Beside(cut, np.nan, np.nan, np.nan, 0, 0)
+    larger = int((np.abs(controls) >= abs(cut)).sum())
+    return Beside(cut, float(controls.mean()), float(controls.min()), float(controls.max()), len(controls), larger)
 
 
 @torch.no_grad()
@@ -99,7 +121,7 @@ def knockout(
         progress((at + 1) / (len(runs) + 1), "uncut" if at == 0 else "cut" if at == 1 else f"control {at - 1}")
         read.add(stream)
     removed = torch.tensor([sum(float(pattern[cell]) for cell in run) for run in runs])
-    return Knockout(head, runs, rest, removed, read.places, *read.result())
+    return Knockout(head, runs, rest, seed, removed, read.places, *read.result())
 
 
 def why_not_cut(allowed: Bool[Tensor, "query key"], cut: Cut, rest: Rest) -> str:
@@ -141,7 +163,7 @@ def control_cuts(allowed: Bool[Tensor, "query key"], cut: Cut, draws: int, seed:
 
 def cut_streams(
     model: HookedTransformer, head: Head, resid: Float[Tensor, "1 pos d_model"], runs: Sequence[Cut], rest: Rest
-):
+) -> Iterator[Float[Tensor, "pos d_model"]]:
     """The stream before the final norm, [pos, d_model], of each run, from the stream that enters the head's layer."""
     n_pos = resid.shape[1]
     size = max(1, BYTES // (4 * model.cfg.n_heads * n_pos**2))
@@ -207,7 +229,7 @@ class _Reading:
 
     def _numbers(self, logits: Float[Tensor, "place d_vocab"]) -> tuple[Tensor, Tensor, Tensor]:
         uncut, logprob, at = self.before[0].log_softmax(-1), logits.log_softmax(-1), self.likeliest
-        kl = (uncut.exp() * (uncut - logprob)).sum(-1)
+        kl = (uncut.exp() * (uncut - logprob)).sum(-1).clamp(min=0)  # rounding can take it below
         return logits.gather(-1, at), logprob.gather(-1, at), kl
 
     def _logits(self, stream: Float[Tensor, "pos d_model"]) -> Float[Tensor, "pos d_vocab"]:

@@ -13,8 +13,8 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.models import open_model, read_prompt
 from lens.ui.outcome import Explanation, Outcome, conclude
+from lens.ui.pages.attention import by_hand, cells, cut, numbers, views, words
 from lens.ui.pages.attention import controls as choose
-from lens.ui.pages.attention import numbers, views, words
 
 if TYPE_CHECKING:
     from lens.ui.view import ViewState
@@ -71,3 +71,6 @@ def draw(view: ViewState) -> None:
         where=words.FORMULA_WHERE,
     )
     conclude(view, model, Outcome(explanation, export))
+    followed = cells.Followed(model, head, prompt, attention)
+    cut.draw(view, followed)
+    by_hand.draw(view, followed)

@@ -15,8 +15,7 @@ from lens.figures.strip import Scale, token_strip
 from lens.figures.thumbnails import thumbnails
 from lens.ui import circuitsvis, parts
 from lens.ui.components import chips
-from lens.ui.pages.attention import numbers
-from lens.ui.pages.attention.controls import lock_row
+from lens.ui.pages.attention import cells, numbers
 from lens.ui.pages.attention.numbers import HeadValues, Part
 
 if TYPE_CHECKING:
@@ -76,10 +75,13 @@ def figure_of(model: HookedTransformer, of: HeadValues, part: Part, measure: str
 
 
 def draw_matrix(view: ViewState, figure: Figure, part: Part, alt: str) -> None:
-    """The figure; where its cells can be clicked, a click locks that row's query."""
+    """The figure; where its cells can be clicked, what a click does is chosen above it."""
     clickable = len(part.labels) <= MAX_CLICKABLE
-    lock = partial(lock_row, view, part.start) if clickable else None
-    parts.chart(figure, alt, "attention:matrix" if clickable else None, lock, width="content")
+    if clickable:
+        cells.choose_click(view)
+    figure = cells.mark_cut(view, figure, part)
+    click = partial(cells.click, view, part.start) if clickable else None
+    parts.chart(figure, alt, "attention:matrix" if clickable else None, click, width="content")
 
 
 def draw_circuitsvis(look: str, of: HeadValues, part: Part, labels: Sequence[str]) -> None:
