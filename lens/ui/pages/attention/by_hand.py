@@ -64,7 +64,7 @@ WHERE = (
 
 def draw(view: ViewState, of: Followed) -> None:
     """The folded section."""
-    box = fold(view, "byhand", f"One cell of head {of.head} by hand: query, key, score, softmax")
+    box = fold(view, "byhand", "One cell by hand: query, key, score, softmax")
     if not box.open:
         return
     with box:
@@ -171,7 +171,8 @@ def notice(of: Followed, found: CellByHand) -> str:
     return (
         f"By hand, {of.name((found.query, found.key))} of head {found.head} is {by_hand:.6f}; the model's own "
         f"number is {actual:.6f}. The largest difference in the row is {found.difference:.1e}. Its score, "
-        f"{written(score)}, is one of {int(seen.sum())} of this query ({rank}). Positions: {POSITIONS[found.positions]}."
+        f"{written(score)}, is one of {int(seen.sum())} of this query ({rank}). Positions: "
+        f"{POSITIONS[found.positions]}."
     )
 
 

@@ -70,8 +70,8 @@ WHERE = (
 
 
 def draw(view: ViewState, of: Followed) -> None:
-    """The folded section."""
-    box = fold(view, "cutting", f"Cut cells: what if head {of.head} could not look there?")
+    """The folded section; its label names no head, since one that changes would close it."""
+    box = fold(view, "cutting", "Cut cells: what if the head could not look there?")
     if not box.open:
         return
     with box:
