@@ -66,6 +66,11 @@ class Knockout(NamedTuple):
         """Loss minus that of the uncut run, nats; above 0 where the text became more surprising."""
         return self.loss - self.loss[:1]
 
+    @property
+    def most_moved(self) -> int:
+        """Index of the place whose prediction the cut changes most."""
+        return int(self.kl[1].argmax())
+
 
 class Beside(NamedTuple):
     """A change that the cut makes, beside that of each control run. NaN where there is no control."""

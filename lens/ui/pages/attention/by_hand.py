@@ -33,7 +33,6 @@ NUMBERS = {
     for name, form in {
         "product": "%.4f",
         "value": "%.6g",
-        "score": "%.4f",
         "exp(score − largest)": "%.6f",
         "by hand": "%.6f",
         "model": "%.6f",
@@ -106,13 +105,13 @@ def vectors(of: CellByHand) -> pd.DataFrame:
     columns: dict[str, list[object]] = {"dimension": [*map(str, top)]}
     for name, vector in (("q", of.q), ("k", of.k)):
         for step, values in vector_steps(name, vector).items():
-            columns[step] = [*map(float, values[top])]
+            columns[step] = [f"{value:.4f}" for value in values[top]]
     columns["product"] = [*map(float, product[top])]
     frame, n_rest = pd.DataFrame(columns), len(product) - len(top)
     last = [{"dimension": "sum: q · k", "product": of.dot}]
     if n_rest:
         last.insert(0, {"dimension": f"{n_rest} others", "product": float(of.dot - product[top].sum())})
-    return pd.concat([frame, pd.DataFrame(last)], ignore_index=True)
+    return pd.concat([frame, pd.DataFrame(last)], ignore_index=True).fillna("")
 
 
 def vector_steps(name: str, of: Vector) -> dict[str, np.ndarray]:
@@ -151,14 +150,16 @@ def row(of: CellByHand, labels: list[str], most: int = KEYS) -> pd.DataFrame:
     top = sorted(order[:most], key=lambda key: -of.attention[key])
     weights = np.exp(of.scores - of.scores[seen].max())
     rows = [
-        {"key": f"{key}: {labels[key]}", "score": float(of.scores[key]), "exp(score − largest)": float(weights[key]),
+        {"key": f"{key}: {labels[key]}", "score": f"{of.scores[key]:.4f}", "exp(score − largest)": float(weights[key]),
          "by hand": float(of.attention[key]), "model": float(of.actual[key])}
         for key in top
     ]  # fmt: skip
     rest = order[most:]
     if rest:
         sums = (float(values[rest].sum()) for values in (weights, of.attention, of.actual))
-        rows.append({"key": f"{len(rest)} others"} | dict(zip(("exp(score − largest)", "by hand", "model"), sums)))
+        rows.append(
+            {"key": f"{len(rest)} others", "score": ""} | dict(zip(("exp(score − largest)", "by hand", "model"), sums))
+        )
     return pd.DataFrame(rows)
 
 

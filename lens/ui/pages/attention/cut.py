@@ -48,7 +48,7 @@ COLUMNS = {
 }
 NOTHING = (
     "No cell is cut. Write one, take the strongest, or let a click on the matrix cut it: 'A click on a cell' stands "
-    "above the matrix."
+    "under the matrix."
 )
 MISREADING = (
     "A cut cell that changes nothing is not shown to be unused: another head may fetch the same, or a later layer may "
@@ -134,15 +134,15 @@ def _show(view: ViewState, of: Followed, found: Knockout) -> Outcome:
 
 
 def _choose_place(view: ViewState, of: Followed, found: Knockout) -> int:
-    """Which of the places is shown: the first query of the cut, unless the view names another."""
-    places, labels = list(found.places), of.prompt.labels
+    """Which of the places is shown: the one that the cut moves most, unless the view names another."""
+    places, labels, most = list(found.places), of.prompt.labels, found.most_moved
     if view["place"] is not None and view["place"] not in places:
-        view.note(f"place {view['place']} is no query of a cut cell and not the last: showing {places[0]}")
+        view.note(f"place {view['place']} is no query of a cut cell and not the last: showing {places[most]}")
         view.set(place=None)
     if len(places) == 1:
         return 0
     names = [f"{at}: {labels[at]}" for at in places]
-    at = places.index(places[0] if view["place"] is None else view["place"])
+    at = most if view["place"] is None else places.index(view["place"])
     seed = bind(view, "place", names[at], lambda key: view.set(place=int(st.session_state[key].split(":")[0])))
     st.selectbox("Prediction at", names, at, help=PLACE_HELP, width=200, **seed)
     return at
@@ -181,11 +181,11 @@ def prediction(of: Followed, found: Knockout, place: int) -> pd.DataFrame:
 
 
 def notice(of: Followed, found: Knockout) -> tuple[str, ...]:
-    """What the cut takes away, what it changes at its first query and at the end, and how surprising the text gets."""
+    """What the cut takes away, what it changes where it changes most and at the end, and how the loss changes."""
     cut = found.runs[1]
     named = ", ".join(of.name(cell) for cell in cut[:3]) + (f" and {len(cut) - 3} more" if len(cut) > 3 else "")
     first = f"Cutting {named} takes {written(found.removed[1])} of attention from head {found.head}."
-    places = sorted({0, len(found.places) - 1})
+    places = sorted({found.most_moved, len(found.places) - 1})
     last = LAST_LAYER if found.head.layer == of.model.cfg.n_layers - 1 else ""
     said = [first, *(at_place(of, found, place) for place in places), last]
     return (" ".join(sentence for sentence in said if sentence), loss_words(of, found))

@@ -75,13 +75,13 @@ def figure_of(model: HookedTransformer, of: HeadValues, part: Part, measure: str
 
 
 def draw_matrix(view: ViewState, figure: Figure, part: Part, alt: str) -> None:
-    """The figure; where its cells can be clicked, what a click does is chosen above it."""
+    """The figure; where its cells can be clicked, what a click does is chosen below it."""
     clickable = len(part.labels) <= MAX_CLICKABLE
-    if clickable:
-        cells.choose_click(view)
     figure = cells.mark_cut(view, figure, part)
     click = partial(cells.click, view, part.start) if clickable else None
     parts.chart(figure, alt, "attention:matrix" if clickable else None, click, width="content")
+    if clickable:
+        cells.choose_click(view)
 
 
 def draw_circuitsvis(look: str, of: HeadValues, part: Part, labels: Sequence[str]) -> None:
