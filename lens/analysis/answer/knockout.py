@@ -6,7 +6,7 @@ those of the uncut run and of control runs in which as many other cells of the s
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ RESTS = {
 }
 DRAWS = 16  # control runs, at most
 TOP = 8  # tokens of a prediction
-BYTES = 64_000_000  # of patterns of one layer held at once
+BYTES = 64_000_000  # of the patterns of one layer, or what its MLP holds, at once
 
 
 class PatternCell(NamedTuple):
@@ -152,7 +152,7 @@ def control_cuts(allowed: Bool[Tensor, "query key"], cut: Cut, draws: int, seed:
     Fewer where a query has fewer such keys. Draws that come out alike count once, so that there may be fewer than
     ``draws``, and none where the queries see nothing else.
     """
-    generator, found = torch.Generator().manual_seed(seed), {}
+    generator, different = torch.Generator().manual_seed(seed), {}
     keys = {query: [cell.key for cell in cut if cell.query == query] for query, _ in cut}
     others = {
         query: [key for key in allowed[query].nonzero()[:, 0].tolist() if key not in own] for query, own in keys.items()
@@ -162,23 +162,23 @@ def control_cuts(allowed: Bool[Tensor, "query key"], cut: Cut, draws: int, seed:
         for query, own in keys.items():
             order = torch.randperm(len(others[query]), generator=generator)[: len(own)].tolist()
             cells += [PatternCell(query, others[query][at]) for at in sorted(order)]
-        found[tuple(cells)] = None
-    return tuple(cells for cells in found if cells)
+        different[tuple(cells)] = None
+    return tuple(cells for cells in different if cells)
 
 
 def cut_streams(
     model: HookedTransformer, head: Head, resid: Float[Tensor, "1 pos d_model"], runs: Sequence[Cut], rest: Rest
 ) -> Iterator[Float[Tensor, "pos d_model"]]:
     """The stream before the final norm, [pos, d_model], of each run, from the stream that enters the head's layer."""
-    n_pos = resid.shape[1]
-    size = max(1, BYTES // (4 * model.cfg.n_heads * n_pos**2))
+    cfg, n_pos = model.cfg, resid.shape[1]
+    size = max(1, BYTES // (4 * n_pos * max(cfg.n_heads * n_pos, 2 * cfg.d_mlp)))
     point = "hook_attn_scores" if rest == "renormalised" else "hook_pattern"
     for start in range(0, len(runs), size):
         some = runs[start : start + size]
         removed = partial(_remove, head=head.head, runs=some, value=-torch.inf if rest == "renormalised" else 0.0)
         with hooks(model, [(f"blocks.{head.layer}.attn.{point}", removed)]):
             rows = resid.expand(len(some), -1, -1)
-            streams = model(rows, start_at_layer=head.layer, stop_at_layer=model.cfg.n_layers)
+            streams = model(rows, start_at_layer=head.layer, stop_at_layer=cfg.n_layers)
         yield from streams
 
 
@@ -217,13 +217,13 @@ class _Reading:
         runs = [*(self._numbers(logits) for logits in self.before), *self.controls]
         return (self.following.cpu(), self.likeliest.cpu(), *(torch.stack(rows).cpu() for rows in zip(*runs)), loss)
 
-    @property
+    @cached_property
     def following(self) -> Int[Tensor, " place"]:
         """The token after each place, −1 after the last."""
         after = torch.cat([self.tokens[0, 1:], self.tokens.new_tensor([-1])])
         return after[list(self.places)]
 
-    @property
+    @cached_property
     def likeliest(self) -> Int[Tensor, "place top"]:
         """What either run expects most, and the token that follows."""
         largest = torch.maximum(*(logits.softmax(-1) for logits in self.before))
@@ -242,8 +242,8 @@ class _Reading:
 
     def _loss(self, stream: Float[Tensor, "pos d_model"], start: int) -> Float[Tensor, " predicted"]:
         read, target = stream[start:-1], self.tokens[0, start + 1 :]
-        found = [stream.new_empty(0, dtype=torch.float32).cpu()]
+        losses = [stream.new_empty(0, dtype=torch.float32).cpu()]
         for at in chunks(len(read), self.model.cfg.d_vocab):
             logprob = self._logits(read[at]).log_softmax(-1)
-            found.append(-logprob.gather(-1, target[at, None].to(logprob.device))[:, 0].cpu())
-        return torch.cat(found)
+            losses.append(-logprob.gather(-1, target[at, None].to(logprob.device))[:, 0].cpu())
+        return torch.cat(losses)

@@ -36,12 +36,12 @@ def cell_list(name: str, most: int) -> Field:
     def read(text: str) -> tuple[tuple[int, int], ...]:
         words = [word for word in re.split(r"[,;\s]+", text) if word][: most + 1]
         bad = [word for word in words if not CELL.fullmatch(word)]
-        found = tuple(dict.fromkeys((int(m[1]), int(m[2])) for word in words if (m := CELL.fullmatch(word))))
+        named = tuple(dict.fromkeys((int(m[1]), int(m[2])) for word in words if (m := CELL.fullmatch(word))))
         if bad:
-            raise BadValue(f"cells are written query-key, like 6-2,7-3; left out {', '.join(map(short, bad))}", found)
-        if len(found) > most:
-            raise BadValue(f"only {most} of the cells {'is' if most == 1 else 'are'} kept", found[:most])
-        return found
+            raise BadValue(f"cells are written query-key, like 6-2,7-3; left out {', '.join(map(short, bad))}", named)
+        if len(named) > most:
+            raise BadValue(f"only {most} of the cells {'is' if most == 1 else 'are'} kept", named[:most])
+        return named
 
     return Field(name, (), read, lambda value: ",".join(f"{query}-{key}" for query, key in value))
 

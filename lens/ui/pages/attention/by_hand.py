@@ -70,30 +70,30 @@ def draw(view: ViewState, of: Followed) -> None:
         named = seen_cells(view, "cell", of, 1)
         cell = named[0] if named else of.strongest(view.query)
         cells_box(view, "cell", "Cell", CELL_HELP, (cell,))
-        found = analyse(cell_by_hand, of.model, of.head, of.prompt.tokens, *cell)
-        conclude(view, None, _show(of, found))  # the model is named under the matrix
+        result = analyse(cell_by_hand, of.model, of.head, of.prompt.tokens, *cell)
+        conclude(view, None, _show(of, result))  # the model is named under the matrix
 
 
-def _show(of: Followed, found: CellByHand) -> Outcome:
-    name, labels = of.name((found.query, found.key)), of.prompt.labels
+def _show(of: Followed, result: CellByHand) -> Outcome:
+    name, labels = of.name((result.query, result.key)), of.prompt.labels
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown(f"**1. Query and key**: the {DIMENSIONS} dimensions with the largest products, and the rest")
-        parts.table(vectors(found), f"Entries of the query and the key of {name}, and their products", NUMBERS)
+        parts.table(vectors(result), f"Entries of the query and the key of {name}, and their products", NUMBERS)
         st.markdown("**2. From their product to the score**")
-        parts.table(steps(found), f"Steps from the product to the score of {name}", NUMBERS)
+        parts.table(steps(result), f"Steps from the product to the score of {name}", NUMBERS)
     with right:
-        st.markdown(f"**3. Softmax over the row of query {found.query}**: its largest keys, and the rest")
-        alt = f"Scores and attention of query {found.query}, by hand and as the model has it"
-        parts.table(row(found, labels), alt, NUMBERS)
+        st.markdown(f"**3. Softmax over the row of query {result.query}**: its largest keys, and the rest")
+        alt = f"Scores and attention of query {result.query}, by hand and as the model has it"
+        parts.table(row(result, labels), alt, NUMBERS)
     html = "".join(
         frame.to_html(index=False, float_format="%.6g", na_rep="")
-        for frame in (vectors(found), steps(found), row(found, labels))
+        for frame in (vectors(result), steps(result), row(result, labels))
     )
-    explanation = Explanation(notice(of, found), MISREADING, formula=FORMULA, where=WHERE)
-    payload = found._asdict() | {"q": found.q._asdict(), "k": found.k._asdict(), "tokens": labels}
+    explanation = Explanation(notice(of, result), MISREADING, formula=FORMULA, where=WHERE)
+    payload = result._asdict() | {"q": result.q._asdict(), "k": result.k._asdict(), "tokens": labels}
     export = Export(
-        "cell_by_hand", html, row(found, labels, len(labels)), payload, of.code + code(of, found), not of.code
+        "cell_by_hand", html, row(result, labels, len(labels)), payload, of.code + code(of, result), not of.code
     )
     return Outcome(explanation, export)
 
@@ -140,7 +140,7 @@ def steps(of: CellByHand) -> pd.DataFrame:
     rows.append(("attention by hand", "exp(score − largest) / sum", float(of.attention[of.key])))
     rows.append(("the model's own", f"hook_pattern of layer {of.head.layer}", float(of.actual[of.key])))
     rows.append(("largest difference", "between the two, over the whole row", of.difference))
-    return pd.DataFrame(rows, columns=["step", "how", "value"])
+    return pd.DataFrame(rows, columns=["step", "how", "value"])[["step", "value", "how"]]
 
 
 def row(of: CellByHand, labels: list[str], most: int = KEYS) -> pd.DataFrame:
@@ -163,27 +163,27 @@ def row(of: CellByHand, labels: list[str], most: int = KEYS) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def notice(of: Followed, found: CellByHand) -> str:
+def notice(of: Followed, result: CellByHand) -> str:
     """What came out, how it compares with the model, and what the score is against the row."""
-    by_hand, actual = float(found.attention[found.key]), float(found.actual[found.key])
-    seen = np.isfinite(found.scores)
-    score, others = float(found.scores[found.key]), int((found.scores > found.scores[found.key]).sum())
-    rank = "the largest" if not others else f"{others} are larger"
+    by_hand, actual = float(result.attention[result.key]), float(result.actual[result.key])
+    seen = np.isfinite(result.scores)
+    score, others = float(result.scores[result.key]), int((result.scores > result.scores[result.key]).sum())
+    rank = "the largest" if not others else f"{others} {'is' if others == 1 else 'are'} larger"
     return (
-        f"By hand, {of.name((found.query, found.key))} of head {found.head} is {by_hand:.6f}; the model's own "
-        f"number is {actual:.6f}. The largest difference in the row is {found.difference:.1e}. Its score, "
+        f"By hand, {of.name((result.query, result.key))} of head {result.head} is {by_hand:.6f}; the model's own "
+        f"number is {actual:.6f}. The largest difference in the row is {result.difference:.1e}. Its score, "
         f"{written(score)}, is one of {int(seen.sum())} of this query ({rank}). Positions: "
-        f"{POSITIONS[found.positions]}."
+        f"{POSITIONS[result.positions]}."
     )
 
 
-def code(of: Followed, found: CellByHand) -> str:
+def code(of: Followed, result: CellByHand) -> str:
     """The Python that computes the cell."""
-    layer, head = found.head
+    layer, head = result.head
     return (
         "from lens.analysis.answer.by_hand import cell_by_hand\n\n"
         f"cell = cell_by_hand(model, ({layer}, {head}), tokens[:, :{len(of.prompt.labels)}], "
-        f"query={found.query}, key={found.key})\n"
+        f"query={result.query}, key={result.key})\n"
         "print(cell.dot, cell.divisor, cell.scaled, cell.capped, cell.bias)\n"
         "print(float(cell.attention[cell.key]), float(cell.actual[cell.key]), cell.difference)"
     )

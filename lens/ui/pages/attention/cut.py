@@ -84,9 +84,9 @@ def draw(view: ViewState, of: Followed) -> None:
         if why := why_not_cut(allowed, cut, view["rest"]):
             parts.not_computed(f"{why}. Choose '{RESTS['lost']}', or leave it a key.")
             return
-        found = _compute(view, of, cut)
-        if found is not None:
-            conclude(view, None, _show(view, of, found))  # the model is named under the matrix
+        result = _compute(view, of, cut)
+        if result is not None:
+            conclude(view, None, _show(view, of, result))  # the model is named under the matrix
 
 
 def _choose(view: ViewState, of: Followed) -> None:
@@ -114,28 +114,28 @@ def _compute(view: ViewState, of: Followed, cut: Cut) -> Knockout | None:
         return analyse(knockout, *args, progress=True)
 
 
-def _show(view: ViewState, of: Followed, found: Knockout) -> Outcome:
+def _show(view: ViewState, of: Followed, result: Knockout) -> Outcome:
     left, right = st.columns([3, 2], gap="large")
     with left:
-        strip = _strips(of, found)
+        strip = _strips(of, result)
         st.html(strip)
     with right:
-        place = _choose_place(view, of, found)
-        rows = prediction(of, found, place)
-        st.markdown(f"Prediction after **{found.places[place]}**, the likeliest and the one that follows")
+        place = _choose_place(view, of, result)
+        rows = prediction(of, result, place)
+        st.markdown(f"Prediction after **{result.places[place]}**, the likeliest and the one that follows")
         columns = {
             name: st.column_config.NumberColumn(help=help, format=form) for name, (help, form) in COLUMNS.items()
         }
-        parts.table(rows, f"Likeliest tokens after position {found.places[place]}, uncut, cut and control", columns)
+        parts.table(rows, f"Likeliest tokens after position {result.places[place]}, uncut, cut and control", columns)
     explanation = Explanation(
-        notice(of, found), MISREADING, asides=(("Control", control_words(found)),), formula=FORMULA, where=WHERE
+        notice(of, result), MISREADING, asides=(("Control", control_words(result)),), formula=FORMULA, where=WHERE
     )
-    return Outcome(explanation, _export(of, found, strip))
+    return Outcome(explanation, _export(of, result, strip))
 
 
-def _choose_place(view: ViewState, of: Followed, found: Knockout) -> int:
+def _choose_place(view: ViewState, of: Followed, result: Knockout) -> int:
     """Which of the places is shown: the one that the cut moves most, unless the view names another."""
-    places, labels, most = list(found.places), of.prompt.labels, found.most_moved
+    places, labels, most = list(result.places), of.prompt.labels, result.most_moved
     if view["place"] is not None and view["place"] not in places:
         view.note(f"place {view['place']} is no query of a cut cell and not the last: showing {places[most]}")
         view.set(place=None)
@@ -148,15 +148,14 @@ def _choose_place(view: ViewState, of: Followed, found: Knockout) -> int:
     return at
 
 
-def _strips(of: Followed, found: Knockout) -> str:
+def _strips(of: Followed, result: Knockout) -> str:
     """The text twice: how much more surprising each token became by the cut, and by the controls, on one scale."""
-    labels, change = of.prompt.labels, found.changed
-    high = float(np.abs(change[1:]).max()) or 1.0
-    nothing = np.array([np.nan])
-    rows = {"cut: change of loss (nats)": change[1]}
-    if len(found.runs) > 2:
-        rows["control, mean: change of loss (nats)"] = change[2:].mean(0)
-    queries = {cell.query for cell in found.runs[1]}
+    labels, change = of.prompt.labels, result.changed
+    nothing, rows = np.array([np.nan]), {"cut: change of loss (nats); cut queries framed": change[1]}
+    if len(result.runs) > 2:
+        rows["control, mean of the draws: change of loss (nats)"] = change[2:].mean(0)
+    high = float(np.abs([*rows.values()]).max()) or 1.0
+    queries = {cell.query for cell in result.runs[1]}
     return "".join(
         token_strip(
             labels,
@@ -168,39 +167,39 @@ def _strips(of: Followed, found: Knockout) -> str:
     )
 
 
-def prediction(of: Followed, found: Knockout, place: int) -> pd.DataFrame:
+def prediction(of: Followed, result: Knockout, place: int) -> pd.DataFrame:
     """The likeliest tokens at one place: probability uncut, cut and in the control, and the change of the logit."""
-    ids, prob = found.tokens[place], np.exp(found.logprob[:, place])
+    ids, prob = result.tokens[place], np.exp(result.logprob[:, place])
     columns = {"token": token_labels(of.model, ids), "uncut": prob[0], "cut": prob[1]}
-    if len(found.runs) > 2:
+    if len(result.runs) > 2:
         columns["control"] = prob[2:].mean(0)
-    columns["logit"] = found.logit[1, place] - found.logit[0, place]
-    columns["is"] = ["next" if token == found.following[place] else "" for token in ids]
+    columns["logit"] = result.logit[1, place] - result.logit[0, place]
+    columns["is"] = ["next" if token == result.following[place] else "" for token in ids]
     order = np.argsort(-prob[:2].max(0), kind="stable")
     return pd.DataFrame(columns).iloc[order].reset_index(drop=True)
 
 
-def notice(of: Followed, found: Knockout) -> tuple[str, ...]:
+def notice(of: Followed, result: Knockout) -> tuple[str, ...]:
     """What the cut takes away, what it changes where it changes most and at the end, and how the loss changes."""
-    cut = found.runs[1]
+    cut = result.runs[1]
     named = ", ".join(of.name(cell) for cell in cut[:3]) + (f" and {len(cut) - 3} more" if len(cut) > 3 else "")
-    first = f"Cutting {named} takes {written(found.removed[1])} of attention from head {found.head}."
-    places = sorted({found.most_moved, len(found.places) - 1})
-    last = LAST_LAYER if found.head.layer == of.model.cfg.n_layers - 1 else ""
-    said = [first, *(at_place(of, found, place) for place in places), last]
-    return (" ".join(sentence for sentence in said if sentence), loss_words(of, found))
+    first = f"Cutting {named} takes {written(result.removed[1])} of attention from head {result.head}."
+    places = sorted({result.most_moved, len(result.places) - 1})
+    last = LAST_LAYER if result.head.layer == of.model.cfg.n_layers - 1 else ""
+    said = [first, *(at_place(of, result, place) for place in places), last]
+    return (" ".join(sentence for sentence in said if sentence), loss_words(of, result))
 
 
-def at_place(of: Followed, found: Knockout, place: int) -> str:
+def at_place(of: Followed, result: Knockout, place: int) -> str:
     """How the prediction at one place changes: of the token that follows, or after the last of the likeliest one."""
-    at, ids = found.places[place], found.tokens[place].tolist()
-    following = int(found.following[place])
-    token = ids.index(following) if following >= 0 else int(found.logprob[0, place].argmax())
+    at, ids = result.places[place], result.tokens[place].tolist()
+    following = int(result.following[place])
+    token = ids.index(following) if following >= 0 else int(result.logprob[0, place].argmax())
     kind = "the token that follows" if following >= 0 else "the likeliest next token"
-    where, kl = f"{at} '{of.prompt.labels[at].strip()}'", beside(found.kl[:, place])
+    where, kl = f"{at} '{of.prompt.labels[at].strip()}'", beside(result.kl[:, place])
     if kl.cut < SAME:
         return f"After {where} the prediction stays as it was."
-    before, after = np.exp(found.logprob[:2, place, token])
+    before, after = np.exp(result.logprob[:2, place, token])
     word = token_labels(of.model, [ids[token]])[0].strip()
     return (
         f"After {where}, {kind}, '{word}', goes from probability {written(before)} to "
@@ -208,10 +207,10 @@ def at_place(of: Followed, found: Knockout, place: int) -> str:
     )
 
 
-def loss_words(of: Followed, found: Knockout) -> str:
+def loss_words(of: Followed, result: Knockout) -> str:
     """How the loss of what comes after the first cut query changes, and where most."""
-    start = min(cell.query for cell in found.runs[1])
-    change = found.changed[:, start:]
+    start = min(cell.query for cell in result.runs[1])
+    change = result.changed[:, start:]
     if not change.shape[1]:
         return "Nothing follows the cut query, so no loss changes."
     if np.abs(change[1]).max() < SAME:
@@ -234,57 +233,57 @@ def control_change(of: Beside) -> str:
     return f" ({controls}: {written(of.mean)} [{written(of.low)}, {written(of.high)}], {rank})"
 
 
-def control_words(found: Knockout) -> str:
+def control_words(result: Knockout) -> str:
     """What the control is, and how much attention it takes away."""
-    n = len(found.runs) - 2
-    rest = f"n = 1 text. {RESTS[found.rest]}: {REST_WORDS[found.rest]}."
+    n = len(result.runs) - 2
+    rest = f"n = 1 text. {RESTS[result.rest]}: {REST_WORDS[result.rest]}."
     if not n:
         return f"These queries see no other key, so there is none. {rest}"
-    taken, size = beside(found.removed), len(found.runs[2])  # of every draw
+    had, size = beside(result.removed), len(result.runs[2])  # of every draw
     cells = f"{size} other {'cell' if size == 1 else 'cells'}"
     return (
         f"{n} different draws of {cells} of the same queries, cut in the same way: they had "
-        f"{written(taken.mean)} [{written(taken.low)}, {written(taken.high)}] of attention, the cut ones "
-        f"{written(taken.cut)}. In brackets: mean and range of the draws, no interval. {rest} A cell that was picked "
+        f"{written(had.mean)} [{written(had.low)}, {written(had.high)}] of attention, the cut ones "
+        f"{written(had.cut)}. In brackets: mean and range of the draws, no interval. {rest} A cell that was picked "
         "because it stands out carries no test."
     )
 
 
-def loss_table(of: Followed, found: Knockout) -> pd.DataFrame:
+def loss_table(of: Followed, result: Knockout) -> pd.DataFrame:
     """One row per predicted token: its loss in every run, and the change."""
-    labels, loss = of.prompt.labels, found.loss
+    labels, loss = of.prompt.labels, result.loss
     columns = {"position": np.arange(1, len(labels)), "token": labels[1:], "uncut": loss[0], "cut": loss[1]}
     columns["change"] = loss[1] - loss[0]
-    if len(found.runs) > 2:
+    if len(result.runs) > 2:
         columns["control"] = loss[2:].mean(0)
     return pd.DataFrame(columns)
 
 
-def _export(of: Followed, found: Knockout, strip: str) -> Export:
+def _export(of: Followed, result: Knockout, strip: str) -> Export:
     payload = {
-        "head": found.head,
-        "cells": found.runs[1],
-        "controls": found.runs[2:],
-        "rest": found.rest,
-        "attention_taken": found.removed,
+        "head": result.head,
+        "cells": result.runs[1],
+        "controls": result.runs[2:],
+        "rest": result.rest,
+        "attention_taken": result.removed,
         "tokens": of.prompt.labels,
-        "loss": found.loss,
-        "kl": dict(zip(found.places, found.kl.T)),
-        "predictions": {at: prediction(of, found, i).to_dict("records") for i, at in enumerate(found.places)},
-        "notice": notice(of, found),
+        "loss": result.loss,
+        "kl": dict(zip(result.places, result.kl.T)),
+        "predictions": {at: prediction(of, result, i).to_dict("records") for i, at in enumerate(result.places)},
+        "notice": notice(of, result),
     }
-    rows = partial(loss_table, of, found)
-    return Export("attention_cut", strip, rows, payload, of.code + code(of, found), reads_prompt=not of.code)
+    rows = partial(loss_table, of, result)
+    return Export("attention_cut", strip, rows, payload, of.code + code(of, result), reads_prompt=not of.code)
 
 
-def code(of: Followed, found: Knockout) -> str:
+def code(of: Followed, result: Knockout) -> str:
     """The Python that makes the same cut."""
-    layer, head = found.head
-    cells = ", ".join(f"({query}, {key})" for query, key in found.runs[1])
+    layer, head = result.head
+    cells = ", ".join(f"({query}, {key})" for query, key in result.runs[1])
     return (
         "from lens.analysis.answer.knockout import beside, knockout\n\n"
         f"cut = knockout(model, ({layer}, {head}), tokens[:, :{len(of.prompt.labels)}], [{cells}], "
-        f"rest={found.rest!r}, seed={found.seed})\n"
+        f"rest={result.rest!r}, seed={result.seed})\n"
         "print(float(cut.removed[1]), float(cut.removed[2:].mean()))  # attention taken away, and by the control\n"
         "print(cut.loss[1] - cut.loss[0])  # nats; entry p is about the token at p + 1\n"
         "print(beside(cut.changed.mean(1).numpy()))  # beside the control runs\n"
