@@ -115,6 +115,20 @@ def test_hosted_visitors_cut_fewer_cells(monkeypatch):
     assert f"At most {most} cells are cut at once: the first {most} of {most + 1} are" in fine(at)
 
 
+def test_a_long_text_is_cut_too(tiny_folder):
+    prompt = "some words to read " * 20
+    at = local("attention", tiny_folder, prompt=prompt, cut="80-79,60-2", cutting="on", byhand="on", cell="80-79")
+    at.run()
+    shown = fine(at)
+    assert "Cutting 80 " in shown
+    assert "By hand, 80 " in shown
+
+
+@pytest.mark.parametrize("look", ["text", "maps", "all"])
+def test_the_sections_stand_under_every_view(look):
+    assert "takes 0.91 of attention from head 1.1" in fine(open_page(cut=STRIPE, cutting="on", look=look).run())
+
+
 def test_the_prediction_at_another_place():
     at = open_page(cut="12-4,16-8", cutting="on", place="16").run()
     fine(at)

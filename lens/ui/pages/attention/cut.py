@@ -12,6 +12,7 @@ import streamlit as st
 from lens.analysis.answer.knockout import RESTS as REST_WORDS
 from lens.analysis.answer.knockout import Beside, beside, knockout, why_not_cut
 from lens.analysis.answer.qk_attribution import allowed_keys
+from lens.figures.cells import MAX_CLICKABLE
 from lens.figures.strip import Scale, token_strip
 from lens.figures.theme import number as written
 from lens.ui import parts
@@ -22,6 +23,7 @@ from lens.ui.limits import limits
 from lens.ui.outcome import Explanation, Export, Outcome, conclude
 from lens.ui.pages.attention import RESTS
 from lens.ui.pages.attention.cells import cells_box, seen_cells, toggle
+from lens.ui.pages.attention.views import LONG
 from lens.ui.shared.wording import signed
 from lens.ui.waiting import started
 from lens.ui.widgets import bind, button, fold, number, segmented
@@ -47,8 +49,8 @@ COLUMNS = {
     "logit": ("What the cut adds to the logit.", "%+.3f"),
 }
 NOTHING = (
-    "No cell is cut. Write one, take the strongest, or let a click on the matrix cut it: 'A click on a cell' stands "
-    "under the matrix."
+    f"No cell is cut. Write one, or take the strongest. Where the matrix has at most {MAX_CLICKABLE} tokens a click cuts "
+    "too: 'A click on a cell' stands under it."
 )
 MISREADING = (
     "A cut cell that changes nothing is not shown to be unused: another head may fetch the same, or a later layer may "
@@ -118,7 +120,7 @@ def _show(view: ViewState, of: Followed, result: Knockout) -> Outcome:
     left, right = st.columns([3, 2], gap="large")
     with left:
         strip = _strips(of, result)
-        st.html(strip)
+        st.html(f'<div class="lens-window">{strip}</div>' if len(of.prompt.labels) > LONG else strip)
     with right:
         place = _choose_place(view, of, result)
         rows = prediction(of, result, place)
