@@ -49,8 +49,8 @@ COLUMNS = {
     "logit": ("What the cut adds to the logit.", "%+.3f"),
 }
 NOTHING = (
-    f"No cell is cut. Write one, or take the strongest. Where the matrix has at most {MAX_CLICKABLE} tokens a click cuts "
-    "too: 'A click on a cell' stands under it."
+    f"No cell is cut. Write one, or take the strongest. Where the matrix has at most {MAX_CLICKABLE} tokens a click "
+    "cuts too: 'A click on a cell' stands under it."
 )
 MISREADING = (
     "A cut cell that changes nothing is not shown to be unused: another head may fetch the same, or a later layer may "
