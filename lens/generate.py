@@ -1,6 +1,6 @@
 """Writing text: one token at a time, each read once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,8 @@ from lens.attention import KeyValues
 from lens.finite import require_finite
 from lens.model import Transformer
 from lens.tokens import TokenBatch
+
+SEEDS = 1 << 20  # more than the tokens of any text: another seed draws otherwise at every place
 
 
 class Sampling(NamedTuple):
@@ -70,7 +72,56 @@ def padded_left(tokens: Int[Tensor, "batch pos"], mask: Bool[Tensor, "batch pos"
     return TokenBatch(tokens.gather(-1, order), mask.gather(-1, order))
 
 
+class Step(NamedTuple):
+    """One more token of every row."""
+
+    drawn: Int[Tensor, " batch"]
+    logits: Float[Tensor, "batch d_vocab"]  # the model's own, before temperature, top_k and top_p
+
+
 @torch.no_grad()
+def generation_steps(
+    model: Transformer,
+    prompts: TokenBatch,
+    max_new_tokens: int,
+    sampling: Sampling,
+    stop_ids: Sequence[int] = (),
+    use_past_kv_cache: bool = True,
+) -> Iterator[Step]:
+    """:func:`generate_tokens`, one step at a time.
+
+    What is drawn depends on the seed and on how many tokens stand before it, so that a text that is continued in parts
+    is the text that is written at once.
+    """
+    tokens, mask = prompts
+    sampling.check()
+    if max_new_tokens < 1 or tokens.shape[1] + max_new_tokens > model.cfg.n_ctx:
+        raise ValueError(
+            f"max_new_tokens={max_new_tokens} after {tokens.shape[1]} tokens; it must be at least 1, "
+            f"and together at most {model.cfg.n_ctx}, which this model can read."
+        )
+    past, new, ends = KeyValues() if use_past_kv_cache else None, tokens, torch.tensor(stop_ids, dtype=torch.long)
+    stopped = torch.zeros(len(tokens), dtype=torch.bool)
+    for _ in range(max_new_tokens):
+        unread = new if use_past_kv_cache else tokens
+        logits = model(unread, attention_mask=mask, past=past, logit_positions=-1)[:, -1]
+        require_finite(model, tokens, logits, mask)
+        random = _random(sampling.seed, tokens.shape[1])
+        drawn = torch.multinomial(next_token_probs(logits.cpu(), sampling), 1, generator=random)[:, 0]
+        drawn = torch.where(stopped, tokens[:, -1].cpu(), drawn)
+        stopped |= torch.isin(drawn, ends)
+        new = drawn[:, None].to(tokens.device)
+        tokens = torch.cat([tokens, new], dim=1)
+        mask = torch.cat([mask, torch.ones_like(new, dtype=torch.bool)], dim=1)
+        yield Step(drawn, logits)
+        if stopped.all():
+            break
+
+
+def _random(seed: int | None, n_before: int) -> torch.Generator | None:
+    return None if seed is None else torch.Generator().manual_seed((seed * SEEDS + n_before) % 2**63)
+
+
 def generate_tokens(
     model: Transformer,
     prompts: TokenBatch,
@@ -87,31 +138,12 @@ def generate_tokens(
     read again for every new one: the same unless a hook treats positions differently, as one at ``[:, -1]`` does, which
     then edits only the last position of each reading and leaves the ones before it as they are.
     """
-    tokens, mask = prompts
-    sampling.check()
-    if max_new_tokens < 1 or tokens.shape[1] + max_new_tokens > model.cfg.n_ctx:
-        raise ValueError(
-            f"max_new_tokens={max_new_tokens} after {tokens.shape[1]} tokens; it must be at least 1, "
-            f"and together at most {model.cfg.n_ctx}, which this model can read."
-        )
-    random = torch.Generator().manual_seed(sampling.seed) if sampling.seed is not None else None
-    past, new, ends = KeyValues() if use_past_kv_cache else None, tokens, torch.tensor(stop_ids, dtype=torch.long)
-    stopped = torch.zeros(len(tokens), dtype=torch.bool)
-    for _ in range(max_new_tokens):
-        unread = new if use_past_kv_cache else tokens
-        logits = model(unread, attention_mask=mask, past=past, logit_positions=-1)[:, -1]
-        require_finite(model, tokens, logits, mask)
-        drawn = torch.multinomial(next_token_probs(logits.cpu(), sampling), 1, generator=random)[:, 0]
-        drawn = torch.where(stopped, tokens[:, -1].cpu(), drawn)
-        stopped |= torch.isin(drawn, ends)
-        new = drawn[:, None].to(tokens.device)
-        tokens = torch.cat([tokens, new], dim=1)
-        mask = torch.cat([mask, torch.ones_like(new, dtype=torch.bool)], dim=1)
+    written = []
+    for drawn, _ in generation_steps(model, prompts, max_new_tokens, sampling, stop_ids, use_past_kv_cache):
+        written.append(drawn)
         if on_token is not None:
             on_token(drawn)
-        if stopped.all():
-            break
-    return tokens
+    return torch.cat([prompts.tokens, torch.stack(written, 1).to(prompts.tokens.device)], dim=1)
 
 
 def until_end(row: Sequence[int], stop_ids: Sequence[int]) -> list[int]:

@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
+from lens.analysis.answer.logit_lens import logit_lens
 from lens.analysis.composition import composition
 from lens.analysis.head_scores import head_scores
 from lens.analysis.head_vocabulary import copied_tokens
 from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, run_sweep
-from lens.analysis.logit_lens import logit_lens
 from lens.analysis.loss import next_token_stats, text_stats
 from lens.analysis.ov_copying import ov_copying
 from lens.analysis.qk_circuit import qk_circuits, top_pairs

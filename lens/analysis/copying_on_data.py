@@ -12,11 +12,12 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.counts import counted
 from lens.analysis.direct_paths import PATH, DirectPaths
 from lens.analysis.large_products import midrank
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.rotation_test import rotation_z
-from lens.analysis.score_results import HeadScores, Kind, Samples, head_score
+from lens.analysis.score_results import HeadScore, HeadScores, Kind, Samples, head_score
 from lens.analysis.streaming import stream
 from lens.model import Transformer
 from lens.progress import Progress, silent
@@ -44,8 +45,10 @@ class CopyingScores(HeadScores):
     written: Float[Tensor, "layer head"]  # logits: root mean square of what it writes on the candidates by itself
 
 
-def kinds(n_tokens: int) -> list[Kind]:
-    """The numbers in words; ``n_tokens`` are the distinct tokens of a repeated sequence, the first one included."""
+def kinds(n_tokens: int, first: int = 0) -> list[Kind]:
+    """The numbers in words; ``n_tokens`` are the distinct tokens of a repeated sequence, the first one included.
+    ``first``: the best rank.
+    """
     among = f"the {n_tokens} tokens of the repeated sequence"
     return [
         Kind(
@@ -58,8 +61,8 @@ def kinds(n_tokens: int) -> list[Kind]:
         Kind(
             "target_rank",
             "rank",
-            f"{PATH}: how many of {among} it raises more than {TARGET}, half of those that it raises as "
-            f"much; {QUERIES}. 0 is best, {(n_tokens - 1) / 2:g} is chance.",
+            f"{PATH}: {'one more than ' * first}how many of {among} it raises more than {TARGET}, half of those that "
+            f"it raises as much; {QUERIES}. {first} is best, {first + (n_tokens - 1) / 2:g} is chance.",
             CONTROL,
             False,
         ),
@@ -72,6 +75,15 @@ def kinds(n_tokens: int) -> list[Kind]:
             False,
         ),
     ]
+
+
+def from_one(score: HeadScore) -> HeadScore:
+    """``target_rank`` for reading: the same, where 1 is the best rank and not 0."""
+    n_tokens, one = round(2 * score.uniform) + 1, score.score
+    ends = {} if one.low is None else {"low": 1 + one.low, "high": 1 + one.high}
+    (kind,) = (kind for kind in kinds(n_tokens, first=1) if kind.name == score.kind.name)
+    mean = one._replace(mean=1 + one.mean, **ends)
+    return score._replace(kind=kind, score=mean, null_mean=1 + score.null_mean, uniform=1 + score.uniform)
 
 
 def copying_on_data(model: Transformer, repeated: RepeatedTokens, progress: Progress = silent) -> CopyingScores:
@@ -88,7 +100,8 @@ def copying_on_data(model: Transformer, repeated: RepeatedTokens, progress: Prog
         values = getattr(both, kind.name)
         samples = Samples(values[:n_seqs], values[n_seqs:], uniform[kind.name], n_seqs * (repeated.n - 1))
         scores[kind.name] = head_score(kind, samples, "sequences", repeated.seed)
-    source = f"{n_seqs} sequences of {repeated.n} random tokens, twice; {repeated.description}; seed {repeated.seed}"
+    read = f"{counted(n_seqs, 'sequence')} of {repeated.n} random tokens, twice"
+    source = f"{read}; {repeated.description}; seed {repeated.seed}"
     more = {"z": rotation_z(both.core), "written": both.written[:n_seqs].mean(0).sqrt()}
     return CopyingScores(scores=scores, missing={}, source=source, seed=repeated.seed, **more)
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.counts import counted
 from lens.analysis.least import MIN_LEVELS, MIN_SAMPLES
 from lens.analysis.stats import BYTES, DRAWS, LEVEL, percentiles
 
@@ -97,7 +98,7 @@ def shortage(prompts: Crossed) -> str:
     if min(one.size for one in factors) >= MIN_LEVELS:
         return ""
     sizes = " and ".join(one.counted for one in factors)
-    return f"{n} pairs of {sizes}, at least {MIN_LEVELS} of each are needed"
+    return f"{counted(n, 'pair')} of {sizes}, at least {MIN_LEVELS} of each are needed"
 
 
 def unit_note(prompts: Crossed, seed: int = 0) -> str:
@@ -107,7 +108,7 @@ def unit_note(prompts: Crossed, seed: int = 0) -> str:
         return f"no interval: {short}"
     factors = factors_of(prompts)
     what = " and ".join(one.counted for one in factors)
-    what += f", resampled separately, {len(prompts)} pairs" if len(factors) > 1 else ""
+    what += f", resampled separately, {counted(len(prompts), 'pair')}" if len(factors) > 1 else ""
     return f"{LEVEL:.0%} {METHOD} over {what}, {DRAWS} resamples, seed {seed}"
 
 

@@ -3,6 +3,7 @@
 Arrays may be of torch or numpy. ``hidden`` says that the first token was taken out of the pattern.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,14 @@ class Hidden(NamedTuple):
     crumbs: int  # queries that had more than ``CRUMBS`` of it there
 
 
+class OnCells(NamedTuple):
+    """What a head gives to some cells of a pattern, mean over the queries that have one, 0 … 1."""
+
+    share: float
+    even: float  # of a head that looks at all keys alike
+    n: int  # queries
+
+
 class HeadsByHabit(NamedTuple):
     """How many heads give more than half of their attention to one kind of key."""
 
@@ -71,6 +80,13 @@ class ContentRank(NamedTuple):
     largest: float
     second: float | None  # None for a single head
     median: float
+
+
+def on_cells(pattern: np.ndarray, cells: Sequence[tuple[int, int]]) -> OnCells:
+    """How much of the attention ``pattern`` [query, key] lies on ``cells`` of (query, key), which may not be empty."""
+    n = len({query for query, _ in cells})
+    share, even = (sum(values) / n for values in zip(*((float(pattern[cell]), 1 / (cell[0] + 1)) for cell in cells)))
+    return OnCells(share, even, n)
 
 
 def most_looked(pattern: Float[Tensor, "query key"] | np.ndarray) -> MostLooked:

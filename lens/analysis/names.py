@@ -1,6 +1,7 @@
 """Names of heads: layer and head, as people write them ("18.6")."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lens.config import Config
@@ -36,7 +37,7 @@ def parse_heads(text: str, cfg: Config) -> list[Head]:
     return list(dict.fromkeys(parse_head(part, cfg) for part in re.split(r"[,\s]+", text.strip()) if part))
 
 
-def check_heads(heads: list[Head], cfg: Config) -> None:
+def check_heads(heads: Sequence[Head], cfg: Config) -> None:
     """ValueError that names the first of ``heads`` that a model of this size does not have."""
     for layer, head in heads:
         if not (0 <= layer < cfg.n_layers and 0 <= head < cfg.n_heads):

@@ -12,7 +12,7 @@ ROW = 25  # pixels
 
 
 class Candidate(NamedTuple):
-    """A possible next token. ``rank`` is the number of tokens that are likelier, ``actual`` marks the one that came."""
+    """A possible next token. ``rank`` 1 is the likeliest of all tokens, ``actual`` marks the one that came."""
 
     label: str
     prob: float

@@ -19,7 +19,9 @@ STYLE = (
     ".lens-facts .state:empty::before{display:none}"
     ".lens-facts .good .state::before{background:#2f9e62}.lens-facts .bad .state::before{background:#d3352f;"
     "border-radius:0}.lens-facts .part .state::before{background:#c98a1b;border-radius:2px}"
-    ".lens-facts .bad .value{color:#d3352f}</style>"
+    ".lens-facts .bad .value{color:#d3352f}"
+    # The name of a file is wider than a phone.
+    "@media(max-width:900px){.lens-facts .value,.lens-facts .mean{overflow-wrap:anywhere}}</style>"
 )
 
 

@@ -29,6 +29,9 @@ Cell = tuple[int, int]
 Ends = tuple[float, float]
 
 
+WIDE = 100  # pixels of a cell, at most: a few heads are not stretched over a page
+FULL = 920  # pixels of a figure whose cells do not fill its width
+BESIDE = 170  # pixels, about, left and right of its cells
 EDGE = 0.06  # of a cell, around the grid: an outline there would lose its outer half
 NAMED = 8  # pinned heads that are named in the margin
 MARGIN = 10  # pixels above a grid, beside those of every figure, for the names of pinned heads
@@ -70,13 +73,27 @@ def grid_of(
         figure.add_traces(_hatching(muted, across))
     if measure.absent and np.isnan(values).any():
         figure.add_trace(_absent(np.isnan(values), across))
-    figure.add_trace(_heatmap(measure, shown, across, ends or measure.limits()))
+    height = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+    heatmap = _heatmap(measure, shown, across, ends or measure.limits(), height)
+    share = keep_shape(figure, len(row_labels if across else column_labels) * WIDE)
+    figure.add_trace(heatmap.update(colorbar_x=share + 0.02))
     names = [[axes.name(row, column) for column in column_labels] for row in row_labels]
     figure.add_trace(click_layer(hover_texts(measure, names), across))
     figure.update_layout(shapes=outlines(pinned, current, across))
     if axes.names_heads:
         name_pins(figure, pinned)
     return figure
+
+
+def keep_shape(figure: go.Figure, most: int) -> float:
+    """Cells that take at most ``most`` pixels of a page together; returns the share of the plot that they fill.
+
+    On a narrow page they shrink with the figure, which is not as wide as a page then.
+    """
+    share = min(1.0, most / (FULL - BESIDE))
+    if share < 1:
+        figure.update_layout(width=FULL, xaxis_domain=[0, share])
+    return share
 
 
 def is_wide(shape: tuple[int, int]) -> bool:
@@ -149,8 +166,9 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
     across = is_wide(shape)
     ends = [(axes.row, axes.labels(shape)[0]), (axes.column, axes.labels(shape)[1])]
     (x_name, x_labels), (y_name, y_labels) = ends if across else ends[::-1]
-    cell = 34 if len(y_labels) <= 12 else 24
-    layout = base_layout(title or measure.name, measure.definition, height=max(90, cell * len(y_labels)))
+    cell = 44 if len(x_labels) * WIDE < FULL - BESIDE else 34 if len(y_labels) <= 12 else 24
+    least = 130 if cell == 44 else 90
+    layout = base_layout(title or measure.name, measure.definition, height=max(least, cell * len(y_labels)))
     make_margin(layout)
     common = {"showgrid": False, "zeroline": False, "tickfont": {"size": LABEL_SIZE}, "ticks": "", "automargin": True}
     x_ticks = thin([escape(shorten(label)) for label in x_labels], 64)
@@ -178,7 +196,7 @@ def _layout(measure: Measure, axes: Axes, title: str) -> dict:
     return layout
 
 
-def _heatmap(measure: Measure, shown: np.ndarray, across: bool, ends: Ends) -> go.Heatmap:
+def _heatmap(measure: Measure, shown: np.ndarray, across: bool, ends: Ends, height: float) -> go.Heatmap:
     note = "" if measure.within is None else "<br>hatched: within chance"
     note = note if measure.threshold is None else f"<br>hatched: ≤ null {number(measure.threshold)}"
     if measure.signed:
@@ -191,7 +209,7 @@ def _heatmap(measure: Measure, shown: np.ndarray, across: bool, ends: Ends) -> g
         xgap=2,
         ygap=2,
         hoverinfo="skip",
-        colorbar=colour_bar(measure.axis + note),
+        colorbar=colour_bar(measure.bar(height) + note),
     )
 
 

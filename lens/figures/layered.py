@@ -54,14 +54,19 @@ def _lines(edges: Sequence[Edge], width: float, colour: str) -> go.Scatter:
 
 
 def _middles(edges: Sequence[Edge], name: str) -> go.Scatter:
-    """What a line says, at a third of its way: lines themselves answer the mouse at their ends only."""
+    """What a line says, on its way: lines themselves answer the mouse at their ends only.
+
+    Those that end in one head stand at one part of their way, so that no two points lie over each other.
+    """
+    receivers = sorted({edge.receiver for edge in edges})
+    way = {head: 0.2 + 0.6 * (place + 0.5) / len(receivers) for place, head in enumerate(receivers)}
     texts = [
         f"<b>{e.sender[0]}.{e.sender[1]} → {e.receiver[0]}.{e.receiver[1]}</b><br>{escape(name)} {number(e.value)}"
         for e in edges
     ]
     return go.Scatter(
-        x=[(2 * e.sender[0] + e.receiver[0]) / 3 for e in edges],
-        y=[(2 * e.sender[1] + e.receiver[1]) / 3 for e in edges],
+        x=[e.sender[0] + way[e.receiver] * (e.receiver[0] - e.sender[0]) for e in edges],
+        y=[e.sender[1] + way[e.receiver] * (e.receiver[1] - e.sender[1]) for e in edges],
         mode="markers",
         marker={"size": 7, "opacity": 0.35, "color": NEUTRAL},
         hovertext=texts,

@@ -106,10 +106,12 @@ def overlay(
     title: str = "",
     marks: Marks | None = None,
     view: View = PLAIN,
+    colours: Sequence[str] = CATEGORICAL,
 ) -> go.Figure:
     """Several heads on one text, ``patterns[head, query, key]``: each cell shows the head that attends most.
 
     The strength of the hue is that head's attention, on one scale for all heads; the hover label names the head.
+    ``colours``: the hue of each (``theme.head_colours``).
     """
     if len(patterns) != len(names) or not 1 <= len(names) < len(CATEGORICAL):
         raise ValueError(
@@ -122,7 +124,7 @@ def overlay(
     figure = go.Figure(layout=_layout(title, definition, labels))
     strongest = np.where(np.isnan(shown), -1, shown).argmax(axis=0)
     largest = view.top or float(np.nanmax(shown, initial=0)) or 1.0
-    for head, (name, colour) in enumerate(zip(names, CATEGORICAL)):
+    for head, (name, colour) in enumerate(zip(names, colours)):
         z = np.where(strongest == head, shown[head], np.nan).astype(np.float32)
         figure.add_trace(_hued(z, escape(name), colour, labels, largest))
         figure.add_trace(_legend_entry(escape(name), colour, labels[0]))
@@ -204,8 +206,9 @@ def _layout(title: str, definition: str, labels: list[str]) -> dict:
     layout = base_layout(title, definition, height=side)
     top = layout["margin"]["t"]
     y_axis = common | {"title": {"text": "query", "standoff": 8}, "range": [size - 0.5, -0.5]}
+    y_axis |= {"scaleanchor": "x", "constrain": "domain", "constraintoward": "top"}  # square in a narrow place too
     x_axis = common | {"title": {"text": "key", "standoff": 8}, "range": [-0.5, size - 0.5], "tickangle": -60}
-    # A page that shows it with width="content" gets square cells.
+    x_axis |= {"constrain": "domain"}
     return layout | {
         "width": left + side + right,
         "height": top + side + bottom,

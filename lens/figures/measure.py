@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lens.figures.theme import escape, number
+from lens.figures.theme import escape, number, wrap
 
 LONGEST = 32  # characters of a name with its unit on one line of a short axis
+LETTER = 6.2  # pixels of one of them along a colour bar
 ROUNDINGS = 64  # of the number format, that a value may lie above its threshold by and still be within chance
 
 
@@ -56,6 +57,11 @@ class Measure:
         unit = f"({escape(self.unit)})" if self.unit else ""
         between = "<br>" if unit and len(self.name) + len(self.unit) > LONGEST else " "
         return f"{escape(self.name)}{between}{unit}".rstrip()
+
+    def bar(self, height: float) -> str:
+        """``axis`` along a colour bar of so many pixels, in lines that are no longer than it. Escaped."""
+        words = f"{self.name} ({self.unit})" if self.unit else self.name
+        return wrap(words, max(12, int(height / LETTER))) if len(words) * LETTER > height else self.axis
 
     def text(self, row: int, column: int) -> str:
         """One cell in words, ready for a hover label: "induction 0.91 [0.88, 0.93] · control 0.01"."""

@@ -12,6 +12,8 @@ from lens.figures.wire import Spec, narrow, round_numbers, short_form
 
 NAMES = "%{customdata[0]}.%{customdata[1]}", "%{customdata[2]}.%{customdata[3]}"
 SIDE = 470  # pixels of the square
+LARGEST = 80  # pixels of a cell, at most
+NAMED = 24  # heads whose names fit beside their rows; of more, the layers are named
 Pair = tuple[int, int, int, int]  # sender's layer and head, receiver's layer and head
 
 
@@ -160,19 +162,22 @@ def _frames(chosen: Pair | None, pinned: Sequence[tuple[int, int]], heads: int, 
 def _layout(pairs: Pairs, title: str, layers: int, heads: int) -> dict:
     n = layers * heads
     ticks = thin([str(layer) for layer in range(layers)], 15)
+    places, texts, of = [layer * heads + (heads - 1) / 2 for layer in ticks[0]], ticks[1], ": layer of the "
+    if n <= NAMED:
+        places, texts, of = list(range(n)), [f"{at // heads}.{at % heads}" for at in range(n)], ": "
     common = {
         "showgrid": False,
         "zeroline": False,
         "ticks": "",
         "tickfont": {"size": LABEL_SIZE},
-        "tickvals": [layer * heads + (heads - 1) / 2 for layer in ticks[0]],
-        "ticktext": ticks[1],
+        "tickvals": places,
+        "ticktext": texts,
         "constrain": "domain",
     }
-    layout = base_layout(title or pairs.name, pairs.definition, height=SIDE)
+    layout = base_layout(title or pairs.name, pairs.definition, height=min(SIDE, max(200, LARGEST * (n - heads))))
     layout["margin"] |= {"l": 56, "r": 96, "b": 48}
-    y = {"title": {"text": "sender: layer of the earlier head", "standoff": 6}, "range": [n - heads - 0.5, -0.5]}
-    x = {"title": {"text": "receiver: layer of the later head", "standoff": 6}, "range": [heads - 0.5, n - 0.5]}
+    y = {"title": {"text": f"sender{of}earlier head", "standoff": 6}, "range": [n - heads - 0.5, -0.5]}
+    x = {"title": {"text": f"receiver{of}later head", "standoff": 6}, "range": [heads - 0.5, n - 0.5]}
     return layout | {
         "hovermode": "closest",
         "hoverdistance": -1,

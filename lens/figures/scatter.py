@@ -10,6 +10,11 @@ from lens.figures.grid import Cell
 from lens.figures.measure import HEADS, Axes, Measure
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
 
+FRAME = (640, 400)  # pixels of the cloud on a narrow page
+SIDES = ("top center", "bottom center", "middle right", "middle left")
+LETTER = 6.5  # pixels of a character of a label
+GAP = 5.0  # pixels between a point and its label
+
 
 @drawn
 def scatter(
@@ -33,18 +38,21 @@ def scatter(
         raise ValueError(f"{x.name} {np.shape(x.values)} against {y.name} {np.shape(y.values)}; wanted the same heads.")
     cells = [cell for cell in np.ndindex(*np.shape(x.values)) if np.isfinite([x.values[cell], y.values[cell]]).all()]
     points = np.array([(x.values[cell], y.values[cell]) for cell in cells], np.float32).reshape(-1, 2)
-    labelled = set(_farthest(cells, points, n_labels)) | {*pinned} | ({current} - {None})
+    always = {current, *pinned}
+    wanted = [*sorted(always - {None}), *_farthest(cells, points, n_labels)]
     rows, columns = axes.labels(np.shape(x.values))
     names = {(row, column): escape(axes.name(rows[row], columns[column])) for row, column in cells}
     texts = [f"<b>{names[cell]}</b><br>{x.text(*cell)}<br>{y.text(*cell)}" for cell in cells]
+    labels = {(r, c): f"{rows[r]}.{columns[c]}" for r, c in cells}
+    sides = _apart({cell: labels[cell] for cell in dict.fromkeys(wanted) if cell in labels}, always, cells, points)
     figure = go.Figure(layout=_layout(x, y, title))
     figure.add_trace(
         go.Scatter(
             x=points[:, 0],
             y=points[:, 1],
             mode="markers+text",
-            text=[escape(f"{rows[r]}.{columns[c]}") if (r, c) in labelled else "" for r, c in cells],
-            textposition="top center",
+            text=[escape(labels[cell]) if cell in sides else "" for cell in cells],
+            textposition=[sides.get(cell, "top center") for cell in cells],
             textfont={"size": LABEL_SIZE},
             hovertext=texts,
             hovertemplate="%{hovertext}<extra></extra>",
@@ -71,6 +79,45 @@ def _farthest(cells: list[Cell], points: np.ndarray, count: int) -> list[Cell]:
     spread = points.std(axis=0)
     distance = np.abs((points - np.median(points, axis=0)) / np.where(spread > 0, spread, 1)).max(axis=1)
     return [cells[index] for index in np.argsort(-distance, kind="stable")[:count]]
+
+
+def _apart(labels: dict[Cell, str], always: set[Cell | None], cells: list[Cell], points: np.ndarray) -> dict[Cell, str]:
+    """On which side of its point each label stands, so that none lies on another or on a named point.
+
+    The first ones have the choice; one that finds no room is left out, unless it is one of ``always``:
+    its point says its name under the mouse.
+    """
+    if not labels:
+        return {}
+    low, span = points.min(axis=0), np.ptp(points, axis=0)
+    at = dict(zip(cells, (points - low) / np.where(span > 0, span, 1) * FRAME))
+    sides, boxes = {}, [_box(at[cell], "", "") for cell in labels]
+    for cell, text in labels.items():
+        for side in SIDES:
+            box = _box(at[cell], text, side)
+            if not any(_overlap(box, other) for other in boxes):
+                sides[cell] = side
+                boxes.append(box)
+                break
+        else:
+            if cell in always:
+                sides[cell] = SIDES[0]
+    return sides
+
+
+def _box(at: np.ndarray, text: str, side: str) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of a label, or of its point where there is none, in the pixels of ``FRAME``."""
+    x, y = at
+    if not side:
+        return x - 3, y - 3, x + 3, y + 3
+    wide, high = LETTER * len(text) / 2, LABEL_SIZE / 2
+    x += {"left": -wide - GAP, "right": wide + GAP}.get(side.split()[1], 0.0)
+    y += {"top": high + GAP, "bottom": -high - GAP}.get(side.split()[0], 0.0)
+    return x - wide, y - high, x + wide, y + high
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _markers(is_pinned: list[bool]) -> dict:

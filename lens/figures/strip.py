@@ -56,7 +56,7 @@ def token_strip(
     they are.
     """
     _check(tokens, values, hover)
-    classes = _classes(values, scale, len(tokens))
+    classes = [""] * len(tokens) if values is None else shade_names(values, scale)
     titles = hover if hover is not None else _titles(values, scale, len(tokens))
     extra = [("on", set(selected)), ("hit", set(marked))]
     names = [
@@ -69,7 +69,7 @@ def token_strip(
         for token, name, title in zip(tokens, (name.strip() for name in names), titles)
     ]
     label = f"{len(tokens)} tokens" + (f", coloured by {scale.label}" if values is not None else "")
-    key = _key(scale) if values is not None else ""
+    key = legend(scale) if values is not None else ""
     body = "".join(parts)
     return f'{_style()}{key}<div class="lens-strip" role="group" aria-label="{escape(label)}">{body}</div>'
 
@@ -81,16 +81,19 @@ def _check(tokens: Sequence[str], values: np.ndarray | None, hover: Sequence[str
 
 
 def _style() -> str:
+    return STYLE % shades(".lens-strip")
+
+
+def shades(inside: str) -> str:
+    """The CSS of the names that ``shade_names`` gives, for elements inside of what a selector names."""
     steps = range(1, LEVELS + 1)
-    blue = "".join(f".lens-strip .p{k}{{background:{translucent(POSITIVE, STRONGEST * k / LEVELS)}}}" for k in steps)
-    orange = "".join(f".lens-strip .n{k}{{background:{translucent(NEGATIVE, STRONGEST * k / LEVELS)}}}" for k in steps)
-    return STYLE % (blue + orange)
+    blue = "".join(f"{inside} .p{k}{{background:{translucent(POSITIVE, STRONGEST * k / LEVELS)}}}" for k in steps)
+    orange = "".join(f"{inside} .n{k}{{background:{translucent(NEGATIVE, STRONGEST * k / LEVELS)}}}" for k in steps)
+    return blue + orange
 
 
-def _classes(values: np.ndarray | None, scale: Scale, size: int) -> list[str]:
-    """Class of each token: p1..p20 towards high, n1..n20 towards -high, "" for none."""
-    if values is None:
-        return [""] * size
+def shade_names(values: np.ndarray, scale: Scale) -> list[str]:
+    """Class of each value: p1..p20 towards high, n1..n20 towards -high, "" for none and for NaN."""
     values = np.asarray(values, np.float64)
     low = 0.0 if scale.signed else scale.low
     span = (scale.high - low) or 1.0
@@ -105,7 +108,8 @@ def _titles(values: np.ndarray | None, scale: Scale, size: int) -> list[str]:
     return [f"position {position} · {scale.label} {number(value)}" for position, value in enumerate(values)]
 
 
-def _key(scale: Scale) -> str:
+def legend(scale: Scale) -> str:
+    """What the colours mean, as HTML: the quantity, both ends, and the underline."""
     first = translucent(NEGATIVE, STRONGEST) if scale.signed else translucent(POSITIVE, 0)
     middle = f"{translucent(POSITIVE, 0)}," if scale.signed else ""
     gradient = f"linear-gradient(90deg,{first},{middle}{translucent(POSITIVE, STRONGEST)})"

@@ -6,6 +6,7 @@ values as ``LIGHT`` and ``DARK`` here) then fills them. ``standalone`` writes th
 
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,11 @@ from lens.figures.drawn import copy_of
 CATEGORICAL = (
     "#0c84fa", "#dc7d0c", "#bf308f", "#0dc3c3", "#855904", "#6eadfe", "#fd7d8b", "#e4405e", "#835cbe", "#8a8f98",
 )  # fmt: skip
+# Orange says one thing everywhere: this is looked at, be it the chosen or pinned head (its token, its checkpoint) or
+# the cells of a pattern that an instrument reads of it. What was found or rejected has other colours.
 PIN = "#ff7a1a"
+HUES = len(CATEGORICAL) - 1  # of heads; the last colour is a grey
+BETWEEN_LAYERS = 4  # hues: pinned heads of equal index and neighbouring layers differ
 HALO, CORE = "#ffffff", "#10151c"  # a selected cell: a dark line in a light one is seen on any colour, on both pages
 MUTED = "rgba(128,134,146,0.10)"
 NEUTRAL = "#858b96"
@@ -100,6 +105,20 @@ def translucent(colour: str, alpha: float) -> str:
     """A ``#rrggbb`` colour as rgba: over a transparent background it darkens light pages and lightens dark ones."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def head_colours(heads: Sequence[tuple[int, int]]) -> list[str]:
+    """The hue of each head (layer, head): the same on every page, in any order and beside any heads of its layer.
+
+    Of two heads of different layers with one hue, the later takes the next that is free. Beyond ``HUES`` heads they
+    come again.
+    """
+    hues: dict[tuple[int, int], int] = {}
+    for layer, head in sorted(heads):
+        own = (head + BETWEEN_LAYERS * layer) % HUES
+        free = [hue for hue in range(HUES) if hue not in hues.values()]
+        hues[layer, head] = own if own in free or not free else min(free, key=lambda hue: (hue - own) % HUES)
+    return [CATEGORICAL[hues[layer, head]] for layer, head in heads]
 
 
 def base_layout(title: str, definition: str, *, height: int) -> dict:

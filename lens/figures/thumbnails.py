@@ -7,12 +7,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lens.figures.drawn import drawn
-from lens.figures.grid import Cell, click_layer, is_wide, make_margin, name_pins, outlines
+from lens.figures.grid import Cell, click_layer, is_wide, keep_shape, make_margin, name_pins, outlines
 from lens.figures.theme import LABEL_SIZE, NEUTRAL, base_layout
 
 GAP = 2
 # With more maps side by side a label would cover its map; the axes and the hover label name it.
 MAX_LABELLED = 20
+LARGEST = 130  # pixels of a map
 DEFINITION = "Each map is one head's attention, query down and key across, scaled to its own largest value."
 
 
@@ -63,6 +64,7 @@ def thumbnails(
     columns, rows = (layers, heads) if across else (heads, layers)
     note = " The first key is left out." if hide_first else ""
     figure = go.Figure(layout=_layout(title, DEFINITION + note, (rows, columns), across))
+    keep_shape(figure, LARGEST * columns)
     step = 1 / (side + GAP)
     # Pixel centres in units of tiles: tile (row, column) covers column ± 0.5 but for the gap.
     start = -0.5 + step * (1 + GAP) / 2
@@ -97,7 +99,7 @@ def _shrink(patterns: np.ndarray, tile: int, hide_first: bool) -> np.ndarray:
 def _layout(title: str, definition: str, shape: tuple[int, int], across: bool) -> dict:
     rows, columns = shape
     # Square at the width of a wide page (about 1050 px of plot).
-    height = rows * int(np.clip(1050 / columns, 34, 130))
+    height = rows * int(np.clip(1050 / columns, 34, LARGEST))
     common = {"showgrid": False, "zeroline": False, "ticks": "", "tickfont": {"size": LABEL_SIZE}, "automargin": True}
     names = ("layer", "head") if across else ("head", "layer")
     layout = base_layout(title, definition, height=height)

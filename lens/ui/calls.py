@@ -17,6 +17,7 @@ from lens.ui.badge import note_time
 from lens.ui.ending import end_page
 from lens.ui.estimate import Costs, Kind, n_weights
 from lens.ui.limits import limits
+from lens.ui.progress_words import words_of
 from lens.ui.queue import Job, Queue
 from lens.ui.store import Entry, Store, array_key, to_numpy
 from lens.ui.threads import LARGE, n_cores, threads_for
@@ -66,10 +67,10 @@ def analyse(function: Callable[..., Any], *args: Any, progress: bool = False, **
         note_time(entry.seconds, cached=True)
         return entry.value
     if key in remembered(CANCELLED):
-        offer(key, f"Cancelled: *{_words(function)}* is not computed.", "Compute")
+        offer(key, f"Cancelled: *{words_of(function)}*: not computed.", "Compute")
         end_page()
     slot, call = st.empty(), Call(key, function, args, params, progress)
-    entry = _compute(call, Bar(slot, key, _words(function)), call.expected(0.0))
+    entry = _compute(call, Bar(slot, key, words_of(function)), call.expected(0.0))
     slot.empty()
     note_time(entry.seconds, cached=False)
     return entry.value
@@ -102,7 +103,7 @@ def sweep(
         note_time(seconds, cached=True)
         return Sweep(done, tuple(missing))
     slot, draw_at = st.empty(), 0.0  # the first result is shown at once
-    bar = Bar(slot, whole, _words(function))
+    bar = Bar(slot, whole, words_of(function, len(keys)))
     with DRAWING.let_others():
         for number, cell in enumerate(missing):
             bar.part = (len(done) / len(keys), 1 / len(keys))
@@ -213,10 +214,6 @@ def _may_start(whole: str, seconds: float, missing: int, cells: int) -> bool:
         offer(whole, f"{missing} of {cells} parts are not computed yet.", f"Compute, about {seconds:.0f} s")
         return False
     return True
-
-
-def _words(function: Callable[..., Any]) -> str:
-    return function.__name__.removesuffix("_of").replace("_", " ")
 
 
 def _short(text: str) -> str:

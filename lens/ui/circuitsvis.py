@@ -5,24 +5,23 @@ once per browser tab; each view then sends only its numbers.
 """
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from lens.figures.theme import CATEGORICAL
+from lens.ui.circuitsvis_bundle import KNOWN, write_bundle
 from lens.ui.components import component
 
 MARKUP = '<div class="lens-circuits" role="group"></div>'
 WORD_JOINER = "\u2060"
 DECIMALS = 4
-POSITIVE, NEGATIVE = "#1f5fc4", "#c4620a"
+POSITIVE, NEGATIVE = "#0c84fa", "#dc7d0c"
 _RENDER_CALL = re.compile(r'render\(\s*"[\w-]+",\s*(\w+),\s*')
 
 
@@ -34,9 +33,18 @@ class View(NamedTuple):
 
 
 def attention_patterns(
-    tokens: Sequence[str], attention: np.ndarray, names: Sequence[str] = (), *, key: str, height: int | None = None
+    tokens: Sequence[str],
+    attention: np.ndarray,
+    names: Sequence[str] = (),
+    *,
+    key: str,
+    colours: Sequence[str] = CATEGORICAL,
+    height: int | None = None,
 ) -> None:
-    """All heads of ``attention[head, query, key]`` on one text: hover a head or a token to focus, click to lock."""
+    """All heads of ``attention[head, query, key]`` on one text: hover a head or a token to focus, click to lock.
+
+    ``colours``: the hue of each head (``theme.head_colours``).
+    """
     _check(tokens, attention, names)
     from circuitsvis.attention import attention_patterns as build
 
@@ -44,6 +52,7 @@ def attention_patterns(
     if names:
         # The element takes labels that its Python function does not offer.
         props["headLabels"] = [safe(name) for name in names]
+    props["hues"] = hues(colours, len(attention))
     _mount(View(element, props), key, height, f"Attention patterns of {len(attention)} heads over {len(tokens)} tokens")
 
 
@@ -53,11 +62,14 @@ def attention_heads(
     names: Sequence[str],
     *,
     key: str,
+    colours: Sequence[str] = CATEGORICAL,
+    first: int = 0,
     max_value: float | None = None,
     height: int | None = None,
 ) -> None:
     """A map per head of ``attention[head, query, key]`` (or any signed number per query and key), one of them enlarged.
 
+    ``first``: which one, before another is hovered. ``colours``: the hue of each (``theme.head_colours``).
     ``max_value`` is the number of the full colour, and minus it that of the negative colour; None: the largest one.
     """
     _check(tokens, attention, names)
@@ -74,7 +86,62 @@ def attention_heads(
         positive_color=POSITIVE,
     )
     label = f"Attention maps of {', '.join(names)} over {len(tokens)} tokens"
-    _mount(extract(rendered.cdn_src), key, height, label)
+    element, props = extract(rendered.cdn_src)
+    props |= {"hues": hues(colours, len(names)), "first": first}
+    _mount(View(element, props), key, height, label)
+
+
+def colored_tokens(tokens: Sequence[str], values: np.ndarray, *, key: str, top: float, label: str) -> None:
+    """A text whose tokens are coloured by ``values``: full colour at ``top``, the negative one at minus it."""
+    if len(tokens) != len(values):
+        raise ValueError(f"{len(values)} values for {len(tokens)} tokens; give one per token.")
+    from circuitsvis.tokens import colored_tokens as build
+
+    colours = {"negative_color": NEGATIVE, "positive_color": POSITIVE}
+    rendered = build(list(tokens), rounded(values), min_value=-top, max_value=top, **colours)
+    _mount(extract(rendered.cdn_src), key, None, label)
+
+
+def text_neuron_activations(
+    tokens: Sequence[str], activations: np.ndarray, layers: Sequence[str], neurons: Sequence[str], *, key: str
+) -> None:
+    """A text beside a chooser of layer and neuron: ``activations[token, layer, neuron]``."""
+    if np.shape(activations) != (len(tokens), len(layers), len(neurons)):
+        raise ValueError(
+            f"Activations of shape {np.shape(activations)}; wanted [token, layer, neuron] = "
+            f"{[len(tokens), len(layers), len(neurons)]}."
+        )
+    from circuitsvis.activations import text_neuron_activations as build
+
+    rendered = build(
+        list(tokens), rounded(activations), first_dimension_labels=list(layers), second_dimension_labels=list(neurons)
+    )
+    label = f"Activations of {len(neurons)} neurons over {len(tokens)} tokens"
+    _mount(extract(rendered.cdn_src), key, None, label)
+
+
+def topk_tokens(
+    tokens: Sequence[Sequence[str]], activations: Sequence[np.ndarray], names: tuple[str, str], *, key: str, most: int
+) -> None:
+    """For each of several texts the tokens with the largest and smallest ``activations[text][layer, token, neuron]``.
+
+    ``names``: of the one layer and the kind of the last axis. At most ``most`` tokens of each text.
+    """
+    for words, values in zip(tokens, activations, strict=True):
+        if np.shape(values)[1] != len(words):
+            raise ValueError(
+                f"Activations of shape {np.shape(values)} for {len(words)} tokens; wanted [layer, token, n]."
+            )
+    from circuitsvis.topk_tokens import topk_tokens as build
+
+    rendered = build(
+        [list(words) for words in tokens],
+        [rounded(values) for values in activations],
+        max_k=most,
+        third_dimension_name=names[1],
+        first_dimension_labels=[names[0]],
+    )
+    _mount(extract(rendered.cdn_src), key, None, f"Top and bottom tokens of {len(tokens)} texts")
 
 
 def extract(source: str) -> View:
@@ -86,7 +153,7 @@ def extract(source: str) -> View:
     if call is None:
         raise ValueError(
             f'No render("id", Element, {{...}}) call in {source[:80]!r}; circuitsvis {version("circuitsvis")}'
-            " writes its HTML differently. Install circuitsvis==1.43.3."
+            f" writes its HTML differently. Install circuitsvis=={KNOWN}."
         )
     props, _ = json.JSONDecoder().raw_decode(source, call.end())
     return View(call.group(1), safe(props))
@@ -107,28 +174,23 @@ def safe(value: Any) -> Any:
     return value
 
 
+def hues(colours: Sequence[str], n: int) -> list[list[int]]:
+    """Red, green and blue of ``n`` heads, which the maps have at an attention of 1."""
+    own = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours]
+    return [own[i % len(own)] for i in range(n)]
+
+
 def rounded(attention: np.ndarray) -> np.ndarray:
     """Float64 at 4 decimals: JSON then writes 0.1234, a third of the bytes of a full float."""
     return np.round(np.asarray(attention, np.float64), DECIMALS)
 
 
 def ensure_bundle(static: Path | None = None) -> str:
-    """Copy the CircuitsVis bundle into the app's ``static`` folder unless it is there, and return its file name.
+    """The file name of the CircuitsVis bundle in the app's ``static`` folder, where it is written unless it is there.
 
-    The name carries the version, so that a browser never keeps an old one; the copy is atomic, so that two processes
-    starting together never serve half a file. ``static`` defaults to the folder beside the running script.
+    ``static`` defaults to the folder beside the running script.
     """
-    folder = static or _static_folder()
-    target = folder / f"circuitsvis-{version('circuitsvis')}.js"
-    if not target.is_file():
-        # find_spec and not import: importing circuitsvis imports torch.
-        package = Path(find_spec("circuitsvis").submodule_search_locations[0])
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
-            part.write((package / "dist" / "cdn" / "iife.js").read_bytes())
-        os.chmod(part.name, 0o644)
-        os.replace(part.name, target)
-    return target.name
+    return write_bundle(static or _static_folder())
 
 
 def _static_folder() -> Path:

@@ -1,5 +1,6 @@
 """The control strip above every page: model, prompt, beginning-of-text token, pinned heads, link to what is shown."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ EXAMPLES = (
 )
 MODEL_HELP = (
     "The model under study. Models marked with a size are not on this machine and are fetched only after a click. "
-    "Type to search{}."
+    "Type to search{}; Enter opens the first name that begins so."
 )
 OPEN_AGAIN_HELP = "Opens the folder or file that was typed under this name since this server started."
 PROMPT_HELP = (
@@ -115,13 +116,20 @@ def _offered() -> list[tuple[str, str]]:
     return [(alias, label) for _, alias, label in sorted(rows, key=lambda row: row[0])]
 
 
+def begun(typed: str, names: Sequence[str]) -> str:
+    """The first of ``names`` that begins with what was typed, which Enter then opens; itself where none does."""
+    start = typed.strip().lower()
+    matching = [name for name in names if start and name.lower().startswith(start)]
+    return typed if typed in names or not matching else matching[0]
+
+
 def _choose_model(view: ViewState, key: str) -> None:
     typed = st.session_state[key]
     if not typed or typed == view["model"]:
         return
-    path = Path(typed).expanduser().resolve()
-    is_path = typed not in dict(_offered()) and not limits().hosted and path.exists()
-    name = by_hand.local_name(path) if is_path else typed
+    path, names = Path(typed).expanduser().resolve(), list(dict(_offered()))
+    is_path = typed not in names and not limits().hosted and path.exists()
+    name = by_hand.local_name(path) if is_path else begun(typed, names)
     try:
         view.set(model=name, revision=None, layer=None, head=None, query=None)
     except BadValue as bad:

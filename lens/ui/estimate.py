@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from lens.analysis.instruments.instrument import Cost
     from lens.model import Transformer
 
-CPU, GPU = 5e10, 5e12  # floating-point operations a second: measured with SmolLM2 on one core; assumed
+CPU, GPU = 7.5e10, 5e12  # floating-point operations a second: measured with SmolLM2 on one core; assumed
 LOOKED_UP = ("embed.", "pos_embed.")  # not multiplied
 
 

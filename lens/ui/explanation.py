@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
 from lens.ui import parts
+from lens.ui.glossary import explained
+from lens.ui.named_heads import with_links
 
 if TYPE_CHECKING:
     from lens.model import Transformer
@@ -28,18 +31,19 @@ class Explanation(NamedTuple):
 
 
 def explain(view: ViewState, model: Transformer | None, explanation: Explanation) -> None:
-    """Notice, misreading, asides, what it was measured on, formula.
+    """Notice, misreading, asides, what it was measured on, formula. Heads that they name are links.
 
     ``model`` is named first among what it was measured on; None where the figure is not about the open model, or stands
     beside one that says so.
     """
     notices = (explanation.notice,) if isinstance(explanation.notice, str) else explanation.notice
+    write = explained if model is None else partial(with_links, view, model.cfg)
     for text in notices:
-        parts.notice(text)
+        parts.notice(text, write)
     parts.misreading(explanation.misreading)
     for title, text in explanation.asides:
         if text:
-            parts.aside(title, text)
+            parts.aside(title, text, write)
     named = () if model is None else (("Model", parts.model_words(view, model)),)
     lines = [(title, text) for title, text in (*named, *explanation.measured) if text]
     if lines:

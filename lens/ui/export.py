@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lens.ui.view import ViewState
 
+HOW_TO_RUN = "Run it in the folder of Lens, or anywhere after `pip install -e .` there."
 PAPER = (
     '<!doctype html><meta charset="utf-8"><title>Lens</title>'
     "<style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem;color:#1a2330;background:#fff}</style>"
@@ -45,6 +46,7 @@ def export(view: ViewState, what: Export) -> None:
         size = "offline" if isinstance(what.figure, str) else "5 MB, offline"
         _file(row, f"Figure (HTML, {size})", f"{what.name}.html", "text/html", lambda: to_html(what.figure))
         code = reproduce(view, what.code, what.reads_prompt) if what.opens_model else f"{what.code.strip()}\n"
+        st.caption(HOW_TO_RUN)
         st.code(code, language="python")
 
 

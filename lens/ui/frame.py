@@ -21,6 +21,7 @@ import streamlit as st
 from lens.ui import controls
 from lens.ui.badge import start_run
 from lens.ui.by_hand import is_closed
+from lens.ui.components import component
 from lens.ui.ending import PageOver, end_page
 from lens.ui.fields import LOCAL, Field, short
 from lens.ui.garbage import set_aside, tidy
@@ -55,6 +56,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     st.set_page_config(window, layout="wide", initial_sidebar_state=SIDEBAR)
     st.html(ASSETS / "frame.css")
     st.html(ASSETS / "charts.css")
+    st.html(f"<script>{(ASSETS / 'go.js').read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
     view = open_view(title, page.path, options)
     check_model(view)
     if REFUSED in st.session_state:
@@ -67,6 +69,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     try:
         with st.sidebar:
             memory_control()
+            component("keys")(key="keys", data={}, height=1)
         if is_closed(view["model"]):
             st.info(CLOSED.format(short(view["model"].removeprefix(LOCAL))), icon=":material/folder_open:")
             end_page()
@@ -96,7 +99,7 @@ def show_page(page: Page) -> None:
 def _header(page: Page, question: str, view: ViewState) -> None:
     """Title, badge, controls and notes; badge and notes are redrawn in their places whenever they change."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    left.html(f'<h1 class="lens-title">{html.escape(page.title)}<small>{html.escape(question)}</small></h1>')
+    left.html(f'<h1 class="lens-title">{html.escape(page.title)}<i>: </i><small>{html.escape(question)}</small></h1>')
     start_run(right.empty())
     strip = st.expander(_summary(page, view), is_closed(view["model"]), key="strip", icon=":material/tune:")
     with strip:

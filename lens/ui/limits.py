@@ -19,10 +19,11 @@ class Limits(NamedTuple):
     max_params: int = 200_000_000_000  # parameters of the largest model that is offered
     results_kept: int = 8192
     results_bytes: int = 1_000_000_000
+    written_tokens: int = 200  # in one continuation
     pairs: int = 128  # of prompts, in one intervention
     patched_rows: int = 400_000  # cells times pairs of one sweep
     cut_cells: int = 64  # of one attention pattern
-    ask_before: float = 20.0  # estimated seconds above which long work waits for a click
+    ask_before: float = 5.0  # estimated seconds above which long work waits for a click
 
 
 AT_HOME = Limits()
@@ -37,10 +38,10 @@ HOSTED = Limits(
     checkpoints=64,
     max_params=1_600_000_000,
     results_bytes=500_000_000,
+    written_tokens=60,
     pairs=16,
     patched_rows=20_000,
     cut_cells=16,
-    ask_before=10.0,
 )
 
 

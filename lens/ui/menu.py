@@ -14,10 +14,13 @@ from lens.ui.pages import (
     head,
     head_scores,
     home,
+    logit_lens,
     method,
     model,
+    neurons,
     ov_copying,
     patching,
+    predictions,
     qk_attribution,
     tokens,
     training_dynamics,
@@ -28,11 +31,14 @@ MENU = (
     home.PAGE,
     model.PAGE,
     tokens.PAGE,
+    predictions.PAGE,
     attention.PAGE,
+    neurons.PAGE,
     head_scores.PAGE,
     head.PAGE,
     ov_copying.PAGE,
     composition.PAGE,
+    logit_lens.PAGE,
     attribution.PAGE,
     qk_attribution.PAGE,
     ablation.PAGE,
@@ -64,7 +70,7 @@ def page_link(view: ViewState, title: str, label: str, with_icon: bool = False, 
     page = page_of(title)
     if page in present():
         icon = f":material/{page.icon}:" if with_icon else None
-        st.page_link(page.file, label=label, icon=icon, query_params=query_for(view, page.path) | fields)
+        st.page_link(page.file, label=label, icon=icon, query_params=query_for(view, page.path, page.options) | fields)
 
 
 def draw_menu(view: ViewState) -> None:
@@ -74,5 +80,5 @@ def draw_menu(view: ViewState) -> None:
         if page.section != section:
             section = page.section
             st.html(f'<div class="lens-section">{section}</div>')
-        query = query_for(view, page.path)
+        query = query_for(view, page.path, page.options)
         st.page_link(page.file, label=page.title, icon=f":material/{page.icon}:", width="stretch", query_params=query)

@@ -12,6 +12,7 @@ import streamlit as st
 from lens.figures.drawn import with_meta
 from lens.figures.grid import selected_cell
 from lens.ui.ending import end_page
+from lens.ui.glossary import explained
 from lens.ui.models import prepend_bos
 
 if TYPE_CHECKING:
@@ -27,9 +28,12 @@ Event = Mapping[str, Any]  # a click, as the browser reports it
 Columns: TypeAlias = "Mapping[str, ColumnConfig]"  # Streamlit's settings of the columns of a table, by name
 
 
-def notice(text: str) -> None:
-    """What to see in the figure above, in one or two sentences that the page computed from the figure's data."""
-    _line("notice", "Notice", text)
+def notice(text: str, write: Callable[[str], str] = explained) -> None:
+    """What to see in the figure above, in one or two sentences that the page computed from the figure's data.
+
+    ``write`` turns the sentences into HTML, here and below.
+    """
+    _line("notice", "Notice", text, write)
 
 
 def misreading(text: str) -> None:
@@ -37,9 +41,9 @@ def misreading(text: str) -> None:
     _line("misreading", "Easy to misread", text)
 
 
-def aside(title: str, text: str) -> None:
+def aside(title: str, text: str, write: Callable[[str], str] = explained) -> None:
     """What belongs to the numbers of a figure: how the null was made, how many samples there were."""
-    _line("misreading", title, text)
+    _line("misreading", title, text, write)
 
 
 def metric_help(definition: str, unit: str, null: str = "", source: str = "") -> str:
@@ -97,7 +101,7 @@ def chart(
     key: str | None = None,
     on_cell: Callable[[Cell], object] | None = None,
     read: Callable[[Event], Cell | None] = selected_cell,
-    width: str = "stretch",
+    width: str | None = None,
 ) -> None:
     """A figure; ``alt`` is it in words.
 
@@ -109,6 +113,7 @@ def chart(
         count = st.session_state.get(f"{key}:clicks", 0)
         figure = with_meta(figure, {"clicks": count})  # another figure after each click: it drops its selection
         clicks = {"on_select": partial(_clicked, key, on_cell, read), "selection_mode": "points"}
+    width = width or ("stretch" if figure.layout.width is None else "content")  # its own, or all there is
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
 
 
@@ -157,10 +162,13 @@ def _clicked(key: str, on_cell: Callable[[Cell], object], read: Callable[[Event]
         st.session_state[f"{key}:clicks"] = st.session_state.get(f"{key}:clicks", 0) + 1
 
 
-def line(kind: str, title: str, text: str) -> str:
-    """One line of what is said under a figure, as HTML: its title at the left, its sentences at the right."""
-    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{html.escape(text)}</span></div>'
+def line(kind: str, title: str, text: str, write: Callable[[str], str] = explained) -> str:
+    """One line of what is said under a figure, as HTML: its title at the left, its sentences at the right.
+
+    Words of the field say what they mean (``lens.ui.glossary``).
+    """
+    return f'<div class="lens-line {kind}"><b>{html.escape(title)}</b><span>{write(text)}</span></div>'
 
 
-def _line(kind: str, title: str, text: str) -> None:
-    st.html(line(kind, title, text))
+def _line(kind: str, title: str, text: str, write: Callable[[str], str] = explained) -> None:
+    st.html(line(kind, title, text, write))

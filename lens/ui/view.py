@@ -72,6 +72,10 @@ class ViewState:
         """All values as they are kept, defaults included; None where nothing was chosen."""
         return {name: self._home(name)[name] for name in self._fields}
 
+    def is_known(self, name: str) -> bool:
+        """Whether a page that shares the option ``name`` with others was open before, so that it has a value."""
+        return name in st.session_state[STATE]["joint"]
+
     def canonical(self) -> dict[str, str]:
         """The query of this page's address: every value that is not a default, as text."""
         return write(self._fields.values(), self.values())
@@ -184,8 +188,8 @@ def open_view(page: str, path: str, options: Iterable[Field] = ()) -> ViewState:
             f"page {page!r} declares {', '.join(clashing)}, which the view has already; choose other names"
         )
     fresh = STATE not in st.session_state
-    empty = {"path": path, "shared": {}, "joint": {}, "options": {}, "own": {}, "declared": {}, "issued": {}}
-    store = st.session_state.setdefault(STATE, empty)
+    empty = {name: {} for name in ("shared", "joint", "options", "own", "said", "declared", "issued")}
+    store = st.session_state.setdefault(STATE, {"path": path} | empty)
     own = store["options"].setdefault(path, {})
     for field in shared_fields:
         store["shared"].setdefault(field.name, field.default)
@@ -213,23 +217,23 @@ def write_address(view: ViewState) -> None:
     """
     store, query = st.session_state[STATE], view.canonical()
     store["own"][view.path] = {name: text for name, text in query.items() if name not in store["shared"]}
+    store["said"] |= {name: query.get(name) for name in store["joint"] if name in view.values()}
     _issue(query)
     now = st.query_params.to_dict()
     if now != query and not _says(now, view):
         st.query_params.from_dict(query)
 
 
-def query_for(view: ViewState, path: str) -> dict[str, str]:
-    """The query of a menu link to another page: the shared values, and that page's options as they were left.
+def query_for(view: ViewState, path: str, options: Iterable[Field] = ()) -> dict[str, str]:
+    """The query of a menu link to another page: the shared values, and that page's ``options`` as they were left.
 
-    Of a value that several pages share, what this page has now.
+    Of a value that several pages share, what the last of them had.
     """
     store, here = st.session_state[STATE], view.canonical()
     shared = {name: text for name, text in here.items() if name in store["shared"]}
-    joint = {name for name in store["joint"] if name in view.values()}
-    own = {name: text for name, text in store["own"].get(path, {}).items() if name not in joint}
-    declared = store["declared"].get(path, ())
-    query = shared | own | {name: text for name, text in here.items() if name in joint and name in declared}
+    said, declared = store["said"], store["declared"].get(path, set()) | {one.name for one in options if one.joint}
+    own = {name: text for name, text in store["own"].get(path, {}).items() if name not in said}
+    query = shared | own | {name: said[name] for name in declared if said.get(name) is not None}
     _issue(query)
     return query
 

@@ -46,7 +46,7 @@ class Bar:
             self._button.button("Cancel", key=f"cancel:{self._key}", help=text, on_click=self._cancel)
             self._button = None
         fraction = self.part[0] + self.part[1] * job.fraction
-        place = f"In the queue, {ahead} before you" if ahead else (job.stage or self._words)
+        place = f"In the queue, {ahead} before you" if ahead else ": ".join(filter(None, (self._words, job.stage)))
         now = (round(min(fraction, 1.0), 2), f"{place} · {waited:.0f} s")
         if now != self._last:  # once a second at least, which is also when a closed tab is noticed
             self._bar.progress(*now)

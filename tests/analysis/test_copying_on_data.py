@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lens.analysis.copying_on_data import copying_on_data, direct_paths
+from lens.analysis.copying_on_data import copying_on_data, direct_paths, from_one
 from lens.analysis.ov_copying import haar
 from lens.analysis.random_tokens import repeated_tokens
 from lens.components import Norm
@@ -130,3 +130,15 @@ def test_the_weights_and_the_data_disagree_about_a_head_of_smollm2(smollm2):
     rank = scores["target_rank"]
     assert float(rank.score.mean[23, 2]) < 1 < float(rank.null_mean[23, 2])
     assert int(rank.effect.mean.argmin()) == 23 * 9 + 2
+
+
+def test_the_rank_that_is_read_counts_from_one(model):
+    scores = copying_on_data(model, repeated_tokens(model, n=5, n_seqs=16))
+    rank = scores["target_rank"]
+    read = from_one(rank)
+    torch.testing.assert_close(read.score.mean, 1 + rank.score.mean)
+    torch.testing.assert_close(read.score.low, 1 + rank.score.low)
+    torch.testing.assert_close(read.null_mean, 1 + rank.null_mean)
+    assert (read.uniform, read.effect) == (1 + rank.uniform, rank.effect)
+    assert f"1 is best, {read.uniform:g} is chance" in read.kind.definition
+    assert f"0 is best, {rank.uniform:g} is chance" in rank.kind.definition

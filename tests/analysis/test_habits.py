@@ -10,6 +10,7 @@ from lens.analysis.habits import (
     heads_by_habit,
     hidden_share,
     most_looked,
+    on_cells,
     strongest_keys,
     strongest_pair,
 )
@@ -64,3 +65,12 @@ def test_the_head_that_depends_most_on_content_has_rank_one():
     assert content_rank(scores, (0, 1)) == (0.5, 1, 4, (0, 1), 0.5, pytest.approx(0.3), pytest.approx(0.25))
     assert [content_rank(scores, divmod(i, 2)).rank for i in range(4)] == [4, 1, 2, 3]
     assert content_rank(torch.tensor([[0.7]]), (0, 0)).second is None
+
+
+def test_what_lies_on_cells_is_a_mean_over_their_queries_and_even_attention_has_what_even_says():
+    cells = [(1, 0), (3, 2), (3, 3)]
+    found = on_cells(PATTERN.numpy(), cells)
+    assert found.share == pytest.approx((0.9 + 0.8) / 2)
+    assert found.even == pytest.approx((1 / 2 + 2 / 4) / 2)
+    assert found.n == 2
+    assert on_cells(uniform_pattern(4).numpy(), cells).share == pytest.approx(found.even)

@@ -49,7 +49,8 @@
       const text = node.textContent.trim(), element = node.parentElement;
       if (!/[\p{L}\p{N}]/u.test(text) || !element || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
       if (element.closest("style, script, noscript, [disabled], [aria-disabled=true], [data-testid=stIconMaterial]")) continue;
-      if (element.closest(".katex-mathml, .textpoint, [data-stale=true], .lens-circuits")) continue;
+      if (element.closest(".katex-mathml, .textpoint, [data-stale=true]")) continue;
+      if (element.closest(".lens-circuits[data-mode=dark] .tokens button")) continue; // a filter turns its colours round
       const style = getComputedStyle(element), back = behind(element);
       const ink = rgba(element instanceof SVGElement ? style.fill : style.color);
       const alpha = ink[3] * opacity(element) * (element instanceof SVGElement ? parseFloat(style.fillOpacity) : 1);

@@ -6,6 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
+from lens.figures.theme import head_colours
 from tests.browser.conftest import REAL, go, prompt_box, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -14,10 +15,10 @@ TEXT = "red apple green pear red apple green pear"
 NODES = "document.querySelectorAll('body > [id^=lens-circuits]').length"
 
 
-def drawn(page, title):
+def drawn(page, title, model=REAL):
     """The chart with this title stands, and nothing is running."""
     expect(page.locator(".gtitle").first).to_contain_text(title)
-    ready(page)
+    ready(page, model)
 
 
 def circuits(page):
@@ -195,3 +196,64 @@ def test_both_themes_draw_every_view(server, new_page, scheme):
         ready(page)
         page.wait_for_timeout(500)
         page.screenshot(path=f"screenshots/attention-{look}-{scheme}.png", full_page=True)
+
+
+LIT = "chip => [...chip.classList].filter(name => ['looked', 'looks', 'here'].includes(name))"
+# 1.2: a head of a planted model that looks from the second copy of a repeat at what followed in the first.
+HUES_OF_LAYER = head_colours([(1, head) for head in range(4)])
+PLANTED = f"attention?model=planted-induction&layer=1&head=2&prompt={quote(TEXT)}"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_hovered_token_lights_up_strip_and_matrix_and_nothing_is_sent(server, chromium, scheme):
+    context = chromium.new_context(viewport={"width": 1440, "height": 1400}, color_scheme=scheme)
+    page, sent = context.new_page(), []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    page.goto(f"{server}/{PLANTED}")
+    drawn(page, "Head 1.2", "planted-induction")
+    frames, line, before = page.locator(".lens-light"), page.locator(".lens-looks"), len(sent)
+    assert before > 0  # the count counts
+    expect(line).to_contain_text("orange is what it looks at")
+    plain = chip(page, 0).evaluate("chip => getComputedStyle(chip).backgroundColor")
+    chip(page, 19).hover()
+    assert chip(page, 19).evaluate(LIT) == ["here"]
+    at, weight = re.search(r"19 'a' looks at (\d+) '.' (\d\.\d\d)", line.text_content()).groups()
+    assert float(weight) > 0.5
+    assert chip(page, int(at)).evaluate(LIT) == ["looked"]
+    assert chip(page, int(at)).evaluate("chip => getComputedStyle(chip).backgroundColor") != plain
+    expect(frames).to_have_count(2)
+    row, column, plot = (box.bounding_box() for box in (frames.first, frames.last, page.locator(".nsewdrag").first))
+    size = page.locator(".lens-chips b").count()
+    assert row["y"] - plot["y"] == pytest.approx(19 * plot["height"] / size, abs=1)
+    assert column["x"] - plot["x"] == pytest.approx(19 * plot["width"] / size, abs=1)
+    chip(page, int(at)).hover()  # the other way round: it is looked at by the token that was hovered
+    assert chip(page, 19).evaluate(LIT) == ["looks"]
+    page.mouse.move(*cell(page, 25, 3, size))  # a row of the matrix lights up the text
+    expect(chip(page, 25)).to_have_class(re.compile(r"\bhere\b"))
+    page.mouse.move(5, 5)
+    expect(frames).to_have_count(0)
+    chip(page, 0).focus()
+    for position in (1, 2):
+        page.keyboard.press("ArrowRight")
+        assert "here" in chip(page, position).evaluate(LIT)
+    page.wait_for_timeout(300)
+    assert len(sent) == before
+    context.close()
+
+
+def test_circuitsvis_speaks_of_queries_and_keys_in_the_hues_of_the_heads(server, page):
+    page.goto(f"{server}/{PLANTED}&look=text")
+    ready(page, "planted-induction")
+    view = circuits(page)
+    assert view.locator("option").all_text_contents() == ["query → what it looks at", "key → who looks at it"]
+    assert view.locator("figcaption").all_text_contents() == ["1.0", "1.1", "1.2", "1.3"]
+    page.goto(f"{server}/{PLANTED}&look=maps")
+    ready(page, "planted-induction")
+    view = circuits(page)
+    assert view.locator("h4").all_text_contents() == ["1.0", "1.1", "1.2", "1.3"]
+    expect(view.locator("h2")).to_have_text("1.2")  # the current head is enlarged
+    hues = view.locator("h4").evaluate_all("names => names.map(name => getComputedStyle(name).backgroundColor)")
+    halves = [[(255 + int(colour[i : i + 2], 16)) / 2 for i in (1, 3, 5)] for colour in HUES_OF_LAYER]
+    for hue, half in zip(hues, halves):
+        assert [float(part) for part in re.findall(r"[\d.]+", hue)[:3]] == pytest.approx(half, abs=1)
+    assert "Source" not in view.text_content()

@@ -21,7 +21,7 @@ def test_the_strongest_induction_head_is_shown_and_can_be_pinned(server, page):
 
 
 def test_another_head_by_its_numbers_and_back(server, page):
-    page.goto(f"{server}/head?model={REAL}&n=10&seqs=16&layer=23&head=2")
+    page.goto(f"{server}/head?model={REAL}&n=12&seqs=16&layer=23&head=2")
     drawn(page, "Head 23.2: OV eigenvalues")
     offer = page.locator("[class*=st-key-offer]").filter(has_text="What it writes on the repeats is not computed yet")
     offer.get_by_role("button", name="Compute").click()

@@ -88,8 +88,10 @@ def test_all_of_a_card_is_its_link(server, page):
     """Its words are in the link's name, and a click anywhere on the card, or Enter, follows it."""
     page.goto(server)
     ready(page, DEFAULT_MODEL)
-    cards = page.locator("[class*=st-key-preset-]")
+    cards = page.locator("[class*=st-key-starter-], [class*=st-key-preset-]")
+    expect(cards).to_have_count(10)
     for card in cards.all():
+        card.scroll_into_view_if_needed()
         link = card.get_by_role("link")
         expect(link).to_have_count(1)
         assert card.inner_text().split("\n")[-1].strip() in link.inner_text()

@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from lens.figures.grid import grid, is_wide, selected_cell
-from lens.figures.measure import HEADS, Axes, Measure
+from lens.figures.grid import BESIDE, FULL, grid, is_wide, selected_cell
+from lens.figures.measure import HEADS, LETTER, Axes, Measure
 from lens.figures.patch_map import patch_map
 from lens.figures.scatter import scatter
 from lens.figures.theme import CORE, HALO, PIN
@@ -184,3 +184,37 @@ def test_a_long_name_stands_over_its_unit():
     assert Measure("entropy", "", np.zeros((1, 1)), "nats").axis == "entropy (nats)"
     long = Measure("strongest feeder by k", "", np.zeros((1, 1)), "share of the product of norms")
     assert long.axis == "strongest feeder by k<br>(share of the product of norms)"
+
+
+def test_cells_of_few_heads_keep_their_shape_and_those_of_many_fill_the_page():
+    few = grid(Measure("score", "d", np.zeros((2, 4))))
+    assert few.layout.width == FULL
+    wide = few.layout.xaxis.domain[1] * (FULL - BESIDE) / 4
+    high = (few.layout.height - few.layout.margin.t - few.layout.margin.b) / 2
+    assert 0.5 < high / wide < 2
+    assert few.data[0].colorbar.x > few.layout.xaxis.domain[1]  # beside the cells, not at the end of the page
+    many = grid(Measure("score", "d", np.zeros((12, 12))))
+    assert many.layout.width is None
+    assert many.layout.xaxis.domain is None
+
+
+def test_the_title_of_a_colour_bar_is_no_longer_than_the_bar():
+    figure = grid(Measure("induction minus its control", "d", np.zeros((2, 4)), "probability"))
+    height = figure.layout.height - figure.layout.margin.t - figure.layout.margin.b
+    lines = figure.data[0].colorbar.title.text.split("<br>")
+    assert max(map(len, lines)) * LETTER <= height
+    assert " ".join(lines) == "induction minus its control (probability)"
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (12, 12), (30, 9), (6, 8)])
+def test_layers_lie_the_same_way_in_every_figure_of_a_model(shape):
+    values, across = np.zeros(shape), is_wide(shape)
+    reasons = [[""] * shape[1]] * shape[0]
+    figures = (
+        grid(Measure("score", "d", values)),
+        patch_map(Measure("score", "d", values), HEADS, reasons),
+        thumbnails(np.zeros((*shape, 3, 3))),
+    )
+    for figure in figures:
+        names = figure.layout.xaxis.title.text, figure.layout.yaxis.title.text
+        assert names == (("layer", "head") if across else ("head", "layer"))

@@ -89,3 +89,10 @@ def test_equal_edges_and_no_edges():
     assert len({trace.line.width for trace in same.data if trace.mode == "lines"}) == 1
     with pytest.raises(ValueError, match="no edges"):
         layered_graph([], (3, 2), name="K", title="t", definition="d")
+
+
+def test_a_small_map_names_every_head():
+    figure = pair_matrix(Pairs("K", "d", np.zeros((2, 4, 2, 4)), True))
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        assert axis.ticktext == tuple(f"{layer}.{head}" for layer in range(2) for head in range(4))
+        assert axis.tickvals == tuple(range(8))

@@ -85,3 +85,18 @@ def test_title_and_definition_are_escaped():
     assert "<img" not in layout.title.text
     assert "<img" not in layout.title.subtitle.text
     assert unescape(layout.title.text) == NASTY
+
+
+def test_a_head_has_one_hue_in_any_order_and_beside_any_heads_of_its_layer():
+    layer = [(3, head) for head in range(theme.HUES)]
+    hues = dict(zip(layer, theme.head_colours(layer)))
+    assert len(set(hues.values())) == theme.HUES
+    for some in (layer[::-1], layer[2:5], [layer[7], layer[1]]):
+        assert theme.head_colours(some) == [hues[head] for head in some]
+
+
+def test_heads_of_any_layers_beside_each_other_never_share_a_hue():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        heads = list({(int(layer), int(head)) for layer, head in rng.integers(0, 32, (theme.HUES, 2))})
+        assert len(set(theme.head_colours(heads))) == len(heads)

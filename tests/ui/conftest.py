@@ -49,8 +49,9 @@ def app(tmp_path: Path) -> Callable[..., AppTest]:
 
 
 def html(at: AppTest) -> str:
-    """All HTML that the page drew, as one text."""
-    return "\n".join(element.proto.body for element in at.get("html"))
+    """All HTML that the page drew, as one text without links and marks of terms, so that sentences are whole."""
+    drawn = "\n".join(element.proto.body for element in at.get("html"))
+    return re.sub(r'<(a class="lens-go"|dfn class="lens-term")[^>]*>([^<]*)</(?:a|dfn)>', r"\2", drawn)
 
 
 def fine(at: AppTest) -> str:

@@ -92,7 +92,7 @@ def test_a_head_of_layer_0_has_no_feeders(app):
 
 def outline(at: AppTest) -> dict[str, tuple[str, str]]:
     """Link -> (state, words) of a page that has been run."""
-    rows = re.findall(r'<li class="(\w*)" data-step="\d"><b>([\w ]+)</b><span>(.*?)</span>', fine(at))
+    rows = re.findall(r'<li class="(\w*)" data-step="\d"><b>([\w ]+)</b><span[^>]*>(.*?)</span>', fine(at))
     return {name: (state, words) for state, name, words in rows}
 
 
@@ -114,3 +114,17 @@ def test_the_outline_escapes_what_a_link_says(app):
     shown = fine(at.run())
     assert "&lt;img src=x&gt;" in shown
     assert shown.count("computing …") == len(LINKS) - 1
+
+
+@pytest.mark.parametrize(
+    ("model", "fed", "read", "word"), [("lens-2l", "0.2", "0.1", "disagree"), (PLANTED, "0.1", "0.1", "agree")]
+)
+def test_what_weights_could_pass_stands_beside_what_was_passed(model, fed, read, word):
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    at.switch_page("pages/head.py")
+    at.query_params["model"] = model
+    shown = fine(at.run())
+    text = f"{shown} {' '.join(one.value for one in at.markdown)}"
+    assert f"By K, head {fed} feeds it most" in text
+    assert f"what its keys read most on the repeats is head {read}" in text
+    assert f"the two {word}." in text

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lens.ui import circuitsvis
+from lens.ui import circuitsvis_bundle as bundle
 
 NASTY = [
     "<img src=x onerror=alert(1)>",
@@ -96,6 +97,7 @@ def test_importing_every_figure_imports_neither_torch_nor_streamlit():
 PAGE = """
 import numpy as np
 from lens.ui import circuitsvis
+from lens.ui import circuitsvis_bundle as bundle
 
 attention = np.tril(np.ones((2, 3, 3)))
 circuitsvis.attention_patterns(list("abc"), attention, ["0.0", "0.1"], key="a")
@@ -111,3 +113,19 @@ def test_a_page_draws_every_view_and_puts_the_bundle_beside_its_script(tmp_path)
     assert not app.exception
     assert len(app.get("bidi_component")) == 2
     assert len(list((tmp_path / "static").glob("circuitsvis-*.js"))) == 1
+
+
+def test_the_bundle_is_written_in_our_words_or_refused():
+    passages = "".join(old * (1 + (old in bundle.TWICE)) for old in bundle.PASSAGES)
+    ours = bundle.in_our_words(passages)
+    assert "Source" not in ours
+    assert '"query"' in ours
+    with pytest.raises(ValueError, match=r"0 times 'function Rgt"):
+        bundle.in_our_words(passages.replace("function Rgt", ""))
+
+
+def test_every_head_has_its_hue_in_the_maps():
+    from lens.figures.theme import head_colours
+
+    assert circuitsvis.hues(head_colours([(0, 0)]), 1) == [[12, 132, 250]]
+    assert circuitsvis.hues(["#000000", "#ffffff"], 3) == [[0, 0, 0], [255, 255, 255], [0, 0, 0]]

@@ -1,6 +1,8 @@
 """What is said under a figure: every part, in one order, escaped; and charts whose clicks are followed."""
 
+import html
 import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -12,7 +14,8 @@ from lens.tokens import BosPolicy
 from lens.ui.explanation import Explanation, explain
 from lens.ui.frame import frame
 with frame("Home", question="?") as view:
-    model = SimpleNamespace(name="<toy>", note="A toy.", bos=BosPolicy(7, "<s>", True, "it was trained so"))
+    bos, cfg = BosPolicy(7, "<s>", True, "it was trained so"), SimpleNamespace(n_layers=2, n_heads=4)
+    model = SimpleNamespace(name="<toy>", note="A toy.", cfg=cfg, bos=bos)
     whole = Explanation(("One.", "Two."), "Not so.", (("Aside", "Beside."), ("Empty", "")),
                         (("Chance", "A <null>."), ("None", "")), "x^2", "x is x")
     explain(view, {model}, whole)
@@ -40,3 +43,49 @@ def test_what_is_folded_is_in_the_page_and_escaped(at):
     held = re.search(r"<summary><b>Measured on</b><span>([^<]*)</span>", row)[1]
     assert held == ("&lt;toy&gt; · Chance" if "A toy." in row else "Chance")
     assert ("BOS &lt;s&gt; (id 7) stands first" in row) == ("A toy." in row)
+
+
+NAMED = """
+from types import SimpleNamespace
+import streamlit as st
+from lens.ui.frame import frame
+from lens.ui.named_heads import with_links
+with frame("Home", question="?") as view:
+    st.code(with_links(view, SimpleNamespace(n_layers=2, n_heads=4), {text!r}))
+"""
+
+
+def linked(app, text: str, prompt: str = "") -> str:
+    at = app(NAMED.format(text=text))
+    if prompt:
+        at.query_params["prompt"] = prompt
+    fine(at.run())
+    return at.code[0].value
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Head 1.1 gives 0.72.", ["1.1"]),
+        ("Of 8 heads 1.1 with 0.72 seems most to look back.", ["1.1"]),
+        ("The strongest is 0.3; the next heads 1.1, 1.2 and 0.0 follow.", ["0.3", "1.1", "1.2", "0.0"]),
+        ("The largest is 1.1 nats, 0.3 by chance.", []),
+        ("Head 7.1, head 1.9 and head 01.1 do not exist; head 1.1.1 is no head.", []),
+        ("It looks at 3 '·head' → 4 '1.1' and at '·head·1.1'.", []),
+    ],
+)
+def test_heads_that_a_sentence_calls_so_are_links_to_their_pages(app, text, names):
+    shown = linked(app, text)
+    links = re.findall(r'href="head\?layer=(\d)&amp;head=(\d)">([^<]*)</a>', shown)
+    assert [name for *_, name in links] == names
+    assert [f"{layer}.{head}" for layer, head, _ in links] == names
+    assert re.sub(r"</?a[^>]*>", "", shown) == html.escape(text)
+
+
+def test_a_link_to_a_head_keeps_the_state_and_a_hostile_prompt_stays_text(app):
+    hostile = '"><img src=x onerror=alert(1)>'
+    shown = linked(app, f"Head 1.1 looks at '{hostile}'.", prompt=hostile)
+    (address,) = re.findall(r'href="([^"]*)"', shown)
+    values = parse_qs(urlsplit(html.unescape(address)).query)
+    assert values == {"prompt": [hostile], "layer": ["1"], "head": ["1"]}
+    assert shown.count("<") == 2, "the link alone"

@@ -246,3 +246,19 @@ def test_the_default_prompt_fits_every_limit():
 def test_the_frame_imports_no_torch():
     code = "import sys, lens.ui.frame, lens.ui.parts, lens.ui.export, lens.ui.calls; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_a_link_to_a_page_that_was_never_open_holds_what_pages_share(app):
+    """Else the page would rewrite its address, which is one more step of Back."""
+    script = """
+from lens.ui.frame import frame
+from lens.ui.shared.reads import FIELD
+with frame("Attention", question="?", options=[FIELD]) as view:
+    view.set(reads="repeat")
+"""
+    at = app(attention=script, head="", tokens=TOKENS).run()
+    at.switch_page("pages/attention.py").run()
+    at.switch_page("pages/tokens.py").run()
+    links = {link.proto.label: dict(parse_qsl(link.proto.query_string)) for link in at.get("page_link")}
+    assert links["Attention"] == links["One head"] == {"reads": "repeat"}
+    assert links["Tokens"] == {}

@@ -10,6 +10,7 @@ from streamlit.runtime import Runtime
 from streamlit.testing.v1 import AppTest
 
 from lens.ui import by_hand
+from lens.ui.controls import begun
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.memory import residents
 from tests.ui.conftest import REAL, bound, html, markdown
@@ -188,3 +189,11 @@ def test_a_model_over_the_budget_pushes_out_the_one_used_longest_ago(app, folder
     assert [one.name for one in residents().resident()] == ["mine"]
     assert "of 1 MB for models" in html(at)
     residents.clear()
+
+
+@pytest.mark.parametrize(
+    ("typed", "opened"),
+    [("smol", "smollm2-135m"), (" GPT", "gpt2"), ("gpt2", "gpt2"), ("nobody/gpt2", "nobody/gpt2"), ("  ", "  ")],
+)
+def test_a_beginning_of_a_name_opens_the_first_that_begins_so(typed, opened):
+    assert begun(typed, ["lens-2l", "gpt2", "gpt2-xl", "smollm2-135m", "smollm2-360m"]) == opened

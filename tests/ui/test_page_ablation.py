@@ -200,7 +200,7 @@ def test_a_chosen_token_is_the_one_whose_answers_are_shown():
     shown = fine(at)
     rows = at.dataframe[0].value
     right = rows[rows["is"] == "right"]
-    assert right["rank before"].item() == 0
+    assert right["rank before"].item() == 1
     assert right["prob after"].item() == pytest.approx(1 / 64, abs=0.002)
     assert "The right answer" in shown
     assert any("position 14 of prompt 0" in one.value for one in at.caption)

@@ -14,8 +14,10 @@ from streamlit.testing.v1 import AppTest
 from lens import HookedTransformer
 from lens.analysis.attention import head_patterns, hide_first, value_weighted_patterns
 from lens.analysis.names import Head
+from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.streaming import uniform_pattern
 from lens.analysis.text_attention import head_habits, text_attention
+from lens.figures.theme import number
 from lens.ui.calls import result_store
 from lens.ui.export import reproduce, to_html, to_json
 from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT, BadValue, common_fields, parse
@@ -24,6 +26,7 @@ from lens.ui.models import Prompt
 from lens.ui.pages.attention import PAGE, indices, numbers, words
 from lens.ui.pages.attention.numbers import HeadValues
 from lens.ui.pages.attention.views import figure_of
+from lens.ui.shared.patterns import Reading
 from lens.ui.view import ViewState
 from tests.ui.conftest import REAL, app_page, bound, fine, llama_folder, local
 
@@ -409,7 +412,9 @@ def test_the_exported_python_gives_the_numbers_of_the_page(model, tiny_folder, m
     shown = numbers.values_of(model, seen_of(model, tokens), [(1, 2), (0, 0)], measure, hide, share)
     part = numbers.part_for("matrix", shown, model.to_str_tokens(tokens), None)
     figure = figure_of(model, shown, part, measure, None)
-    taken = numbers.heads_export(shown, Prompt(prompt, tokens, model.to_str_tokens(tokens)), measure, share, figure)
+    taken = numbers.heads_export(
+        shown, Reading(Prompt(prompt, tokens, model.to_str_tokens(tokens))), measure, share, figure
+    )
     view = view_of(prompt=prompt)
     found = run_code(view, taken.code, tiny_folder)
     np.testing.assert_allclose(found["values"].numpy(), taken.payload["values"], atol=1e-5)
@@ -425,7 +430,7 @@ def test_the_exported_overview_gives_the_numbers_of_the_page(model, tiny_folder)
     prompt = "some words to read again, some words"
     tokens = model.to_tokens(prompt)
     seen = seen_of(model, tokens)
-    taken = numbers.overview_export(seen, Prompt(prompt, tokens, model.to_str_tokens(tokens)), None)
+    taken = numbers.overview_export(seen, Reading(Prompt(prompt, tokens, model.to_str_tokens(tokens))), None)
     found = run_code(view_of(prompt=prompt), taken.code, tiny_folder)
     best = np.unravel_index(seen.content_dependence.argmax(), seen.content_dependence.shape)
     assert (found["layer"], found["head"]) == best
@@ -434,3 +439,25 @@ def test_the_exported_overview_gives_the_numbers_of_the_page(model, tiny_folder)
     assert len(rows) == model.cfg.n_layers * model.cfg.n_heads
     np.testing.assert_allclose(rows.content_dependence_nats.max(), seen.content_dependence.max())
     assert list(rows.columns[:3]) == ["layer", "head", "first_token"]
+
+
+def test_on_a_repeat_the_page_reads_the_tokens_of_head_scores_and_says_what_lies_on_its_cells():
+    at = open_page(model=DEFAULT_MODEL, layer="1", head="1", reads="repeat", n="10", seqs="16", seed="3").run()
+    shown = fine(at)
+    model = HookedTransformer.from_pretrained(DEFAULT_MODEL)
+    repeated = repeated_tokens(model, n=10, n_seqs=16, seed=3)
+    pattern = head_patterns(model, repeated.tokens[:1], [Head(1, 1)]).pattern[0, 0].numpy()
+    share = np.mean([pattern[q, q - 9] for q in range(11, 21)])
+    assert f"head 1.1 gives {number(float(share))} of the attention of 10 queries" in shown
+    assert "10 random tokens, twice: the first of the sequences of Head scores, seed 3." in shown
+    with contextlib.redirect_stdout(io.StringIO()):
+        names: dict = {}
+        exec(at.code[0].value, names)
+    np.testing.assert_array_equal(names["tokens"].numpy(), repeated.tokens[:1].numpy())
+    np.testing.assert_allclose(names["values"][0].numpy(), pattern, atol=1e-5)
+
+
+def test_without_a_switch_the_page_reads_the_prompt_as_old_addresses_mean_it():
+    at = open_page(model=DEFAULT_MODEL, layer="1", head="1", prompt="one two one two").run()
+    assert "random tokens, twice" not in fine(at)
+    assert "reads" not in at.query_params

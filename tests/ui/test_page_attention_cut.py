@@ -124,6 +124,17 @@ def test_a_long_text_is_cut_too(tiny_folder):
     assert "By hand, 80 " in shown
 
 
+def test_random_tokens_that_repeat_are_cut_and_exported():
+    at = open_page(reads="repeat", n="8", cut="12-5", cutting="on", byhand="on", cell="12-5").run()
+    shown = fine(at)
+    assert "By hand, 12 " in shown
+    attention = re.search(r"takes ([\d.]+) of attention from head 1.1", shown)[1]
+    (cut,) = (code for code in codes(at) if " knockout(" in code)
+    (by_hand,) = (code for code in codes(at) if " cell_by_hand(" in code)
+    assert f"{float(printed(cut).split()[0]):.2f}" == attention
+    assert f"{float(printed(by_hand).split()[-3]):.2f}" == attention
+
+
 @pytest.mark.parametrize("look", ["text", "maps", "all"])
 def test_the_sections_stand_under_every_view(look):
     assert "takes 0.91 of attention from head 1.1" in fine(open_page(cut=STRIPE, cutting="on", look=look).run())

@@ -240,3 +240,12 @@ def test_the_last_link_says_when_the_head_of_a_shipped_model_was_born():
     below, above = map(int, out.getvalue().splitlines()[-1].removeprefix("born ").split())
     run = checkpoints("lens-2l")
     assert [checkpoint_name(run, place) for place in (below, above)] == ["1.84M tokens", "2.05M tokens"]
+
+
+def test_its_first_link_can_read_the_repeat_that_the_others_measure_on(tiny):
+    at = tiny(layer="2", head="1", reads="repeat")
+    shown = fine(at)
+    assert "Head 2.1 reads 6 random tokens, then the same 6 again." in shown
+    assert "of its attention to the first token (" not in shown, "no prompt is drawn"
+    links = {link.proto.label: link.proto.query_string for link in at.get("page_link")}
+    assert "reads=repeat" in links["Attention of 2.1"]

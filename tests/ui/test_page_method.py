@@ -133,6 +133,16 @@ def test_the_python_of_the_export_computes_the_card_again():
 
 
 class TestWords:
+    def test_one_sentence_says_what_happened_to_the_decoy(self, rows):
+        told = words.decoy(rows, TITLES)
+        assert told.count(". ") == 0
+        assert told.endswith("it is not taken for induction.")
+        here = [row for row in rows if row.model == "planted-decoy"]
+        assert all(TITLES[row.instrument].lower() in told for row in here)
+        wrong = [row._replace(problem="found, but nothing is there") if row is here[-1] else row for row in rows]
+        assert f"WRONG about it: {TITLES[here[-1].instrument]}." in words.decoy(wrong, TITLES)
+        assert words.decoy([], TITLES) == ""
+
     def test_a_wrong_reading_is_told_everywhere(self, rows):
         bad = rows[0]._replace(verdict="rejected", problem="rejected, but it must be found")
         changed = [bad, *rows[1:]]

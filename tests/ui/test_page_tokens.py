@@ -297,7 +297,7 @@ def test_numbers_stand_at_the_token_they_are_about(tiny_llama):
     tied = scored_tokens(tiny_llama, ["<bos>", "a", "b"], np.array([0, 5, 6]), tie)
     assert np.flatnonzero(tied.by.is_guess).tolist() == []  # on top with all others is no guess
     assert not table(tied)["top guess"].any()
-    assert "rank 0, tied with 49" in hovers(tied)[2]
+    assert "rank 1, tied with 49" in hovers(tied)[2]
     frame = table(tokens)
     assert frame["rank"].isna().tolist() == [True, False, False]
     assert frame["top guess"].tolist() == [False, False, True]

@@ -195,7 +195,7 @@ def change_lines(experiment: Experiment, cell: Cell, pair: int, n_top: int) -> s
         'print("loss before and after:", change.loss.tolist())',
         'print("tokens:", [model.to_string([token]) for token in change.top.tolist()])',
         'print("probability before and after:", change.prob.tolist())',
-        'print("rank before and after:", change.rank.tolist())',
+        'print("rank before and after:", (1 + change.rank).tolist())',
     ]
     return "\n".join(lines) + "\n"
 

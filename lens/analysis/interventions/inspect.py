@@ -27,7 +27,7 @@ class CellChange(NamedTuple):
     tokens: Int[Tensor, " pos"]  # the prompt that was run
     top: Int[Tensor, " token"]  # ids: the likeliest before and after together, then right and wrong answers
     prob: Float[Tensor, "2 token"]  # before, after
-    rank: Int[Tensor, "2 token"]  # zero-based
+    rank: Int[Tensor, "2 token"]  # tokens that score strictly higher: 0 is the top
     logit: Float[Tensor, "2 token"]
     loss: Float[Tensor, "2 pos_minus_1"]  # nats; entry p is the surprise at token p + 1
     pattern: Float[Tensor, "2 head query key"]  # of ``layer``

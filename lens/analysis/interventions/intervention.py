@@ -60,7 +60,7 @@ class Metric:
     """One number per prompt, read from the logits; its mean over the positions that are read.
 
     - logit_diff: mean logit of the right answers − mean logit of the wrong ones (logits)
-    - logit, log_prob: mean over the right answers (logits; nats). prob: their sum. rank: mean of zero-based ranks
+    - logit, log_prob: mean over the right answers (logits; nats). prob: their sum. rank: mean of ranks, 1 is the top
     - prob_diff: probability of the right answers together − of the wrong ones together
     - loss: −log P of the next token of the prompt that is run (nats)
     - kl: KL(clean run ‖ this run) (nats)
@@ -84,7 +84,7 @@ class Metric:
     @property
     def unit(self) -> str:
         """Unit of the number."""
-        units = {"logit_diff": "logits", "logit": "logits", "rank": "zero-based rank"}
+        units = {"logit_diff": "logits", "logit": "logits", "rank": "rank"}
         units |= {"prob": "probability", "prob_diff": "probability"}
         return units.get(self.kind, "" if self.kind == "function" else "nats")
 

@@ -100,7 +100,7 @@ class Reader:
         ids, weights = self.answers.ids[pair], self.answers.weights[pair]
         if kind == "rank":
             above = torch.stack([(logits > logits.gather(1, one)).sum(-1) for one in ids.split(1, dim=1)], dim=1)
-            return (above * weights).sum(-1)
+            return ((1 + above) * weights).sum(-1)
         log_prob = logits.log_softmax(-1).gather(1, ids)
         if kind in ("prob", "prob_diff"):
             return (log_prob.exp() * weights.sign()).sum(-1)

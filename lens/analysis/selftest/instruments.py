@@ -7,11 +7,11 @@ and, if it tests a function that the others do not, one field of ``Tools``.
 
 from functools import partial
 
+from lens.analysis.answer.logit_lens import DEFINITION as LENS
+from lens.analysis.answer.logit_lens import SOURCE as LENS_SOURCE
 from lens.analysis.induction_loss import DEFINITION as LOSS
 from lens.analysis.instruments import registry as instruments
 from lens.analysis.instruments.instrument import by_model
-from lens.analysis.logit_lens import DEFINITION as LENS
-from lens.analysis.logit_lens import SOURCE as LENS_SOURCE
 from lens.analysis.selftest import measure
 from lens.analysis.selftest.answer_instruments import ANSWERS
 from lens.analysis.selftest.causal_instruments import CAUSAL
@@ -19,6 +19,7 @@ from lens.analysis.selftest.dated import AFTER, BEFORE, LABELS, phase_change
 from lens.analysis.selftest.instrument import Instrument, of
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected
 from lens.analysis.selftest.subject import OTHER_N, TESTED
+from lens.analysis.selftest.writing import LEAD, NEW, writing
 from lens.planted import closed_form as exact
 from lens.planted.layout import COPY, DISTANCE
 
@@ -122,6 +123,24 @@ INSTRUMENTS = (
             Expected(REJECTED, exact.saving(-COPY)),
             Expected(FOUND, exact.saving(exact.saturated(2))),
         ),
+    ),
+    Instrument(
+        name="writing",
+        title="Writing beside a changed twin",
+        measure=writing,
+        unit="share",
+        definition=f"Of {NEW} tokens written greedily after {LEAD} of the second half, the share that go on with the "
+        "block: the model's minus that of the model with its strongest induction head zeroed; minus the same on the "
+        "control. Cached and uncached decoding must write the same.",
+        formula=r"\operatorname{mean}_t [w_t = r_t] - \operatorname{mean}_t [w_t^{z_h = 0} = r_t]",
+        null=f"{PAIRED}, 95th percentile of its size over sequences",
+        source="Lens's own; induction by what is written: Olsson et al. 2022",
+        fooled_by="Redundancy: without one of the two heads of planted-redundant the other goes on writing the block. "
+        "And planted-offset goes on with the block whether or not it repeats.",
+        smallest=0.2,
+        striking=0.5,
+        tolerance=0.05,  # without a circuit a token is right by chance, one in 64
+        expected=by_model(_ONE, Expected(INSIDE), Expected(REJECTED, 0.0), Expected(INSIDE), _NOTHING),
     ),
     *ANSWERS,
     *CAUSAL,

@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis.answer.direct_attribution import DirectAttribution, Target, direct_attribution
+from lens.analysis.answer.generation import Written, write
+from lens.analysis.answer.logit_lens import LogitLens, logit_lens
 from lens.analysis.answer.reasons import Reasons, stripe_reasons
 from lens.analysis.checkpoint import OnRepeats, measure_repeats
 from lens.analysis.head_scores import head_scores
@@ -26,7 +28,6 @@ from lens.analysis.interventions import (
     heads_set,
     run_sweep,
 )
-from lens.analysis.logit_lens import LogitLens, logit_lens
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.score_results import HeadScores
@@ -71,6 +72,7 @@ class Tools(NamedTuple):
     contributions: Callable[[ActivationCache, Tensor], Stack] = contributions
     induction_loss: Callable[[HookedTransformer, RepeatedTokens], InductionLoss] = loss_by_position
     logit_lens: Callable[[HookedTransformer, Tensor, Tensor], LogitLens] = logit_lens
+    write: Callable[..., Written] = write  # (model, tokens, n_new, sampling, change)
     sweep: Callable[[HookedTransformer, Experiment], Sweep] = run_sweep
     first_order: Callable[[HookedTransformer, Sequence[Experiment]], list[Sweep]] = attribution
     answer: Callable[[HookedTransformer, Tensor, Target], DirectAttribution] = direct_attribution

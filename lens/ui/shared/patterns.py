@@ -1,4 +1,4 @@
-"""One head's attention on one sequence, and the cells that a score averages there."""
+"""What the heads of a page of patterns read, one head's attention on it, and the cells that a score averages there."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -7,14 +7,18 @@ import torch
 
 from lens.analysis.attention import head_patterns
 from lens.analysis.instruments.layout import repeats_layout, text_layout
-from lens.analysis.instruments.registry import instrument
+from lens.analysis.instruments.registry import instrument, pattern_names
 from lens.analysis.names import Head
 from lens.ui.calls import analyse
+from lens.ui.labels import token_labels
+from lens.ui.models import Prompt, read_prompt
+from lens.ui.shared import repeats
 from lens.ui.store import to_torch
 
 if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
     from lens.ui.shared.repeats import Sample
+    from lens.ui.view import ViewState
 
 KEEP_BYTES = 32_000_000  # of the patterns of all heads on one sequence
 
@@ -24,6 +28,30 @@ class Stripe(NamedTuple):
 
     cells: list[tuple[int, int]]  # (query, key)
     meaning: str
+
+
+class Reading(NamedTuple):
+    """The tokens that heads read, and on a repeat what makes them and which of its cells a score averages."""
+
+    prompt: Prompt
+    stripe: Stripe | None = None  # None: the prompt was read, on which no cells are known before
+    about: str = ""  # in a sentence, of a repeat
+    code: str = ""  # the Python that makes ``tokens``, of a repeat
+
+
+def read(view: "ViewState", model: "HookedTransformer", longest: int | None = None) -> Reading:
+    """The prompt of the view, cut to ``longest``, or, where it says so, the first of its repeated random sequences."""
+    if view["reads"] == "prompt":
+        return Reading(read_prompt(view, model, longest))
+    chosen = repeats.settings(view, model)
+    repeated = repeats.tokens(model, chosen)
+    tokens = to_torch(repeated.tokens[:1])
+    view.fit_query(tokens.shape[1])
+    score = view["score"] if view["score"] in pattern_names() else "induction"
+    about = f"{chosen.n} random tokens, twice: the first of the sequences of Head scores, seed {chosen.seed}."
+    python = f"from lens.analysis.random_tokens import repeated_tokens\n\ntokens = {repeats.code(chosen)}.tokens[:1]\n"
+    prompt = Prompt("", tokens, token_labels(model, tokens[0]))
+    return Reading(prompt, stripe(score, chosen.n, repeated.bos), about, python)
 
 
 def attention(model: "HookedTransformer", tokens: np.ndarray, head: Head) -> np.ndarray:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lens.analysis.counts import counted
 from lens.analysis.induction_loss import InductionLoss, RepeatLosses, join_losses, repetition
 from lens.analysis.stats import Estimate
 from lens.figures.lines import Line, repeat_loss
@@ -54,7 +55,7 @@ def notice(losses: InductionLoss, n: int) -> str:
         f"{spoken(losses.first)}; {n} other random tokens in its place lose {effect.control:.2f}. "
     )
     if effect.verdict.state == "unknown":
-        return f"{text}With {losses.second.n} sequences it cannot be said whether this model uses the repetition."
+        return f"{text}With {counted(losses.second.n, 'sequence')} it cannot be said whether it uses the repetition."
     if not effect.verdict.found:
         return f"{text}This model {effect.verdict.reason}."
     saved = f"Repetition saves {spoken(losses.saving)} nats, and {spoken(losses.over_control)} beside the control. "

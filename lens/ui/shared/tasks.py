@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.counts import counted
 from lens.analysis.interventions import Metric, Pairs, kinds_for
 from lens.analysis.interventions.tasks import (
     TASKS,
@@ -48,7 +49,7 @@ METRIC_WORDS = {
     "log_prob": "log-probability of the right answer",
     "prob": "probability of the right answers together",
     "prob_diff": "probability of the right answers minus that of the wrong ones",
-    "rank": "number of tokens that score above the right answer",
+    "rank": "rank of the right answer among all tokens, 1 is the likeliest",
     "loss": "−log P of the next token of the prompt",
     "kl": "KL divergence of the clean run's prediction from this run's",
 }
@@ -248,7 +249,7 @@ def _made(view: ViewState, model: HookedTransformer, name: str) -> TaskChoice:
     elif bos is not None:
         pairs = analyse(to_pairs, model, task.prompts, bos)
     if len(pairs) < n:
-        view.note(f"this task has {len(pairs)} pairs for this model, not {n}")
+        view.note(f"this task has {counted(len(pairs), 'pair')} for this model, not {n}")
     used = f"; the first {n} of them are used" if len(pairs) > n else ""
     left_out = f". Left out: {'; '.join(task.left_out[:3])}" if task.left_out else ""
     about = task.description + used + left_out

@@ -191,7 +191,7 @@ METRICS = {
     "prob_diff": lambda logits, ids, clean, a, w: (
         logits.softmax(-1)[-1][list(a)].sum() - logits.softmax(-1)[-1][list(w)].sum()
     ),
-    "rank": lambda logits, ids, clean, a, w: sum(float((logits[-1] > logits[-1][one]).sum()) for one in a) / len(a),
+    "rank": lambda logits, ids, clean, a, w: sum(float(1 + (logits[-1] > logits[-1][one]).sum()) for one in a) / len(a),
     "loss": lambda logits, ids, clean, a, w: torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:])),
     "kl": lambda logits, ids, clean, a, w: kl(clean, logits),
     "function": lambda logits, ids, clean, a, w: logits[-1].amax(),

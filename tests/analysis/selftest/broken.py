@@ -6,6 +6,8 @@ import torch
 
 from lens.analysis.answer.direct_attribution import direct_attribution
 from lens.analysis.answer.feeder_cuts import cut_feeders
+from lens.analysis.answer.generation import Change, write
+from lens.analysis.answer.logit_lens import LogitLens, logit_lens
 from lens.analysis.answer.qk_attribution import Cells, induction_cells, qk_attribution
 from lens.analysis.answer.reasons import stripe_reasons
 from lens.analysis.checkpoint import measure_repeats
@@ -15,7 +17,7 @@ from lens.analysis.instruments.layout import repeats_layout
 from lens.analysis.instruments.patterns import PatternReader, Readings
 from lens.analysis.instruments.registry import HEAD_SCORES, instruments_named
 from lens.analysis.interventions import Grid, attribution, run_sweep
-from lens.analysis.logit_lens import LogitLens, logit_lens
+from lens.analysis.names import Head
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.selftest.copying import Copying, copying
 from lens.analysis.selftest.dated import dated
@@ -168,6 +170,20 @@ def lens_upside_down(model, tokens, target):
 
 def lens_of_token_itself(model, tokens, target):
     return logit_lens(model, tokens, tokens)
+
+
+def change_forgotten(model, tokens, n_new, sampling, change=None, **how):
+    return write(model, tokens, n_new, sampling, None, **how)
+
+
+def change_of_one_reading_only(model, tokens, n_new, sampling, change=None, use_past_kv_cache=True):
+    """A change that a cache of keys and values loses."""
+    return write(model, tokens, n_new, sampling, None if use_past_kv_cache else change)
+
+
+def twin_for_model(model, tokens, n_new, sampling, change=None, **how):
+    """The change is made where none was asked for, and left out where one was."""
+    return write(model, tokens, n_new, sampling, Change((Head(1, 2),)) if change is None else None, **how)
 
 
 def score_without_control(model, repeated):

@@ -2,6 +2,7 @@
 
 import torch
 
+from lens.analysis.counts import counted
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.tasks.task import Task
@@ -21,7 +22,9 @@ def repeated(model: HookedTransformer, n: int = 10, n_pairs: int = 16, seed: int
     right, wrong = drawn.tokens[:, -1], drawn.control[:, -1]
     corrupted[:, drawn.bos + n - 1] = wrong
     pairs = Pairs.of(clean, corrupted, right.tolist(), wrong.tolist())
-    about = f"{n_pairs} sequences of {n} random tokens and their repetition; {drawn.description}; seed {seed}"
+    about = (
+        f"{counted(n_pairs, 'sequence')} of {n} random tokens and their repetition; {drawn.description}; seed {seed}"
+    )
     return Task("repeated tokens", pairs, (), about, (), Metric(), swapped=True)
 
 
@@ -36,8 +39,8 @@ def induction_on(drawn: RepeatedTokens) -> Task:
     For ablations: what a head does in the other run, where nothing repeats, replaces what it does in the repeat. The
     tokens predicted are the second copy's, its first one left out, which nothing announces.
     """
-    about = f"{len(drawn.tokens)} sequences of {drawn.n} random tokens, twice; in the control run the first copy is of "
-    about += f"other tokens; {drawn.description}; seed {drawn.seed}"
+    about = f"{counted(len(drawn.tokens), 'sequence')} of {drawn.n} random tokens, twice; "
+    about += f"in the control run the first copy is of other tokens; {drawn.description}; seed {drawn.seed}"
     return Task("induction loss", repeat_pairs(drawn), (), about, (), Metric("loss", where=tuple(drawn.queries)[:-1]))
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens.analysis.counts import share_of
 from lens.analysis.crossed import shortage, unit_note
 from lens.analysis.interventions.intervention import Metric
 from lens.analysis.interventions.pairs import Pairs
@@ -119,10 +120,11 @@ def _verdict(gap: Gap, ends: list, share: float, swapped: bool, short: str) -> V
 
 def _sentence(found: Ability, unit: str, gap_unit: str) -> str:
     gap, n = found.gap, found.gap.n
+    right = share_of(round(found.share_right * n), n, "pair")
     numbers = (
         f"the right answer leads by {found.mean:.2f} {unit}{_ends(found.low, found.high)} in the clean run, the metric "
         f"falls by {gap.mean:.2f} {gap_unit}{_ends(gap.low, gap.high)} in the corrupted one, and "
-        f"{found.share_right:.0%} of {n} pairs are right in both"
+        f"{right} {'is' if right.endswith('the one pair') else 'are'} right in both"
     )
     if found.verdict.state == "unknown":
         return f"With {found.verdict.reason}, it cannot be said whether the model does this task: {numbers}."

@@ -17,10 +17,11 @@ def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     model = open_model(view)
     request = choose(view, model)
-    tasks.show_ability(model, request.task)
+    place, below = st.empty(), st.container()
+    with below:
+        tasks.show_ability(model, request.task)
 
     guess = results.guess_first(view, model, request)
-    place = st.empty()
     result = compute(view, model, request, partial(results.draw_filling, place, model, request))
     figure = results.figure_of(model, request, result)
     with place.container():

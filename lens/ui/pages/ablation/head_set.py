@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from lens.analysis.counts import counted
 from lens.analysis.interventions import Share, head_sets, sets_to_python
 from lens.analysis.interventions.head_sets import Faithfulness, HeadSets, faithfulness, nothing_to_explain, share_rows
 from lens.analysis.names import Head, parse_heads
@@ -138,7 +139,7 @@ def own_words(sets: HeadSets, result: Faithfulness) -> str:
 def sample_words(unit: str, sets: HeadSets, result: Faithfulness) -> str:
     """n, the metric at both ends, and how the intervals were made."""
     return (
-        f"n = {result.n} pairs. Metric ({unit}): {number(result.all_heads)} with all heads, "
+        f"n = {counted(result.n, 'pair')}. Metric ({unit}): {number(result.all_heads)} with all heads, "
         f"{number(result.no_heads)} with none. Null: {len(sets.random)} random sets of {len(sets.heads)} and "
         f"{len(sets.outsiders)} outside heads, seed {sets.seed}. {sentence(result.note)}"
     )

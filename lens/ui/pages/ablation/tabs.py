@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
+from lens.analysis.counts import counted
 from lens.analysis.interventions import CellChange, Sweep, cell_change, effect, gap_of
 from lens.analysis.interventions.ablation import Chance, chance
 from lens.analysis.interventions.inspect import loss_moves
@@ -56,7 +57,7 @@ def show_grid(view: ViewState, model: HookedTransformer, request: Request) -> No
     def figure(change: Effect, band: Chance) -> tuple[Figure, Measure]:
         """The grid, and its numbers with what chance reaches."""
         way, unit = words.REPLACEMENTS[view["put"]].lower(), request.metric.unit
-        definition = f"Metric without this head minus with it, mean over {change.n} pairs ({way})."
+        definition = f"Metric without this head minus with it, mean over {counted(change.n, 'pair')} ({way})."
         null = None if band.reach is None else (-band.reach, band.reach)
         values = (change.value, unit, change.low, change.high)
         measure = Measure("change", definition, *values, signed=True, null=null)
@@ -121,8 +122,8 @@ def show_answers(view: ViewState, model: HookedTransformer, request: Request) ->
     change, pos = _change(view, model, request, cut=True), _position(view, request, pair)
     labels = token_labels(model, change.top)
     numbers = {
-        "rank before": change.rank[0],
-        "rank after": change.rank[1],
+        "rank before": 1 + change.rank[0],
+        "rank after": 1 + change.rank[1],
         "rank moves": change.rank[1] - change.rank[0],
         "prob before": change.prob[0],
         "prob after": change.prob[1],
@@ -131,7 +132,7 @@ def show_answers(view: ViewState, model: HookedTransformer, request: Request) ->
     kinds = answer_kinds(request.task.pairs, pair, change.top, pos)
     rows = pd.DataFrame({"token": labels, "is": kinds} | numbers)
     context = "".join(token_labels(model, change.tokens)[-12:])
-    st.caption(f"After … {context} (position {pos} of prompt {pair}). Ranks are zero-based; 0 is the likeliest.")
+    st.caption(f"After … {context} (position {pos} of prompt {pair}). Ranks count from 1, the likeliest.")
     columns = {name: st.column_config.NumberColumn(format="%.3f") for name in rows.columns[-3:]}
     parts.table(rows, f"Likeliest tokens at position {pos} before and after", columns)
     explain(view, model, Explanation(_answer_words(change, labels, rows), ANSWER_MISREADING))

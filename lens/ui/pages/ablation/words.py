@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from lens.analysis.counts import counted
 from lens.analysis.interventions import ablation
 from lens.analysis.interventions.ablation import MOSTLY, PARTLY, Removed, size_of
 from lens.analysis.interventions.results import Share
@@ -71,7 +72,8 @@ def notice(result: Result) -> str:
     value, low, high = way.at(0)
     text = (
         f"Without {result.cells.target.label} (resampled) the {result.metric} goes from {number(way.before)} to "
-        f"{number(way.before + value)}: a change of {number(value)}{interval(low, high)} {unit}, n = {way.n} pairs."
+        f"{number(way.before + value)}: a change of {number(value)}{interval(low, high)} {unit}, "
+        f"n = {counted(way.n, 'pair')}."
     )
     if way.share is not None:
         text += f" The whole way to the control run would be {number(way.gap.mean)}: this is {share_words(way.share)} "
@@ -122,7 +124,7 @@ def backup_words(result: Result) -> str:
         f"{number(together.extra)}{interval(together.low, together.high)} {result.unit} beyond the sum."
     )
     meaning = {
-        "no interval": f"With {way.n} pairs there is no interval, so this is not told from chance.",
+        "no interval": f"With {counted(way.n, 'pair')} there is no interval, so this is not told from chance.",
         "no gap": f"There is nothing that they could stand in for: {way.gap.verdict.reason}.",
         "none": "No sign that one stands in for another.",
         "backup": "They stand in for each other: while one is left, it does work of the others.",

@@ -4,6 +4,7 @@ import re
 
 from lens.ui.fields import BadValue, Field, choice, flag, integer, short
 from lens.ui.page import Page
+from lens.ui.shared import reads
 
 LOOKS = {"matrix": "Matrix", "text": "On the text", "maps": "Head maps", "all": "All heads"}
 MEASURES = {"attention": "Attention", "log": "Log, nats", "moved": "Value-weighted"}
@@ -53,6 +54,7 @@ PAGE = Page(
     question="Where does each head look?",
     icon="grid_on",
     options=(
+        reads.FIELD,
         choice("look", "matrix", tuple(LOOKS)),
         choice("over", "head", tuple(OVER)),
         choice("group", "layer", tuple(GROUP)),

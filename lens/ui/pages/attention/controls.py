@@ -48,9 +48,9 @@ def choose_look(view: ViewState) -> str:
 
 
 def choose_head(view: ViewState, model: HookedTransformer, dependence: np.ndarray) -> Head:
-    """The current head, with a button to pin it, and one that goes to the most content-dependent head.
+    """The current head, with a button to pin it.
 
-    Where none was chosen that is the one that opens: most heads rest, and an idle one teaches nothing.
+    Where none was chosen that is the most content-dependent one: most heads rest, and an idle one teaches nothing.
     ``dependence`` [layer, head]: the content dependence of every head on this text.
     """
     best = most_content_dependent(dependence)
@@ -58,10 +58,15 @@ def choose_head(view: ViewState, model: HookedTransformer, dependence: np.ndarra
         heads.go(view, heads.current(view, best))
     head = head_picker(view, model.cfg.n_layers, model.cfg.n_heads)
     heads.pin_button(view, head, "attention:pin")
+    return head
+
+
+def content_button(view: ViewState, dependence: np.ndarray) -> None:
+    """The way to the most content-dependent head; ``dependence`` as above."""
+    best = most_content_dependent(dependence)
     help = metric_help(CONTENT_DEPENDENCE, "nats per query", "0 for a head that never reads the text")
     words = f"Most content-dependent: {best} · {float(dependence[best]):.2f} nats"
     button(words, help, view.select, *best, icon=":material/auto_awesome:", key="attention:content")
-    return head
 
 
 def choose_heads(view: ViewState, field: str, n_heads: int) -> list[Head]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lens.analysis.names import Head
     from lens.hooked import HookedTransformer
-    from lens.ui.models import Prompt
+    from lens.ui.shared.patterns import Reading
 
 SIDE = 256  # queries and keys of a matrix: 350 kB
 NUMBERS = 300_000  # of all heads on one text: 1.7 MB of JSON
@@ -135,9 +135,9 @@ def part_for(look: str, of: HeadValues, labels: Sequence[str], start: int | None
     return stretch(of, labels, start or 0, most)
 
 
-def heads_export(of: HeadValues, prompt: Prompt, measure: str, share: bool, figure: Figure) -> Export:
+def heads_export(of: HeadValues, reading: Reading, measure: str, share: bool, figure: Figure) -> Export:
     """The numbers of the heads that are drawn, of the whole text, also where the figure draws a part."""
-    values = of.values
+    values, prompt = of.values, reading.prompt
     if measure == "log":
         with np.errstate(divide="ignore"):
             values = np.log(values)
@@ -150,7 +150,8 @@ def heads_export(of: HeadValues, prompt: Prompt, measure: str, share: bool, figu
         "hidden": of.hidden,
     }
     rows = partial(_pairs, of.names, values, prompt.labels, NAMES[measure])
-    return Export("attention", figure, rows, payload, heads_code(of, measure, share, len(prompt.labels)))
+    code = reading.code + heads_code(of, measure, share, len(prompt.labels))
+    return Export("attention", figure, rows, payload, code, reads_prompt=not reading.code)
 
 
 def _pairs(names: list[str], values: np.ndarray, labels: list[str], measure: str) -> pd.DataFrame:
@@ -185,18 +186,19 @@ def heads_code(of: HeadValues, measure: str, share: bool, n_tokens: int) -> str:
     return "\n".join(lines)
 
 
-def overview_export(attention: TextAttention, prompt: Prompt, figure: Figure) -> Export:
+def overview_export(attention: TextAttention, reading: Reading, figure: Figure) -> Export:
     """Habits and content dependence of every head."""
+    prompt = reading.prompt
     columns = dict(zip(("first_token", "previous_token", "itself", "entropy_nats"), attention.habits))
     columns |= {"content_dependence_nats": attention.content_dependence}
     payload = {"tokens": prompt.labels, **columns, "queries": len(prompt.labels) - 1}
-    code = (
+    code = reading.code + (
         "from lens.analysis.text_attention import text_attention\n\n"
         f"seen = text_attention(model, tokens[:, :{len(prompt.labels)}])\n"
         "layer, head = divmod(int(seen.content_dependence.argmax()), model.cfg.n_heads)\n"
         "print(layer, head, seen.content_dependence[layer, head], seen.habits.first[layer, head])"
     )
-    return Export("attention_of_all_heads", figure, partial(_every_head, columns), payload, code)
+    return Export("attention_of_all_heads", figure, partial(_every_head, columns), payload, code, not reading.code)
 
 
 def _every_head(columns: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from lens.figures.cells import MAX_CLICKABLE
+from lens.figures.cells import MAX_CLICKABLE, Marks
 from lens.figures.matrix import ATTENTION, Quantity, View, matrix, overlay
 from lens.figures.strip import Scale, token_strip
+from lens.figures.theme import head_colours
 from lens.figures.thumbnails import thumbnails
 from lens.ui import circuitsvis, parts
-from lens.ui.components import chips
+from lens.ui.components import Pairs, chips
 from lens.ui.pages.attention import cells, numbers
 from lens.ui.pages.attention.numbers import HeadValues, Part
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lens.analysis.names import Head
     from lens.analysis.text_attention import TextAttention
     from lens.hooked import HookedTransformer
+    from lens.ui.shared.patterns import Stripe
     from lens.ui.view import ViewState
 
 MOVED = Quantity(
@@ -36,15 +38,22 @@ HIDDEN = Quantity(
     "Each row is one query: how it divides the attention that is not on the first token; rows sum to 1.",
     "of its attention that is not on the first token",
 )
+MATRIX = "attention:matrix"  # key of the chart
 LONG = 120  # tokens of a text that scrolls in a window of its own
 
 
-def strips(view: ViewState, of: HeadValues, labels: Sequence[str], measure: str) -> None:
-    """The text, in the colours of the locked query's row; a click on a token locks it. One text per head."""
+def strips(view: ViewState, of: HeadValues, part: Part, labels: Sequence[str], measure: str) -> None:
+    """The text, in the colours of the locked query's row; a click on a token locks it. One text per head.
+
+    A hovered token marks what it looks at and who looks at it, here and in the matrix.
+    """
     locked = view["query"]
+    rows = [part.row(position) for position in range(len(labels))]
     if locked is None:
         strip = token_strip(labels, hover=[f"lock query {i}" for i in range(len(labels))])
-        chips(view, "query", strip, None, "attention:strip")
+        whose = f"head {of.names[0]}" if len(of.names) == 1 else f"the strongest of {len(of.names)} heads"
+        pairs = Pairs(np.nanmax(np.nan_to_num(part.values), axis=0), rows, whose, MATRIX)
+        chips(view, "query", strip, None, "attention:strip", pairs)
         return
     most = max(1, numbers.STRIPS // len(labels))
     what = "length moved" if measure == "moved" else "attention"
@@ -53,13 +62,16 @@ def strips(view: ViewState, of: HeadValues, labels: Sequence[str], measure: str)
         scale = Scale(f"{name}: {what} from query {locked} '{labels[locked]}'", 0.0, float(np.nanmax(row)) or 1.0)
         strip = token_strip(labels, row, scale=scale, selected=[locked])
         window = f'<div class="lens-window">{strip}</div>' if len(labels) > LONG else strip
-        chips(view, "query", window, locked, f"attention:strip:{place}")
+        pairs = Pairs(part.values[place], rows, f"head {name}", MATRIX)
+        chips(view, "query", window, locked, f"attention:strip:{place}", pairs)
     if len(of.names) > most:
         st.caption(f"{most} of {len(of.names)} heads have their strip; the text is long.")
 
 
-def figure_of(model: HookedTransformer, of: HeadValues, part: Part, measure: str, locked: int | None) -> Figure:
-    """The matrix of one head, or up to nine heads laid over each other."""
+def figure_of(
+    model: HookedTransformer, of: HeadValues, part: Part, measure: str, locked: int | None, stripe: Stripe | None = None
+) -> Figure:
+    """The matrix of one head, or up to nine heads laid over each other; the cells of ``stripe`` outlined."""
     how = View(
         log=measure == "log" and len(of.heads) == 1,
         hide_first=of.hidden is not None and part.start == 0,
@@ -69,9 +81,21 @@ def figure_of(model: HookedTransformer, of: HeadValues, part: Part, measure: str
         quantity=MOVED if measure == "moved" else ATTENTION if of.hidden is None else HIDDEN,
     )
     if len(of.heads) == 1:
-        return matrix(part.values[0], part.labels, title=f"Head {of.names[0]} · {model.name}", view=how)
+        title = f"Head {of.names[0]} · {model.name}"
+        return matrix(part.values[0], part.labels, title=title, marks=_marks(stripe, part), view=how)
     values, names = part.values[: numbers.OVERLAID], of.names[: numbers.OVERLAID]
-    return overlay(values, part.labels, names, title=f"{len(names)} heads · {model.name}", view=how)
+    title, hues = f"{len(names)} heads · {model.name}", head_colours(of.heads[: numbers.OVERLAID])
+    marks = _marks(stripe, part)
+    return overlay(values, part.labels, names, title=title, marks=marks, view=how, colours=hues)
+
+
+def _marks(stripe: Stripe | None, part: Part) -> Marks | None:
+    """The cells of ``stripe`` that are drawn one by one; None where there are none."""
+    if stripe is None or part.block > 1:
+        return None
+    cells = [(query - part.start, key - part.start) for query, key in stripe.cells]
+    inside = [cell for cell in cells if min(cell) >= 0 and max(cell) < len(part.labels)]
+    return Marks(inside, stripe.meaning) if inside else None
 
 
 def draw_matrix(view: ViewState, figure: Figure, part: Part, alt: str) -> None:
@@ -79,16 +103,21 @@ def draw_matrix(view: ViewState, figure: Figure, part: Part, alt: str) -> None:
     clickable = len(part.labels) <= MAX_CLICKABLE
     figure = cells.mark_cut(view, figure, part)
     click = partial(cells.click, view, part.start) if clickable else None
-    parts.chart(figure, alt, "attention:matrix" if clickable else None, click, width="content")
+    parts.chart(figure, alt, MATRIX, click, width="content")
     if clickable:
         cells.choose_click(view)
 
 
 def draw_circuitsvis(look: str, of: HeadValues, part: Part, labels: Sequence[str]) -> None:
-    """CircuitsVis on the heads: all on one text, or a map for each."""
+    """CircuitsVis on the heads, in their order: all on one text, or a map for each with the current one enlarged."""
     tokens = labels[part.start : part.start + len(part.labels)]
-    draw = circuitsvis.attention_patterns if look == "text" else circuitsvis.attention_heads
-    draw(tokens, part.values, of.names, key=f"attention:{look}")
+    order = sorted(range(len(of.heads)), key=lambda i: of.heads[i])
+    names, values, key = [of.names[i] for i in order], part.values[order], f"attention:{look}"
+    colours = head_colours(sorted(of.heads))
+    if look == "text":
+        circuitsvis.attention_patterns(tokens, values, names, key=key, colours=colours)
+    else:  # the current head stands first in ``of``
+        circuitsvis.attention_heads(tokens, values, names, key=key, colours=colours, first=order.index(0))
 
 
 def all_figure(

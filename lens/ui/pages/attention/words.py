@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lens.analysis.attention import SCORES_NOTE, VALUE_WEIGHTED_NOTE
+from lens.analysis.counts import counted
 from lens.analysis.habits import (
     ContentRank,
     HeadsByHabit,
+    OnCells,
     compare_heads,
     hidden_share,
     most_looked,
@@ -44,6 +46,7 @@ HABITS_HELP = (
     "the entropy of the attention. n is the number of queries."
 )
 
+QUERY = ("query", "queries")
 HABITS_NULL = "in brackets, what even attention to all visible tokens would give on a text of this length"
 ONE_TOKEN = (
     "The prompt is one token, which can only look at itself: the pattern of every head is the single number 1. There "
@@ -73,6 +76,14 @@ def description(name: str, habits: Sequence[float], uniform: Habits, content: Co
     )
 
 
+def on_stripe(name: str, cells: OnCells, meaning: str) -> str:
+    """What one head gives to the outlined cells of a repeat; ``meaning``: what their key is to their query."""
+    return (
+        f"Of the outlined cells ({meaning}), head {name} gives {number(cells.share)} of the attention of {cells.n} "
+        f"queries; a head that looks at all keys alike gives {number(cells.even)}."
+    )
+
+
 def why_content_dependent(name: str, content: ContentRank, n_tokens: int) -> str:
     """Why this head is the most content-dependent one; "" where it is not."""
     if content.value < content.largest:
@@ -92,7 +103,7 @@ def hidden_words(hidden: np.ndarray | None, name: str, token: str, measure: str)
     share = hidden_share(hidden)
     what = "length moved" if measure == "moved" else "attention"
     words = f"The first token ({token}) is hidden; it had {percent(share.mean)} of the {what} of {name}"
-    words += f" (mean of {share.n} queries)"
+    words += f" (mean of {counted(share.n, *QUERY)})"
     if measure == "moved":
         return words + "."
     words += ", and each row is scaled to sum to 1 again"
@@ -104,7 +115,9 @@ def one_head(values: np.ndarray, labels: Sequence[str], name: str, hidden: bool,
     most, pair = most_looked(values), strongest_pair(values, hidden)
     kinds = ("the first token", "the token before", "themselves", "another token")
     counts = [f"{count} at {what}" for what, count in zip(kinds, most) if count]
-    first = f"Where {most.n} queries look most: {listed(counts)}." if counts else ""
+    first = (
+        f"Where {most.n} {'query looks' if most.n == 1 else 'queries look'} most: {listed(counts)}." if counts else ""
+    )
     if pair is None:
         return first
     aside = "" if hidden else " away from the first token"
@@ -143,7 +156,7 @@ def several_hidden(of: HeadValues, token: str) -> str:
     """How much of each head's numbers the hidden first token had."""
     hidden = [hidden_share(row) for row in of.hidden]
     shares = [f"{name} {percent(share.mean)}" for name, share in zip(of.names, hidden)]
-    return f"The first token ({token}) is hidden; it had of {listed(shares)} (mean of {hidden[0].n} queries)."
+    return f"The first token ({token}) is hidden; it had of {listed(shares)} (mean of {counted(hidden[0].n, *QUERY)})."
 
 
 def followed(values: np.ndarray, labels: Sequence[str], locked: int | None) -> str:

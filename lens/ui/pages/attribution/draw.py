@@ -19,6 +19,7 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.attribution import words
 from lens.ui.pages.attribution.read import Asked, Parts
+from lens.ui.shared.reasons import write_label
 from lens.ui.shared.wording import capital, signed
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ NEURON_MISREADING = (
 def show_waterfall(asked: Asked, found: Parts) -> "go.Figure":
     """The largest parts in the order of the forward pass, the others together, the remainder, and the number."""
     title = capital(asked.name)
-    figure = bars(waterfall(found), asked.unit, title=title, definition=words.DEFINED, running=True)
+    figure = bars(waterfall(found), asked.unit, title=title, definition=words.DEFINITION, running=True)
     alt = f"{title}: " + ", ".join(f"{row.label} {row.value:.2f}" for row in waterfall(found))
     parts.chart(narrow(figure, WIDTH), alt, key="attribution:waterfall")
     return figure
@@ -50,13 +51,13 @@ def waterfall(found: Parts) -> list[Bar]:
     first = set(np.argsort(-np.abs(values), kind="stable")[: words.LEAST].tolist())
     rest = [at for at in range(len(values)) if at not in first]
     rows = [
-        Bar(words.label(of.writes[at]), values[at], marked=tuple(of.writes[at][1:]) == found.head)
+        Bar(write_label(of.writes[at]), values[at], marked=tuple(of.writes[at][1:]) == found.head)
         for at in sorted(first)
     ]
     for name, kinds in (("heads", ("head",)), ("MLPs", ("mlp",)), ("parts", None)):
         some = [at for at in rest if (of.writes[at].kind in kinds if kinds else of.writes[at].kind not in REST)]
         if some:
-            label = f"{len(some)} other {name}" if len(some) > 1 else words.label(of.writes[some[0]])
+            label = f"{len(some)} other {name}" if len(some) > 1 else write_label(of.writes[some[0]])
             rows.append(Bar(label, values[some].sum()))
     rows.append(Bar("remainder", float(np.asarray(of.remainder)[0])))
     return [*rows, Bar("the model's number", float(of.value[0]), whole=True)]

@@ -16,7 +16,8 @@ from lens.ui import parts
 from lens.ui.calls import analyse, call_key, is_kept
 from lens.ui.estimate import forward_seconds
 from lens.ui.explanation import Explanation, explain
-from lens.ui.pages.attribution import TASKS, words
+from lens.ui.pages.attribution import TASKS
+from lens.ui.shared.reasons import write_label
 from lens.ui.shared.tasks import TaskChoice, choose_task, show_ability
 from lens.ui.shared.wording import interval, sentence
 from lens.ui.waiting import started
@@ -95,7 +96,7 @@ def task_bars(over: Over) -> list[Bar]:
     rest = [at for at in range(len(mean)) if at not in first]
     rows = [
         Bar(
-            words.label(over.clean.writes[at]), mean[at], *_ends(over, at), other[at], marked=bool(_is_beyond(over, at))
+            write_label(over.clean.writes[at]), mean[at], *_ends(over, at), other[at], marked=bool(_is_beyond(over, at))
         )
         for at in sorted(first)
     ]
@@ -121,7 +122,7 @@ def notice(over: Over, unit: str) -> str:
     value, other = (number(float(np.mean(one.value))) for one in (over.clean, over.other))
     text = (
         f"The number is {value} {unit} ({other} in the other run). The largest part of a head or MLP: "
-        f"{words.label(over.clean.writes[at])} {number(mean[at])}{interval(*_ends(over, at))}. "
+        f"{write_label(over.clean.writes[at])} {number(mean[at])}{interval(*_ends(over, at))}. "
     )
     if over.beyond is None:
         return f"{text}Too few pairs for an interval, so no part is told from chance."

@@ -27,12 +27,8 @@ WHERE = (
     "et al. 2021."
 )
 PLURALS = {"head": "heads", "mlp": "MLPs"}
+DEFINITION = "What each part adds by itself, at the scale of this run; together they are the model's own number."
 LEAST = 12  # parts with a bar of their own
-
-
-def label(write) -> str:
-    """A part as the bars name it."""
-    return write_label(write)
 
 
 def notice(asked: Asked, found: Parts) -> tuple[str, ...]:
@@ -41,7 +37,7 @@ def notice(asked: Asked, found: Parts) -> tuple[str, ...]:
     value, remainder = float(found.of.value[0]), float(np.asarray(found.of.remainder)[0])
     sums = {kind: sum(float(parts[at]) for at, w in enumerate(writes) if w.kind == kind) for kind in ("head", "mlp")}
     order = np.argsort(-np.abs(parts), kind="stable")[:3]
-    largest = ", ".join(f"{label(writes[at])} {signed(float(parts[at]))}" for at in order)
+    largest = ", ".join(f"{write_label(writes[at])} {signed(float(parts[at]))}" for at in order)
     mlps = "" if asked.model.cfg.attn_only else f", MLPs {signed(sums['mlp'])}"
     where = f"{asked.at} {asked.prompt.labels[asked.at].strip()}"
     first = (
@@ -57,7 +53,7 @@ def chance_words(found: Parts) -> str:
     said = []
     for kind, threshold in found.thresholds.items():
         of_kind = [(w, abs(part)) for w, part in zip(found.of.writes, np.asarray(found.of.parts)[0]) if w.kind == kind]
-        beyond = [label(write) for write, part in of_kind if part > threshold]
+        beyond = [write_label(write) for write, part in of_kind if part > threshold]
         names = f" ({', '.join(beyond[:6])}{' …' if len(beyond) > 6 else ''})" if beyond else ""
         said.append(f"{len(beyond)} of {len(of_kind)} {PLURALS[kind]}{names} more than {number(threshold)}")
     return (
@@ -82,7 +78,8 @@ def sample_words(asked: Asked, found: Parts, seed: int) -> str:
     return (
         f"n = 1 prompt, so there is no interval: the tab over many prompts has one. Null: {DRAWS} tokens drawn at "
         f"random (seed {seed}) asked about in the place of the answer in the same run; hatched heads stay within "
-        f"±{number(found.thresholds['head'])}, the 95th percentile of the largest of all heads."
+        f"±{number(found.thresholds['head'])}, the 95th percentile of the largest of all heads. "
+        "The likeliest token was picked for its high logit: some parts beyond this are to be expected for it."
     )
 
 
@@ -97,6 +94,3 @@ def table(asked: Asked, found: Parts) -> pd.DataFrame:
     ]
     rows.append({"part": "remainder", "kind": "remainder", "value": float(np.asarray(found.of.remainder)[0])})
     return pd.DataFrame(rows)
-
-
-DEFINED = "What each part adds by itself, at the scale of this run; together they are the model's own number."

@@ -2,6 +2,7 @@
 
 from lens.ui.fields import choice
 from lens.ui.page import Page
+from lens.ui.shared import reads
 
 PAGE = Page(
     name="head",
@@ -9,6 +10,6 @@ PAGE = Page(
     title="One head",
     question="What is known about this one head?",
     icon="center_focus_strong",
-    options=(choice("radius", "linear", ("linear", "log")),),
+    options=(reads.FIELD, choice("radius", "linear", ("linear", "log"))),
     prompt=True,
 )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def draw(view: "ViewState") -> None:
     """The page, from top to bottom."""
     model = open_model(view)
-    case = chain.choose_head(view, model)
-    found = chain.show_chain(case)
+    above = chain.draw_row()
+    case = chain.choose_head(view, model, above.picker)
+    found = chain.show_chain(case, above.outline)
     chain.conclude(case, found, show_table(case))

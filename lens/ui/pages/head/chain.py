@@ -1,7 +1,7 @@
 """The page of one head: which head it is, and the chain in full."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
@@ -20,6 +20,7 @@ from lens.ui.widgets import number
 
 if TYPE_CHECKING:
     import pandas as pd
+    from streamlit.delta_generator import DeltaGenerator
 
     from lens.hooked import HookedTransformer
     from lens.ui.view import ViewState
@@ -33,16 +34,29 @@ MISREADING = (
 )
 
 
-def choose_head(view: "ViewState", model: "HookedTransformer") -> Case:
+class Above(NamedTuple):
+    """The row above the links: which head, and what was found of it."""
+
+    picker: "DeltaGenerator"
+    outline: "DeltaGenerator"
+
+
+def draw_row() -> Above:
+    """Both places side by side; what a link found, as far as it fits: its whole words stand with the link."""
+    st.html(STYLE)
+    left, right = st.columns([1, 2], gap="medium")
+    picker = left.container(horizontal=True, vertical_alignment="bottom", key="head-controls")
+    with right.container(key="head-outline"):
+        return Above(picker, st.empty())
+
+
+def choose_head(view: "ViewState", model: "HookedTransformer", place: "DeltaGenerator") -> Case:
     """The head the page is about, and the scores that name it when none is chosen."""
-    place = st.container(horizontal=True, vertical_alignment="bottom")
     sample = _score(view, model)
     best = largest_head(sample.scores["induction"].score.mean)
     heads.go(view, heads.current(view, best))
     with place:
         head = Head(_picker(view, "layer", model.cfg.n_layers), _picker(view, "head", model.cfg.n_heads))
-        heads.pin_button(view, head, "head:pin")
-        heads.best_button(view, head, best, "Strongest induction head:", "head:best")
     return Case(view, model, head, sample, full=True)
 
 
@@ -64,13 +78,12 @@ def _score(view: "ViewState", model: "HookedTransformer") -> repeats.Sample:
 
 
 def _picker(view: "ViewState", name: str, size: int) -> int:
-    return int(number(view, name, (0, size - 1), name.capitalize(), PICKER, width=120))
+    return int(number(view, name, (0, size - 1), name.capitalize(), PICKER, width=100))
 
 
-def show_chain(case: Case) -> dict[str, Finding]:
-    """All links, two side by side, under an outline that fills as they are found."""
-    st.html(STYLE)
-    outline, found = st.empty(), {}
+def show_chain(case: Case, outline: "DeltaGenerator") -> dict[str, Finding]:
+    """All links, two side by side; the outline above them fills as they are found."""
+    found: dict[str, Finding] = {}
     draw_outline(outline, found)
     for first in range(0, len(LINKS), A_ROW):
         for column, link in zip(st.columns(A_ROW, gap="medium"), LINKS[first : first + A_ROW]):

@@ -14,9 +14,11 @@ from lens.figures.ranked import ranked
 from lens.figures.theme import number as written
 from lens.ui import parts
 from lens.ui.labels import short_labels, token_labels
+from lens.ui.menu import page_link
 from lens.ui.pages.head_scores import PAIR
 from lens.ui.shared import heads
 from lens.ui.shared import score_words as words
+from lens.ui.shared.chain.link import LINKS, open_page
 from lens.ui.shared.patterns import attention, marked
 from lens.ui.shared.score_board import Board, measure
 from lens.ui.widgets import number, segmented
@@ -49,7 +51,12 @@ def show_head(
         row, control = _choose_sequence(view, board)
         text = this_sequence(score, row, head)
         st.caption(text)
-        heads.pin_button(view, head, "scores:pin")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            heads.pin_button(view, head, "scores:pin")
+            open_page(view, LINKS[0], head, "prompt" if board.on == "text" else "repeat")
+            page_link(
+                view, "One head", f"All steps of {head}", with_icon=True, layer=str(head.layer), head=str(head.head)
+            )
     tokens = (board.control if control else board.tokens)[row]
     tokens = tokens if board.mask is None else tokens[board.mask[row]]
     cells, meaning = marked(score.kind.name, tokens, board.sample)

@@ -11,13 +11,15 @@ from lens.ui.view import ViewState
 def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     start.introduce()
-    start.presets()
-    state, outline = st.empty(), st.empty()
+    left, right = st.columns([1, 1.2], gap="medium")
+    places = left, right.container()
+    with right.container(key="home-outline"):
+        state, outline = st.empty(), st.empty()
     start.status(state, view)
     draw_outline(outline, {})
-    places = st.columns([1, 1.2], gap="medium")
     answers = start.boxes(LINKS[start.BESIDE :])
     below = st.container()
+    start.more()
     with places[0]:
         model = open_model(view)
     start.status(state, view, model)

@@ -10,6 +10,7 @@ from lens.ui.controls import EXAMPLES
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.menu import page_of, present
 from lens.ui.shared.chain.link import STYLE, Link, heading
+from lens.ui.shared.reads import ON_REPEAT
 from lens.ui.view import ViewState
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ A_ROW = 4  # cards
 BESIDE = 2  # links of the chain that stand side by side with a figure each; the others have boxes below
 REAL = {"model": "smollm2-135m-instruct"}
 IOI = dict(EXAMPLES)["Who gets the milk (IOI)"]
+STAR = {"layer": "1", "head": "1"}  # of the default model: the induction head that its training made
 
 
 class Preset(NamedTuple):
@@ -43,10 +45,17 @@ class Preset(NamedTuple):
     query: Mapping[str, str] = {}
 
 
-PRESETS = (
+STARTERS = (
+    Preset("1 · See it", "Head 1.1 reads random words twice, and looks where they went on the first time.",
+           "Attention", "grid_on", STAR | ON_REPEAT),
+    Preset("2 · Test it", "Is that more than chance? Every head against its control, with intervals.",
+           "Head scores", "leaderboard", STAR),
+    Preset("3 · Date it: a head is born", "Scores and losses at every checkpoint of a training.",
+           "Training dynamics", "timeline", STAR),
+)  # fmt: skip
+MORE = (
     Preset("One head, link by link", "The whole chain for the strongest induction head.",
            "One head", "center_focus_strong"),
-    Preset("A head is born", "Scores and losses at every checkpoint of a training.", "Training dynamics", "timeline"),
     Preset("A decoy: it looks, and copies nothing", "The instruments on models with known answers.",
            "Method", "verified", {"instrument": "copying", "plant": "planted-decoy"}),
     Preset("Repeated random tokens", "The loss by position, first copy and second.",
@@ -63,21 +72,27 @@ PRESETS = (
 
 
 def introduce() -> None:
-    """What Lens is, in three lines for three readers."""
+    """What Lens asks, and the three ways in, one after the other."""
     st.html(STYLE)
+    st.html(f'<div class="lens-hero"><h2>{html.escape(QUESTION)}</h2></div>')
+    _cards("starter", STARTERS, len(STARTERS))
+
+
+def more() -> None:
+    """Who finds what here, and cards that set model, prompt, page and options at once."""
+    st.html('<div class="lens-begin">More</div>')
     lines = "".join(f"<dt>{html.escape(who)}</dt><dd>{html.escape(what)}</dd>" for who, what in READERS)
-    st.html(f'<div class="lens-hero"><h2>{html.escape(QUESTION)}</h2><dl>{lines}</dl></div>')
+    st.html(f'<div class="lens-readers"><dl>{lines}</dl></div>')
+    _cards("preset", MORE, A_ROW)
 
 
-def presets() -> None:
-    """Cards that set model, prompt, page and options at once; those whose page exists."""
+def _cards(name: str, presets: Sequence[Preset], a_row: int) -> None:
+    """Those whose page exists."""
     there = {page.title for page in present()}
-    offered = [preset for preset in PRESETS if preset.page in there]
-    if offered:
-        st.html('<div class="lens-begin">Begin with one of these</div>')
-    for first in range(0, len(offered), A_ROW):
-        for number, column in enumerate(st.columns(A_ROW, gap="small")[: len(offered) - first], first):
-            with column.container(border=True, key=f"preset-{number}", height="stretch"):
+    offered = [preset for preset in presets if preset.page in there]
+    for first in range(0, len(offered), a_row):
+        for number, column in enumerate(st.columns(a_row, gap="small")[: len(offered) - first], first):
+            with column.container(border=True, key=f"{name}-{number}", height="stretch"):
                 _card(offered[number])
 
 

@@ -22,12 +22,12 @@ def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     st.html(STYLE)
     st.markdown(INTRODUCTION)
-    above, place = st.container(), st.empty()
+    place, below = st.empty(), st.container()
     # Only now, so that a visitor reads what the page does while torch is imported.
     from lens.ui.pages.method import card
     from lens.ui.widgets import show_tabs
 
-    with above:
+    with below:
         seqs, seed = card.controls(view)
     scorecard = card.read_rows(view, seqs, seed, place)
     rows = scorecard.rows

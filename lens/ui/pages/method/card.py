@@ -101,7 +101,8 @@ def draw_card(view: ViewState, rows: Sequence[Row], place: DeltaGenerator) -> No
         "Six models whose weights Lens computes from a description, the same at every start; the model chosen above is "
         f"not used here. Random tokens: seed {rows[0].seed}."
     )
-    explain(view, None, Explanation(words.notice(rows, TITLES), words.MISREADING, measured=(("Models", models),)))
+    asides = (("The decoy", words.decoy(rows, TITLES)),)
+    explain(view, None, Explanation(words.notice(rows, TITLES), words.MISREADING, asides, (("Models", models),)))
 
 
 def draw_row(view: ViewState, rows: Sequence[Row]) -> None:

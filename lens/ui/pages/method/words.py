@@ -12,6 +12,7 @@ from lens.figures.theme import number
 from lens.planted.plants import PLANTS, Plant
 
 KIND = {FOUND: "found", REJECTED: "rejected", INSIDE: "inside"}
+DECOY = "planted-decoy"
 MISREADING = (
     "Passing here does not make an instrument right about your model. The plants are tiny, built from one-hot parts "
     "and do one thing each; a trained model mixes many, and what none of the plants does is not tested. A red row "
@@ -88,6 +89,22 @@ def notice(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
             f"of {row.model}: {tidy(row.reading.naive)}, and {tidy(row.reading.control)} where nothing repeats."
         )
     return text
+
+
+def decoy(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+    """What happened to the head that looks like induction and does nothing, in one sentence; "" before it is read."""
+    here = [row for row in rows if row.model == DECOY]
+    if not here:
+        return ""
+    found = [titles[row.instrument].lower() for row in here if row.verdict == FOUND]
+    others = [titles[row.instrument].lower() for row in here if row.verdict != FOUND]
+    fooled = [titles[row.instrument] for row in here if not row.ok]
+    ending = f"; WRONG about it: {', '.join(fooled)}" if fooled else ": it is not taken for induction"
+    return (
+        f"{DECOY} looks like an induction head, which {len(found)} of {len(here)} instruments find, for it is there "
+        f"({', '.join(found) or 'none'}), and does nothing with what it sees, which the other {len(others)} show, for "
+        f"they find nothing ({', '.join(others) or 'none'}){ending}."
+    )
 
 
 def numbers(rows: Sequence[Row], titles: Mapping[str, str]) -> pd.DataFrame:

@@ -48,6 +48,7 @@ def draw(view: ViewState) -> None:
     with place.container():
         figure = show_grid(view, copying, model, null)
     numbers.caption(words.head_words(copying.chosen, null, head))
-    explain(view, model, ov_head.explanation(view, model, copying, null, head))
+    with left:  # what is said of the grid fills the place under it, beside the higher picture of one head
+        explain(view, model, ov_head.explanation(view, model, copying, null, head))
     columns = show_tabs(view, "more", TABS, view, model, copying, null, head) or {}
     ov_head.draw_export(view, model, ov_head.Findings(copying, null, head, columns), figure)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from lens.analysis.copying_on_data import CopyingScores, copying_on_data
+from lens.analysis.copying_on_data import CopyingScores, copying_on_data, from_one
 from lens.analysis.copying_on_text import join_text, text_copying, text_paths_of
 from lens.analysis.copying_verdicts import DIFFER, RULE, by_data, differ
 from lens.analysis.held_out import beginnings
@@ -84,7 +84,7 @@ def show_data(view: ViewState, model: HookedTransformer, copying: Copying, null:
         parts.head_grid(figure, view, key=f"ov:data:{on}", alt=sentence)
     with right:
         for name, title in names.items():
-            _metric(scores[name], title, head)
+            _metric(from_one(scores[name]) if name == "target_rank" else scores[name], title, head)
     note = next(iter(scores.scores.values())).effect.note
     chance = (
         f"{scores.source}. Control: {logit.kind.null}. {capital(note)}. Beside it: {ROTATIONS}. {RULE} "

@@ -84,13 +84,14 @@ def _gaussian_words(view: ViewState, model: HookedTransformer, copying: Copying,
 def explanation(
     view: ViewState, model: HookedTransformer, copying: Copying, null: Null | None, head: Head
 ) -> Explanation:
-    """What to notice, first about all heads, then about those that look back at earlier occurrences."""
+    """What to notice about all heads; beside it, those that look back at earlier occurrences."""
     scores, score = repeats.sample(model, repeats.settings(view, model)).scores, copying.chosen.score
     chance = "" if null is None else words.chance_words(null, view["seed"], RULE)
     return Explanation(
-        (words.grid_words(score, null), words.induction_words(score, null, scores["induction"])),
+        words.grid_words(score, null),
         words.MISREADING,
         asides=(
+            ("Induction heads", words.induction_words(score, null, scores["induction"])),
             ("Gaussian", _gaussian_words(view, model, copying, null, head)),
             *(("This model", sentence) for sentence in ov_caveats(model.cfg)),
         ),

@@ -35,7 +35,7 @@ from lens.ui.widgets import number, text_line
 LISTED = 12  # tokens of each list
 DRAWN = 256  # tokens whose ranks are computed
 AMONG = (1, 10, 100)  # "is it in the top k of its row"
-RANK_HELP = "Tokens whose logit it raises more than this one's own, and half of those as much; 0: none."
+RANK_HELP = "Place of its own logit among all that it raises, 1 is the most; equal ones share their mean place."
 
 
 def show_tokens(view: ViewState, model: HookedTransformer, copying: Copying, null: Null | None, head: Head) -> None:
@@ -45,11 +45,11 @@ def show_tokens(view: ViewState, model: HookedTransformer, copying: Copying, nul
     ends = copied.ends
     with left:
         st.markdown(f"**Head {head} would copy**", help=parts.metric_help(ENTRY, UNIT))
-        rows = {"token": token_labels(model, ends.high), "entry": ends.high_value, "rank": copied.high_rank}
+        rows = {"token": token_labels(model, ends.high), "entry": ends.high_value, "rank": 1 + copied.high_rank}
         _list(rows, f"Tokens that head {head} would copy most")
     with middle:
         st.markdown("**and suppress**", help="Tokens whose own logit it would lower most by attending to them.")
-        rows = {"token": token_labels(model, ends.low), "entry": ends.low_value, "rank": copied.low_rank}
+        rows = {"token": token_labels(model, ends.low), "entry": ends.low_value, "rank": 1 + copied.low_rank}
         _list(rows, f"Tokens that head {head} would suppress most")
     with right:
         row = _show_row(view, model, head)
@@ -80,8 +80,8 @@ def _diagonal_words(view: ViewState, model: HookedTransformer, head: Head, copie
     return (
         f"{copied.positive:.0%} of the vocabulary would raise its own logit. Of {len(ranks.ids)} tokens drawn at "
         f"random (seed {ranks.seed}), the share that stands in the top k of its own row is, {'; '.join(shares)}. The "
-        f"median rank is {float(ranks.median[0]):,.0f} of {ranks.d_vocab:,}; a head that ignores the token has "
-        f"{ranks.d_vocab // 2:,}."
+        f"median rank is {1 + float(ranks.median[0]):,.0f} of {ranks.d_vocab:,}; a head that ignores the token has "
+        f"{(ranks.d_vocab + 1) // 2:,}."
     )
 
 

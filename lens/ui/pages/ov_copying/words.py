@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from lens.analysis.copying_on_data import from_one
 from lens.analysis.copying_verdicts import agreed, count_heads, farthest_apart, gaussian_beside, half_of_size
 from lens.analysis.head_vocabulary import TopShares
 from lens.analysis.largest_head import largest_head
@@ -242,8 +243,8 @@ def scatter_words(full: np.ndarray, residual: np.ndarray, agreement: RankCorrela
 
 def repeats_words(weights: np.ndarray, null: Null | None, on: OnData, head: Head, agreement: RankCorrelation) -> str:
     """What the head that raises its target most, and the one of the page, do on repeats, beside their weights."""
-    rank, logit = on.scores["target_rank"], on.scores["target_logit"]
-    among = f"among {round(2 * rank.uniform) + 1} tokens"
+    rank, logit = from_one(on.scores["target_rank"]), on.scores["target_logit"]
+    among = f"among {round(2 * rank.uniform) - 1} tokens"
 
     def about(cell: Head) -> str:
         numbers = (rank.score.mean[cell], rank.null_mean[cell], logit.score.mean[cell], weights[cell])

@@ -10,7 +10,7 @@ from lens.ui.pages.patching import map as patch_map
 from lens.ui.pages.patching import words
 from lens.ui.pages.patching.cell import show_cell, show_prompts
 from lens.ui.pages.patching.paths import show_paths
-from lens.ui.pages.patching.request import PatchMap, read_map, read_request
+from lens.ui.pages.patching.request import PatchMap, read_map, read_request, show_task
 from lens.ui.view import ViewState
 from lens.ui.widgets import show_tabs
 
@@ -24,14 +24,18 @@ TABS = {
 def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
     model = open_model(view)
-    request = read_request(view, model)
+    above = st.container()
     left, right = st.columns([1.6, 1], gap="medium")
-    place = left.empty()
+    place, below = left.empty(), left.container()
+    with above:
+        request = read_request(view, model, below)
     with left:
         result = read_map(view, model, request, partial(patch_map.draw_meanwhile, place, view))
     cell = patch_map.chosen_cell(view, result)
     with place.container():
         figure = patch_map.show_map(view, result, cell)
+    with below:
+        show_task(view, model, request.task)
     explain(view, model, explanation(result))
     with right:
         show_cell(view, model, result, cell)

@@ -55,7 +55,7 @@ def show_cell(view: ViewState, model: HookedTransformer, result: PatchMap, cell:
     columns = {
         "before": st.column_config.NumberColumn(help="Probability before the change", format="percent"),
         "after": st.column_config.NumberColumn(help="Probability after the change", format="percent"),
-        "rank": st.column_config.TextColumn(help="Number of tokens that score higher, before → after"),
+        "rank": st.column_config.TextColumn(help="Among all tokens, 1 is the likeliest; before → after"),
         "is": st.column_config.TextColumn(help="Right or wrong answer of the clean prompt"),
     }
     alt = f"Likeliest next tokens before and after {name} is replaced in pair {pair + 1}"
@@ -72,7 +72,8 @@ def answer_table(pairs: Pairs, change: CellChange, labels: list[str], pair: int)
     """One row per token: probability and rank before and after, and whether it is an answer."""
     kinds = answer_kinds(pairs, pair, change.top)
     ranks = [
-        f"{before:,} → {after:,}" if before != after else f"{before:,}" for before, after in change.rank.T.tolist()
+        f"{before:,} → {after:,}" if before != after else f"{before:,}"
+        for before, after in (1 + change.rank).T.tolist()
     ]
     columns = {"token": labels, "before": change.prob[0], "after": change.prob[1], "rank": ranks, "is": kinds}
     likeliest = np.argsort(-change.prob.max(0), kind="stable")  # what either run expects stands on top
@@ -90,7 +91,7 @@ def notice(pairs: Pairs, change: CellChange, labels: list[str], pair: int, metri
         text = f"The likeliest token stays {before}, {change.prob[1, tops[1]]:.0%} after the change."
     if pairs.answers:
         at = change.top.tolist().index(pairs.answers[pair][0])
-        ranks = change.rank[:, at].tolist()
+        ranks = (1 + change.rank[:, at]).tolist()
         text += f" The right answer {labels[at].strip()} goes from rank {ranks[0]:,} to {ranks[1]:,}."
     return f"{text} {metric}"
 

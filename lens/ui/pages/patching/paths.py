@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
+from lens.analysis.counts import counted
 from lens.analysis.interventions import Path, PathSweep, path_effect, paths_to_python, senders_in_order
 from lens.analysis.interventions.map import head_of
 from lens.analysis.interventions.path import PathSummary, path_summary, receivers_of
@@ -82,7 +83,7 @@ def show_paths(view: ViewState, model: HookedTransformer, result: PatchMap, cell
     with place.container():
         alt = f"{figure.layout.title.text}. {text}"
         parts.chart(figure, alt, "patching:paths", partial(_click, view, heads))
-    sample = f"n = {effect.n} pairs. {sentence(effect.note)} Put in: what the sender wrote in the other run."
+    sample = f"n = {counted(effect.n, 'pair')}. {sentence(effect.note)} Put in: what the sender wrote in the other run."
     explain(view, model, Explanation(text, MISREADING, (), (("Sample", sample),), FORMULA, WHERE))
     parts.table(sender_table(paths, N_SENDERS), f"Senders by their direct effect on the {end}")
     _draw_export(view, paths, figure, text)

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.interventions import Experiment, Grid, Intervention, Sweep, attribution, available_sites
 from lens.analysis.interventions.map import CellMap, cell_map
@@ -88,8 +89,11 @@ class PatchMap:
         return self.request.experiment.metric.unit
 
 
-def read_request(view: ViewState, model: HookedTransformer) -> Request:
-    """All widgets, the pairs, and the sentence on whether the model can do the task; the page may end in here."""
+def read_request(view: ViewState, model: HookedTransformer, below: DeltaGenerator) -> Request:
+    """All widgets, those read after the map in ``below``, where it says whether the model can do the task.
+
+    The page may end in here.
+    """
     task = choose_task(view, model, TASKS)
     with st.container(horizontal=True, vertical_alignment="bottom", key="patching-controls"):
         direction = segmented(view, "into", tuple(DIRECTIONS), "Direction", DIRECTION_HELP, format_func=DIRECTIONS.get)
@@ -100,18 +104,23 @@ def read_request(view: ViewState, model: HookedTransformer) -> Request:
         if cells == "one":
             number(view, "layer", (0, model.cfg.n_layers - 1), "Layer", "Zero-based layer of the heads.", width=110)
         metric = choose_metric(view, task)
+    with below:
         scale = segmented(view, "shown", tuple(SCALES), "Shown", SCALE_HELP, format_func=SCALES.get)
-    show_ability(model, task)
-    box = fold(view, "aligned", "The pairs, token under token")
-    if box.open:
-        with box:
-            show_pairs(model, task)
+        show_ability(model, task)
     grids = {
         "position": Grid(("layer", "pos")),
         "head": Grid(("layer", "head")),
         "one": Grid(("head", "pos"), layer=int(view["layer"])),
     }
     return Request(task, Experiment(task.pairs, Intervention(site, into=direction), grids[cells], metric), scale)
+
+
+def show_task(view: ViewState, model: HookedTransformer, task: TaskChoice) -> None:
+    """The pairs, folded."""
+    box = fold(view, "aligned", "The pairs, token under token")
+    if box.open:
+        with box:
+            show_pairs(model, task)
 
 
 def read_map(view: ViewState, model: HookedTransformer, request: Request, draw: Callable[[PatchMap], None]) -> PatchMap:

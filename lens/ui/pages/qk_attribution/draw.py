@@ -109,7 +109,7 @@ def show_pairs(view: "ViewState", asked: Asked, of: Answer) -> None:
             f"**Cut {write_label(pair[0])} × {write_label(pair[1])}.** A click on the matrix cuts another pair."
         )
         cut = chosen_cut(view, asked, of, pair)
-        rows = words.ways_table(asked, of, cut)
+        rows = words.ways_table(asked, cut)
         number = st.column_config.NumberColumn
         columns = {
             "cut": st.column_config.TextColumn(help=PAIR_CUT),
@@ -117,7 +117,7 @@ def show_pairs(view: "ViewState", asked: Asked, of: Answer) -> None:
             "loss": number(format="%.3f", help="Nats, of the token after each query, this path alone changed."),
         }
         parts.table(rows, "Attention and loss with the pair cut", columns)
-        explain(view, None, Explanation(words.pair_notice(asked, of, cut), PAIR_MISREADING))
+        explain(view, None, Explanation(words.pair_notice(asked, cut), PAIR_MISREADING))
 
 
 def _kept(of: Answer, axis: int) -> list[int]:
@@ -212,7 +212,7 @@ def draw_export(view: "ViewState", asked: Asked, of: Answer, figure: "go.Figure"
         "notice": words.notice(asked, of),
         "writes": [str(write) for write in of.reasons.text.writes],
         "pairs": np.asarray(of.reasons.read.pairs),
-        "cut": words.ways_table(asked, of, of.reasons.pair).to_dict("records"),
+        "cut": words.ways_table(asked, of.reasons.pair).to_dict("records"),
         "numbers": rows.to_dict("records"),
         "sample": words.sample_words(asked, of),
     }

@@ -1,9 +1,12 @@
 """What the page says: definitions, and sentences made from the numbers."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from lens.analysis.answer.mechanism import RULE
+from lens.analysis.answer.pair_cut import PairCut
 from lens.analysis.answer.qk_attribution import NULL
 from lens.analysis.answer.reasons import DRAWS
 from lens.figures.theme import number
@@ -11,6 +14,9 @@ from lens.ui.pages.qk_attribution.read import Asked
 from lens.ui.shared import reason_words as words
 from lens.ui.shared.reasons import SIDES, Answer, average, side_estimates
 from lens.ui.shared.wording import percent
+
+if TYPE_CHECKING:
+    from lens.analysis.stats import Estimate
 
 MISREADING = (
     "A large share says what the score is made of in this run, not what the head would do without it: the norm before "
@@ -93,11 +99,11 @@ def table(of: Answer) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["read by", "contrast"], ascending=[True, False], ignore_index=True)
 
 
-def _ends(of, at: int) -> tuple[float | None, float | None]:
+def _ends(of: "Estimate", at: int) -> tuple[float | None, float | None]:
     return (None, None) if of.low is None else (float(of.low[at]), float(of.high[at]))
 
 
-def ways_table(asked: Asked, of: Answer, pair) -> pd.DataFrame:
+def ways_table(asked: Asked, pair: PairCut) -> pd.DataFrame:
     """Attention and loss with the chosen pair cut, one row per way."""
     labels = (
         "nothing cut",
@@ -110,9 +116,9 @@ def ways_table(asked: Asked, of: Answer, pair) -> pd.DataFrame:
     return pd.DataFrame(rows)[keep]
 
 
-def pair_notice(asked: Asked, of: Answer, pair) -> str:
+def pair_notice(asked: Asked, pair: PairCut) -> str:
     """What cutting the chosen pair does."""
-    rows = ways_table(asked, of, pair)
+    rows = ways_table(asked, pair)
     if len(rows) == 1:
         return f"{pair.asks} and {pair.answers} are the same in the control run: cutting them changes nothing."
     said = [

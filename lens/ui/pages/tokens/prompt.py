@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,20 +11,15 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from lens.analysis.bos_effect import DEFINITION, bos_effect
 from lens.analysis.loss import (
-    ENTROPY,
     LOSS,
-    RANK,
     LossSummary,
     NextToken,
-    PerToken,
-    per_token,
     share_of_most_surprising,
     text_stats,
 )
 from lens.figures.candidates import Candidate, candidates
-from lens.figures.strip import Scale, token_strip
+from lens.figures.strip import token_strip
 from lens.hooked import HookedTransformer
-from lens.pieces import Pieces
 from lens.tokens import visible
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -37,17 +30,10 @@ from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
 from lens.ui.pages.tokens import COLOURS, TOP
+from lens.ui.shared.scored_tokens import COLOUR_HELP, Tokens, colouring, hovers, scored_tokens
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, fold, number, segmented
 
-MARK = "underlined: the model's top guess was right"
-COLOUR_HELP = f"""What the colour of a token says about its prediction by the tokens before it.
-
-**Loss:** {LOSS}
-
-**Rank:** {RANK}
-
-**Entropy:** {ENTROPY}"""
 MISREADING = (
     "A small loss is not understanding: text that repeats itself, fixed phrases and second halves of words are cheap. "
     "A large loss is not an error either: where several words fit, even a perfect model must be surprised. Losses per "
@@ -61,21 +47,6 @@ FORMULA = r"L_t = -\ln P(x_t \mid x_0 \dots x_{t-1}), \qquad \text{perplexity} =
 WHERE = "x₀ is BOS where one stands first. The first token has no prediction: it has no loss and is not counted in n."
 
 
-class Tokens(NamedTuple):
-    """The tokens of a prompt, one entry per position."""
-
-    labels: Sequence[str]
-    ids: np.ndarray
-    bytes: Sequence[str]  # hexadecimal
-    by: PerToken  # what is known of each from its prediction
-
-
-def scored_tokens(model: HookedTransformer, labels: Sequence[str], ids: np.ndarray, stats: NextToken) -> Tokens:
-    """The tokens ``ids`` of one text with their ``stats``."""
-    pieces = Pieces(model.tokenizer)
-    return Tokens(labels, ids, [pieces.bytes_of(int(i)).hex(" ") for i in ids], per_token(stats))
-
-
 def table(tokens: Tokens) -> pd.DataFrame:
     """One row per token, ready to sort and to save."""
     predicted = tokens.by.rank >= 0
@@ -86,35 +57,11 @@ def table(tokens: Tokens) -> pd.DataFrame:
         "bytes": list(tokens.bytes),
         "loss (nats)": tokens.by.loss,
         "probability": tokens.by.prob,
-        "rank": pd.Series(tokens.by.rank, dtype="Int64").where(predicted),
+        "rank": pd.Series(1 + tokens.by.rank, dtype="Int64").where(predicted),
         "entropy (nats)": tokens.by.entropy,
         "top guess": tokens.by.is_guess,
     }
     return pd.DataFrame(columns)
-
-
-def hovers(tokens: Tokens) -> list[str]:
-    """What a token says when the mouse rests on it, and what a screen reader reads."""
-    texts, by = [], tokens.by
-    for t, (i, code) in enumerate(zip(tokens.ids, tokens.bytes)):
-        scored = f"loss {by.loss[t]:.2f} nats · probability {by.prob[t]:.2g} · rank {by.rank[t]:,}"
-        scored += f", tied with {by.tied[t]:,}" if by.tied[t] > 0 else ""
-        texts.append(f"position {t} · id {i} · bytes {code} · {scored if t else 'not predicted'}")
-    return texts
-
-
-def colouring(tokens: Tokens, name: str, d_vocab: int) -> tuple[np.ndarray, Scale]:
-    """The values that colour the strip and their scale, the same for every prompt of a model."""
-    even, by = float(np.log(d_vocab)), tokens.by
-    certain = ("0: certain", f"{even:.1f}: an even guess among {d_vocab:,}")
-    if name == "probability":
-        return by.prob, Scale("probability of the token", 0, 1, ends=("0", "1"), mark=MARK)
-    if name == "rank":
-        values = np.where(by.rank < 0, np.nan, np.log1p(np.maximum(by.rank, 0)))
-        return values, Scale("tokens likelier than it", 0, even, ends=("none", f"{d_vocab - 1:,} (log)"), mark=MARK)
-    if name == "entropy":
-        return by.entropy, Scale("entropy of the prediction (nats)", 0, even, ends=certain, mark=MARK)
-    return by.loss, Scale("loss (nats)", 0, even, ends=certain, mark=MARK)
 
 
 def draw(view: ViewState, model: HookedTransformer) -> None:
@@ -188,22 +135,22 @@ def _chosen(view: ViewState, tokens: Tokens) -> int:
 
 
 def _strip(view: ViewState, tokens: Tokens, chosen: int, summary: LossSummary, d_vocab: int) -> str:
-    """Colour switch, summary and strip; returns the strip's HTML."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-        name = segmented(view, "colour", COLOURS, "Colour", COLOUR_HELP, format_func=str.capitalize)
-        _summary(summary, d_vocab)
+    """Colour switch, strip and summary; returns the strip's HTML."""
+    name = segmented(view, "colour", COLOURS, "Colour", COLOUR_HELP, format_func=str.capitalize)
     values, scale = colouring(tokens, name, d_vocab)
     guesses = np.flatnonzero(tokens.by.is_guess)
     html = token_strip(tokens.labels, values, scale=scale, hover=hovers(tokens), selected=[chosen], marked=guesses)
     with st.container(height=420 if len(tokens.ids) > 400 else "content", border=False):
         chips(view, "token", html, chosen, key="tokens:strip")
+    with st.container(horizontal=True, gap="large"):
+        _summary(summary, d_vocab)
     return html
 
 
 def _summary(summary: LossSummary, d_vocab: int) -> None:
     help, even = parts.metric_help, f"{np.log(d_vocab):.2f}, an even guess"
     perplexity_help = "e to the mean loss: among how many equally likely tokens it seems to choose."
-    right_help = help("Share of the tokens that were the top guess (rank 0).", "share", f"{1 / d_vocab:.2g}")
+    right_help = help("Share of the tokens that were the top guess (rank 1).", "share", f"{1 / d_vocab:.2g}")
     for label, value, text in (
         ("Mean loss (nats)", f"{summary.mean_loss:.3f}",
          help(f"Mean over the predicted tokens. {LOSS}", "nats per token", even)),
@@ -228,7 +175,7 @@ def _expected(view: ViewState, model: HookedTransformer, tokens: Tokens, stats: 
     rows, by = _candidates(model, tokens, stats, chosen, view["top"]), tokens.by
     title = f"Expected at {chosen}, where {tokens.labels[chosen]} came"
     definition = (
-        f"P(token | the {chosen} before it). Loss {by.loss[chosen]:.2f} nats, rank {by.rank[chosen]:,} of "
+        f"P(token | the {chosen} before it). Loss {by.loss[chosen]:.2f} nats, rank {1 + by.rank[chosen]:,} of "
         f"{model.cfg.d_vocab:,}, entropy of the prediction {by.entropy[chosen]:.2f} nats."
     )
     alt = f"{title}. " + "; ".join(f"{row.label} {row.prob:.3f}" for row in rows)
@@ -238,9 +185,11 @@ def _expected(view: ViewState, model: HookedTransformer, tokens: Tokens, stats: 
 def _candidates(model: HookedTransformer, tokens: Tokens, stats: NextToken, chosen: int, top: int) -> list[Candidate]:
     ids, probs = stats.top[0, chosen - 1, :top], stats.top_prob[0, chosen - 1, :top]
     labels, actual = map(visible, model.to_str_tokens(ids.tolist())), tokens.ids[chosen]
-    rows = [Candidate(*of, i == actual) for i, *of in zip(ids, labels, map(float, probs), range(top))]
+    rows = [Candidate(*of, i == actual) for i, *of in zip(ids, labels, map(float, probs), range(1, top + 1))]
     if actual not in ids:
-        rows.append(Candidate(tokens.labels[chosen], float(tokens.by.prob[chosen]), int(tokens.by.rank[chosen]), True))
+        rows.append(
+            Candidate(tokens.labels[chosen], float(tokens.by.prob[chosen]), 1 + int(tokens.by.rank[chosen]), True)
+        )
     return rows
 
 

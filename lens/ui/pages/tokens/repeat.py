@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from lens.analysis.counts import counted
 from lens.analysis.induction_loss import DEFINITION, InductionLoss, repeat_losses_of, summarise_repeats
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.stats import MIN_SAMPLES
@@ -63,7 +64,9 @@ def draw(view: ViewState, model: HookedTransformer) -> Outcome | None:
     figure = repeat_loss.figure(summary)
     with chart.container():
         parts.chart(figure, alt=repeat_loss.notice(summary, n), key="tokens:repeat")
-    sample = f"{summary.second.n} sequences, seed {seed}; tokens {repeated.description}. {summary.second.note}."
+    sample = (
+        f"{counted(summary.second.n, 'sequence')}, seed {seed}; tokens {repeated.description}. {summary.second.note}."
+    )
     notice, misreading = repeat_loss.notice(summary, n), repeat_loss.MISREADING
     payload = summary._asdict() | {"tokens": repeated.tokens, "seed": seed, "description": repeated.description}
     python = code(n, summary.second.n, seed, bos)

@@ -87,12 +87,14 @@ def show_curves(
 
 
 def show_play(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
-    """The current head of the view's model, checkpoint by checkpoint."""
+    """The current head of the view's model, checkpoint by checkpoint; what is chosen of it stands below the picture."""
     run = main_run(view, runs)
     head = heads_of(view, run)[-1]
-    if run.name == view["model"]:
-        heads.pin_button(view, head, "dynamics:pin")
-    segmented(view, "play", tuple(PLAYS), "Head reads", PLAY_HELP, format_func=PLAYS.get)
+    picture = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="play-controls"):
+        segmented(view, "play", tuple(PLAYS), "Head reads", PLAY_HELP, format_func=PLAYS.get)
+        if run.name == view["model"]:
+            heads.pin_button(view, head, "dynamics:pin")
     text = _text(view, run, choices)
     if text is None:
         return
@@ -114,7 +116,8 @@ def show_play(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
         marks=text.marks,
     )
     birth = words.birth_words(run, head, choices)
-    parts.chart(figure, alt=words.frames_alt(run, head, birth), key="dynamics:play")
+    with picture:
+        parts.chart(figure, alt=words.frames_alt(run, head, birth), key="dynamics:play")
     st.caption(f"{birth} The first key is hidden. One colour scale for all checkpoints.")
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from lens.analysis.counts import counted
 from lens.analysis.dynamics import HELD_OUT, IN_CONTEXT, PREFIX, PREVIOUS, REPEATS, instrument_end, strongest
 from lens.analysis.phase_change import BIRTH_RULE, WINDOW_RULE
 from lens.figures.theme import number as written
@@ -86,9 +87,8 @@ def measured(runs: list[RunCurves], choices: Choices) -> str:
     """On what, how many samples, what the intervals are."""
     counts = ", ".join(f"{title_of(run)} {len(run.indices)} of {len(run.checkpoints)}" for run in runs)
     curves, setting = runs[0].curves, choices.setting
-    text = (
-        f"Checkpoints: {counts}. The same tokens at every checkpoint: {setting.seqs} sequences of {setting.n} random "
-    )
+    read = f"{counted(setting.seqs, 'sequence')} of {setting.n} random "
+    text = f"Checkpoints: {counts}. The same tokens at every checkpoint: {read}"
     text += f"tokens, twice, each with a control; seed {setting.seed}; {curves.second_copy.note}."
     if curves.held_out is not None:
         text += f" Held-out text: the beginnings of {curves.held_out.n} {UNIT} of {HELD_OUT_NAME}, "

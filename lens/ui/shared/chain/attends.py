@@ -16,14 +16,16 @@ from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.labels import short_labels, token_labels
 from lens.ui.models import Prompt, read_prompt
-from lens.ui.shared import score_words
+from lens.ui.shared import heads, repeats, score_words
 from lens.ui.shared.chain.link import Case, Finding, explain_link
 from lens.ui.shared.patterns import attention, stripe
+from lens.ui.shared.reads import choose_reads
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from lens.analysis.names import Head
+    from lens.analysis.random_tokens import RepeatedTokens
     from lens.hooked import HookedTransformer
     from lens.ui.view import ViewState
 
@@ -52,17 +54,34 @@ def find(case: Case) -> Finding:
 
 
 def draw(case: Case, finding: Finding) -> Finding:
-    """Short: the matrix on the repeat and its sentence. In full: the matrix on the prompt, with both sentences."""
+    """The matrix on the repeat and its sentence; in full, where the page reads it, that on the prompt with both."""
+    if case.full and case.view["reads"] == "prompt":
+        finding = _draw_prompt(case, finding)
+    else:
+        _draw_repeat(case, finding)
     if case.full:
-        return _draw_prompt(case, finding)
-    sample = case.sample
-    cells, meaning = stripe(SCORE, sample.settings.n, sample.repeated.bos)
-    labels = short_labels(token_labels(case.model, sample.repeated.tokens[0]))
-    title = f"1 · Head {case.head} attends: {sample.settings.n} random tokens, twice"
-    figure = matrix(finding.result.pattern, labels, title=title, marks=Marks(cells, meaning))
-    parts.chart(small_matrix(figure, SIDE, None), title, key="home:matrix")
-    explain_link(case, repeat_words(case, finding.result))
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            choose_reads(case.view)
+            heads.pin_button(case.view, case.head, "head:pin")
     return finding
+
+
+def _draw_repeat(case: Case, finding: Finding) -> None:
+    """The matrix on the repeat and its sentence."""
+    title = f"Head {case.head} attends: {case.sample.settings.n} random tokens, twice"
+    title, key = (title, "head:matrix") if case.full else (f"1 · {title}", "home:matrix")
+    figure = repeat_figure(case.model, case.sample.repeated, finding.result.pattern, title)
+    parts.chart(figure, title, key=key)
+    explain_link(case, repeat_words(case, finding.result))
+
+
+def repeat_figure(
+    model: "HookedTransformer", repeated: "RepeatedTokens", pattern: np.ndarray, title: str
+) -> "go.Figure":
+    """Where a head looks on the first repeated sequence, and where an induction head would."""
+    cells, meaning = stripe(SCORE, repeated.n, repeated.bos)
+    labels = short_labels(token_labels(model, repeated.tokens[0]))
+    return small_matrix(matrix(pattern, labels, title=title, marks=Marks(cells, meaning)), SIDE, None)
 
 
 def repeat_words(case: Case, repeat: OnRepeat) -> str:
@@ -106,7 +125,13 @@ def prompt_figure(prompt: Prompt, pattern: np.ndarray, head: "Head") -> "go.Figu
 
 
 def draw_ahead(view: "ViewState", model: "HookedTransformer", head: "Head") -> None:
-    """The matrix on the prompt alone, where there is one: the first that is seen of a head that is not scored yet."""
+    """The matrix alone, where there is one: the first that is seen of a head that is not scored yet."""
+    if view["reads"] == "repeat":
+        repeated = repeats.tokens(model, repeats.settings(view, model))
+        title = f"Head {head} attends: {repeated.n} random tokens, twice"
+        figure = repeat_figure(model, repeated, attention(model, repeated.tokens[0], head), title)
+        parts.chart(figure, f"{title}. Its scores come next.")
+        return
     if model.tokenizer is None or not view["prompt"].strip():
         return
     prompt = read_prompt(view, model, LONGEST)

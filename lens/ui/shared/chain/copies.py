@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lens.analysis.copying_on_data import copying_on_data
+from lens.analysis.copying_on_data import copying_on_data, from_one
 from lens.analysis.copying_verdicts import DIFFER, RULE, HeadCopying, Side, by_data, differ, head_copying
 from lens.analysis.ov_copying import DRAWS, circuit_of, copying_of, null_eigenvalues, ov_cores
 from lens.figures.eigenvalues import eigenvalues
@@ -121,10 +121,10 @@ def _draw_on_data(case: Case, circuit: Eigenvalues) -> float | None:
     if not may_start(case, f"on-data-{key}", seconds, "What it writes on the repeats is not computed yet.", done):
         return None
     scores = analyse(copying_on_data, case.model, repeated, progress=True)
-    rank, logit = scores["target_rank"], scores["target_logit"]
+    rank, logit = from_one(scores["target_rank"]), scores["target_logit"]
     value, control = float(rank.score.mean[head]), float(rank.null_mean[head])
     text = (
-        f"On repeats it puts the induction target at rank {number(value)} of {round(2 * rank.uniform) + 1} (control "
+        f"On repeats it puts the induction target at rank {number(value)} of {round(2 * rank.uniform) - 1} (control "
         f"{number(control)}), direct logit {number(float(logit.score.mean[head]))}, "
         f"{more_than_control(logit.effect, head)}."
     )

@@ -12,9 +12,9 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.estimate import operation_seconds
 from lens.ui.models import model_key
-from lens.ui.shared import heads, score_words
+from lens.ui.shared import heads, reasons, score_words
 from lens.ui.shared.chain.link import NOT_YET, Case, Finding, explain_link, may_start
-from lens.ui.shared.wording import sentence
+from lens.ui.shared.wording import percent, sentence
 
 if TYPE_CHECKING:
     from lens.analysis.composition import Composition, FedBy
@@ -89,8 +89,23 @@ def draw(case: Case, finding: Finding) -> Finding:
     _draw_table(case, pairs["V"].null, rows)
     previous, back = previous_words(rows, case.sample.scores["previous"]), pairs["K"].offset if "K" in pairs else None
     turned = "" if back is None else f"For Q and K, the key stands δ = {back} tokens before its query."
-    explain_link(case, f"{fed_words(finding.result)} {previous} {turned}")
+    explain_link(case, f"{fed_words(finding.result)} {previous} {turned} {passed_words(case, finding.result)}".strip())
     return finding._replace(numbers=finding.numbers | {"feeders": rows.to_dict("records")})
+
+
+def passed_words(case: Case, fed: Fed) -> str:
+    """What was passed beside what the weights could pass, where the link before has computed it."""
+    if fed.by != "K" or reasons.why_not(case.model) or reasons.stripe_seconds(case.model, case.head, case.sample):
+        return ""
+    of = reasons.stripe_answer(case.model, case.head, case.sample, case.view["seed"])
+    write = of.keys.write
+    if not of.mechanism.verdict.found or write.kind != "head":
+        return ""
+    agree = (write.layer, write.head) == tuple(fed.most.feeder)
+    return (
+        f"That is what the weights could pass; what its keys read most on the repeats is head {write} "
+        f"({percent(of.keys.share)} of the contrast): the two {'agree' if agree else 'disagree'}."
+    )
 
 
 def fed_words(fed: Fed) -> str:

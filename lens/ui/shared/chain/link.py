@@ -11,6 +11,7 @@ import streamlit as st
 
 from lens.ui.ending import PageOver
 from lens.ui.menu import page_link
+from lens.ui.named_heads import with_links
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
 
@@ -55,6 +56,11 @@ class Finding(NamedTuple):
     result: Any = None  # what ``draw`` draws
 
 
+STATES = {  # of a finding, as the legend of the outline says them
+    "found": "found, more than chance allows",
+    "none": "looked for, not found",
+    "later": "not asked yet, or no verdict",
+}
 NOT_YET = Finding("not computed yet", "later")
 
 
@@ -79,7 +85,7 @@ def show(link: Link, case: Case) -> Finding:
     with suppress(PageOver):
         finding = file.find(case)
         finding = file.draw(case, finding)
-    open_page(case.view, link, case.head)
+    open_page(case.view, link, case.head, case.view["reads"] if case.full else "repeat")
     return finding
 
 
@@ -100,17 +106,22 @@ def explain_link(case: Case, *sentences: str, help: str = "") -> None:
         st.markdown(" ".join(sentences), help=help)
     else:
         for text in sentences:
-            st.html(f'<p class="lens-told">{html.escape(text)}</p>')
+            st.html(f'<p class="lens-told">{with_links(case.view, case.model.cfg, text)}</p>')
 
 
 def draw_outline(place: "DeltaGenerator", found: Mapping[str, Finding]) -> None:
-    """All links in one line with what was found; those that are not in ``found`` are being computed."""
+    """All links in one line with what was found, and what its marks mean; what is not in ``found`` is computed."""
     items = ""
     for step, name in enumerate(NAMES, 1):
         finding = found.get(name, Finding("computing …"))
         words = html.escape(finding.words)
-        items += f'<li class="{finding.state}" data-step="{step}"><b>{name}</b><span>{words}</span></li>'
-    place.html(f'<ol class="lens-chain" aria-label="The chain of evidence for one head">{items}</ol>')
+        title = f' title="{words}"' if name in found else ""  # where it is cut
+        items += f'<li class="{finding.state}" data-step="{step}"><b>{name}</b><span{title}>{words}</span></li>'
+    legend = "".join(f'<span class="{state}"><i></i>{text}</span>' for state, text in STATES.items())
+    place.html(
+        f'<ol class="lens-chain" aria-label="The chain of evidence for one head">{items}</ol>'
+        f'<p class="lens-chain-states">{legend}</p>'
+    )
 
 
 def heading(link: Link) -> str:
@@ -119,7 +130,8 @@ def heading(link: Link) -> str:
     return f'<div class="lens-link"><b>{number} · It {link.name}</b>{html.escape(link.question)}</div>'
 
 
-def open_page(view: ViewState, link: Link, head: "Head") -> None:
-    """The link to the page that says more, with this head selected there."""
+def open_page(view: ViewState, link: Link, head: "Head", reads: str = "repeat") -> None:
+    """The link to the page that says more, with this head selected there, and where it attends on the same tokens."""
     fields = {"layer": str(head.layer), "head": str(head.head)}
+    fields |= {"reads": reads} if link.name == "attends" else {}
     page_link(view, link.page, f"{link.page} of {head}", with_icon=True, **fields)

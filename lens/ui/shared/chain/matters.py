@@ -3,6 +3,7 @@
 import numpy as np
 import streamlit as st
 
+from lens.analysis.counts import counted
 from lens.analysis.induction_loss import first_copy_losses
 from lens.analysis.interventions import Experiment, effect, outline
 from lens.analysis.interventions.ablation import Cells, chance, single_heads
@@ -75,7 +76,7 @@ def removal_words(removal: Removal) -> str:
         text += f"; {as_much} of them do as much. " if abs(removal.change) > removal.least else ". "
     if removal.repeats.found:
         text += f"The repetition saves {number(removal.saved)} in all; "
-    return f"{text}n = {removal.n} sequences. {removal.verdict.reason}"
+    return f"{text}n = {counted(removal.n, 'sequence')}. {removal.verdict.reason}"
 
 
 def _may_start(case: Case, experiment: Experiment, n_changed: int, words: str) -> bool:

@@ -11,7 +11,7 @@ from lens.figures.grid import grid
 from lens.figures.ranked import ranked
 from lens.figures.theme import number
 from lens.ui import parts
-from lens.ui.shared import score_words
+from lens.ui.shared import heads, score_words
 from lens.ui.shared.chain.link import Case, Finding, explain_link
 from lens.ui.shared.score_board import measure
 from lens.ui.shared.wording import sentence
@@ -34,12 +34,17 @@ def find(case: Case) -> Finding:
 
 
 def draw(case: Case, finding: Finding) -> Finding:
-    """Short: the grid of all heads and the numbers of this one. In full: its rank, and which scores exceed chance."""
+    """Short: the grid of all heads and the numbers of this one. In full: its rank first, and what exceeds chance."""
+    score = case.sample.scores[SCORE]
     if case.full:
         _draw_rank(case, finding)
+        _draw_numbers(score, finding.result)
+        st.markdown(score_sentence(case, finding.result))
+        heads.best_button(
+            case.view, case.head, largest_head(score.score.mean), "Strongest induction head:", "head:best"
+        )
         _draw_verdict(case)
         return finding._replace(words=f"{SCORE} {finding.words}")
-    score = case.sample.scores[SCORE]
     title = "2 · It scores: induction, every head"
     figure = grid(measure(score), pinned=case.view["pins"], current=case.head, title=title)
     parts.head_grid(small_grid(figure, None), case.view, key="home:grid", alt=score_words.notice(score))

@@ -8,6 +8,7 @@ import streamlit as st
 from lens.ui.menu import page_link
 from lens.ui.page import Page
 from lens.ui.shared.chain.link import LINKS, Link
+from lens.ui.shared.reads import ON_REPEAT
 from lens.ui.view import ViewState
 
 ASKS = {  # after "Next:"; each completes what the step before leaves open
@@ -35,9 +36,14 @@ def draw_steps(view: ViewState, page: Page) -> None:
     with st.container(horizontal=True, key="chain-steps", gap="small", vertical_alignment="center"):
         for number, link in enumerate(LINKS, 1):
             with st.container(key=f"chain-step-{number}{'-here' if link is own else ''}", width="content"):
-                page_link(view, link.page, f"**{number}** {link.name}")
+                page_link(view, link.page, f"**{number}** {link.name}", **_tokens(view, link))
         with st.container(key="chain-step-all", width="content"):
             page_link(view, WHOLE, "all of one head")
+
+
+def _tokens(view: ViewState, link: Link) -> dict[str, str]:
+    """The first step on the repeat that the others measure on, until a visitor has chosen what it reads."""
+    return {} if link.name != "attends" or view.is_known("reads") else ON_REPEAT
 
 
 def draw_next(view: ViewState, page: Page) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lens.analysis.logit_lens import logit_lens
+from lens.analysis.answer.logit_lens import logit_lens
 
 
 @pytest.fixture

@@ -1,0 +1,268 @@
+"""A linear reader of every layer's stream, fitted to the last one: what could be read there, not what the model uses.
+
+Kept on disk: it belongs to the weights and the shipped text, not to a prompt.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lens.analysis.held_out import beginnings, held_out_digest
+from lens.analysis.stats import Estimate, estimate
+from lens.analysis.streaming import batches
+from lens.config import Config
+from lens.finite import require_finite
+from lens.hooked import HookedTransformer
+from lens.hooks import HookPoint, hooks
+from lens.progress import Progress, part, silent
+from lens.results import Result, load, result_key, results_folder, save_if_possible
+from lens.texts import UNIT, held_out
+from lens.tokens import TokenBatch
+
+DEFINITION = (
+    "Each stream goes through an affine map first, fitted by ridge regression to the last stream on half of the "
+    "chapters of the shipped text, first token left out; then the model's own final norm and unembedding. What a "
+    "linear reader could get, not what the model uses."
+)
+SOURCE = 'after Belrose et al. 2023, "Eliciting latent predictions", who fit by KL'
+LENGTH = 192  # tokens of a chapter that are read
+RIDGE = 1e-3  # of the mean variance of a stream's coordinates; the map is drawn towards leaving the stream as it is
+POSITIONS = 8  # of each held-out chapter, evenly spread, where KL is taken: the vocabulary is what costs
+SUMS = 600_000_000  # bytes of the sums of one pass over the text; a larger model needs more passes
+LARGEST = 500_000_000  # bytes of a fit
+
+
+class FittedDecoder(NamedTuple):
+    """One affine map per row: 0 is the embedding, L the stream after layer L − 1; the last one changes nothing."""
+
+    weight: Float[Tensor, "row d_model d_model"]  # added to the identity
+    bias: Float[Tensor, "row d_model"]
+    r2: Float[Tensor, " row"]  # share of the last stream's variance that the reader gets, on the other half
+    kl: Float[Tensor, "row chapter"]  # nats, KL(output ‖ fitted row) on the other half, mean of ``POSITIONS``
+    raw_kl: Float[Tensor, "row chapter"]  # the same without the fit
+    n_fit: int  # tokens
+    n_held_out: int
+
+    def read(self, row: int, stream: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """Where the reader expects the last stream."""
+        weight, bias = self.weight[row].to(stream), self.bias[row].to(stream)
+        return stream + (stream @ weight + bias)
+
+
+class FitQuality(NamedTuple):
+    """How good a fit is where it was not fitted, without its weights."""
+
+    r2: Float[Tensor, " row"]
+    kl: Estimate  # mean over chapters, [row]
+    raw_kl: Estimate
+    n_fit: int
+    n_held_out: int
+
+
+_kept: "WeakKeyDictionary[HookedTransformer, tuple[tuple, FittedDecoder]]" = WeakKeyDictionary()
+
+
+def fitted_decoder(model: HookedTransformer, progress: Progress = silent) -> FittedDecoder:
+    """The fit of these weights: the one on disk, else made now and kept. ``progress`` may raise to stop."""
+    if not _in_memory(model):
+        key = fit_key(model)
+        kept = load(key)
+        if kept is None:
+            made = fit_decoder(model, progress)
+            kept = Result({name: getattr(made, name).numpy() for name in made._fields[:5]}, _facts(made))
+            save_if_possible(key, kept)
+        arrays = {name: torch.from_numpy(np.array(array)) for name, array in kept.arrays.items()}
+        _kept[model] = (_stamp(model), FittedDecoder(**arrays, **kept.facts))
+    return _kept[model][1]
+
+
+def fit_quality(model: HookedTransformer, progress: Progress = silent) -> FitQuality:
+    """How well the fit of these weights reads the other half of the text; makes the fit where there is none."""
+    fit = fitted_decoder(model, progress)
+    kl, raw_kl = (estimate(one.T, unit=UNIT) for one in (fit.kl, fit.raw_kl))
+    return FitQuality(fit.r2, kl, raw_kl, fit.n_fit, fit.n_held_out)
+
+
+def fit_is_kept(model: HookedTransformer) -> bool:
+    """Whether the fit of these weights need not be made."""
+    return _in_memory(model) or (results_folder() / fit_key(model)).is_file()
+
+
+def _in_memory(model: HookedTransformer) -> bool:
+    return model in _kept and _kept[model][0] == _stamp(model)
+
+
+def _stamp(model: HookedTransformer) -> tuple[tuple[int, int], ...]:
+    """Another one after every change of a weight."""
+    return tuple((weight.data_ptr(), weight._version) for weight in model.parameters())
+
+
+def fit_key(model: HookedTransformer) -> str:
+    """The name of a fit on disk: of the weights themselves, so that a changed model never gets another's."""
+    digest = hashlib.sha256(repr(model.cfg).encode())
+    for name, weight in model.state_dict().items():
+        digest.update(name.encode() + weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    bos = model.bos.id if model.bos.prepend else None
+    parameters = {"length": LENGTH, "ridge": RIDGE, "positions": POSITIONS, "bos": bos}
+    return result_key("fitted-lens", __name__, weights=digest.hexdigest(), text=held_out_digest(), **parameters)
+
+
+def fit_operations(cfg: Config) -> int:
+    """Floating-point operations of a fit, beside reading the text."""
+    rows, chapters = cfg.n_layers + 1, len(held_out())
+    sums = rows * chapters * LENGTH * 4 * cfg.d_model**2
+    return sums + 2 * rows * (chapters // 2) * POSITIONS * 2 * cfg.d_model * cfg.d_vocab
+
+
+@torch.no_grad()
+def fit_decoder(model: HookedTransformer, progress: Progress = silent) -> FittedDecoder:
+    """Fits the maps on every second chapter and measures them on the others; nothing is kept.
+
+    ValueError for a model whose maps would be too large to keep.
+    """
+    rows, d_model = model.cfg.n_layers + 1, model.cfg.d_model
+    if 4 * rows * d_model**2 > LARGEST:
+        size = f"{4 * rows * d_model**2 / 1e9:.1f} GB"
+        raise ValueError(f"fit_decoder: the maps of {model.name} take {size}, more than is kept. Use the raw decoder.")
+    text = beginnings(model, len(held_out()), model.bos.prepend, LENGTH)
+    halves = [TokenBatch(text.tokens[start::2], text.mask[start::2]) for start in (0, 1)]
+    size = max(1, SUMS // (16 * d_model**2))
+    groups = [range(start, min(start + size, rows)) for start in range(0, rows, size)]
+    solved = []
+    for done, group in enumerate(groups):
+        share = part(progress, 0.6 * done / len(groups), 0.6 * (done + 1) / len(groups))
+        solved += _solve(model, halves[0], group, share)
+    weight, bias = (torch.stack(one) for one in zip(*solved, strict=True))
+    blank = torch.empty(0)
+    fit = FittedDecoder(
+        weight, bias, blank, blank, blank, int(_counted(halves[0]).sum()), int(_counted(halves[1]).sum())
+    )
+    progress(0.6, "the other half")
+    return fit._replace(**_measured(model, halves[1], fit, part(progress, 0.6, 1)))
+
+
+def _facts(fit: FittedDecoder) -> dict[str, int]:
+    return {"n_fit": fit.n_fit, "n_held_out": fit.n_held_out}
+
+
+def _counted(text: TokenBatch) -> Tensor:
+    """Real tokens but the first of each chapter, bool [chapter, pos]."""
+    counted = text.mask.bool().clone()
+    counted[:, 0] = False
+    return counted
+
+
+def _read(model: HookedTransformer, text: TokenBatch, rows: range, progress: Progress) -> Iterator[tuple]:
+    """The chapters in batches: their slice, the streams of ``rows`` and the last stream, [chapter, pos, d_model]."""
+    names = ["blocks.0.hook_resid_pre", *(f"blocks.{layer}.hook_resid_post" for layer in range(model.cfg.n_layers))]
+    parts = list(batches(*text.tokens.shape, model.cfg.n_heads))
+    for done, at in enumerate(parts):
+        kept: list[Tensor] = []
+
+        def keep(stream: Tensor, hook: HookPoint, kept: list[Tensor] = kept, done: int = done) -> None:
+            kept.append(stream)
+            share = (done + len(kept) / len(rows)) / len(parts)
+            progress(share, f"chapters {parts[done].start + 1}–{parts[done].stop} of {len(text.tokens)}")
+
+        tokens, mask = text.tokens[at].to(model.device), text.mask[at].to(model.device)
+        with hooks(model, [(names[rows.start : rows.stop], keep)], writes=False):
+            final = model(tokens, attention_mask=mask, stop_at_layer=model.cfg.n_layers)
+        require_finite(model, tokens, final[mask.bool()], mask, "streams")
+        yield at, kept, final
+
+
+def _solve(
+    model: HookedTransformer, text: TokenBatch, rows: range, progress: Progress
+) -> list[tuple[Float[Tensor, "d_model d_model"], Float[Tensor, " d_model"]]]:
+    """Map and bias of each row, from sums over the text."""
+    sums: list[_Sums] = []
+    for at, streams, final in _read(model, text, rows, progress):
+        counted = _counted(text)[at].to(model.device)
+        target = final[counted].float()
+        for row, stream in enumerate(streams):
+            x = stream[counted].float()
+            if len(sums) <= row:
+                sums.append(_Sums(x.mean(0), (target - x).mean(0)))
+            sums[row].add(x, target - x)
+    return [one.solve() for one in sums]
+
+
+class _Sums:
+    """What a ridge regression needs of its samples. Taken around a point near the means, or digits would be lost."""
+
+    def __init__(self, x: Float[Tensor, " d_model"], y: Float[Tensor, " d_model"]) -> None:
+        self.about = (x, y)
+        self.n = 0
+        self.x, self.y = (torch.zeros_like(one, dtype=torch.float64) for one in (x, y))
+        self.xx, self.xy = (torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device) for _ in range(2))
+
+    def add(self, x: Float[Tensor, "n d_model"], y: Float[Tensor, "n d_model"]) -> None:
+        x, y = x - self.about[0], y - self.about[1]
+        self.n += len(x)
+        self.x += x.sum(0)
+        self.y += y.sum(0)
+        self.xx += x.T @ x
+        self.xy += x.T @ y
+
+    def solve(self) -> tuple[Float[Tensor, "d_model d_model"], Float[Tensor, " d_model"]]:
+        """Weight and bias; exactly zero where there is nothing to be learned, in the last row."""
+        mean_x, mean_y = self.x / self.n, self.y / self.n
+        xx = self.xx / self.n - mean_x[:, None] * mean_x
+        xy = self.xy / self.n - mean_x[:, None] * mean_y
+        ridge = RIDGE * xx.diagonal().mean().clamp(min=torch.finfo(torch.float32).tiny)
+        weight = torch.linalg.solve(xx + ridge * torch.eye(len(xx), dtype=xx.dtype, device=xx.device), xy)
+        bias = self.about[1] + mean_y - (self.about[0] + mean_x) @ weight
+        return weight.float().cpu(), bias.float().cpu()
+
+
+def _measured(model: HookedTransformer, text: TokenBatch, fit: FittedDecoder, progress: Progress) -> dict[str, Tensor]:
+    """R² and KL of the fit on chapters that it has not seen."""
+    rows = range(len(fit.weight))
+    counted = _counted(text).to(model.device)
+    kl = {name: torch.zeros(len(rows), len(text.tokens)) for name in ("kl", "raw_kl")}
+    missed, spread = torch.zeros(len(rows), dtype=torch.float64), _Spread()
+    for at, streams, final in _read(model, text, rows, progress):
+        here = counted[at]
+        spread.add(final[here].double())
+        chosen = [_spread_positions(one) for one in here]
+        for row, stream in enumerate(streams):
+            read = fit.read(row, stream.float())
+            missed[row] += (final[here].float() - read[here]).double().square().sum().cpu()
+            for i, positions in enumerate(chosen):
+                output = _logprobs(model, final[i, positions])
+                for name, one in (("kl", read[i, positions].to(stream)), ("raw_kl", stream[i, positions])):
+                    kl[name][row, at.start + i] = _kl(output, _logprobs(model, one)).mean().cpu()
+    return {"r2": (1 - missed / spread.total()).float(), **kl}
+
+
+class _Spread:
+    """Sum of squares around the mean, of all that is added."""
+
+    def __init__(self) -> None:
+        self.n, self.sum, self.squares = 0, 0.0, 0.0
+
+    def add(self, x: Float[Tensor, "n d_model"]) -> None:
+        self.n += len(x)
+        self.sum, self.squares = self.sum + x.sum(0), self.squares + x.square().sum(0)
+
+    def total(self) -> float:
+        return float((self.squares - self.sum.square() / self.n).sum())
+
+
+def _spread_positions(counted: Tensor) -> Tensor:
+    places = counted.nonzero()[:, 0]
+    return places[torch.linspace(0, len(places) - 1, POSITIONS, device=places.device).round().long()]
+
+
+def _logprobs(model: HookedTransformer, stream: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_vocab"]:
+    return model(stream[:, None], start_at_layer=model.cfg.n_layers)[:, 0].float().log_softmax(-1)
+
+
+def _kl(output: Float[Tensor, "n d_vocab"], other: Float[Tensor, "n d_vocab"]) -> Float[Tensor, " n"]:
+    return (output.exp() * (output - other)).sum(-1).clamp(min=0)

@@ -1,0 +1,247 @@
+"""What the model would predict if it stopped after each layer, or in the middle of one."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lens.analysis.answer.fitted_lens import FittedDecoder, fitted_decoder
+from lens.analysis.loss import BYTES, chunks
+from lens.config import Config
+from lens.finite import require_finite
+from lens.hooks import HookPoint, hooks
+from lens.model import Transformer
+from lens.progress import Progress, part, silent
+
+DEFINITION = (
+    "Log-probability (nats) and rank of a token, read from the residual stream after every layer through the model's "
+    "own final norm, with that stream's own statistics, and its unembedding. Row 0 is the embedding."
+)
+SOURCE = 'nostalgebraist, "interpreting GPT: the logit lens" (2020)'
+PARTS = {
+    "stream": "the residual stream",
+    "attention": "the sum of what the attention layers wrote so far, without embedding and MLPs",
+    "mlp": "the sum of what the MLPs wrote so far, without embedding and attention",
+}
+EMBED = "embed"
+MOST_FOLLOWED = 8  # tokens at one position, those the reader asks for not counted
+
+
+class LensRow(NamedTuple):
+    """One place of the stream: ``layer`` −1 is the embedding; ``mid``: between attention and MLP of the layer."""
+
+    layer: int
+    mid: bool = False
+
+    @property
+    def label(self) -> str:
+        """ "embed", "3 mid" or "3": after layer 3."""
+        return EMBED if self.layer < 0 else f"{self.layer} mid" if self.mid else str(self.layer)
+
+
+class LogitLens(NamedTuple):
+    """One row per stream, see :func:`lens_rows`; of the streams after whole layers the last one is the output itself.
+
+    ``logprob`` and ``rank`` are about the target; NaN and −1 where there is none.
+    """
+
+    logprob: Float[Tensor, "row batch pos"]  # nats; 0 is certainty
+    rank: Int[Tensor, "row batch pos"]  # tokens that score strictly higher; 0 is the top
+    kl: Float[Tensor, "row batch pos"]  # nats, KL(output ‖ row): what this stream does not know yet
+    entropy: Float[Tensor, "row batch pos"]  # nats
+    top: Int[Tensor, "row batch pos"]  # the likeliest token
+    top_logprob: Float[Tensor, "row batch pos"]  # nats, its own
+
+
+class Followed(NamedTuple):
+    """Some tokens at one position, through all rows."""
+
+    ids: Int[Tensor, " token"]
+    logprob: Float[Tensor, "row token"]  # nats
+    rank: Int[Tensor, "row token"]  # tokens that score strictly higher
+    kl: Float[Tensor, " row"]
+    entropy: Float[Tensor, " row"]
+    top: Int[Tensor, "row k"]  # the likeliest tokens of each row
+    top_logprob: Float[Tensor, "row k"]
+
+
+def lens_rows(cfg: Config, source: str = "stream", mid: bool = False) -> tuple[LensRow, ...]:
+    """The rows of a lens. ``source``: see ``PARTS``; only the stream has an embedding row and, with ``mid``, rows
+    between attention and MLP, where the model has such a place: parallel and attention-only blocks have none.
+
+    ValueError for a source that the model does not have.
+    """
+    if source not in PARTS:
+        raise ValueError(f"logit_lens: source={source!r}; it must be one of {', '.join(PARTS)}.")
+    if source == "mlp" and cfg.attn_only:
+        raise ValueError("logit_lens: source='mlp', and this model has no MLP. Read the stream or attention's writes.")
+    if source != "stream":
+        return tuple(LensRow(layer) for layer in range(cfg.n_layers))
+    places = (True, False) if mid and has_mid(cfg) else (False,)
+    return (LensRow(-1), *(LensRow(layer, place) for layer in range(cfg.n_layers) for place in places))
+
+
+def has_mid(cfg: Config) -> bool:
+    """Whether there is a stream between attention and MLP."""
+    return not (cfg.attn_only or cfg.parallel)
+
+
+@torch.no_grad()
+def logit_lens(
+    model: Transformer,
+    tokens: Int[Tensor, "batch pos"],
+    target: Int[Tensor, "batch pos"] | None = None,
+    *,
+    source: str = "stream",
+    mid: bool = False,
+    fitted: bool = False,
+    max_bytes: int = BYTES,
+    progress: Progress = silent,
+) -> LogitLens:
+    """What each stream of ``lens_rows`` says is next: its top token, ``target``'s log-probability and rank, KL.
+
+    Each stream goes through the model's own final norm, with that stream's statistics, so the last row is exactly the
+    output. ``target`` −1: none; None: the token on top of the output. ``fitted``: each stream is first taken to where
+    a linear reader expects the last one (:mod:`lens.analysis.answer.fitted_lens`).
+    The vocabulary is walked in chunks of positions: never more than ``max_bytes`` of logits per stream, of two.
+    Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
+    """
+    if target is not None and target.shape != tokens.shape:
+        raise ValueError(
+            f"logit_lens: target has shape {list(target.shape)}; wanted one per token, {list(tokens.shape)}."
+        )
+    lens = _Lens(model, tokens, source, mid, fitted, part(progress, 0, 0.1 if fitted else 0))
+    n, wanted = tokens.numel(), None if target is None else target.to(model.device).flatten()
+    kinds = (torch.float, torch.long, torch.float, torch.float, torch.long, torch.float)
+    out = LogitLens(*(torch.empty(len(lens.rows), n, dtype=kind) for kind in kinds))
+    parts = list(chunks(n, model.cfg.d_vocab, max_bytes // 2))
+    for done, at in enumerate(parts):
+        final = _Final(lens.output(at))
+        aim = final.top if wanted is None else wanted[at]
+        for row in range(len(lens.rows)):
+            progress((done + row / len(lens.rows)) / len(parts), f"stream {row} of {len(lens.rows) - 1}")
+            for field, values in zip(out, _numbers(lens.logits(row, at), final, aim), strict=True):
+                field[row, at] = values.cpu()
+    known = torch.stack([out.entropy, out.kl, out.top_logprob])
+    require_finite(model, tokens.to(model.device), known)
+    return LogitLens(*(field.unflatten(1, tokens.shape) for field in out))
+
+
+@torch.no_grad()
+def follow_tokens(
+    model: Transformer,
+    tokens: Int[Tensor, "1 pos"],
+    pos: int,
+    ids: Sequence[int] = (),
+    *,
+    source: str = "stream",
+    mid: bool = False,
+    fitted: bool = False,
+    n_top: int = 5,
+) -> Followed:
+    """``ids`` at one position through all rows, then the output's top token and those that lead in any row.
+
+    At most ``MOST_FOLLOWED`` beside ``ids``, those that lead late before those that lead early.
+    """
+    tokens = tokens[:, : pos + 1]  # what comes later cannot change it
+    lens = _Lens(model, tokens, source, mid, fitted)
+    at = slice(tokens.shape[1] - 1, tokens.shape[1])
+    logits = torch.cat([lens.logits(row, at) for row in range(len(lens.rows))])
+    final = _Final(lens.output(at))
+    top = logits.topk(min(n_top, model.cfg.d_vocab), dim=-1)
+    leading = dict.fromkeys([int(final.top[0]), *reversed(top.indices[:, 0].tolist())])
+    followed = list(dict.fromkeys([*ids, *list(leading)[:MOST_FOLLOWED]]))
+    chosen = torch.tensor(followed, device=model.device)
+    total = logits.logsumexp(-1, keepdim=True)
+    own = logits[:, chosen]
+    rank = torch.stack([(logits > own[:, i, None]).sum(-1) for i in range(len(followed))], 1)
+    numbers = [_numbers(row[None], final, final.top) for row in logits]
+    kl, entropy = (torch.cat([getattr(one, name) for one in numbers]) for name in ("kl", "entropy"))
+    require_finite(model, tokens.to(model.device), torch.stack([kl, entropy]))
+    found = Followed(chosen, own - total, rank, kl, entropy, top.indices, top.values - total)
+    return Followed(*(field.cpu() for field in found))
+
+
+def settles(rank: Int[Tensor, "row *places"]) -> Int[Tensor, "*places"]:
+    """The first row from which on the target stays on top; −1 where it is not on top of the last row."""
+    kept = (torch.as_tensor(rank) == 0).flip(0).long().cumprod(0).sum(0)
+    return torch.where(kept > 0, len(rank) - kept, -1)
+
+
+class _Lens:
+    """The streams of one text, and what is decoded from them."""
+
+    def __init__(
+        self, model: Transformer, tokens: Tensor, source: str, mid: bool, fitted: bool, progress: Progress = silent
+    ) -> None:
+        if fitted and (source != "stream" or mid):
+            raise ValueError("logit_lens: a fitted decoder reads the stream after whole layers; leave out the rest.")
+        self.model, self.rows = model, lens_rows(model.cfg, source, mid)
+        self.decoder: FittedDecoder | None = fitted_decoder(model, progress) if fitted else None
+        streams, final = _streams(model, tokens.to(model.device), source, self.rows)
+        self.streams = [stream.flatten(0, 1) for stream in streams]
+        self.final = final.flatten(0, 1)
+
+    def logits(self, row: int, at: slice) -> Float[Tensor, "chunk d_vocab"]:
+        """What the stream of ``row`` predicts at some positions."""
+        stream = self.streams[row][at]
+        return _logits(self.model, stream if self.decoder is None else self.decoder.read(row, stream))
+
+    def output(self, at: slice) -> Float[Tensor, "chunk d_vocab"]:
+        """The model's own logits."""
+        return _logits(self.model, self.final[at])
+
+
+class _Final:
+    """The distribution of the output at some positions, that every row is held against."""
+
+    def __init__(self, logits: Float[Tensor, "chunk d_vocab"]) -> None:
+        self.top = logits.argmax(-1)
+        self.logprob = logits.log_softmax(-1)
+        self.prob = self.logprob.exp()
+
+
+def _numbers(logits: Float[Tensor, "chunk d_vocab"], final: _Final, aim: Int[Tensor, " chunk"]) -> LogitLens:
+    """Every number of one row, in as few passes over the vocabulary as there can be."""
+    top, place = logits.argmax(-1), aim.clamp(min=0)[:, None]
+    rank = (logits > logits.gather(-1, place)).sum(-1)
+    logprobs = logits.log_softmax(-1)
+    entropy = -torch.linalg.vecdot(logprobs.exp(), logprobs)
+    kl = torch.linalg.vecdot(final.prob, final.logprob - logprobs)
+    own, highest = (logprobs.gather(-1, one)[:, 0] for one in (place, top[:, None]))
+    known = aim >= 0
+    return LogitLens(
+        torch.where(known, own, torch.nan), torch.where(known, rank, -1), kl.clamp(min=0), entropy, top, highest
+    )
+
+
+def _streams(
+    model: Transformer, tokens: Int[Tensor, "batch pos"], source: str, rows: Sequence[LensRow]
+) -> tuple[list[Float[Tensor, "batch pos d_model"]], Float[Tensor, "batch pos d_model"]]:
+    """What each row reads, and the stream after the last layer."""
+    kept: list[Tensor] = []
+
+    def keep(stream: Tensor, hook: HookPoint) -> None:
+        kept.append(stream if source == "stream" or not kept else kept[-1] + stream)
+
+    with hooks(model, [(list(_points(source, rows)), keep)], writes=False):
+        final = model(tokens, stop_at_layer=model.cfg.n_layers)
+    return kept, final
+
+
+def _points(source: str, rows: Sequence[LensRow]) -> Iterator[str]:
+    """The hook point of every row."""
+    for layer, mid in rows:
+        if source != "stream":
+            yield f"blocks.{layer}.hook_{'attn' if source == 'attention' else 'mlp'}_out"
+        elif layer < 0:
+            yield "blocks.0.hook_resid_pre"
+        else:
+            yield f"blocks.{layer}.hook_resid_{'mid' if mid else 'post'}"
+
+
+def _logits(model: Transformer, stream: Float[Tensor, "chunk d_model"]) -> Float[Tensor, "chunk d_vocab"]:
+    """One position per row of a batch: the unembedding does not care where a position stands."""
+    return model(stream[:, None], start_at_layer=model.cfg.n_layers)[:, 0].float()

@@ -1,0 +1,96 @@
+"""The first minutes: the chain is walked by links alone, and on every page a picture stands on the first screen."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from lens.ui.fields import DEFAULT_MODEL
+from lens.ui.menu import MENU
+from tests.browser.conftest import drawn, query, ready
+
+CHAIN = ("attention", "head_scores", "ov_copying", "composition", "ablation", "training_dynamics")
+SIZES = {(1400, 900): 260, (700, 450): 330, (390, 844): 560}  # pixels: window, and where the first picture may begin
+# A figure; where a page has none first, its strip of tokens, its facts or its scorecard.
+PICTURES = ".js-plotly-plot, .lens-facts, .lens-card table, .st-key-tokens-strip"
+FIRST = """pictures => {
+  const main = document.querySelector("[data-testid=stMain]");
+  const tops = [...main.querySelectorAll(pictures)].map(node => node.getBoundingClientRect())
+    .filter(box => box.height > 24).map(box => box.top + main.scrollTop);
+  return [Math.min(...tops), main.scrollWidth - innerWidth];
+}"""
+
+DRAWN = """() => [...document.querySelectorAll("[data-testid=stMain] [data-testid=stPlotlyChart]")].every(
+  chart => chart.querySelector(".js-plotly-plot")?.getBoundingClientRect().height > 24)"""
+
+
+def follow(page, name):
+    """A link of the page itself, not of the menu, as a hand clicks it."""
+    page.get_by_test_id("stMain").get_by_role("link", name=re.compile(name)).first.click(delay=50)
+
+
+def stands(page, path):
+    """The page of this address, about head 1.1, at rest."""
+    page.wait_for_url(f"**/{path}?*layer=1*head=1*")
+    ready(page, DEFAULT_MODEL)
+    assert {name: query(page)[name] for name in ("layer", "head")} == {"layer": ["1"], "head": ["1"]}
+
+
+def test_a_newcomer_reaches_all_links_of_the_chain_by_links_alone_and_comes_back(server, page):
+    page.goto(server)
+    follow(page, "1 · See it")
+    for number, path in enumerate(CHAIN, 1):
+        stands(page, path)
+        expect(page.locator(f".st-key-chain-step-{number}-here")).to_be_visible()
+        follow(page, "→$")
+    stands(page, "head")
+    expect(page.locator(".lens-chain li.found")).to_have_count(6)
+    for number, path in enumerate(CHAIN, 1):
+        follow(page, "^Attention of 1.1" if number == 1 else f"^{number} ")
+        stands(page, path)
+    follow(page, "^1 attends")
+    stands(page, "attention")
+    for path in (*reversed(CHAIN), "head"):
+        page.go_back()
+        page.wait_for_url(f"**/{path}?*")
+    page.get_by_test_id("stSidebar").get_by_role("link", name="Home").click(delay=50)
+    drawn(page, "1 · Head 1.1 attends", DEFAULT_MODEL)
+
+
+def test_a_head_that_a_sentence_names_is_a_link_that_keeps_this_tab(server, page):
+    page.goto(f"{server}/head_scores?n=10")
+    drawn(page, "every head of", DEFAULT_MODEL)
+    page.evaluate("window.thisTab = true")
+    page.locator(".lens-line.notice a").first.click()
+    page.wait_for_url("**/head?n=10&layer=1&head=1")
+    ready(page, DEFAULT_MODEL)
+    assert page.evaluate("window.thisTab")
+
+
+def test_what_heads_read_is_the_same_from_page_to_page(server, page):
+    page.goto(f"{server}/?layer=1&head=1")
+    drawn(page, "1 · Head 1.1 attends", DEFAULT_MODEL)
+    follow(page, "^Attention of 1.1")
+    stands(page, "attention")
+    assert query(page)["reads"] == ["repeat"]
+    expect(page.locator(".annotation-text").filter(has_text="after its first occurrence")).to_be_visible()
+    expect(page.locator(".lens-line.notice")).to_contain_text("Of the outlined cells")
+    page.get_by_role("radio", name="Prompt").click()
+    page.wait_for_url(lambda url: "reads" not in url)
+    expect(page.locator(".annotation-text")).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}")
+def test_a_picture_stands_on_the_first_screen_of_every_page_and_nothing_moves_sideways(server, page, size):
+    page.set_viewport_size(dict(zip(("width", "height"), size)))
+    first = {}
+    for one in MENU:
+        page.goto(f"{server}/{one.path}")
+        expect(page.locator(".lens-title")).to_contain_text(one.title)
+        page.locator(PICTURES).first.wait_for()
+        page.wait_for_function(DRAWN)
+        expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        first[one.title], sideways = page.evaluate(FIRST, PICTURES)
+        assert sideways <= 0, f"{one.title} is {sideways} pixels wider than the window"
+    late = {title: top for title, top in first.items() if not 0 < top <= SIZES[size]}
+    assert not late, f"the first picture of {late} begins too far down at {size}"
