@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from lens.figures.theme import LABEL_SIZE, NEUTRAL, UNSEEN, colour_bar, escape
+from lens.figures.drawn import Drawn, copy_of, drawn
+from lens.figures.theme import LABEL_SIZE, NEUTRAL, PIN, UNSEEN, colour_bar, escape
 
 LOG_FLOOR = 1e-4
 MAX_CLICKABLE = 80
@@ -81,6 +82,19 @@ def outline(figure: go.Figure, marks: Marks | None, locked: int | None, labels: 
         name = f"◂ query {re.split('[: ]', labels[locked])[0]}"
         notes.append({"x": locked + 0.5, "y": locked, "text": name, "showarrow": False, "xanchor": "left"})
     figure.update_layout(shapes=shapes, annotations=notes)
+
+
+@drawn
+def crossed(figure: Drawn, marks: Marks) -> go.Figure:
+    """A map of query and key with a cross through each of the marked cells."""
+    other = copy_of(figure)
+    lines = " ".join(
+        f"M{key - 0.4},{query - 0.4}L{key + 0.4},{query + 0.4}M{key - 0.4},{query + 0.4}L{key + 0.4},{query - 0.4}"
+        for query, key in marks.cells
+    )
+    other.add_shape({"type": "path", "path": lines, "line": {"color": PIN, "width": 2.5}})
+    other.add_annotation(_note(f'<span style="color:{PIN}">✕</span> {escape(marks.label)}', 0.99, 0.93))
+    return other
 
 
 def _note(text: str, x: float, y: float) -> dict:

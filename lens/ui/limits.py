@@ -22,6 +22,7 @@ class Limits(NamedTuple):
     written_tokens: int = 200  # in one continuation
     pairs: int = 128  # of prompts, in one intervention
     patched_rows: int = 400_000  # cells times pairs of one sweep
+    cut_cells: int = 64  # of one attention pattern
     ask_before: float = 5.0  # estimated seconds above which long work waits for a click
 
 
@@ -40,6 +41,7 @@ HOSTED = Limits(
     written_tokens=60,
     pairs=16,
     patched_rows=20_000,
+    cut_cells=16,
 )
 
 

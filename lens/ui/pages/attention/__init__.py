@@ -2,7 +2,7 @@
 
 import re
 
-from lens.ui.fields import BadValue, Field, choice, integer, short
+from lens.ui.fields import BadValue, Field, choice, flag, integer, short
 from lens.ui.page import Page
 from lens.ui.shared import reads
 
@@ -11,6 +11,10 @@ MEASURES = {"attention": "Attention", "log": "Log, nats", "moved": "Value-weight
 FIRST = {"auto": "Auto", "show": "Show", "hide": "Hide"}
 OVER = {"head": "This head", "layer": "Its layer", "pins": "Pinned"}
 GROUP = {name: OVER[name] for name in ("layer", "pins")}
+CLICKS = {"lock": "Locks its query", "cut": "Cuts it", "hand": "By hand"}
+RESTS = {"renormalised": "Renormalised", "lost": "Not renormalised"}
+MOST_CUT = 64
+CELL = re.compile(r"(\d{1,4})(?:-|–|>|->|→)(\d{1,4})")
 
 
 def indices(name: str) -> Field:
@@ -25,6 +29,22 @@ def indices(name: str) -> Field:
         return found
 
     return Field(name, (), read, lambda value: ",".join(map(str, value)))
+
+
+def cell_list(name: str, most: int) -> Field:
+    """A list of cells of a pattern, ``6-2,7-3`` = from query 6 to key 2 and from 7 to 3; order kept, no repeats."""
+
+    def read(text: str) -> tuple[tuple[int, int], ...]:
+        words = [word for word in re.split(r"[,;\s]+", text) if word][: most + 1]
+        bad = [word for word in words if not CELL.fullmatch(word)]
+        named = tuple(dict.fromkeys((int(m[1]), int(m[2])) for word in words if (m := CELL.fullmatch(word))))
+        if bad:
+            raise BadValue(f"cells are written query-key, like 6-2,7-3; left out {', '.join(map(short, bad))}", named)
+        if len(named) > most:
+            raise BadValue(f"only {most} of the cells {'is' if most == 1 else 'are'} kept", named[:most])
+        return named
+
+    return Field(name, (), read, lambda value: ",".join(f"{query}-{key}" for query, key in value))
 
 
 PAGE = Page(
@@ -42,6 +62,13 @@ PAGE = Page(
         choice("measure", "attention", tuple(MEASURES)),
         choice("first", "auto", tuple(FIRST)),
         integer("start", None),
+        choice("clicks", "lock", tuple(CLICKS)),
+        flag("cutting", False),
+        cell_list("cut", MOST_CUT),
+        choice("rest", "renormalised", tuple(RESTS)),
+        integer("place", None),
+        flag("byhand", False),
+        cell_list("cell", 1),
     ),
     prompt=True,
 )

@@ -13,8 +13,8 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.models import open_model
 from lens.ui.outcome import Explanation, Export, Outcome, conclude
+from lens.ui.pages.attention import by_hand, cells, cut, numbers, views, words
 from lens.ui.pages.attention import controls as choose
-from lens.ui.pages.attention import numbers, views, words
 from lens.ui.shared.patterns import read
 from lens.ui.shared.reads import choose_reads
 
@@ -76,6 +76,9 @@ def draw(view: ViewState) -> None:
     with side:
         _draw_facts(view, seen)
     conclude(view, model, Outcome(explanation(seen, drawn), drawn.export))
+    followed = cells.Followed(model, head, reading.prompt, attention, reading.code)
+    cut.draw(view, followed)
+    by_hand.draw(view, followed)
 
 
 def explanation(seen: Seen, drawn: Drawn) -> Explanation:

@@ -16,8 +16,7 @@ from lens.figures.theme import head_colours
 from lens.figures.thumbnails import thumbnails
 from lens.ui import circuitsvis, parts
 from lens.ui.components import Pairs, chips
-from lens.ui.pages.attention import numbers
-from lens.ui.pages.attention.controls import lock_row
+from lens.ui.pages.attention import cells, numbers
 from lens.ui.pages.attention.numbers import HeadValues, Part
 
 if TYPE_CHECKING:
@@ -100,10 +99,13 @@ def _marks(stripe: Stripe | None, part: Part) -> Marks | None:
 
 
 def draw_matrix(view: ViewState, figure: Figure, part: Part, alt: str) -> None:
-    """The figure; where its cells can be clicked, a click locks that row's query."""
+    """The figure; where its cells can be clicked, what a click does is chosen below it."""
     clickable = len(part.labels) <= MAX_CLICKABLE
-    lock = partial(lock_row, view, part.start) if clickable else None
-    parts.chart(figure, alt, MATRIX, lock, width="content")
+    figure = cells.mark_cut(view, figure, part)
+    click = partial(cells.click, view, part.start) if clickable else None
+    parts.chart(figure, alt, MATRIX, click, width="content")
+    if clickable:
+        cells.choose_click(view)
 
 
 def draw_circuitsvis(look: str, of: HeadValues, part: Part, labels: Sequence[str]) -> None:
