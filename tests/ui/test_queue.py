@@ -388,7 +388,9 @@ class TestCores:
     def test_work_that_computes_is_not_taken_away_by_the_other_thread_of_its_lane(self, gate, monkeypatch):
         monkeypatch.setattr(queue_module, "GRACE", 0.02)
         queue = Queue("t", cores=2)
-        left = Page(queue, "left", lambda job: gate.wait(5), wide=False)
+        begun = threading.Event()
+        left = Page(queue, "left", lambda job: begun.set() or gate.wait(5), wide=False)
+        assert begun.wait(5)
         left.leave.set()
         left.join(5)
         other = Page(queue, "other", lambda job: "fine", wide=False)
