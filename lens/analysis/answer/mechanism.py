@@ -7,6 +7,7 @@ text at all: positions on both sides.
 
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from lens.analysis.answer.feeder_cuts import FeederCuts
@@ -56,7 +57,7 @@ class Mechanism(NamedTuple):
 
 def heads_above(above: torch.Tensor | None) -> frozenset[tuple[int, int]] | None:
     """The heads of a score that are above chance [layer, head]; None where no verdict is given."""
-    return None if above is None else frozenset(map(tuple, torch.as_tensor(above).nonzero().tolist()))
+    return None if above is None else frozenset(map(tuple, np.argwhere(np.asarray(above)).tolist()))
 
 
 def mechanism(reasons: Reasons, kinds: Kinds, looks: bool | None = True) -> Mechanism:
