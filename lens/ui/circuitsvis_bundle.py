@@ -30,6 +30,9 @@ PASSAGES: Mapping[str, str] = MappingProxyType(
         "Rgt(t),[t])": "Rgt(t,hues),[t,hues])",
         "[p,f,m]=c.arraySync()": "[p,f,m]=c.arraySync().map(v=>(255+v)/2)",
         'h=d.getBrightness()<180?"white":"black"': f'h="{INK}"',
+        'p=He(c).brightness()<.6?"white":"black"': 'p=He(c).brightness()<.4?"white":"black"',  # 4.5:1 on every colour
+        "Jl(t,r,n,o,s).toRgbString(),f=He(p).brightness()<.6": "Jl(t,r,n,o,s).toRgbString(),f=He(p).brightness()<.4",
+        "Jl(r,n,o,s,i).toRgbString(),f=He(p).brightness()<.6": "Jl(r,n,o,s,i).toRgbString(),f=He(p).brightness()<.4",
         '"Attention Patterns"': '"Query down, key across"',
         '"Head selector"': '"Heads"',
         '"Tokens",': '"Text",',

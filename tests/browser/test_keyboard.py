@@ -20,10 +20,19 @@ def attention(server, page):
     return page
 
 
+def press_until(page, key, condition):
+    """Press a key until its script, which comes a moment after the page, hears it."""
+    for _ in range(40):
+        page.keyboard.press(key)
+        page.wait_for_timeout(250)
+        if page.evaluate(condition):
+            return
+    raise AssertionError(f"{key} does not lead to {condition}")
+
+
 def test_the_page_scrolls_before_anything_was_clicked(attention):
     assert attention.evaluate("document.activeElement === document.body")
-    attention.keyboard.press("PageDown")
-    attention.wait_for_function(f"{MAIN} > 100")
+    press_until(attention, "PageDown", f"{MAIN} > 100")
     attention.keyboard.press("Home")
     attention.wait_for_function(f"{MAIN} === 0")
     attention.keyboard.press("ArrowDown")
