@@ -1,6 +1,6 @@
 """A real server and a real Chromium. Every request that leaves the server is blocked, and fails the test.
 
-Run with ``pytest -n 0 -m browser``. Chromium is never downloaded: ``LENS_CHROMIUM`` names it, or it is found on PATH.
+Run with ``pytest -m browser``. Chromium is never downloaded: ``LENS_CHROMIUM`` names it, or it is found on PATH.
 """
 
 import os
