@@ -1,7 +1,6 @@
 """Why a head looks where it does, as the chain and its page ask: the repeats' stripe, or one cell of the prompt."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from lens.analysis.score_summary import standing
 from lens.figures.bars import Bar
 from lens.ui.calls import analyse, is_kept
 from lens.ui.estimate import forward_seconds
+from lens.ui.once import once
 from lens.ui.shared.repeats import Sample
 from lens.ui.store import to_torch
 
@@ -45,7 +45,7 @@ class Answer:
         """The contrast that the mechanism is read from."""
         return average(self.reasons.read.total)
 
-    @cached_property
+    @once
     def told(self) -> bool:
         """Whether shares of the contrast may be told."""
         return told(self.reasons)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple
 
 import streamlit as st
@@ -17,6 +16,7 @@ from lens.ui.calls import analyse
 from lens.ui.ending import end_page
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
+from lens.ui.once import once
 from lens.ui.pages.patching import CELLS, DIRECTIONS, HEAD, SCALES, STREAM, TASKS
 from lens.ui.shared import experiments
 from lens.ui.shared.computing import compute
@@ -77,7 +77,7 @@ class PatchMap:
     seed: int = 0  # of the intervals
     kept: bool = False  # whether its cells are kept for all visitors; not of a sweep that still fills
 
-    @cached_property
+    @once
     def cells(self) -> CellMap:
         """What is drawn, per cell: the bootstrap behind it is made once."""
         arguments = (to_torch(self.sweep), self.request.scale == "share", self.seed)
