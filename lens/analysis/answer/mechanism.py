@@ -69,7 +69,7 @@ def mechanism(reasons: Reasons, kinds: Kinds, looks: bool | None = True) -> Mech
     previous = torch.tensor([(write.layer, write.head) in (kinds.previous or ()) for write in read.writes])
     duplicate = torch.tensor([(write.layer, write.head) in (kinds.duplicate or ()) for write in read.writes])
     verdict = _verdict(reasons, looks)
-    if total <= 0 or not told(reasons):
+    if total <= 0 or not has_shares(reasons):
         return Mechanism(verdict, "other", 0.0, 0.0, 0.0, control_too)
     by_keys, by_queries = (float(pairs[:, previous].sum() / total), float(pairs[duplicate].sum() / total))
     alone = float(pairs[placed][:, placed].sum() / total)
@@ -81,8 +81,8 @@ def mechanism(reasons: Reasons, kinds: Kinds, looks: bool | None = True) -> Mech
     return Mechanism(verdict, name, by_keys, by_queries, float(pairs[named].sum() / total), control_too)
 
 
-def told(reasons: Reasons) -> bool:
-    """Whether anything may be told as a share of the contrast: its interval excludes 0."""
+def has_shares(reasons: Reasons) -> bool:
+    """Whether the contrast has shares: its interval excludes 0."""
     plain = torch.as_tensor(reasons.text.total)
     return differs_from_zero(estimate(plain), rounding_of(plain)).found
 

@@ -40,8 +40,8 @@ def side_words(of: Answer, side: str, count: int = 3) -> str:
 
 
 def _of(of: Answer, value: float, total: float) -> str:
-    """A number with its share of the contrast, where shares may be told."""
-    return f"{number(value)} ({percent(value / total)})" if of.told else number(value)
+    """A number with its share of the contrast, where it has shares."""
+    return f"{number(value)} ({percent(value / total)})" if of.has_shares else number(value)
 
 
 def pair_words(of: Answer) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lens.analysis.answer.head_inputs import Write, why_not_a_sum
-from lens.analysis.answer.mechanism import Kinds, Mechanism, Side, kinds_of, mechanism, side_of, told
+from lens.analysis.answer.mechanism import Kinds, Mechanism, Side, has_shares, kinds_of, mechanism, side_of
 from lens.analysis.answer.reasons import Reasons, stripe_reasons
 from lens.analysis.score_summary import standing
 from lens.figures.bars import Bar
@@ -46,9 +46,9 @@ class Answer:
         return average(self.reasons.read.total)
 
     @once
-    def told(self) -> bool:
-        """Whether shares of the contrast may be told."""
-        return told(self.reasons)
+    def has_shares(self) -> bool:
+        """Whether the contrast has shares: its interval excludes 0."""
+        return has_shares(self.reasons)
 
 
 def average(values: "np.ndarray | torch.Tensor") -> float:

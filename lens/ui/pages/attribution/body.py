@@ -9,7 +9,7 @@ from lens.ui.models import open_model
 from lens.ui.pages.attribution import draw as show
 from lens.ui.pages.attribution import words
 from lens.ui.pages.attribution.prompts import show_prompts
-from lens.ui.pages.attribution.read import choose, compute, end_if_waiting
+from lens.ui.pages.attribution.request import choose, compute, end_if_waiting
 from lens.ui.shared import heads
 from lens.ui.widgets import show_tabs
 

@@ -18,7 +18,7 @@ from lens.ui.components import chips
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.attribution import words
-from lens.ui.pages.attribution.read import Asked, Parts
+from lens.ui.pages.attribution.request import Parts, Request
 from lens.ui.shared.reasons import write_label
 from lens.ui.shared.wording import capital, signed
 
@@ -36,7 +36,7 @@ NEURON_MISREADING = (
 )
 
 
-def show_waterfall(asked: Asked, found: Parts) -> "go.Figure":
+def show_waterfall(asked: Request, found: Parts) -> "go.Figure":
     """The largest parts in the order of the forward pass, the others together, the remainder, and the number."""
     title = capital(asked.name)
     figure = bars(waterfall(found), asked.unit, title=title, definition=words.DEFINITION, running=True)
@@ -63,7 +63,7 @@ def waterfall(found: Parts) -> list[Bar]:
     return [*rows, Bar("the model's number", float(of.value[0]), whole=True)]
 
 
-def show_grid(view: "ViewState", asked: Asked, found: Parts) -> None:
+def show_grid(view: "ViewState", asked: Request, found: Parts) -> None:
     """The parts of all heads; a click selects one, a second click pins it."""
     cfg = asked.model.cfg
     measure = Measure(
@@ -78,7 +78,7 @@ def show_grid(view: "ViewState", asked: Asked, found: Parts) -> None:
     parts.head_grid(small_grid(figure, WIDTH), view, "attribution:grid", f"Every head: {words.chance_words(found)}")
 
 
-def show_sources(view: "ViewState", asked: Asked, found: Parts) -> None:
+def show_sources(view: "ViewState", asked: Request, found: Parts) -> None:
     """What the chosen head adds from each token, on the tokens; a click moves the position that is read."""
     values = np.asarray(found.split.parts)[0].astype(float)
     seen = np.where(np.arange(len(values)) <= asked.at, values, np.nan)
@@ -89,7 +89,7 @@ def show_sources(view: "ViewState", asked: Asked, found: Parts) -> None:
         chips(view, "at", html, asked.at, key="attribution:strip")
 
 
-def show_neurons(view: "ViewState", asked: Asked, found: Parts) -> None:
+def show_neurons(view: "ViewState", asked: Request, found: Parts) -> None:
     """The neurons with the largest parts."""
     if asked.model.cfg.attn_only:
         parts.not_computed(f"{asked.model.name} has attention layers only: no MLP, so no neurons.")
@@ -114,12 +114,12 @@ def show_neurons(view: "ViewState", asked: Asked, found: Parts) -> None:
         parts.table(frame, title, height=300)
 
 
-def show_table(view: "ViewState", asked: Asked, found: Parts) -> None:
+def show_table(view: "ViewState", asked: Request, found: Parts) -> None:
     """Every part with what it does for random tokens."""
     parts.table(words.table(asked, found), "Every part of the number", height=420)
 
 
-def draw_export(view: "ViewState", asked: Asked, found: Parts, figure: "go.Figure") -> None:
+def draw_export(view: "ViewState", asked: Request, found: Parts, figure: "go.Figure") -> None:
     """The numbers, and the Python that computes them again."""
     rows = words.table(asked, found)
     payload = {
@@ -136,7 +136,7 @@ def draw_export(view: "ViewState", asked: Asked, found: Parts, figure: "go.Figur
     export(view, Export("attribution", figure, rows, payload, code(asked, found)))
 
 
-def code(asked: Asked, found: Parts) -> str:
+def code(asked: Request, found: Parts) -> str:
     """The Python of the page."""
     wrong = "" if asked.wrong is None else f", torch.tensor([{asked.wrong}])"
     return (

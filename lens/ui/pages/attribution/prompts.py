@@ -24,7 +24,7 @@ from lens.ui.waiting import started
 
 if TYPE_CHECKING:
     from lens.analysis.stats import Estimate
-    from lens.ui.pages.attribution.read import Asked, Parts
+    from lens.ui.pages.attribution.request import Parts, Request
     from lens.ui.view import ViewState
 
 DRAWN = 14  # parts with a bar of their own
@@ -45,7 +45,7 @@ class Over(NamedTuple):
     note: str
 
 
-def show_prompts(view: "ViewState", asked: "Asked", _: "Parts") -> None:
+def show_prompts(view: "ViewState", asked: "Request", _: "Parts") -> None:
     """The tab: a task, the parts of its answers with intervals."""
     task = choose_task(view, asked.model, TASKS)
     show_ability(asked.model, task)
@@ -74,7 +74,7 @@ def show_prompts(view: "ViewState", asked: "Asked", _: "Parts") -> None:
     parts.table(table(over), "Every part over the prompts", height=300)
 
 
-def over_pairs(asked: "Asked", task: TaskChoice, seed: int) -> Over:
+def over_pairs(asked: "Request", task: TaskChoice, seed: int) -> Over:
     """Means, intervals, and what is beyond chance."""
     clean, other = (analyse(task_attribution, asked.model, task.pairs, side) for side in ("clean", "corrupted"))
     values, control = (torch.as_tensor(np.array(one.parts)).T for one in (clean, other))  # [part, pair]

@@ -5,7 +5,7 @@ import pandas as pd
 
 from lens.analysis.answer.direct_attribution import DRAWS
 from lens.figures.theme import number
-from lens.ui.pages.attribution.read import Asked, Parts
+from lens.ui.pages.attribution.request import Parts, Request
 from lens.ui.shared.reasons import write_label
 from lens.ui.shared.wording import capital, signed
 
@@ -31,7 +31,7 @@ DEFINITION = "What each part adds by itself, at the scale of this run; together 
 LEAST = 12  # parts with a bar of their own
 
 
-def notice(asked: Asked, found: Parts) -> tuple[str, ...]:
+def notice(asked: Request, found: Parts) -> tuple[str, ...]:
     """The number, who makes it, what is beyond chance, and where the chosen head takes it from."""
     parts, writes = np.asarray(found.of.parts)[0], found.of.writes
     value, remainder = float(found.of.value[0]), float(np.asarray(found.of.remainder)[0])
@@ -62,7 +62,7 @@ def chance_words(found: Parts) -> str:
     )
 
 
-def source_words(asked: Asked, found: Parts) -> str:
+def source_words(asked: Request, found: Parts) -> str:
     """Which tokens the chosen head takes its part from."""
     parts, labels = np.asarray(found.split.parts)[0], asked.prompt.labels
     total = float(parts.sum())
@@ -73,7 +73,7 @@ def source_words(asked: Asked, found: Parts) -> str:
     return f"Head {found.head} adds {signed(total)}, most of it from {named}."
 
 
-def sample_words(asked: Asked, found: Parts, seed: int) -> str:
+def sample_words(asked: Request, found: Parts, seed: int) -> str:
     """n, null and why there is no interval."""
     return (
         f"n = 1 prompt, so there is no interval: the tab over many prompts has one. Null: {DRAWS} tokens drawn at "
@@ -83,7 +83,7 @@ def sample_words(asked: Asked, found: Parts, seed: int) -> str:
     )
 
 
-def table(asked: Asked, found: Parts) -> pd.DataFrame:
+def table(asked: Request, found: Parts) -> pd.DataFrame:
     """One row per part, in the order of the forward pass, and the remainder."""
     null = np.asarray(found.null.parts)
     rows = [

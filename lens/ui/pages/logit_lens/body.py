@@ -13,7 +13,7 @@ from lens.ui.pages.logit_lens import LONGEST, words
 from lens.ui.pages.logit_lens import controls as choose
 from lens.ui.pages.logit_lens.fit import draw_quality, ready
 from lens.ui.pages.logit_lens.position import draw_numbers, draw_paths
-from lens.ui.pages.logit_lens.read import export_of, read_text, read_tokens
+from lens.ui.pages.logit_lens.reading import export_of, read_text, read_tokens
 from lens.ui.pages.logit_lens.table import draw_table
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from lens.ui.widgets import number, segmented, select, text_line, toggle
 
 if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
-    from lens.ui.pages.logit_lens.read import Lens
+    from lens.ui.pages.logit_lens.reading import Lens
     from lens.ui.view import ViewState
 
 NUMBER_HELP = f"""What the colour of a cell says. {DEFINITION}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lens.figures.drawn import Drawn
     from lens.hooked import HookedTransformer
     from lens.ui.pages.logit_lens.controls import Place
-    from lens.ui.pages.logit_lens.read import Lens
+    from lens.ui.pages.logit_lens.reading import Lens
     from lens.ui.view import ViewState
 
 X = "after layer (−1: the embedding)"

@@ -15,7 +15,7 @@ from lens.ui.components import cells
 if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
     from lens.ui.pages.logit_lens.controls import Place
-    from lens.ui.pages.logit_lens.read import Lens
+    from lens.ui.pages.logit_lens.reading import Lens
     from lens.ui.view import ViewState
 
 MARK = {"final": "underlined: already the output's top token", "next": "underlined: the token that came"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lens.analysis.answer.logit_lens import Followed, LensRow
     from lens.analysis.stats import Estimate
     from lens.ui.pages.logit_lens.controls import Place
-    from lens.ui.pages.logit_lens.read import Lens
+    from lens.ui.pages.logit_lens.reading import Lens
 
 MISREADING = (
     "What is in the stream need not be used: a row shows what the last layer's reader would make of it, not what the "

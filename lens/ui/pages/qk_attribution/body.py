@@ -9,7 +9,7 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.models import open_model
 from lens.ui.pages.qk_attribution import draw as show
 from lens.ui.pages.qk_attribution import words
-from lens.ui.pages.qk_attribution.read import Asked, choose, compute
+from lens.ui.pages.qk_attribution.request import Request, choose, compute
 from lens.ui.shared.reasons import Answer
 from lens.ui.widgets import show_tabs
 
@@ -44,7 +44,7 @@ def draw(view: "ViewState") -> None:
     show.draw_export(view, asked, of, figures["k"])
 
 
-def explanation(view: "ViewState", asked: Asked, of: Answer) -> Explanation:
+def explanation(view: "ViewState", asked: Request, of: Answer) -> Explanation:
     """What is said of the bars."""
     return Explanation(
         words.notice(asked, of),

@@ -23,7 +23,7 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.labels import short_labels, token_labels
 from lens.ui.pages.qk_attribution import words
-from lens.ui.pages.qk_attribution.read import Asked
+from lens.ui.pages.qk_attribution.request import Request
 from lens.ui.shared import repeats
 from lens.ui.shared.chain.copies import SAID, eigenvalues_of
 from lens.ui.shared.patterns import attention, stripe
@@ -49,7 +49,7 @@ CUT_MISREADING = (
 )
 
 
-def show_pattern(view: "ViewState", asked: Asked) -> None:
+def show_pattern(view: "ViewState", asked: Request) -> None:
     """Where the head looks, with what is asked about in orange; of a prompt, a click chooses the cell."""
     pattern = attention(asked.model, asked.tokens, asked.head)
     labels = short_labels(token_labels(asked.model, asked.tokens))
@@ -72,7 +72,7 @@ def _choose_cell(view: "ViewState", cell: tuple[int, ...]) -> None:
         view.set(query=query, key=key)
 
 
-def show_side(asked: Asked, of: Answer, side: str) -> "go.Figure":
+def show_side(asked: Request, of: Answer, side: str) -> "go.Figure":
     """The largest writes of one side."""
     title = f"… because its {SIDES[side]} read"
     rows = side_bars(of, side)
@@ -82,7 +82,7 @@ def show_side(asked: Asked, of: Answer, side: str) -> "go.Figure":
     return figure
 
 
-def copying(view: "ViewState", asked: Asked, of: Answer) -> str:
+def copying(view: "ViewState", asked: Request, of: Answer) -> str:
     """Whether the head's weights would copy what it looks at: the other half of a circuit, and not asked here."""
     cfg, seed = asked.model.cfg, int(view["seed"])
     if operation_seconds(asked.model, 2 * cfg.d_vocab * cfg.d_model**2) > WAIT:
@@ -98,7 +98,7 @@ def copying(view: "ViewState", asked: Asked, of: Answer) -> str:
     return f"{SAID[circuit.of.sign]} {circuit.words} {ends or 'Where it looks says nothing about that.'}"
 
 
-def show_pairs(view: "ViewState", asked: Asked, of: Answer) -> None:
+def show_pairs(view: "ViewState", asked: Request, of: Answer) -> None:
     """The matrix of pairs, and what cutting one of them does; a click chooses it."""
     left, right = st.columns([1.2, 1], gap="medium")
     asks, answers = _kept(of, 0), _kept(of, 1)
@@ -167,7 +167,7 @@ def chosen_pair(view: "ViewState", of: Answer) -> tuple[Write, Write]:
     return of.reasons.pair.asks, of.reasons.pair.answers
 
 
-def chosen_cut(view: "ViewState", asked: Asked, of: Answer, pair: tuple[Write, Write]) -> PairCut:
+def chosen_cut(view: "ViewState", asked: Request, of: Answer, pair: tuple[Write, Write]) -> PairCut:
     """The cut of a pair: that of the largest is known already."""
     if pair == (of.reasons.pair.asks, of.reasons.pair.answers):
         return of.reasons.pair
@@ -177,7 +177,7 @@ def chosen_cut(view: "ViewState", asked: Asked, of: Answer, pair: tuple[Write, W
     return analyse(cell_pair, asked.model, asked.head, *place, *pair, int(view["seed"]), progress=True)
 
 
-def show_cuts(view: "ViewState", asked: Asked, of: Answer) -> None:
+def show_cuts(view: "ViewState", asked: Request, of: Answer) -> None:
     """Every earlier head and MLP, and the embedding, cut alone: what is left of the attention."""
     said = []
     for column, (side, name) in zip(st.columns(2, gap="medium"), reversed(SIDES.items())):
@@ -195,12 +195,12 @@ def show_cuts(view: "ViewState", asked: Asked, of: Answer) -> None:
     explain(view, None, Explanation(text, CUT_MISREADING))
 
 
-def show_table(view: "ViewState", asked: Asked, of: Answer) -> None:
+def show_table(view: "ViewState", asked: Request, of: Answer) -> None:
     """Every write on either side."""
     parts.table(words.table(of), "Every write's share of the contrast by keys and by queries", height=420)
 
 
-def draw_export(view: "ViewState", asked: Asked, of: Answer, figure: "go.Figure") -> None:
+def draw_export(view: "ViewState", asked: Request, of: Answer, figure: "go.Figure") -> None:
     """The numbers, and the Python that computes them again."""
     rows = words.table(of)
     payload = {
@@ -220,7 +220,7 @@ def draw_export(view: "ViewState", asked: Asked, of: Answer, figure: "go.Figure"
     export(view, Export(name, figure, rows, payload, code(asked, of), reads_prompt=asked.prompt is not None))
 
 
-def code(asked: Asked, of: Answer) -> str:
+def code(asked: Request, of: Answer) -> str:
     """The Python of the page."""
     head = f"({asked.head.layer}, {asked.head.head})"
     if asked.prompt is None:

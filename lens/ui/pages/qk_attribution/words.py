@@ -10,7 +10,7 @@ from lens.analysis.answer.pair_cut import PairCut
 from lens.analysis.answer.qk_attribution import NULL
 from lens.analysis.answer.reasons import DRAWS
 from lens.figures.theme import number
-from lens.ui.pages.qk_attribution.read import Asked
+from lens.ui.pages.qk_attribution.request import Request
 from lens.ui.shared import reason_words as words
 from lens.ui.shared.reasons import SIDES, Answer, average, side_estimates
 from lens.ui.shared.wording import percent
@@ -43,7 +43,7 @@ CUT = (
 )
 
 
-def notice(asked: Asked, of: Answer) -> tuple[str, ...]:
+def notice(asked: Request, of: Answer) -> tuple[str, ...]:
     """What the bars show, the mechanism, and what the cut says."""
     where = _where(asked, of)
     score = f"{where} Before the softmax the score there is {words.contrast_words(of)}."
@@ -55,7 +55,7 @@ def notice(asked: Asked, of: Answer) -> tuple[str, ...]:
     )
 
 
-def _where(asked: Asked, of: Answer) -> str:
+def _where(asked: Request, of: Answer) -> str:
     share = percent(average(of.reasons.cut_from_keys.uncut))
     if asked.prompt is None:
         return f"In the second copy head {asked.head} gives its stripe {share} of its attention."
@@ -66,7 +66,7 @@ def _where(asked: Asked, of: Answer) -> str:
     )
 
 
-def sample_words(asked: Asked, of: Answer) -> str:
+def sample_words(asked: Request, of: Answer) -> str:
     """n, seed, the control, and how the intervals were made."""
     note = of.reasons.text.side("k", of.seed).note
     if asked.prompt is None:
@@ -103,7 +103,7 @@ def _ends(of: "Estimate", at: int) -> tuple[float | None, float | None]:
     return (None, None) if of.low is None else (float(of.low[at]), float(of.high[at]))
 
 
-def ways_table(asked: Asked, pair: PairCut) -> pd.DataFrame:
+def ways_table(asked: Request, pair: PairCut) -> pd.DataFrame:
     """Attention and loss with the chosen pair cut, one row per way."""
     labels = (
         "nothing cut",
@@ -116,7 +116,7 @@ def ways_table(asked: Asked, pair: PairCut) -> pd.DataFrame:
     return pd.DataFrame(rows)[keep]
 
 
-def pair_notice(asked: Asked, pair: PairCut) -> str:
+def pair_notice(asked: Request, pair: PairCut) -> str:
     """What cutting the chosen pair does."""
     rows = ways_table(asked, pair)
     if len(rows) == 1:

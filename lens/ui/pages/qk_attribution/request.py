@@ -38,7 +38,7 @@ KEY_HELP = (
 SENTENCE = "What head {} reads is not split and cut yet: three runs up to its layer, and four from there on."
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """A head and where it looks."""
 
     model: "HookedTransformer"
@@ -61,7 +61,7 @@ class Asked(NamedTuple):
         return f"{self.key} {self.prompt.labels[self.key].strip()}"
 
 
-def choose(view: "ViewState", model: "HookedTransformer") -> Asked:
+def choose(view: "ViewState", model: "HookedTransformer") -> Request:
     """The row of widgets; the page ends, with the reason, where there is nothing to ask."""
     if why := reasons.why_not(model):
         parts.not_computed(why)
@@ -76,8 +76,8 @@ def choose(view: "ViewState", model: "HookedTransformer") -> Asked:
         heads.pin_button(view, head, "qk:pin")
         heads.best_button(view, head, best, "Strongest induction head:", "qk:best")
         if where == "stripe":
-            return Asked(model, head, sample, None)
-        return _choose_cell(view, Asked(model, head, sample, _prompt(view, model)))
+            return Request(model, head, sample, None)
+        return _choose_cell(view, Request(model, head, sample, _prompt(view, model)))
 
 
 def _prompt(view: "ViewState", model: "HookedTransformer") -> Prompt:
@@ -89,7 +89,7 @@ def _prompt(view: "ViewState", model: "HookedTransformer") -> Prompt:
     return prompt
 
 
-def _choose_cell(view: "ViewState", asked: Asked) -> Asked:
+def _choose_cell(view: "ViewState", asked: Request) -> Request:
     """Query and key of the prompt; keys that cannot be asked about are moved, with a note."""
     labels = asked.prompt.labels
     last = len(labels) - 1
@@ -123,7 +123,7 @@ def _place(name: str) -> int:
     return int(name.split(":")[0])
 
 
-def compute(view: "ViewState", asked: Asked) -> Answer | None:
+def compute(view: "ViewState", asked: Request) -> Answer | None:
     """Why it looks there; None while long work waits for a click."""
     model, head, seed = asked.model, asked.head, int(view["seed"])
     if asked.prompt is None:

@@ -51,7 +51,7 @@ WEIGHTS_HELP = (
 )
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """One number of one prompt."""
 
     model: "HookedTransformer"
@@ -93,7 +93,7 @@ class Parts(NamedTuple):
     split: SourceSplit  # of that head
 
 
-def choose(view: "ViewState", model: "HookedTransformer") -> Asked:
+def choose(view: "ViewState", model: "HookedTransformer") -> Request:
     """The row of widgets; the page ends, with the reason, where there is nothing to ask."""
     if model.tokenizer is None:
         parts.empty_state("This model has no tokenizer, so it reads no prompt.")
@@ -109,7 +109,7 @@ def choose(view: "ViewState", model: "HookedTransformer") -> Asked:
             place = next(i for i, one in enumerate(likely) if one != right)
             wrong = _token(view, "wrong", "Minus", WRONG_HELP.format(names[place]), model, likely[place], names[place])
         folded = segmented(view, "weights", tuple(WEIGHTS), "Weights", WEIGHTS_HELP, format_func=WEIGHTS.get)
-    asked = Asked(model, prompt, kind, at, right, wrong, folded == "folded")
+    asked = Request(model, prompt, kind, at, right, wrong, folded == "folded")
     if why := why_not_folded(model, asked.target):
         view.note(f"folded weights are not offered for this number because {why}: showing raw ones")
         asked = asked._replace(folded=False)
@@ -149,7 +149,7 @@ def _token(
     return ids[0] if ids else default
 
 
-def compute(view: "ViewState", asked: Asked) -> Parts | None:
+def compute(view: "ViewState", asked: Request) -> Parts | None:
     """The parts of the number, the null, and the sources of the chosen head; None while long work waits."""
     model, args, seed = asked.model, (asked.model, asked.prompt.tokens, asked.target), int(view["seed"])
     seconds = 3 * forward_seconds(model, asked.prompt.tokens.numel(), unembed=False)
@@ -175,7 +175,7 @@ def thresholds_of(null: DirectAttribution) -> dict[str, float]:
     return found
 
 
-def end_if_waiting(view: "ViewState", asked: Asked, found: Parts | None) -> Parts:
+def end_if_waiting(view: "ViewState", asked: Request, found: Parts | None) -> Parts:
     """The parts; the page ends here while they wait for a click."""
     if found is None:
         parts.provenance(view, asked.model)
