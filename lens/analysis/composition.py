@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import pearson3
 from torch import Tensor
 
 from lens.analysis.circuit_weights import CUT
@@ -360,6 +359,8 @@ def _tail(
     Mean and variance are exact. The skewness is that of Σ aᵢ bⱼ gᵢⱼ² with independent normal g, what entries of a
     rotation become in many dimensions. Source: Hall 1983, Buckley and Eagleson 1988, sums of weighted χ².
     """
+    from scipy.stats import pearson3  # here: it takes half a second, and first charts do without it
+
     spread = _variance(writes[0], reads[0], width).sqrt().cpu().double()
     shape = (writes[0][:, None] * reads[0]).cpu().double(), (writes[1][:, None] * reads[1]).cpu().double()
     skewness = math.sqrt(8) * shape[1] / shape[0].pow(1.5)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.stats import binom, binomtest
 from torch import Tensor
 
 from lens.analysis.circuit_weights import (
@@ -195,6 +194,8 @@ def copying_accuracy(ranks: OwnRanks, k: int) -> Accuracy:
     A token that ties with others is in only if their mean place is, so a head that writes nothing has 0. ValueError for
     a ``k`` beyond a tenth of the vocabulary, where chance alone looks like copying. Source: Clopper and Pearson 1934.
     """
+    from scipy.stats import binomtest  # here: it takes half a second, and first charts do without it
+
     if not 1 <= k <= most_top(ranks.d_vocab):
         raise ValueError(
             f"copying_accuracy: k={k}; of a vocabulary of {ranks.d_vocab} at most a tenth says something: "
@@ -237,5 +238,7 @@ def share_by_chance(found: Accuracy, family: int) -> float:
 
     Exact binomial tail, Bonferroni over the heads.
     """
+    from scipy.stats import binom  # here: it takes half a second, and first charts do without it
+
     counts = range(found.n + 1)
     return max(count for count in counts if binom.sf(count - 1, found.n, found.chance) * family > ALPHA) / found.n

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 
 from lens.analysis.verdicts import ALPHA, Verdict, too_few
 
@@ -28,6 +27,8 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, group: int = 1, seed: int = 0
 
     Permutations keep each layer's heads in their layer and groups together. Ties share their mean rank.
     """
+    from scipy.stats import rankdata  # here: it takes half a second, and first charts do without it
+
     known = np.isfinite(x) & np.isfinite(y)
     n = int(known.sum())
     if n < 2 or np.ptp(x[known]) == 0 or np.ptp(y[known]) == 0:
@@ -43,6 +44,8 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, group: int = 1, seed: int = 0
 
 def _permuted(x: np.ndarray, y: np.ndarray, known: np.ndarray, group: int, seed: int, r: float) -> float:
     """Share of permutations, the one that is there included, at least as far from their mean as ``r``."""
+    from scipy.stats import rankdata  # here: it takes half a second, and first charts do without it
+
     ranks, other = np.full(x.shape, np.nan), rankdata(y[known])
     ranks[known] = rankdata(x[known])
     moved = _shuffled(ranks, known, group, np.random.default_rng(seed))[:, known]

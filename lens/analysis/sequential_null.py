@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import nct
 from torch import Tensor
 
 from lens.analysis.copying_verdicts import LEAST_SCORE, is_idle
@@ -60,6 +59,8 @@ def unclear(
     itself rests on few rotations, so that of normal draws must agree. A head too small to count needs no rotations.
     Source: tolerance limits, Owen 1968; the risk of resampling, Gandy 2009.
     """
+    from scipy.stats import nct  # here: it takes half a second, and first charts do without it
+
     n, (centre, spread) = len(draws), centre_and_spread(draws.double())
     low, high = sorted((null_band(draws).reach, normal_reach(score.numel())))
     risk = RISK / len(LOOKS)

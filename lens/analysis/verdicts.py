@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from scipy.stats import norm
+from scipy.special import ndtri
 from torch import Tensor
 
 from lens.analysis.crossed import Crossed, sampled, shortage, unit_note
@@ -100,7 +100,7 @@ def normal_reach(family: int, level: float = ALPHA) -> float:
 
     However the numbers hang together: heads that share values, or read what others wrote, are covered.
     """
-    return float(norm.isf(level / 2 / max(1, family)))
+    return float(-ndtri(level / 2 / max(1, family)))
 
 
 class Gap(NamedTuple):
