@@ -33,6 +33,7 @@ class Run(TypedDict, total=False):
     dtype: str
     seconds: float
     cached: bool
+    sample: str  # what the last figure was measured on, in words
 
 
 def start_run(slot: DeltaGenerator) -> None:
@@ -56,13 +57,32 @@ def note_model(model: Opened) -> None:
     _draw(run)
 
 
+def weights_named() -> tuple[str, ...]:
+    """Model with its checkpoint, and number format, of what this run computed with; empty where no model is open."""
+    run = st.session_state.get(RUN, {})
+    return (_name(run), run["dtype"]) if "model" in run else ()
+
+
+def note_sample(words: str) -> None:
+    """What the figure that was explained last was measured on."""
+    st.session_state.setdefault(RUN, {})["sample"] = words
+
+
+def sample_named() -> str:
+    """What the figure that was explained last was measured on, without its full stop; empty where nothing says it."""
+    return st.session_state.get(RUN, {}).get("sample", "").rstrip(". ")
+
+
+def _name(run: Run) -> str:
+    checkpoint = (run["revision"] or "").removesuffix(".safetensors").rpartition("checkpoints/")[-1]
+    return run["model"] + (f"@{checkpoint}" if checkpoint else "")
+
+
 def badge_html(run: Run) -> str:
     """The status line as escaped HTML."""
     if "model" not in run:
         return '<div class="lens-badge" role="status"><span>no model open</span></div>'
-    checkpoint = (run["revision"] or "").removesuffix(".safetensors").rpartition("checkpoints/")[-1]
-    name = run["model"] + (f"@{checkpoint}" if checkpoint else "")
-    parts = [f"<b>{html.escape(name)}</b>", html.escape(run["device"]), html.escape(run["dtype"])]
+    parts = [f"<b>{html.escape(_name(run))}</b>", html.escape(run["device"]), html.escape(run["dtype"])]
     if "seconds" in run:
         parts += [f"{run['seconds']:.2f} s", "cached" if run["cached"] else "live"]
     state = f' data-state="{parts[-1]}"' if "seconds" in run else ""

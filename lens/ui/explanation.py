@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from lens.ui import parts
+from lens.ui.badge import note_sample
 from lens.ui.glossary import explained
 from lens.ui.named_heads import with_links
 
@@ -45,6 +46,7 @@ def explain(view: ViewState, model: Transformer | None, explanation: Explanation
         if text:
             parts.aside(title, text, write)
     named = () if model is None else (("Model", parts.model_words(view, model)),)
+    note_sample(dict(explanation.measured).get("Sample", ""))
     lines = [(title, text) for title, text in (*named, *explanation.measured) if text]
     if lines:
         st.html(measured_on("" if model is None else model.name, lines))

@@ -1,15 +1,20 @@
-"""Take the numbers away: CSV, JSON, a self-contained HTML figure, and the Python that computes them again."""
+"""Take it away: numbers (CSV, JSON, Parquet), figures (HTML, PNG, SVG, PDF), and the Python that computes them."""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 
+from lens.figures.paper import Paper
+from lens.ui.badge import sample_named, weights_named
 from lens.ui.models import prepend_bos, source_of
+from lens.ui.pictures import NO_BROWSER, browser_path, forms_of, picture
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -37,17 +42,86 @@ class Export(NamedTuple):
     opens_model: bool = True  # whether ``code`` uses ``model``; False: it stands for itself
 
 
+class Print(NamedTuple):
+    """How a visitor wants pictures: kept from figure to figure and page to page."""
+
+    width: str = "One column"
+    points: int = 8
+    dark: bool = False
+    title: bool = True
+    foot: bool = True
+
+    @property
+    def paper(self) -> Paper:
+        """The same for what draws."""
+        return Paper(WIDTHS[self.width], self.points, self.dark, self.title)
+
+
+WIDTHS = {"One column": 3.3, "Two columns": 6.8, "Slide": 10.0}  # inches
+WIDTH_HELP = "How wide a picture is printed: " + ", ".join(f"{name.lower()} {w} in" for name, w in WIDTHS.items()) + "."
+POINTS_HELP = "Size of the letters at axes when the picture is printed at that width, in points."
+DARK_HELP = "Light letters on dark, for a slide; paper is light."
+TITLE_HELP = "The figure's title and the definition of its number above it."
+FOOT_HELP = "One small line below it: model and checkpoint, number format, sample, address of this view."
+PICTURE_HELP = {
+    "png": "two pixels for each of the print",
+    "svg": "letters stay letters",
+    "pdf": "letters stay letters; a page of the picture's size",
+}
+PRINT = "export:print"
+
+
 def export(view: ViewState, what: Export) -> None:
     """A folded panel of downloads. A file is made only when it is asked for (the HTML figure alone is 4.8 MB)."""
     with st.expander("Export"):
         row = st.container(horizontal=True)
         _file(row, "CSV", f"{what.name}.csv", "text/csv", lambda: _table(what).to_csv(index=False).encode())
         _file(row, "JSON", f"{what.name}.json", "application/json", lambda: to_json(view, what.payload).encode())
+        _file(
+            row, "Parquet", f"{what.name}.parquet", "application/vnd.apache.parquet", lambda: to_parquet(_table(what))
+        )
         size = "offline" if isinstance(what.figure, str) else "5 MB, offline"
         _file(row, f"Figure (HTML, {size})", f"{what.name}.html", "text/html", lambda: to_html(what.figure))
+        _pictures(row, view, what)
         code = reproduce(view, what.code, what.reads_prompt) if what.opens_model else f"{what.code.strip()}\n"
         st.caption(HOW_TO_RUN)
         st.code(code, language="python")
+
+
+def _pictures(row: DeltaGenerator, view: ViewState, what: Export) -> None:
+    """The figure as a paper prints it: its files beside the others, and below them how it is printed."""
+    if browser_path() is None:
+        st.caption(NO_BROWSER)
+        return
+    files = [(form, row.empty()) for form in forms_of(what.figure)]
+    chosen = _print_controls(what.name)
+    foot = footer(view) if chosen.foot else ""
+    for form, place in files:
+        build = partial(picture, what.figure, form, chosen.paper, foot)
+        mime = "image/svg+xml" if form == "svg" else f"{'image' if form == 'png' else 'application'}/{form}"
+        _file(place, form.upper(), f"{what.name}.{form}", mime, build, PICTURE_HELP[form])
+
+
+def _print_controls(name: str) -> Print:
+    """How pictures are printed, for this visitor; each panel of downloads has controls of its own for the same."""
+    now: Print = st.session_state.get(PRINT, Print())
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        key = f"{PRINT}:{name}"
+        width = st.segmented_control("Width", list(WIDTHS), default=now.width, key=f"{key}:width", help=WIDTH_HELP)
+        points = st.number_input("Letters (pt)", 5, 24, now.points, key=f"{key}:points", help=POINTS_HELP, width=130)
+        title = st.checkbox("Title", now.title, key=f"{key}:title", help=TITLE_HELP)
+        foot = st.checkbox("Model, sample, link", now.foot, key=f"{key}:foot", help=FOOT_HELP)
+        dark = st.checkbox("Dark", now.dark, key=f"{key}:dark", help=DARK_HELP)
+    chosen = Print(width or now.width, points, dark, title, foot)
+    st.session_state[PRINT] = chosen
+    return chosen
+
+
+def footer(view: ViewState) -> str:
+    """What a picture is of: model and checkpoint, number format, sample, and the address that shows it again."""
+    base = (st.context.url or "").rstrip("/")
+    root = base.removesuffix("/" + view.path) if view.path else base
+    return " · ".join([*weights_named(), *filter(None, (sample_named(), view.link(root)))])
 
 
 def reproduce(view: ViewState, code: str, reads_prompt: bool = True) -> str:
@@ -76,8 +150,19 @@ def to_html(figure: Figure | str) -> bytes:
     return standalone(figure).to_html(include_plotlyjs=True, full_html=True).encode()
 
 
-def _file(row: DeltaGenerator, label: str, file_name: str, mime: str, build: Callable[[], bytes]) -> None:
-    row.download_button(label, build, file_name, mime, key=f"export:{file_name}", on_click="ignore", help=file_name)
+def to_parquet(table: DataFrame) -> bytes:
+    """The table with the types of its columns; a column of several types is written as text."""
+    mixed = [name for name, column in table.items() if column.dtype == object]
+    written = io.BytesIO()
+    table.astype(dict.fromkeys(mixed, "string")).to_parquet(written, index=False)
+    return written.getvalue()
+
+
+def _file(
+    row: DeltaGenerator, label: str, file_name: str, mime: str, build: Callable[[], bytes], help: str = ""
+) -> None:
+    help = f"{file_name}: {help}" if help else file_name
+    row.download_button(label, build, file_name, mime, key=f"export:{file_name}", on_click="ignore", help=help)
 
 
 def _table(what: Export) -> DataFrame:

@@ -1,15 +1,17 @@
 """Pieces that pages share: clicks, exports."""
 
+import io
 import json
 import math
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
 from lens.tokens import NO_BOS, BosPolicy
-from lens.ui.export import reproduce, to_html, to_json
+from lens.ui.export import reproduce, to_html, to_json, to_parquet
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.parts import bos_words, follow_click, metric_help
@@ -80,6 +82,14 @@ def test_json_has_the_view_and_no_nan(view):
     assert out["eig"] == {"re": 1.0, "im": 2.0}
     assert out["view"]["prompt"] == view.prompt
     assert out["n"] == 3
+
+
+def test_parquet_keeps_types_and_missing_values_and_writes_mixed_columns_as_text():
+    table = pd.DataFrame({"head": ["0.1", "1.1"], "score": [0.5, math.nan], "n": [1, 2], "value": ["x", 3]})
+    read = pd.read_parquet(io.BytesIO(to_parquet(table)))
+    assert read["score"].dtype == float
+    assert math.isnan(read["score"][1])
+    assert (read["n"].dtype, list(read["value"]), list(read["head"])) == (int, ["x", "3"], ["0.1", "1.1"])
 
 
 def test_the_python_of_an_export_is_python(view):
