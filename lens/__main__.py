@@ -1,19 +1,24 @@
-"""``python -m lens``: what can be run from the command line."""
+"""``lens`` and ``python -m lens``: what can be run from the command line."""
 
 import sys
 
-from lens import scores, selftest
+from lens import launch, scores, selftest
 
-COMMANDS = {"selftest": selftest.main, "scores": scores.main}
+COMMANDS = {"app": launch.main, "selftest": selftest.main, "scores": scores.main}
 
 
 def main(arguments: list[str]) -> int:
     """Run the command that is named first; without one, say which there are."""
     if arguments and arguments[0] in COMMANDS:
         return COMMANDS[arguments[0]](arguments[1:])
-    print(f"usage: python -m lens {{{','.join(COMMANDS)}}} [--help]", file=sys.stderr)  # noqa: T201 - a command line
+    print(f"usage: lens {{{','.join(COMMANDS)}}} [--help]", file=sys.stderr)  # noqa: T201 - a command line
     return 2
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The installed command ``lens``."""
     sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    command()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -57,16 +57,21 @@ def streamlit_server(script: Path, env: dict[str, str], cwd: Path = ROOT) -> Ite
 
     The settings are those of ``.streamlit`` in ``cwd``.
     """
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    log = script.parent / ".server.log" if script.parent != ROOT else Path(os.devnull)
+    with served(command, os.environ | {"PYTHONPATH": str(ROOT), **env}, cwd, log) as url:
+        yield url
+
+
+@contextmanager
+def served(command: list[str], env: Mapping[str, str], cwd: Path, log: Path) -> Iterator[str]:
+    """What starts a Streamlit server, on a free port of this machine; yields its address once it answers."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     options = ["--server.port", str(port), "--server.headless", "true", "--server.fileWatcherType", "none"]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
-    log = script.parent / ".server.log" if script.parent != ROOT else Path(os.devnull)
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=cwd, env=os.environ | {"PYTHONPATH": str(ROOT), **env}, stdout=out, stderr=out
-        )
+        process = subprocess.Popen([*command, *options], cwd=cwd, env=env, stdout=out, stderr=out)
         try:
             _wait_for_health(f"http://localhost:{port}/_stcore/health", process)
             yield f"http://localhost:{port}"

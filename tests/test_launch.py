@@ -1,0 +1,90 @@
+"""The command ``lens``, in the repository and as a wheel away from it."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from lens.__main__ import COMMANDS, main
+from lens.launch import app_script
+from tests.browser.conftest import ROOT, served
+from tests.visitors import Place, visitor
+
+LEAVE = shutil.ignore_patterns(
+    ".git", "tests", "docs", "screenshots", "__pycache__", "build", "*.egg-info", "circuitsvis-*.js"
+)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder with nothing but the installed wheel, made from a copy of the repository."""
+    source, built, site = (tmp_path_factory.mktemp(name) for name in ("source", "built", "site"))
+    shutil.copytree(ROOT, source / "lens", ignore=LEAVE)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", str(source / "lens"), "--no-deps", "--no-build-isolation", "-w", built], check=True)
+    (wheel,) = built.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
+    return site
+
+
+def environment(site: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(site), "LENS_CACHE": str(site / "cache")}
+
+
+def test_the_wheel_serves_the_app_from_any_folder(installed, tmp_path):
+    command = [sys.executable, str(installed / "bin" / "lens"), "app"]
+    with served(command, environment(installed), tmp_path, tmp_path / "log") as url:
+        places = [
+            Place("", ()),
+            Place("head_scores", (("model", "lens-2l"),)),
+            Place("attention", (("look", "maps"),)),
+        ]
+
+        async def views():
+            async with visitor(url) as tab:
+                return [await tab.view(place) for place in places]
+
+        seen = asyncio.run(views())
+        assert [view.errors for view in seen] == [()] * 3
+        assert "look at the token after an earlier occurrence" in re.sub("<[^>]*>", "", " ".join(seen[1].texts))
+        (script,) = (installed / "lens" / "site" / "static").glob("circuitsvis-*.js")
+        with urllib.request.urlopen(f"{url}/app/static/{script.name}") as answer:
+            assert answer.status == 200
+            assert len(answer.read()) == script.stat().st_size
+
+
+def test_the_wheel_has_the_settings_and_a_script_for_every_page(installed):
+    site = installed / "lens" / "site"
+    assert app_script(installed / "lens") == site / "app.py"
+    assert {path.name for path in (site / "pages").glob("*.py")} == {
+        path.name for path in (ROOT / "pages").glob("*.py")
+    }
+    assert (site / ".streamlit" / "config.toml").read_text() == (ROOT / ".streamlit" / "config.toml").read_text()
+
+
+def test_the_commands_of_the_wheel_run_in_an_empty_folder(installed, tmp_path):
+    command = [sys.executable, str(installed / "bin" / "lens"), "scores", "lens-2l", "--seqs", "8", "--out", "x.csv"]
+    subprocess.run(command, cwd=tmp_path, env=environment(installed), check=True, capture_output=True)
+    assert (tmp_path / "x.csv").read_text().startswith("instrument,head,")
+
+
+def test_in_the_repository_the_app_is_that_of_the_repository():
+    assert app_script() == ROOT / "app.py"
+
+
+def test_a_package_without_its_scripts_says_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"install the package with `pip install \.`"):
+        app_script(tmp_path / "lens")
+
+
+def test_without_a_command_it_says_which_there_are(capsys):
+    assert main([]) == main(["fly"]) == 2
+    assert capsys.readouterr().err.count("usage: lens {" + ",".join(COMMANDS)) == 2
+    assert main(["app", "--help"]) == 0
+    assert "lens app" in capsys.readouterr().out
