@@ -13,6 +13,7 @@ import streamlit as st
 
 from lens.figures.paper import Paper
 from lens.ui.badge import sample_named, weights_named
+from lens.ui.embed import draw_alone, is_embedded, root_address, snippet
 from lens.ui.models import prepend_bos, source_of
 from lens.ui.pictures import NO_BROWSER, browser_path, forms_of, picture
 
@@ -69,10 +70,16 @@ PICTURE_HELP = {
     "pdf": "letters stay letters; a page of the picture's size",
 }
 PRINT = "export:print"
+EMBED_HELP = "This page's first figure, alone and alive, in another web page:"
 
 
 def export(view: ViewState, what: Export) -> None:
-    """A folded panel of downloads. A file is made only when it is asked for (the HTML figure alone is 4.8 MB)."""
+    """A folded panel of downloads. A file is made only when it is asked for (the HTML figure alone is 4.8 MB).
+
+    Inside another page the first figure that can be taken away is what is shown, and the page ends with it.
+    """
+    if is_embedded():
+        draw_alone(view, what.figure)
     with st.expander("Export"):
         row = st.container(horizontal=True)
         _file(row, "CSV", f"{what.name}.csv", "text/csv", lambda: _table(what).to_csv(index=False).encode())
@@ -86,6 +93,8 @@ def export(view: ViewState, what: Export) -> None:
         code = reproduce(view, what.code, what.reads_prompt) if what.opens_model else f"{what.code.strip()}\n"
         st.caption(HOW_TO_RUN)
         st.code(code, language="python")
+        st.caption(EMBED_HELP)
+        st.code(snippet(view, what.figure), language="html", wrap_lines=True)
 
 
 def _pictures(row: DeltaGenerator, view: ViewState, what: Export) -> None:
@@ -119,9 +128,7 @@ def _print_controls(name: str) -> Print:
 
 def footer(view: ViewState) -> str:
     """What a picture is of: model and checkpoint, number format, sample, and the address that shows it again."""
-    base = (st.context.url or "").rstrip("/")
-    root = base.removesuffix("/" + view.path) if view.path else base
-    return " · ".join([*weights_named(), *filter(None, (sample_named(), view.link(root)))])
+    return " · ".join([*weights_named(), *filter(None, (sample_named(), view.link(root_address(view))))])
 
 
 def reproduce(view: ViewState, code: str, reads_prompt: bool = True) -> str:

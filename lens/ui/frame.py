@@ -22,6 +22,8 @@ from lens.ui import controls
 from lens.ui.badge import start_run
 from lens.ui.by_hand import is_closed
 from lens.ui.components import component
+from lens.ui.embed import STYLE as EMBED_STYLE
+from lens.ui.embed import is_embedded
 from lens.ui.ending import PageOver, end_page
 from lens.ui.fields import LOCAL, Field, short
 from lens.ui.garbage import set_aside, tidy
@@ -61,10 +63,14 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     check_model(view)
     if REFUSED in st.session_state:
         view.note(st.session_state.pop(REFUSED))
-    with st.sidebar:
-        st.html('<div class="lens-brand">Lens</div>')
-        draw_menu(view)
-    _header(page, question, view)
+    if is_embedded():
+        st.html(EMBED_STYLE)
+        start_run(st.empty())
+    else:
+        with st.sidebar:
+            st.html('<div class="lens-brand">Lens</div>')
+            draw_menu(view)
+        _header(page, question, view)
     st.set_page_config(page_icon=str(ASSETS / "icon.svg"))  # last: it imports what reads pictures
     try:
         with st.sidebar:
