@@ -5,15 +5,17 @@ from __future__ import annotations
 import html
 import re
 import textwrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from lens.figures.drawn import copy_of, drawn
 from lens.figures.theme import DARK, FAMILY, FONT_SIZE, LIGHT, SUBTITLE_SIZE, standalone, wrap
 
 INCH, POINT = 96.0, 96.0 / 72.0  # pixels of a browser
 FOOT_SIZE = 10  # of the line below a figure, where its letters are FONT_SIZE
 LINE = 14  # pixels from one such line to the next
+HIGHEST = 680  # pixels that a figure has on a projector of 1080
 NARROWEST = 320  # pixels of the design: a title needs them
 SIDE = 6  # pixels at its left and right
 LETTER = 0.5  # width of a letter, as a share of its size
@@ -74,6 +76,33 @@ def _broken(text: str, width: float, size: float) -> str:
 
 def _lines(text: str) -> int:
     return text.count("<br>") + 1 if text else 0
+
+
+@drawn
+def larger(figure: go.Figure, times: float) -> go.Figure:
+    """The figure with letters ``times`` as large, and room for them, for a projector.
+
+    It grows with them until it would not fit on the screen with a title above and a subtitle below.
+    """
+    large = copy_of(figure)
+    layout = _enlarged({key: value for key, value in large.layout.to_plotly_json().items() if key != "template"}, times)
+    room = {side: times * size for side, size in layout.get("margin", {}).items() if side in ("t", "b")}
+    grown = max(1.0, min(times, HIGHEST / (layout.get("height") or HIGHEST)))
+    sizes = {side: grown * layout[side] for side in ("width", "height") if layout.get(side)}
+    large.update_layout(layout | sizes | {"margin": layout.get("margin", {}) | room})
+    for trace in large.data:
+        named = {name: value for name, value in trace.to_plotly_json().items() if isinstance(value, dict)}
+        trace.update({name: _enlarged(value, times, name) for name, value in named.items()}, overwrite=True)
+    return large
+
+
+def _enlarged(part: Any, times: float, name: str = "") -> Any:
+    """A part of a figure with every size of letters multiplied."""
+    if isinstance(part, dict):
+        if name.endswith("font") and isinstance(part.get("size"), (int, float)):
+            part = part | {"size": part["size"] * times}
+        return {key: _enlarged(value, times, key) for key, value in part.items()}
+    return [_enlarged(item, times, name) for item in part] if isinstance(part, (list, tuple)) else part
 
 
 def foot_lines(foot: str, width: float) -> list[str]:

@@ -1,5 +1,6 @@
 """The control strip above every page: model, prompt, beginning-of-text token, pinned heads, link to what is shown."""
 
+import html
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,8 +10,10 @@ import streamlit as st
 from lens.load import catalogue
 from lens.ui import by_hand
 from lens.ui.components import ASSETS, component
+from lens.ui.embed import root_address
 from lens.ui.fields import LOCAL, BadValue
 from lens.ui.limits import limits
+from lens.ui.stage import stage_link
 from lens.ui.view import ViewState, say_next_run
 from lens.ui.widgets import bind, segmented, text_area
 
@@ -97,11 +100,10 @@ def pins_control(view: ViewState) -> None:
 
 
 def link_control(view: ViewState) -> None:
-    """A button that copies the complete address; without a clipboard it shows the address, selected."""
-    base = (st.context.url or "").rstrip("/")
-    root = base.removesuffix("/" + view.path) if view.path else base
+    """A button that copies the complete address (shows it where there is no clipboard), and the way to the stage."""
     button = component("copy_link", (ASSETS / "copy_link.html").read_text())
-    button(data={"url": view.link(root)}, key="copy_link", height="content")
+    button(data={"url": view.link(root_address(view))}, key="copy_link", height="content")
+    st.html(f'<p class="lens-to-stage"><a class="lens-go" href="{html.escape(stage_link(view))}">On stage</a></p>')
 
 
 @st.cache_data(ttl=20, max_entries=1, show_spinner=False)

@@ -12,6 +12,7 @@ from lens.ui import parts
 from lens.ui.badge import note_sample
 from lens.ui.glossary import explained
 from lens.ui.named_heads import with_links
+from lens.ui.stage import on_stage, subtitle
 
 if TYPE_CHECKING:
     from lens.model import Transformer
@@ -39,6 +40,10 @@ def explain(view: ViewState, model: Transformer | None, explanation: Explanation
     """
     notices = (explanation.notice,) if isinstance(explanation.notice, str) else explanation.notice
     write = explained if model is None else partial(with_links, view, model.cfg)
+    note_sample(dict(explanation.measured).get("Sample", ""))
+    if on_stage():
+        subtitle(notices[0], write)
+        return
     for text in notices:
         parts.notice(text, write)
     parts.misreading(explanation.misreading)
@@ -46,7 +51,6 @@ def explain(view: ViewState, model: Transformer | None, explanation: Explanation
         if text:
             parts.aside(title, text, write)
     named = () if model is None else (("Model", parts.model_words(view, model)),)
-    note_sample(dict(explanation.measured).get("Sample", ""))
     lines = [(title, text) for title, text in (*named, *explanation.measured) if text]
     if lines:
         st.html(measured_on("" if model is None else model.name, lines))

@@ -16,6 +16,7 @@ from lens.ui.badge import sample_named, weights_named
 from lens.ui.embed import draw_alone, is_embedded, root_address, snippet
 from lens.ui.models import prepend_bos, source_of
 from lens.ui.pictures import NO_BROWSER, browser_path, forms_of, picture
+from lens.ui.stage import on_stage
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -80,6 +81,8 @@ def export(view: ViewState, what: Export) -> None:
     """
     if is_embedded():
         draw_alone(view, what.figure)
+    if on_stage():
+        return
     with st.expander("Export"):
         row = st.container(horizontal=True)
         _file(row, "CSV", f"{what.name}.csv", "text/csv", lambda: _table(what).to_csv(index=False).encode())

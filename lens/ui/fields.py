@@ -92,6 +92,17 @@ def flag(name: str, default: bool) -> Field:
     return Field(name, default, read, lambda value: "on" if value else "off")
 
 
+def mark(name: str) -> Field:
+    """No, unless the address says ``name=1``."""
+
+    def read(text: str) -> bool:
+        if text not in ("1", "0"):
+            raise BadValue(f"{name} must be 1 or nothing, not {short(text)}")
+        return text == "1"
+
+    return Field(name, False, read, lambda value: "1" if value else "0")
+
+
 def text(name: str, default: str, longest: int, called: str = "") -> Field:
     """Free text; what is longer than ``longest`` characters is cut and said so, of the text as it is ``called``."""
 
@@ -157,6 +168,7 @@ def common_fields(bounds: Limits) -> tuple[Field, ...]:
         integer("n", 25, low=2, high=bounds.block_length),
         integer("seqs", 16, low=1, high=bounds.sequences),
         integer("seed", 0),
+        mark("stage"),
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from lens.ui import controls
+from lens.ui import controls, stage
 from lens.ui.badge import start_run
 from lens.ui.by_hand import is_closed
 from lens.ui.components import component
@@ -33,6 +33,7 @@ from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
 from lens.ui.page import IMPORTS, Page
 from lens.ui.shared.chain.steps import draw_next, draw_steps
+from lens.ui.stage import on_stage, start_stage
 from lens.ui.turns import DRAWING
 from lens.ui.view import REFUSED, ViewState, open_view
 
@@ -66,6 +67,9 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     if is_embedded():
         st.html(EMBED_STYLE)
         start_run(st.empty())
+    elif start_stage(view):
+        stage.header(page, question, view)
+        start_run(st.container(key="badge").empty())
     else:
         with st.sidebar:
             st.html('<div class="lens-brand">Lens</div>')
@@ -90,7 +94,8 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
 def show_page(page: Page) -> None:
     """The whole of a page: the frame, then what its ``body`` draws, which is imported when the frame is on screen."""
     with DRAWING.turn(page.name), frame(page.title, page.question, page.options) as view:
-        draw_steps(view, page)
+        if not on_stage():
+            draw_steps(view, page)
         with IMPORTS:
             started = "torch" in sys.modules
             body = import_module(f"lens.ui.pages.{page.name}.body")
@@ -98,7 +103,8 @@ def show_page(page: Page) -> None:
                 import_module("transformers")  # here, not in two threads at once: it changes places with another module
                 set_aside()
         body.draw(view)
-        draw_next(view, page)
+        if not on_stage():
+            draw_next(view, page)
     tidy()
 
 

@@ -11,9 +11,11 @@ import streamlit as st
 
 from lens.figures.drawn import with_meta
 from lens.figures.grid import selected_cell
+from lens.figures.paper import larger
 from lens.ui.ending import end_page
 from lens.ui.glossary import explained
 from lens.ui.models import prepend_bos
+from lens.ui.stage import LARGER, on_stage
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -56,6 +58,8 @@ def metric_help(definition: str, unit: str, null: str = "", source: str = "") ->
 
 def formula(latex: str, where: str = "") -> None:
     """The formula of the page's number, folded away; ``where`` explains its symbols."""
+    if on_stage():
+        return
     with st.expander("Formula"):
         st.latex(latex)
         if where:
@@ -108,6 +112,8 @@ def chart(
     ``on_cell`` is called with the cell that was clicked, before the page runs again; such a chart needs a ``key``.
     ``read`` finds the cell in what the browser reports.
     """
+    if on_stage():
+        figure = larger(figure, LARGER)
     clicks: dict[str, Any] = {}
     if on_cell is not None:
         count = st.session_state.get(f"{key}:clicks", 0)
@@ -171,4 +177,6 @@ def line(kind: str, title: str, text: str, write: Callable[[str], str] = explain
 
 
 def _line(kind: str, title: str, text: str, write: Callable[[str], str] = explained) -> None:
+    if on_stage():
+        return  # the stage has one notice, which ``explain`` draws
     st.html(line(kind, title, text, write))

@@ -39,6 +39,7 @@ def random_values(rng: random.Random) -> dict:
         "n": rng.randint(2, AT_HOME.block_length),
         "seqs": rng.randint(1, AT_HOME.sequences),
         "seed": rng.randint(0, 2**31 - 1),
+        "stage": rng.random() < 0.5,
         "threshold": rng.choice([0.5, 0.0, -1.5, rng.uniform(-1e9, 1e9), rng.random() * 1e-9]),
         "folded": rng.random() < 0.5,
         "by": rng.choice("abc"),

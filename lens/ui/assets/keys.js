@@ -1,5 +1,5 @@
 // The keyboard on every page, set up once per browser tab: the page scrolls by PageDown and arrows before anything in it
-// was clicked, and the buttons of a chart's toolbar are one stop of Tab, with arrows between them.
+// was clicked, the buttons of a chart's toolbar are one stop of Tab, with arrows between them, and Esc leaves the stage.
 
 const TAB = "__lensKeys";
 const SCROLL = new Set(["PageDown", "PageUp", "ArrowDown", "ArrowUp", "Home", "End", " "]);
@@ -29,6 +29,12 @@ function moveInToolbar(event) {
   event.preventDefault();
 }
 
+// Esc closes what is open above the page first: that is taken before it comes here.
+function leaveStage(event) {
+  if (event.key !== "Escape" || event.defaultPrevented) return;
+  document.getElementById("lens-stage-off")?.click();
+}
+
 export default function () {
   if (window[TAB]) return;
   window[TAB] = true;
@@ -39,6 +45,7 @@ export default function () {
       else if (!event.ctrlKey && !event.metaKey && !event.altKey) {
         scrollThePage(event);
         moveInToolbar(event);
+        leaveStage(event);
       }
     },
     true,
