@@ -8,13 +8,13 @@ import plotly.graph_objects as go
 from lens.figures.drawn import drawn
 from lens.figures.grid import click_layer
 from lens.figures.measure import Axes, Measure
-from lens.figures.theme import LABEL_SIZE, base_layout, colour_bar, escape, shorten, thin, wrap
+from lens.figures.theme import LABEL_SIZE, base_layout, colour_bar, escape, shorten, thin
 
 HEIGHT = 330  # pixels of the cells together, about
 LOW, HIGH = 5, 34  # pixels of a row, at least and at most
 TICKS = 12, 22  # labels across and down, at most
 LETTERS = 11  # of a label
-CHARACTERS = 42  # of a line of the title
+TOP = 44  # pixels above the cells
 MARGIN = {"l": 96, "r": 84, "b": 84, "autoexpand": False}  # given: measuring draws every figure twice
 
 
@@ -34,12 +34,10 @@ def panel(
     """
     values = np.asarray(measure.values, np.float32)
     row_labels, column_labels = axes.labels(values.shape)
-    lines = wrap(title, CHARACTERS)
     height = int(np.clip(HEIGHT / len(row_labels), LOW, HIGH)) * len(row_labels)
-    layout = base_layout("", "", height=max(height, 110))
-    top = 20 * (lines.count("<br>") + 1) + 16
-    layout["title"] |= {"text": lines, "font": {"size": 14}}
-    layout |= {"margin": MARGIN | {"t": top}, "height": max(height, 110) + top + MARGIN["b"], "dragmode": False}
+    bar = measure.bar(max(height, 110))
+    layout = base_layout(title, "", height=max(height, 110))
+    layout |= {"margin": MARGIN | {"t": TOP}, "height": max(height, 110) + TOP + MARGIN["b"], "dragmode": False}
     layout |= {"hovermode": "closest", "hoverdistance": -1}
     figure = go.Figure(layout=layout)
     figure.add_trace(
@@ -49,7 +47,7 @@ def panel(
             zmax=ends[1],
             autocolorscale=True if measure.signed else None,
             hoverinfo="skip",
-            colorbar=colour_bar(measure.bar(max(height, 110))) | {"thickness": 9},
+            colorbar=colour_bar(bar if bar.count("<br>") < 2 else escape(measure.unit)) | {"thickness": 9},
         )
     )
     figure.add_trace(click_layer(_texts(measure, axes, row_labels, column_labels, notes), across=False))

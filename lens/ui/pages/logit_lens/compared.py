@@ -62,7 +62,8 @@ def _lens(chosen: Chosen, view: ViewState, model: HookedTransformer) -> Lens:
 def _pairs(number: str, sides: Sides, *both: Lens) -> list[Pair]:
     of = OF[both[0].chosen.about]
     held = "" if number in ("top", "entropy", "kl") else OWN.format(of)
-    name = NUMBERS[number].lower().replace("kl", "KL")
+    name = {"top": "probability of its own top token", "kl": "KL to the output"}.get(number, NUMBERS[number].lower())
+    name += f" of {of}" if held else ""
     quantity = pairs.Quantity(name, UNITS.get(number, "probability"), held, _code(both[0], number))
     depths = [[_depth(lens, place) for place in range(len(lens.rows))] for lens in both]
     rows = pairs.rows("row", [[row.label for row in lens.rows] for lens in both], depths)

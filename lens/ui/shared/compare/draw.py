@@ -16,7 +16,7 @@ from lens.figures.grid import grid
 from lens.figures.measure import Axes, Measure
 from lens.figures.panel import panel
 from lens.figures.strip import Scale, token_strip
-from lens.figures.theme import number
+from lens.figures.theme import number, shorten
 from lens.ui import parts
 
 if TYPE_CHECKING:
@@ -25,17 +25,22 @@ if TYPE_CHECKING:
     from lens.ui.shared.compare.pairs import Kind, Pair
     from lens.ui.view import ViewState
 
-WIDTH = 372  # pixels of one of three, beside each other on a screen of 1440
-WIDE = 560  # of one of two
+WIDTH = 348  # pixels of one of three, beside each other on a screen of 1400
+WIDE = 530  # of one of two
+
+
+TITLE = 40  # characters that such a figure holds
+DIFFERENCE = "Difference: second − first"
 
 
 class Side(NamedTuple):
-    """One of the three: its title, its numbers, and whether they are the difference."""
+    """One of the three: its title, its numbers, whether they are the difference, and what the second is called."""
 
     title: str
     values: np.ndarray
     difference: bool
     ends: tuple[float, float]
+    second: str
 
 
 def draw_pair(view: ViewState, pair: Pair, names: tuple[str, str], key: str) -> Figure | str:
@@ -57,10 +62,11 @@ def sides(pair: Pair, names: tuple[str, str]) -> list[Side]:
     both, (first, second) = Measure("", "", _flat(pair.numbers.first, pair.numbers.second)), pair.numbers
     ends = Measure("", "", both.values, signed=pair.quantity.signed).limits()
     span = Measure("", "", _flat(pair.numbers.difference), signed=True).limits()
+    titles = [shorten(name, TITLE) for name in names]
     return [
-        Side(names[0], first, False, ends),
-        Side(names[1], second, False, ends),
-        Side(f"difference: {names[1]} − {names[0]}", pair.numbers.difference, True, span),
+        Side(titles[0], first, False, ends, titles[1]),
+        Side(titles[1], second, False, ends, titles[1]),
+        Side(DIFFERENCE, pair.numbers.difference, True, span, titles[1]),
     ]
 
 
@@ -71,7 +77,7 @@ def _flat(*arrays: np.ndarray) -> np.ndarray:
 def _measure(pair: Pair, side: Side) -> Measure:
     quantity, estimate = pair.quantity, pair.estimate if side.difference else None
     ends = {} if estimate is None or estimate.low is None else {"low": estimate.low, "high": estimate.high}
-    name = f"difference of {quantity.name}" if side.difference else quantity.name
+    name = "difference" if side.difference else quantity.name
     signed = side.difference or quantity.signed
     return Measure(name, "", side.values, quantity.unit, signed=signed, absent="not compared", **ends)
 
@@ -116,8 +122,8 @@ def _draw_bars(view: ViewState, pair: Pair, side: Side, key: str) -> Figure | st
         Bar(label, float(value), beside=None if side.difference else float(other[place]))
         for place, (label, value) in enumerate(zip(pair.axes[0].labels, side.values))
     ]
-    title = side.title if side.difference else f"{side.title}; diamonds: the second"
-    figure = bars(rows, pair.quantity.unit, title=title, beside="second")
+    title = side.title if side.difference else f"{side.title}; diamonds: {side.second}"
+    figure = bars(rows, pair.quantity.unit, title=title, beside=side.second)
     parts.chart(figure, _alt(pair, side), key)
     return figure
 

@@ -156,10 +156,11 @@ def explanation(sides: Sides, pair: Pair) -> Explanation:
     of_texts = () if sides.same_prompt else (words.TWO_TEXTS,)
     noted = " ".join(f"{note[:1].upper()}{note[1:]}." for note in sides.views[1].notes)
     return Explanation(
-        (words.notice(pair, names), *filter(None, [words.left_out(pair, names)])),
+        words.notice(pair, names),
         " ".join([*of_models, *of_texts]),
         asides=(
             ("Compared", " ".join(filter(None, [pair.quantity.definition, pair.aside]))),
+            ("Left out", words.left_out(pair, names)),
             ("Heads", words.SAME_RUN_ONLY if apart else ""),
             ("The second", noted),
         ),
