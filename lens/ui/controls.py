@@ -83,7 +83,7 @@ def with_model_control(view: ViewState) -> None:
     labels = {"": NO_MODEL} | dict(_offered()) | {name: name.removeprefix(LOCAL) for name in by_hand.opened()}
     names = list(labels) if name in labels else [name, *labels]
     st.selectbox(
-        "Compare with model",
+        "Compare with",
         names,
         names.index(name),
         format_func=lambda name: labels.get(name, name.removeprefix(LOCAL)),

@@ -215,7 +215,7 @@ def test_the_controls_choose_a_model_its_checkpoint_and_a_prompt():
     bound(at.selectbox, "with_model").select("lens-3l").run()
     assert asked(at, "with_model") == "lens-3l"
     (checkpoint,) = (box for box in at.selectbox if box.label == "at checkpoint")
-    checkpoint.select_index(1).run()
+    checkpoint.set_value("checkpoints/tokens_000001433600.safetensors").run()
     assert asked(at, "with_model").startswith("lens-3l@checkpoints/tokens_")
     bound(at.text_area, "with_prompt").input(OTHER_PROMPT).run()
     assert "<b>lens-3l@tokens_" in fine(at)
@@ -229,7 +229,7 @@ def test_a_local_model_stands_beside_under_its_name(tiny_folder):
 
 def test_pages_that_cannot_compare_have_no_control():
     at = app_page("ablation", with_model=CHECKPOINT).run()
-    assert not [box for box in at.selectbox if box.label == "Compare with model"]
+    assert not [box for box in at.selectbox if box.label == "Compare with"]
     assert "beside" not in at.expander[0].label
 
 
@@ -288,6 +288,38 @@ def test_strips_and_bars(app):
     charts = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
     assert [chart["layout"]["title"]["text"] for chart in charts] == ["a; diamonds: b", "Difference: second − first"]
     assert "nothing of a has a counterpart in b." in shown
+
+
+WAITS = """
+import numpy as np
+import streamlit as st
+from lens.ui.frame import frame
+from lens.ui.models import open_model
+from lens.ui.shared.compare import pairs
+from lens.ui.shared.compare.section import compare
+def numbers(view, model):
+    return np.full((model.cfg.n_layers, model.cfg.n_heads), float(len(view.prompt)))
+def pair(sides, first, second):
+    return [pairs.heads(pairs.Quantity("length", "characters", "Of the prompt.", "values = 0"), first, second)]
+with frame("Attention", question="?") as view:
+    model = open_model(view)
+    compare(view, model, st.container(), numbers(view, model), numbers, pair, seconds=lambda *_: 9)
+    st.write(f"the view still has {len(view.prompt)} characters")
+"""
+
+
+def test_long_work_waits_for_a_click(app):
+    at = app(WAITS)
+    at.query_params.update({"with_model": "lens-2l", "with_prompt": "abc", "prompt": "ab"})
+    at.run()
+    assert notices(at) == []
+    (start,) = (button for button in at.button if button.label == "Compute, about 9 s")
+    start.click().run()
+    assert notices(at) == [
+        "Length differs most at head 0.0: 2.00 in the first prompt, 3.00 in the second prompt (+1.00 characters). The "
+        "mean size of the difference over 8 heads is 1.00 characters."
+    ]
+    assert "the view still has 2 characters" in markdown(at)
 
 
 def test_matches_of_other_lengths_are_refused():

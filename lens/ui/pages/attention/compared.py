@@ -65,7 +65,7 @@ def _pairs(head: Head, sides: Sides, first: Looks, second: Looks) -> list[Pair]:
     code = (f"{of.reading.code}{DEPENDENCE}" for of in both)
     dependence = pairs.Quantity("content dependence", unit, CONTENT_DEPENDENCE, *code)
     result = [pairs.heads(dependence, *(of.attention.content_dependence for of in both))]
-    if first.attention.content_dependence.shape != second.attention.content_dependence.shape:
+    if not sides.same_shape:
         return result
     patterns = [_causal(numbers.patterns(model, of.attention, [head])[0]) for model, of in zip(sides.models, both)]
     code = (f"{of.reading.code}{PATTERN.format(head)}" for of in both)

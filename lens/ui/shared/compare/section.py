@@ -70,6 +70,12 @@ class Sides(NamedTuple):
         return self.models[0].name == self.models[1].name
 
     @property
+    def same_shape(self) -> bool:
+        """Whether both have as many layers and heads."""
+        first, second = (model.cfg for model in self.models)
+        return (first.n_layers, first.n_heads) == (second.n_layers, second.n_heads)
+
+    @property
     def same_prompt(self) -> bool:
         """Whether both read the same text, or none."""
         return not self.reads_prompt or self.views[0]["prompt"] == self.views[1]["prompt"]
