@@ -176,13 +176,6 @@ def paired_difference(
     return Estimate(mean, low, high, n, note)
 
 
-def differs(estimate: Estimate) -> np.ndarray | None:
-    """Where the interval of a difference leaves 0 out; None without intervals. bool [...]"""
-    if estimate.low is None or estimate.high is None:
-        return None
-    return np.asarray((np.asarray(estimate.low) > 0) | (np.asarray(estimate.high) < 0))
-
-
 def _counted(names: Sequence[Hashable]) -> list[tuple[Hashable, int]]:
     seen: dict[Hashable, int] = {}
     counted = []

@@ -74,7 +74,9 @@ class ViewState:
 
     def twin(self, **values: Any) -> "ViewState":
         """A view with the same values but for these, for what stands beside. What is set or noted there stays there."""
-        return ViewState(self._fields.values(), self.values() | values)
+        twin = ViewState(self._fields.values(), self.values() | values)
+        twin.path = self.path
+        return twin
 
     def is_known(self, name: str) -> bool:
         """Whether a page that shares the option ``name`` with others was open before, so that it has a value."""

@@ -11,13 +11,13 @@ from lens.analysis.compare import (
     by_depth,
     by_name,
     by_text,
-    differs,
     largest,
     layer_depths,
     paired_difference,
     per_layer,
     token_pieces,
 )
+from lens.analysis.verdicts import which_differ_from_zero
 from tests.ui.conftest import REAL
 
 TEXTS = ("The cat sat on the mat. The cat sat on the", "naïve 🙂 déjà-vu 東京 1234", "def f(x):\n    return x", " ")
@@ -119,8 +119,11 @@ def test_a_paired_difference_has_an_interval_from_16_samples_on():
     other = paired_difference(x + shift, x)
     assert torch.equal(other.mean, -estimate.mean)
     noisy = paired_difference(x, torch.randn(20, 2, 3) + shift)
-    assert np.array_equal(differs(noisy), shift.numpy() != 0)
-    assert not differs(paired_difference(x, x)).any()
+    assert torch.equal(which_differ_from_zero(noisy), shift != 0)
+    assert not which_differ_from_zero(paired_difference(x, x)).any()
+    tiny = paired_difference(x, x + 1e-6)
+    assert which_differ_from_zero(tiny).all()
+    assert not which_differ_from_zero(tiny, rounding=1e-5).any()
     few = paired_difference(x[:15], x[:15])
     assert few.low is None
-    assert differs(few) is None
+    assert which_differ_from_zero(few) is None

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 Kind = Literal["heads", "table", "bars", "strip"]
 OF_A_LAYER = ("the largest", "the mean")
 ONE_TEXT = "One text: no interval."
+BY_TEXT = "Tokens that cover the same text in the same place stand beside each other."
+BY_DEPTH = "Beside each layer or row of the deeper model stands the one of the other that is nearest in relative depth."
 MOST = 64  # tokens along an axis: a cell has its words in its hover label
 
 
@@ -60,6 +62,7 @@ class Along(NamedTuple):
     things: str  # what is counted where something is left out: "tokens"
     code: str  # an expression of a Match
     not_drawn: int = 0  # pairs that have counterparts and are too many to draw
+    how: str = ""  # by what they are matched, a sentence; "" where each stands for the one of its own place
 
 
 class Pair(NamedTuple):
@@ -115,8 +118,7 @@ def heads(
     numbers = aligned(per_layer(first), per_layer(second), [rows.match, columns.match])
     aside = (
         f"{_shape(first)} beside {_shape(second)}. Heads of models of different shape have no counterpart, so that "
-        "each layer's largest and mean are compared, with the layer at the same relative depth. "
-        "Of more heads the largest is larger by chance alone."
+        "each layer's largest and mean are compared. Of more heads the largest is larger by chance alone."
     )
     prepare = "first, second = per_layer(first), per_layer(second)\n"
     return Pair("table", quantity, numbers, (rows, columns), note, None, aside, prepare=prepare)
@@ -166,7 +168,8 @@ def text(name: str, models: Sequence[HookedTransformer], prompts: Sequence[Promp
     labels = [f"{place}: {prompts[0].labels[place]}" for place in match.first]
     lengths = [prompt.tokens.shape[1] for prompt in prompts]
     each = ", ".join(f"token_pieces({of}_model, {of}_tokens[0, :{n}])" for of, n in zip(("first", "second"), lengths))
-    return Along(name, labels, match, "tokens", f"by_text({each}).head({most})", len(every.first) - len(match.first))
+    code, rest = f"by_text({each}).head({most})", len(every.first) - len(match.first)
+    return Along(name, labels, match, "tokens", code, rest, "" if every.is_identity else BY_TEXT)
 
 
 def places(name: str, labels: Sequence[str], most: int = MOST) -> Along:
@@ -180,14 +183,16 @@ def layers(n_first: int, n_second: int) -> Along:
     """Layers by relative depth."""
     match = by_depth(layer_depths(n_first), layer_depths(n_second))
     code = f"by_depth(layer_depths({n_first}), layer_depths({n_second}))"
-    return Along("layer", _both(match, range(n_first), range(n_second)), match, "layers", code)
+    labels = _both(match, range(n_first), range(n_second))
+    return Along("layer", labels, match, "layers", code, how="" if match.is_identity else BY_DEPTH)
 
 
 def rows(name: str, labels: Sequence[Sequence[str]], depths: Sequence[Sequence[float]]) -> Along:
     """Rows of a table by relative depth: labels and depths of the first and of the second, 0 … 1."""
     match = by_depth(*depths)
     written = ", ".join(str([round(float(depth), 9) for depth in of]) for of in depths)
-    return Along(name, _both(match, *labels), match, name + "s", f"by_depth({written})")
+    how = "" if match.is_identity else BY_DEPTH
+    return Along(name, _both(match, *labels), match, name + "s", f"by_depth({written})", how=how)
 
 
 def _every(name: str, n: int) -> Along:

@@ -1,13 +1,23 @@
 """The section of a page where a second model, checkpoint or prompt stands beside the first.
 
-    def numbers_of(view, model): ...              # the page's own numbers, cached: called for each side
-    def pairs_of(sides, first, second): ...       # a list of ``pairs.heads``, ``table``, ``names`` or ``tokens``
+    def loss_of(view, model):
+        prompt = read_prompt(view, model)
+        return prompt, analyse(token_losses, model, prompt.tokens)
 
-    first = numbers_of(view, model)
-    place = st.container()                        # where the section stands: below the picture
-    ...                                           # the rest of the page
-    compare(view, model, place, first, numbers_of, pairs_of)  # last: what fails on the second side spoils nothing
+    def pairs_of(sides, first, second):
+        (prompt, losses), (other, others) = first, second
+        quantity = pairs.Quantity("loss", "nats", DEFINITION, "values = token_losses(model, tokens)[0]")
+        along = pairs.text("position", sides.models, (prompt, other))
+        return [pairs.tokens(quantity, losses, others, along)]
 
+    def draw(view):
+        ...
+        beside = st.container()  # where the section stands: below the picture
+        ...  # the rest of the page
+        compare(view, model, beside, loss_of(view, model), loss_of, pairs_of)
+
+Called last, so that what fails on the second side spoils nothing. Other kinds of result: ``pairs.heads`` [layer, head],
+``pairs.table`` [row, column] and ``pairs.names`` (bars). Each pair has a name of its own, of which its files are named.
 For the second side ``numbers_of`` gets a view of its own: the same values but for model, revision and prompt, so that
 ``read_prompt(view, model)`` and the like read the right text. What is set or noted there stays there. It must draw no
 widget bound to the view: the first side has drawn it. ``end_page`` in it ends the section, not the page.
@@ -160,12 +170,13 @@ def explanation(sides: Sides, pair: Pair) -> Explanation:
     apart = pair.kind == "heads" and not sides.same_run
     of_models = () if sides.same_model else (words.TWO_TIMES if sides.same_run else words.TWO_MODELS,)
     of_texts = () if sides.same_prompt else (words.TWO_TEXTS,)
+    hows = dict.fromkeys(axis.how for axis in pair.axes)
     noted = " ".join(f"{note[:1].upper()}{note[1:]}." for note in sides.views[1].notes)
     return Explanation(
         words.notice(pair, names),
         " ".join([*of_models, *of_texts]),
         asides=(
-            ("Compared", " ".join(filter(None, [pair.quantity.definition, pair.aside]))),
+            ("Compared", " ".join(filter(None, [pair.quantity.definition, pair.aside, *hows]))),
             ("Left out", words.left_out(pair, names)),
             ("Heads", words.SAME_RUN_ONLY if apart else ""),
             ("The second", noted),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from lens.analysis.compare import differs, largest
+from lens.analysis.compare import largest
+from lens.analysis.verdicts import rounding_of, which_differ_from_zero
 from lens.figures.theme import number
 
 if TYPE_CHECKING:
@@ -55,10 +57,12 @@ def notice(pair: Pair, names: tuple[str, str]) -> str:
 
 def verdict(pair: Pair) -> str:
     """For how many cells the sample tells the two apart; "" where it cannot tell of any."""
-    where = None if pair.estimate is None else differs(pair.estimate)
+    if pair.estimate is None:
+        return ""
+    where = which_differ_from_zero(pair.estimate, rounding_of(*map(torch.from_numpy, pair.numbers)))
     if where is None:
         return ""
-    n, total = int(where.sum()), where.size
+    n, total = int(where.sum()), where.numel()
     return f"The interval of the difference leaves out 0 for {n} of {total} {_cells(pair)}."
 
 
