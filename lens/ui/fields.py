@@ -153,6 +153,20 @@ def _model() -> Field:
     return Field("model", DEFAULT_MODEL, read, str)
 
 
+def _with_model() -> Field:
+    """A second model beside the first, ``lens-3l`` or ``lens-2l@revision``; "" is none."""
+
+    def read(value: str) -> str:
+        name, at, revision = value.partition("@")
+        if value:
+            _model().read(name)
+        if at and (not _REVISION.fullmatch(revision) or ".." in revision):
+            raise BadValue(f"after the @ of a model stands a branch, tag or checkpoint name, not {short(revision)}")
+        return value
+
+    return Field("with_model", "", read, str)
+
+
 def common_fields(bounds: Limits) -> tuple[Field, ...]:
     """The fields that every page shares, in the order they stand in an address."""
     return (
@@ -169,6 +183,8 @@ def common_fields(bounds: Limits) -> tuple[Field, ...]:
         integer("seqs", 16, low=1, high=bounds.sequences),
         integer("seed", 0),
         mark("stage"),
+        _with_model(),
+        text("with_prompt", "", bounds.prompt_chars, called="the prompt to compare with"),
     )
 
 
