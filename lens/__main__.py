@@ -4,7 +4,15 @@ import sys
 
 from lens import launch, scores, selftest
 
-COMMANDS = {"app": launch.main, "selftest": selftest.main, "scores": scores.main}
+
+def deck(arguments: list[str]) -> int:
+    """See ``lens.ui.pages.deck.check``; imported when it is asked for: it needs Streamlit."""
+    from lens.ui.pages.deck.check import main as check
+
+    return check(arguments)
+
+
+COMMANDS = {"app": launch.main, "deck": deck, "selftest": selftest.main, "scores": scores.main}
 
 
 def main(arguments: list[str]) -> int:

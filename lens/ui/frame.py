@@ -71,6 +71,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     elif start_stage(view):
         stage.header(page, question, view)
         start_run(st.container(key="badge").empty())
+        _noting(view)
     else:
         with st.sidebar:
             st.html('<div class="lens-brand">Lens</div>')
@@ -135,6 +136,11 @@ def _header(page: Page, question: str, view: ViewState) -> None:
                 controls.link_control(view)
         if page.compares:
             _draw_second(page, view)
+    _noting(view)
+
+
+def _noting(view: ViewState) -> None:
+    """A place for the notes, drawn again whenever one comes."""
     view.noted = partial(_draw_notes, view, st.empty())
     view.noted()
 

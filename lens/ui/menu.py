@@ -11,6 +11,7 @@ from lens.ui.pages import (
     attention,
     attribution,
     composition,
+    deck,
     head,
     head_scores,
     home,
@@ -44,6 +45,7 @@ MENU = (
     ablation.PAGE,
     patching.PAGE,
     training_dynamics.PAGE,
+    deck.PAGE,
     method.PAGE,
 )
 
