@@ -94,7 +94,7 @@ def at_rest(page):
 def test_a_picture_stands_on_the_first_screen_of_every_page_and_nothing_moves_sideways(server, page, size):
     page.set_viewport_size(dict(zip(("width", "height"), size)))
     first = {}
-    for one in MENU:
+    for one in (page for page in MENU if page.section != "Show"):  # a deck is a list of addresses
         page.goto(f"{server}/{one.path}")
         expect(page.locator(".lens-title")).to_contain_text(one.title)
         page.locator(PICTURES).first.wait_for()
