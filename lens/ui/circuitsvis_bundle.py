@@ -6,6 +6,7 @@ bundle that the app serves. Each passage is known to the letter: another version
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -98,3 +99,7 @@ def write_bundle(folder: Path) -> str:
         os.chmod(part.name, 0o644)
         os.replace(part.name, target)
     return target.name
+
+
+if __name__ == "__main__":  # for an installation whose folder the app may not write into
+    write_bundle(Path(sys.argv[1]))

@@ -66,21 +66,26 @@ def streamlit_server(script: Path, env: dict[str, str], cwd: Path = ROOT) -> Ite
 @contextmanager
 def served(command: list[str], env: Mapping[str, str], cwd: Path, log: Path) -> Iterator[str]:
     """What starts a Streamlit server, on a free port of this machine; yields its address once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--server.port", str(port), "--server.headless", "true", "--server.fileWatcherType", "none"]
     with log.open("wb") as out:
         process = subprocess.Popen([*command, *options], cwd=cwd, env=env, stdout=out, stderr=out)
         try:
-            _wait_for_health(f"http://localhost:{port}/_stcore/health", process)
+            wait_for_health(f"http://localhost:{port}/_stcore/health", process)
             yield f"http://localhost:{port}"
         finally:
             process.terminate()
             process.wait(60)  # a server that computes ends late on a busy machine
 
 
-def _wait_for_health(url: str, process: subprocess.Popen) -> None:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_health(url: str, process: subprocess.Popen) -> None:
     """Unknown paths answer 200 too, so the body is what counts."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
