@@ -1,4 +1,4 @@
-"""Directions given as numbers: what is read is what was written; what is no direction is refused with its reason."""
+"""Directions given as numbers: what is read is what was written, and what is no direction is refused with a reason."""
 
 import io
 import json
