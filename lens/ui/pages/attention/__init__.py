@@ -71,4 +71,5 @@ PAGE = Page(
         cell_list("cell", 1),
     ),
     prompt=True,
+    compares=True,
 )
