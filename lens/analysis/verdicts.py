@@ -8,7 +8,7 @@ often a rule claims something about models of random weights is measured by test
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.special import ndtri
 from torch import Tensor
 
@@ -93,6 +93,17 @@ def differs_from_zero(estimate: Estimate, rounding: float = 0.0, unit: str = "se
     if low <= 0 <= high:
         return Verdict("none", f"the interval of {numbers} includes 0")
     return Verdict("found", f"the interval of {numbers} excludes 0")
+
+
+def which_differ_from_zero(estimate: Estimate, rounding: float = 0.0) -> Bool[Tensor, "*candidate"] | None:
+    """Which of many means are other than 0 and larger than ``rounding``; None where the sample carries no interval.
+
+    The intervals of ``estimate`` must hold all means at once, as those of ``compare.paired_difference`` do.
+    """
+    if too_few(estimate.n) or estimate.low is None or estimate.high is None:
+        return None
+    mean, low, high = map(torch.as_tensor, (estimate.mean, estimate.low, estimate.high))
+    return ((low > 0) | (high < 0)) & (mean.abs() > rounding)
 
 
 def normal_reach(family: int, level: float = ALPHA) -> float:

@@ -22,6 +22,11 @@ def typed() -> dict[str, str]:
     return {}
 
 
+def opened() -> list[str]:
+    """The names of what this visitor has opened from this machine by hand; none where that is not offered."""
+    return [] if limits().hosted else list(st.session_state.get(PATHS, {}))
+
+
 def local_name(path: Path) -> str:
     """What ``path`` is called in an address: its last part, with a number where another path has that name."""
     stem = LOCAL + re.sub(r"[^A-Za-z0-9._-]", "_", path.name).lstrip(".-")[:90]

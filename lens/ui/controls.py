@@ -41,6 +41,15 @@ PINS_HELP = (
 )
 
 
+WITH_MODEL_HELP = (
+    "A second model, computed as the first is and drawn beside it, with what differs. One that is not on this machine "
+    "is offered with its size first. Stays on from page to page."
+)
+WITH_CHECKPOINT_HELP = "The second model as it was at a point of its training; without a second model, the first one's."
+WITH_PROMPT_HELP = "A second text. The second model reads it where there is one, else the first. Empty: the same text."
+NO_MODEL = "no second model"
+
+
 def model_control(view: ViewState) -> None:
     """Choose a catalogue model; at home also a Hub id, a folder or a GGUF file typed by hand."""
     names = [name for name, _ in _offered()]
@@ -66,6 +75,43 @@ def prompt_control(view: ViewState) -> None:
     bounds = limits()
     help = PROMPT_HELP.format(bounds.prompt_chars, bounds.prompt_tokens, bounds.text_tokens)
     text_area(view, "prompt", "Prompt", help, height=116)
+
+
+def with_model_control(view: ViewState) -> None:
+    """Choose a second model, and of one whose training is here, its checkpoint."""
+    name, _, revision = view["with_model"].partition("@")
+    labels = {"": NO_MODEL} | dict(_offered()) | {name: name.removeprefix(LOCAL) for name in by_hand.opened()}
+    names = list(labels) if name in labels else [name, *labels]
+    st.selectbox(
+        "Compare with",
+        names,
+        names.index(name),
+        format_func=lambda name: labels.get(name, name.removeprefix(LOCAL)),
+        accept_new_options=not limits().hosted,
+        help=WITH_MODEL_HELP,
+        **bind(view, "with_model", name, partial(_choose_second, view, names)),
+    )
+    places = _checkpoints(name or view["model"])
+    if not places and not revision:
+        return
+    last = "final weights" if name else "choose one"
+    places = {"": last, **({revision: revision} if revision else {}), **places}
+    key = f"view:with_revision:{name}:{revision}"
+    st.selectbox(
+        "at checkpoint",
+        list(places),
+        list(places).index(revision),
+        key=key,
+        format_func=places.get,
+        help=WITH_CHECKPOINT_HELP,
+        on_change=_choose_checkpoint,
+        args=(view, name, key),
+    )
+
+
+def with_prompt_control(view: ViewState) -> None:
+    """The box for a second prompt."""
+    text_area(view, "with_prompt", "Compare with prompt", WITH_PROMPT_HELP, height=82)
 
 
 def example_control(view: ViewState) -> None:
@@ -137,6 +183,31 @@ def _choose_model(view: ViewState, key: str) -> None:
         return
     if is_path:
         by_hand.remember(name, path)
+
+
+def _choose_second(view: ViewState, names: Sequence[str], key: str) -> None:
+    typed = st.session_state[key]
+    try:
+        view.set(with_model=begun(typed, names) if typed else None)
+    except BadValue as bad:
+        say_next_run(str(bad))
+
+
+def _choose_checkpoint(view: ViewState, name: str, key: str) -> None:
+    revision = st.session_state[key]
+    view.set(with_model=f"{name or view['model']}@{revision}" if revision else name or None)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _checkpoints(name: str) -> dict[str, str]:
+    """The checkpoints of a model that come with Lens, in words; none for any other."""
+    from lens.load.checkpoints import checkpoint_name, checkpoints
+
+    entry = next((entry for entry in catalogue.entries() if name in entry.names), None)
+    if entry is None or not entry.shipped or not entry.checkpoints:
+        return {}
+    run = checkpoints(entry)
+    return {place: checkpoint_name(run, index) for index, place in enumerate(run.places)}
 
 
 def _set_pins(view: ViewState, key: str) -> None:

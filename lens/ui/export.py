@@ -52,14 +52,16 @@ def export(view: ViewState, what: Export) -> None:
 
 def reproduce(view: ViewState, code: str, reads_prompt: bool = True) -> str:
     """A Python program that computes the page's number again from nothing but the installed package."""
+    return f"from lens import HookedTransformer\n\n{opening(view, reads_prompt)}{code.strip()}\n"
+
+
+def opening(view: ViewState, reads_prompt: bool = True, of: str = "") -> str:
+    """The lines that open the view's model as ``model`` and read its prompt as ``tokens``; ``of``: put before both."""
     revision = f", revision={view['revision']!r}" if view["revision"] else ""
     cut = f", longest={view.longest}" if view.longest else ""
-    tokens = f"tokens = model.to_tokens({view['prompt']!r}, prepend_bos={prepend_bos(view)}{cut})\n"
-    return (
-        "from lens import HookedTransformer\n\n"
-        f"model = HookedTransformer.from_pretrained({source_of(view)!r}{revision})\n"
-        f"{tokens if reads_prompt else ''}{code.strip()}\n"
-    )
+    tokens = f"{of}tokens = {of}model.to_tokens({view['prompt']!r}, prepend_bos={prepend_bos(view)}{cut})\n"
+    model = f"{of}model = HookedTransformer.from_pretrained({source_of(view)!r}{revision})\n"
+    return model + (tokens if reads_prompt else "")
 
 
 def to_json(view: ViewState, payload: dict[str, object]) -> str:

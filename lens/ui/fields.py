@@ -142,6 +142,20 @@ def _model() -> Field:
     return Field("model", DEFAULT_MODEL, read, str)
 
 
+def _with_model() -> Field:
+    """A second model beside the first, ``lens-3l`` or ``lens-2l@revision``; "" is none."""
+
+    def read(value: str) -> str:
+        name, at, revision = value.partition("@")
+        if value:
+            _model().read(name)
+        if at and (not _REVISION.fullmatch(revision) or ".." in revision):
+            raise BadValue(f"after the @ of a model stands a branch, tag or checkpoint name, not {short(revision)}")
+        return value
+
+    return Field("with_model", "", read, str)
+
+
 def common_fields(bounds: Limits) -> tuple[Field, ...]:
     """The fields that every page shares, in the order they stand in an address."""
     return (
@@ -157,6 +171,8 @@ def common_fields(bounds: Limits) -> tuple[Field, ...]:
         integer("n", 25, low=2, high=bounds.block_length),
         integer("seqs", 16, low=1, high=bounds.sequences),
         integer("seed", 0),
+        _with_model(),
+        text("with_prompt", "", bounds.prompt_chars, called="the prompt to compare with"),
     )
 
 

@@ -31,6 +31,7 @@ from lens.ui.menu import draw_menu, page_of
 from lens.ui.models import check_model
 from lens.ui.page import IMPORTS, Page
 from lens.ui.shared.chain.steps import draw_next, draw_steps
+from lens.ui.shared.compare.asked import called, stop_button
 from lens.ui.turns import DRAWING
 from lens.ui.view import REFUSED, ViewState, open_view
 
@@ -120,18 +121,36 @@ def _header(page: Page, question: str, view: ViewState) -> None:
                     controls.example_control(view)
             with link:
                 controls.link_control(view)
+        if page.compares:
+            _draw_second(page, view)
     view.noted = partial(_draw_notes, view, st.empty())
     view.noted()
+
+
+def _draw_second(page: Page, view: ViewState) -> None:
+    """What stands beside the model and the prompt above: a second row of the controls, in the same columns."""
+    model, *prompt, side = st.columns([1.15, 2.3, 1.15] if page.prompt else [1, 1], gap="small")
+    with model:
+        controls.with_model_control(view)
+    for column in prompt:
+        with column:
+            controls.with_prompt_control(view)
+    with side:
+        stop_button(view, "strip")
 
 
 def _summary(page: Page, view: ViewState) -> str:
     """What the folded controls hold, in one line of Markdown; what a visitor typed stands in code, where nothing of it
     means anything."""
-    parts = [view["model"].removeprefix(LOCAL)]
-    parts += [" ".join(view["prompt"].split())[:SUMMARY]] if page.prompt else []
+    parts = [view["model"].removeprefix(LOCAL), view["prompt"] if page.prompt else ""]
+    beside = [called(view["with_model"]), view["with_prompt"] if page.prompt else ""] if page.compares else []
     pins = " ".join(map(str, view["pins"])) or "no head"
-    written = ["`` " + part.replace("`", "'") + " ``" for part in parts if part]
-    return " ".join([*written, f"BOS {view['bos']} · {pins} pinned"])
+    written, second = ([_as_code(part) for part in of if part.strip()] for of in (parts, beside))
+    return " ".join([*written, *(["beside", *second] if second else []), f"BOS {view['bos']} · {pins} pinned"])
+
+
+def _as_code(text: str) -> str:
+    return "`` " + " ".join(text.split())[:SUMMARY].replace("`", "'") + " ``"
 
 
 def _draw_pins(view: ViewState, slot) -> None:

@@ -39,11 +39,15 @@ def load_queue() -> Queue:
 
 
 def check_model(view: ViewState) -> None:
-    """Send a model that cannot be opened from an address back to the default, with a note."""
+    """Send a model that cannot be opened from an address back to the default, with a note; a second one is left out."""
     problem = model_problem(view["model"])
     if problem:
         view.note(f"{problem}: showing {DEFAULT_MODEL}")
         view.set(model=None, revision=None)
+    beside = second_problem(view["with_model"])
+    if beside:
+        view.note(f"{beside}: nothing is compared with it")
+        view.set(with_model=None)
 
 
 def model_problem(name: str) -> str:
@@ -64,11 +68,27 @@ def model_problem(name: str) -> str:
     return ""
 
 
+def second_problem(name: str) -> str:
+    """Why ``name``, perhaps with its @revision, cannot stand beside the open model, as a sentence; "" when it can."""
+    model = name.partition("@")[0]
+    if not model:
+        return ""
+    return model_problem(model) or (f"{short(model.removeprefix(LOCAL))} is closed" if by_hand.is_closed(model) else "")
+
+
 def open_model(view: ViewState) -> HookedTransformer:
     """The model of the view, loaded once for all visitors; layer, head and pins are fitted to it.
 
     A model that is not on this machine is offered with its size; the page goes on only after the visitor's click.
     """
+    model = open_beside(view)
+    note_model(model)
+    view.clamp_heads(model.cfg.n_layers, model.cfg.n_heads)
+    return model
+
+
+def open_beside(view: ViewState) -> HookedTransformer:
+    """``open_model`` for a model that stands beside the page's own: the page is not about it."""
     name, revision, source = view["model"], view["revision"], source_of(view)
     label = name.removeprefix(LOCAL) + (f"@{revision}" if revision else "")
     holder = residents().holder(f"{source}@{revision}:{_stamp(source)}", label)
@@ -77,9 +97,7 @@ def open_model(view: ViewState) -> HookedTransformer:
         if model is None:
             _ask_for_download(name, revision)
             model = _load(holder, source, revision)
-    note_model(model)
     draw_memory()
-    view.clamp_heads(model.cfg.n_layers, model.cfg.n_heads)
     return model
 
 
@@ -173,8 +191,8 @@ def _load(holder: Holder, source: str, revision: str) -> HookedTransformer:
 
                     from lens.hooked import HookedTransformer
 
-                residents().make_room(_expected_bytes(source))
-                with threads_for(_expected_bytes(source) // 4):
+                residents().make_room(expected_bytes(source))
+                with threads_for(expected_bytes(source) // 4):
                     model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
                 residents().budget = budget_bytes(model.device)
                 residents().fill(holder, model)
@@ -193,7 +211,7 @@ def _load(holder: Holder, source: str, revision: str) -> HookedTransformer:
     return job.result
 
 
-def _expected_bytes(source: str) -> int:
+def expected_bytes(source: str) -> int:
     """What the weights of a model of the catalogue will take; 0 where nobody wrote down how many there are."""
     known = next((entry for entry in catalogue.entries() if source in entry.names), None)
     return 4 * ((known and known.n_params) or 0)  # float32

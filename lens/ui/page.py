@@ -22,6 +22,7 @@ class Page(NamedTuple):
     icon: str  # one of Streamlit's bundled Material icons
     options: tuple[Field, ...] = ()  # the page's own fields of the address
     prompt: bool = False  # whether it reads the prompt: only then is there a box for it
+    compares: bool = False  # whether a second model or prompt can stand beside the first (``lens.ui.shared.compare``)
 
     @property
     def path(self) -> str:

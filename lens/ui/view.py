@@ -72,6 +72,12 @@ class ViewState:
         """All values as they are kept, defaults included; None where nothing was chosen."""
         return {name: self._home(name)[name] for name in self._fields}
 
+    def twin(self, **values: Any) -> "ViewState":
+        """A view with the same values but for these, for what stands beside. What is set or noted there stays there."""
+        twin = ViewState(self._fields.values(), self.values() | values)
+        twin.path = self.path
+        return twin
+
     def is_known(self, name: str) -> bool:
         """Whether a page that shares the option ``name`` with others was open before, so that it has a value."""
         return name in st.session_state[STATE]["joint"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lens import HookedTransformer
+from lens.analysis.compare import paired_difference
 from lens.analysis.coverage import (
     FROM_MODEL,
     MEASURED,
@@ -19,7 +20,7 @@ from lens.analysis.coverage import (
 from lens.analysis.head_scores import repeat_scores
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.stats import MIN_SAMPLES, estimate
-from lens.analysis.verdicts import differs_from_zero
+from lens.analysis.verdicts import differs_from_zero, which_differ_from_zero
 from tests.statistics.rates import check_rate
 
 ROWS = {(row.population, row.n): row for row in MEASURED}
@@ -77,3 +78,11 @@ def test_a_single_mean_differs_from_zero_by_chance_in_one_of_twenty_samples():
         columns = range(samples.shape[1])
         each = [found._replace(mean=found.mean[i], low=found.low[i], high=found.high[i]) for i in columns]
         check_rate([differs_from_zero(one).found for one in each])
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_two_models_that_are_alike_rarely_differ_in_any_of_their_heads(skewed):
+    generator = torch.Generator().manual_seed(5)
+    sides = torch.randn(2, 200, 16, 2, 4, generator=generator, dtype=torch.float64)
+    sides = sides.exp() if skewed else sides
+    check_rate([bool(which_differ_from_zero(paired_difference(*pair)).any()) for pair in zip(*sides)])

@@ -42,6 +42,8 @@ def random_values(rng: random.Random) -> dict:
         "threshold": rng.choice([0.5, 0.0, -1.5, rng.uniform(-1e9, 1e9), rng.random() * 1e-9]),
         "folded": rng.random() < 0.5,
         "by": rng.choice("abc"),
+        "with_model": rng.choice(["", word, f"{word}/{word}@step1000", f"local:{word}@checkpoints/tokens_1.bin"]),
+        "with_prompt": "".join(rng.choices(CHARS, k=rng.randint(0, 60))),
     }
 
 

@@ -86,4 +86,5 @@ PAGE = Page(
         cell_list("cell", 1),
     ),
     prompt=True,
+    compares=True,
 )

@@ -13,7 +13,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.models import open_model
 from lens.ui.outcome import Explanation, Export, Outcome, conclude
-from lens.ui.pages.attention import by_hand, cells, cut, numbers, views, words
+from lens.ui.pages.attention import by_hand, cells, compared, cut, numbers, views, words
 from lens.ui.pages.attention import controls as choose
 from lens.ui.shared.patterns import read
 from lens.ui.shared.reads import choose_reads
@@ -75,10 +75,12 @@ def draw(view: ViewState) -> None:
     drawn = _draw_all(view, seen, picture, side) if look == "all" else _draw_heads(view, seen, look, picture, side)
     with side:
         _draw_facts(view, seen)
+    beside = st.container()
     conclude(view, model, Outcome(explanation(seen, drawn), drawn.export))
     followed = cells.Followed(model, head, reading.prompt, attention, reading.code)
     cut.draw(view, followed)
     by_hand.draw(view, followed)
+    compared.draw(view, model, beside, compared.Looks(reading, attention), head)
 
 
 def explanation(seen: Seen, drawn: Drawn) -> Explanation:

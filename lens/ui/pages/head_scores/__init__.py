@@ -28,4 +28,5 @@ PAGE = Page(
         *(field for field in task_fields(TASKS) if field.name != "metric"),
     ),
     prompt=True,
+    compares=True,
 )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from lens.ui.models import open_model
+from lens.ui.pages.head_scores import compared
 from lens.ui.pages.head_scores.board import explain_grid, read_board, show_grid
 from lens.ui.pages.head_scores.controls import controls
 from lens.ui.pages.head_scores.one_head import show_head
@@ -30,6 +31,8 @@ def draw(view: "ViewState") -> None:
         figure = show_grid(view, board, score, model)
 
     show_head(view, model, board, score, (left, right))
+    beside = st.container()
     explain_grid(view, model, board, score)
     show_tabs(view, "more", TABS, view, model, board, score)
     take_away(view, board, instrument.name, figure)
+    compared.draw(view, model, beside, instrument, board)

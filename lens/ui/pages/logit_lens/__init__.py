@@ -37,4 +37,5 @@ PAGE = Page(
         flag("numbers", False),
     ),
     prompt=True,
+    compares=True,
 )

@@ -9,7 +9,7 @@ import streamlit as st
 from lens.ui import parts
 from lens.ui.models import open_model, read_prompt
 from lens.ui.outcome import Explanation, Outcome, conclude
-from lens.ui.pages.logit_lens import LONGEST, words
+from lens.ui.pages.logit_lens import LONGEST, compared, words
 from lens.ui.pages.logit_lens import controls as choose
 from lens.ui.pages.logit_lens.fit import draw_quality, ready
 from lens.ui.pages.logit_lens.position import draw_numbers, draw_paths
@@ -34,6 +34,7 @@ def draw(view: ViewState) -> None:
         return
     place = choose.place_in(view, lens)
     html = draw_table(view, model, lens, place)
+    beside = st.container()
     answer = choose.choose_answer(view, model)
     with st.container():
         followed = read_tokens(model, prompt, lens, place, answer)
@@ -51,3 +52,4 @@ def draw(view: ViewState) -> None:
         where=words.WHERE,
     )
     conclude(view, model, Outcome(explanation, export_of(lens, followed, html, figure)))
+    compared.draw(view, model, beside, lens)

@@ -149,7 +149,7 @@ def _steered(view: ViewState, model: HookedTransformer, prompt: Prompt, answers:
     change = analyse(steering, model, prompt.tokens, direction.values, layer, strength, unit)
     where = f"into layer {layer}, strength {strength:g} times {UNITS[unit].lower()}"
     code = f"{direction.code}change = steering(model, tokens, direction, {layer}, {strength}, {unit!r})\n"
-    return Changed(change, f"steered along {direction.words} {where}", code)
+    return Changed(change, f"the stream steered along {direction.words} {where}", code)
 
 
 class Direction(NamedTuple):

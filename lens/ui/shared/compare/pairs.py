@@ -1,0 +1,209 @@
+"""What stands beside what: two arrays of numbers whose cells stand for the same, by kind of result.
+
+    heads(quantity, first, second)                    a number per layer and head
+    table(quantity, first, second, rows, columns)     any two axes: [row, position], [query, key]
+    names(quantity, first, second)                    named parts as bars
+    tokens(quantity, first, second, along)            a number per token, on the text
+
+Each gives a ``Pair``, which ``draw.py`` draws, ``words.py`` puts into sentences and ``section.py`` gives away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lens.analysis.compare import (
+    Aligned,
+    Match,
+    aligned,
+    alike,
+    by_depth,
+    by_name,
+    by_text,
+    layer_depths,
+    per_layer,
+    token_pieces,
+)
+
+if TYPE_CHECKING:
+    from lens.analysis.stats import Estimate
+    from lens.hooked import HookedTransformer
+    from lens.ui.models import Prompt
+
+Kind = Literal["heads", "table", "bars", "strip"]
+OF_A_LAYER = ("the largest", "the mean")
+ONE_TEXT = "One text: no interval."
+BY_TEXT = "Tokens that cover the same text in the same place stand beside each other."
+BY_DEPTH = "Beside each layer or row of the deeper model stands the one of the other that is nearest in relative depth."
+MOST = 64  # tokens along an axis: a cell has its words in its hover label
+
+
+class Quantity(NamedTuple):
+    """What the numbers are. ``code``: Python that makes ``values``, an array, of ``model`` and ``tokens``."""
+
+    name: str
+    unit: str
+    definition: str
+    code: str
+    second_code: str = ""  # the same for the second side, where its sample is made in another way
+    signed: bool = False
+
+
+class Along(NamedTuple):
+    """One axis: what it is called, the labels of the pairs, which items they are, and the Python that matches them."""
+
+    name: str  # "layer"
+    labels: Sequence[str]
+    match: Match
+    things: str  # what is counted where something is left out: "tokens"
+    code: str  # an expression of a Match
+    not_drawn: int = 0  # pairs that have counterparts and are too many to draw
+    how: str = ""  # by what they are matched, a sentence; "" where each stands for the one of its own place
+
+
+class Pair(NamedTuple):
+    """Numbers of both, cell by cell. ``note``: the interval of the difference, or why there is none."""
+
+    kind: Kind
+    quantity: Quantity
+    numbers: Aligned
+    axes: tuple[Along, ...]
+    note: str = ONE_TEXT
+    estimate: Estimate | None = None  # of the difference, with its intervals
+    aside: str = ""  # what the match means, where it is not plain
+    notes: tuple[Sequence[Sequence[str]], ...] = ()  # of the first and the second: more of each cell, in words
+    prepare: str = ""  # Python that changes ``first`` and ``second`` before they are aligned
+    upwards: bool = False  # whether the first row is drawn lowest
+
+    def name(self, cell: Sequence[int]) -> str:
+        """A cell in words."""
+        labels = [axis.labels[place] for axis, place in zip(self.axes, cell)]
+        if self.kind == "heads":
+            return f"head {'.'.join(labels)}"
+        return labels[0] if len(labels) == 1 else " · ".join(f"{a.name} {b}" for a, b in zip(self.axes, labels))
+
+    def frame(self) -> pd.DataFrame:
+        """One row per cell: first, second, difference, with its interval where there is one."""
+        places = np.indices(self.numbers.first.shape).reshape(len(self.axes), -1)
+        columns = {axis.name: np.array(axis.labels, object)[place] for axis, place in zip(self.axes, places)}
+        columns |= {name: getattr(self.numbers, name).ravel() for name in ("first", "second", "difference")}
+        if self.estimate is not None and self.estimate.low is not None:
+            columns |= {"low": np.ravel(self.estimate.low), "high": np.ravel(self.estimate.high)}
+        return pd.DataFrame(columns)
+
+
+def heads(
+    quantity: Quantity,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    note: str = ONE_TEXT,
+    estimate: Estimate | None = None,
+) -> Pair:
+    """A number per [layer, head]: head by head where both models have the same shape.
+
+    Heads of models of other shapes have no counterpart: then the largest and the mean of each layer, by relative depth.
+    ``estimate``: ``paired_difference``, where both were measured on the same samples.
+    """
+    if np.shape(first) == np.shape(second):
+        n_layers, n_heads = np.shape(first)
+        axes = (layers(n_layers, n_layers), _every("head", n_heads))
+        return Pair("heads", quantity, aligned(first, second, [axis.match for axis in axes]), axes, note, estimate)
+    rows = layers(len(first), len(second))
+    columns = Along("of its heads", OF_A_LAYER, alike(len(OF_A_LAYER)), "numbers", f"alike({len(OF_A_LAYER)})")
+    numbers = aligned(per_layer(first), per_layer(second), [rows.match, columns.match])
+    aside = (
+        f"{_shape(first)} beside {_shape(second)}. Heads of models of different shape have no counterpart, so that "
+        "each layer's largest and mean are compared. Of more heads the largest is larger by chance alone."
+    )
+    prepare = "first, second = per_layer(first), per_layer(second)\n"
+    return Pair("table", quantity, numbers, (rows, columns), note, None, aside, prepare=prepare)
+
+
+def table(
+    quantity: Quantity,
+    first: np.ndarray,
+    second: np.ndarray,
+    rows: Along,
+    columns: Along,
+    *,
+    notes: tuple[Sequence[Sequence[str]], ...] = (),
+    upwards: bool = False,
+    note: str = ONE_TEXT,
+) -> Pair:
+    """A number for every row and column. ``notes``: [row][column] of the first and of the second, for hover labels."""
+    numbers = aligned(first, second, [rows.match, columns.match])
+    places = [(rows.match.first, columns.match.first), (rows.match.second, columns.match.second)]
+    some = tuple([[of[i][j] for j in at[1]] for i in at[0]] for of, at in zip(notes, places))
+    return Pair("table", quantity, numbers, (rows, columns), note, notes=some, upwards=upwards)
+
+
+def names(quantity: Quantity, first: Mapping[str, float], second: Mapping[str, float], *, note: str = ONE_TEXT) -> Pair:
+    """A number for each named part; parts that only one of them has are left out."""
+    keys = [list(first), list(second)]
+    match = by_name(*keys)
+    labels = [keys[0][place] for place in match.first]
+    along = Along("part", labels, match, "parts", f"by_name({keys[0]!r}, {keys[1]!r})")
+    values = (np.array(list(of.values()), float) for of in (first, second))
+    return Pair("bars", quantity, aligned(*values, [match]), (along,), note)
+
+
+def tokens(quantity: Quantity, first: np.ndarray, second: np.ndarray, along: Along, *, note: str = ONE_TEXT) -> Pair:
+    """A number for each token. ``along``: ``text``."""
+    return Pair("strip", quantity, aligned(first, second, [along.match]), (along,), note)
+
+
+def text(name: str, models: Sequence[HookedTransformer], prompts: Sequence[Prompt], most: int = MOST) -> Along:
+    """Tokens of both prompts that cover the same text in the same place, called ``name``: "position", "query".
+
+    The first ``most`` of them.
+    """
+    pieces = [token_pieces(model, prompt.tokens[0]) for model, prompt in zip(models, prompts)]
+    every = by_text(*pieces)
+    match = every.head(most)
+    labels = [f"{place}: {prompts[0].labels[place]}" for place in match.first]
+    lengths = [prompt.tokens.shape[1] for prompt in prompts]
+    each = ", ".join(f"token_pieces({of}_model, {of}_tokens[0, :{n}])" for of, n in zip(("first", "second"), lengths))
+    code, rest = f"by_text({each}).head({most})", len(every.first) - len(match.first)
+    return Along(name, labels, match, "tokens", code, rest, "" if every.is_identity else BY_TEXT)
+
+
+def places(name: str, labels: Sequence[str], most: int = MOST) -> Along:
+    """Places that both sides have alike, such as those of random sequences of one length; ``labels`` of the first."""
+    n = len(labels)
+    named = [f"{place}: {label}" for place, label in enumerate(labels[:most])]
+    return Along(name, named, alike(n).head(most), name + "s", f"alike({n}).head({most})", max(0, n - most))
+
+
+def layers(n_first: int, n_second: int) -> Along:
+    """Layers by relative depth."""
+    match = by_depth(layer_depths(n_first), layer_depths(n_second))
+    code = f"by_depth(layer_depths({n_first}), layer_depths({n_second}))"
+    labels = _both(match, range(n_first), range(n_second))
+    return Along("layer", labels, match, "layers", code, how="" if match.is_identity else BY_DEPTH)
+
+
+def rows(name: str, labels: Sequence[Sequence[str]], depths: Sequence[Sequence[float]]) -> Along:
+    """Rows of a table by relative depth: labels and depths of the first and of the second, 0 … 1."""
+    match = by_depth(*depths)
+    written = ", ".join(str([round(float(depth), 9) for depth in of]) for of in depths)
+    how = "" if match.is_identity else BY_DEPTH
+    return Along(name, _both(match, *labels), match, name + "s", f"by_depth({written})", how=how)
+
+
+def _every(name: str, n: int) -> Along:
+    return Along(name, [str(place) for place in range(n)], alike(n), name + "s", f"alike({n})")
+
+
+def _both(match: Match, first: Sequence, second: Sequence) -> list[str]:
+    pairs = [(str(first[a]), str(second[b])) for a, b in zip(match.first, match.second)]
+    return [a if match.is_identity else f"{a} | {b}" for a, b in pairs]
+
+
+def _shape(values: np.ndarray) -> str:
+    n_layers, n_heads = np.shape(values)
+    return f"{n_layers} layer{'s' * (n_layers > 1)} of {n_heads} heads"

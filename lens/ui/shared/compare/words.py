@@ -1,0 +1,90 @@
+"""What is said of two results side by side: where they differ most, how much was compared, what was not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lens.analysis.compare import largest
+from lens.analysis.verdicts import rounding_of, which_differ_from_zero
+from lens.figures.theme import number
+
+if TYPE_CHECKING:
+    from lens.ui.shared.compare.pairs import Along, Pair
+
+TWO_MODELS = (
+    "Two models differ in much at once: what they were trained on, how long, how large they are, how they cut text. A "
+    "difference between them says that they differ, not what makes it."
+)
+TWO_TIMES = (
+    "A head that has changed between two checkpoints need not be what changed the model: all its inputs were trained "
+    "meanwhile as well."
+)
+TWO_TEXTS = (
+    "Two texts differ in more than the words you changed: every later token was read after other ones. One pair of "
+    "texts shows one difference; another pair may show the opposite."
+)
+SAME = "This is the same model and prompt: the difference is 0 by definition."
+NOT_READ = "Here this page reads no prompt, so that the second prompt is left out."
+SAME_RUN_ONLY = (
+    "Both have the same shape, but were trained apart: a head of one and the head of the same number in the other are "
+    "not the same head."
+)
+
+
+def notice(pair: Pair, names: tuple[str, str]) -> str:
+    """Where the two differ most, and over how many cells."""
+    numbers, what = pair.numbers, pair.quantity.name
+    known = ~np.isnan(numbers.difference)
+    n, cells = int(known.sum()), _cells(pair)
+    if not n:
+        return f"{what[:1].upper()}{what[1:]}: nothing of {names[0]} has a counterpart in {names[1]}."
+    cell = largest(numbers.difference)
+    if cell is None:
+        return f"{what[:1].upper()}{what[1:]}: no difference in any of {n} {cells}."
+    unit = "" if pair.quantity.unit == "probability" else f" {pair.quantity.unit}"
+    first, second, change = (number(of[cell]) for of in (numbers.first, numbers.second, numbers.difference))
+    sign = "+" if numbers.difference[cell] > 0 else ""
+    mean = number(float(np.abs(numbers.difference[known]).mean()))
+    text = (
+        f"{what[:1].upper()}{what[1:]} differs most at {pair.name(cell)}: {first} in {names[0]}, {second} in "
+        f"{names[1]} ({sign}{change}{unit}). The mean size of the difference over {n} {cells} is {mean}{unit}."
+    )
+    return f"{text} {verdict(pair)}".strip()
+
+
+def verdict(pair: Pair) -> str:
+    """For how many cells the sample tells the two apart; "" where it cannot tell of any."""
+    if pair.estimate is None:
+        return ""
+    where = which_differ_from_zero(pair.estimate, rounding_of(*map(torch.from_numpy, pair.numbers)))
+    if where is None:
+        return ""
+    n, total = int(where.sum()), where.numel()
+    return f"The interval of the difference leaves out 0 for {n} of {total} {_cells(pair)}."
+
+
+def left_out(pair: Pair, names: tuple[str, str]) -> str:
+    """What was not compared, counted on both sides; "" where everything was."""
+    return " ".join(filter(None, dict.fromkeys(_left_out(axis, names) for axis in pair.axes)))
+
+
+def _left_out(axis: Along, names: tuple[str, str]) -> str:
+    match, parts = axis.match, []
+    counts = [n - axis.not_drawn for n in match.left_out]
+    for missing, n, name in zip(counts, (match.n_first, match.n_second), names):
+        if missing:
+            parts.append(f"{missing} of {n} {axis.things} of {name}")
+    has, is_ = ("have", "are") if sum(counts) > 1 else ("has", "is")
+    text = f"{' and '.join(parts)} {has} no counterpart and {is_} left out." if parts else ""
+    if axis.not_drawn:
+        text += f" The first {len(axis.labels)} {axis.things} that both have are compared, {axis.not_drawn} are not."
+    return text.strip()
+
+
+def _cells(pair: Pair) -> str:
+    if pair.kind == "heads":
+        return "heads"
+    return {"bars": "parts", "strip": "tokens"}.get(pair.kind, "cells")
