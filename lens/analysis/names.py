@@ -1,4 +1,4 @@
-"""Names of heads: layer and head, as people write them ("18.6")."""
+"""Names of heads and of places in their patterns, as people write them ("18.6", "18.6:5-3")."""
 
 import re
 from collections.abc import Sequence
@@ -17,6 +17,27 @@ class Head(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.layer}.{self.head}"
+
+
+class PatternCell(NamedTuple):
+    """One place of an attention pattern: from this query to this key, zero-based."""
+
+    query: int
+    key: int
+
+    def __str__(self) -> str:
+        return f"{self.query}-{self.key}"
+
+
+class HeadCell(NamedTuple):
+    """One place of the attention pattern of one head."""
+
+    head: Head
+    query: int
+    key: int
+
+    def __str__(self) -> str:
+        return f"{self.head}:{self.query}-{self.key}"
 
 
 def parse_head(text: str, cfg: Config) -> Head:

@@ -21,10 +21,11 @@ class Candidate(NamedTuple):
 
 
 @drawn
-def candidates(rows: Sequence[Candidate], *, title: str, definition: str) -> go.Figure:
+def candidates(rows: Sequence[Candidate], *, title: str, definition: str, largest: float | None = None) -> go.Figure:
     """A bar per candidate, in the given order from the top; the token that really came is orange and named so.
 
-    A candidate whose rank does not follow that of the row above stands apart from it.
+    A candidate whose rank does not follow that of the row above stands apart from it. ``largest``: the probability
+    that the axis reaches, where two figures are compared; else that of the likeliest row.
     """
     if not rows:
         raise ValueError("candidates: no rows; give at least one candidate.")
@@ -32,7 +33,7 @@ def candidates(rows: Sequence[Candidate], *, title: str, definition: str) -> go.
     for row, before in zip(rows, [None, *rows]):
         at += 1.0 if before is None or row.rank <= before.rank + 1 else 1.5
         heights.append(at)
-    figure = go.Figure(layout=_layout(rows, heights, title, definition))
+    figure = go.Figure(layout=_layout(rows, heights, title, definition, largest or max(row.prob for row in rows)))
     figure.add_trace(
         go.Bar(
             x=[row.prob for row in rows],
@@ -56,11 +57,11 @@ def _percent(prob: float) -> str:
     return f"{100 * prob:.1f}%" if prob >= 0.001 else f"{number(100 * prob)}%"
 
 
-def _layout(rows: Sequence[Candidate], heights: Sequence[float], title: str, definition: str) -> dict:
+def _layout(rows: Sequence[Candidate], heights: Sequence[float], title: str, definition: str, largest: float) -> dict:
     layout = base_layout(title, definition, height=int(ROW * (heights[-1] + 0.5)))
     layout["margin"] |= {"b": 8}
     layout["height"] -= 36
-    room = 1.35 * max(row.prob for row in rows)  # the numbers stand to the right of the bars
+    room = 1.35 * largest  # the numbers stand to the right of the bars
     return layout | {
         "xaxis": {"visible": False, "range": [0, room], "fixedrange": True},
         "yaxis": {

@@ -42,6 +42,7 @@ class Axis(NamedTuple):
     x: str
     y: str
     log_x: bool = False
+    y_range: tuple[float, float] | None = None  # None: as the curves need; shares have ends of their own
 
 
 @drawn
@@ -106,7 +107,7 @@ def _layout(axis: Axis, title: str, definition: str, n_curves: int) -> dict:
         "legend": {"orientation": "h", "x": 0, "y": -0.13, "yanchor": "top"},
         "xaxis": common
         | {"title": {"text": escape(axis.x), "standoff": 6}, "showgrid": False, "type": "log" if axis.log_x else "-"},
-        "yaxis": common | {"title": {"text": escape(axis.y), "standoff": 8}, "showgrid": True},
+        "yaxis": common | {"title": {"text": escape(axis.y), "standoff": 8}, "showgrid": True, "range": axis.y_range},
     }
     layout["height"] += 34 * (n_curves > 1)
     return layout

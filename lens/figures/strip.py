@@ -35,6 +35,7 @@ class Scale(NamedTuple):
     signed: bool = False
     ends: tuple[str, str] | None = None  # words at both ends of the legend where low and high are not for reading
     mark: str = ""  # what the underline of marked tokens means
+    legend: bool = True  # whether the strip has one; of several strips on one scale the first is enough
 
 
 PLAIN = Scale("value")
@@ -69,7 +70,7 @@ def token_strip(
         for token, name, title in zip(tokens, (name.strip() for name in names), titles)
     ]
     label = f"{len(tokens)} tokens" + (f", coloured by {scale.label}" if values is not None else "")
-    key = legend(scale) if values is not None else ""
+    key = legend(scale) if values is not None and scale.legend else ""
     body = "".join(parts)
     return f'{_style()}{key}<div class="lens-strip" role="group" aria-label="{escape(label)}">{body}</div>'
 

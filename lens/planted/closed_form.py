@@ -2,7 +2,7 @@
 
 from math import exp, log, sqrt
 
-from lens.planted.layout import COPY, D_MODEL, D_VOCAB, GAIN, TWIN
+from lens.planted.layout import COPY, D_MODEL, D_VOCAB, GAIN, THRESHOLD, TWIN
 
 # Squared length of the stream that enters layer 1 at a late position: token, token before, four digits of the position.
 STREAM = 6.0
@@ -56,3 +56,15 @@ def first_order_twin() -> float:
 def twin_share() -> float:
     """What direct attribution gives to each head of planted-redundant: half of the logit, with the run's scale."""
     return saturated(2) / 2
+
+
+def neuron_share() -> float:
+    """What the neuron of the right token adds to its logit in planted-redundant, of all that stands in OUT."""
+    heads = 2 * TWIN
+    wrote = heads - THRESHOLD
+    return GAIN * sqrt(D_MODEL) * wrote / sqrt(STREAM + (heads + wrote) ** 2)
+
+
+def one_of_two() -> float:
+    """How far the loss rises in planted-redundant, nats, where one of its two heads does not see what it copies."""
+    return loss(saturated(1)) - loss(saturated(2))

@@ -28,4 +28,5 @@ REST = 20.0  # score of position 0 for a head that looks for a token
 COPY = 10.0  # logits that an induction head adds to the token it attends to
 TWIN = 20.0  # what each of the two heads of planted-redundant writes, before the final norm
 GAIN = 0.625  # of that norm: logits cannot exceed GAIN · √d_model = 10
+THRESHOLD = COPY / 2  # above which a planted neuron fires
 DUST = 1e-5  # standard deviation of the noise in every W_O: no circuit is exactly zero, so no ratio is 0/0

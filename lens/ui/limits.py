@@ -23,6 +23,7 @@ class Limits(NamedTuple):
     pairs: int = 128  # of prompts, in one intervention
     patched_rows: int = 400_000  # cells times pairs of one sweep
     cut_cells: int = 64  # of one attention pattern
+    vector_bytes: int = 2_000_000  # of a pasted or uploaded direction
     ask_before: float = 5.0  # estimated seconds above which long work waits for a click
 
 
@@ -42,6 +43,7 @@ HOSTED = Limits(
     pairs=16,
     patched_rows=20_000,
     cut_cells=16,
+    vector_bytes=500_000,
 )
 
 

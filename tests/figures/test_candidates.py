@@ -27,6 +27,16 @@ def test_labels_are_escaped_and_kept_apart():
     assert "<b>&lt;s&gt;</b>" in figure.data[0].hovertext[1]
 
 
+def test_figures_that_are_compared_share_their_axis():
+    one, other = (candidates(rows, title="t", definition="d", largest=0.5) for rows in (ROWS, ROWS[1:]))
+    assert (
+        one.layout.xaxis.range
+        == other.layout.xaxis.range
+        == candidates(ROWS, title="t", definition="d").layout.xaxis.range
+    )
+    assert max(candidates(ROWS[1:], title="t", definition="d").layout.xaxis.range) == 1.35 * 0.25
+
+
 def test_nothing_to_show_is_refused():
     with pytest.raises(ValueError, match="no rows"):
         candidates([], title="t", definition="d")

@@ -30,6 +30,13 @@ def test_the_band_runs_along_high_and_back_along_low():
     assert band.fill == "toself"
 
 
+def test_an_axis_of_shares_keeps_its_ends():
+    curve, named = Line("a", np.ones(3)), Axis("x", "share")
+    figure = lines([curve], named._replace(y_range=(0, 1)), title="", definition="")
+    assert figure.layout.yaxis.range == (0, 1)
+    assert lines([curve], named, title="", definition="").layout.yaxis.range is None
+
+
 def test_names_are_escaped():
     figure = lines([Line("<b>", np.zeros(2))], Axis("<x>", "%{y}"), title="<i>", definition="")
     assert figure.data[0].name == "&lt;b&gt;"

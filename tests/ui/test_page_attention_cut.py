@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lens import HookedTransformer
-from lens.analysis.answer.knockout import PatternCell, beside, knockout
+from lens.analysis.answer.knockout import beside, knockout, knockout_of
+from lens.analysis.names import Head, HeadCell, PatternCell
 from lens.figures.cells import Marks, crossed
 from lens.figures.matrix import matrix
 from lens.ui.fields import BadValue, common_fields, parse
@@ -99,6 +100,50 @@ def test_cells_that_the_head_does_not_see_are_left_out_and_said():
     assert "Rest must be one of renormalised, lost" in shown
     assert at.query_params["cut"] == STRIPE
     assert "place" not in at.query_params
+
+
+ACROSS = "16-8,0.1:16-7,0.3:12-4"
+
+
+def test_cells_of_several_heads_are_cut_at_once():
+    at = open_page(cut=ACROSS, cutting="on").run()
+    shown = fine(at)
+    assert at.query_params["cut"] == ACROSS
+    model = HookedTransformer.from_pretrained("lens-2l")
+    cells = [HeadCell(Head(1, 1), 16, 8), HeadCell(Head(0, 1), 16, 7), HeadCell(Head(0, 3), 12, 4)]
+    of = knockout_of(model, cells, model.to_tokens(TEXT))
+    rows = frame(at, "uncut")
+    place = of.most_moved
+    np.testing.assert_allclose(sorted(rows["cut"]), sorted(of.logprob[1, place].exp().tolist()), atol=1e-6)
+    assert "in 1.1" in shown
+    assert f"takes {float(of.removed[1]):.2f} of attention from heads 0.1, 0.3 and 1.1." in shown
+    assert "reaches only the prediction at its own query" not in shown
+    (program,) = (code for code in codes(at) if "knockout_of(" in code)
+    out = printed(program)
+    assert f"{of.removed[1]} {of.removed[2:].mean()}" in out
+    assert f"{beside(of.changed.mean(1).numpy())}" in out
+
+
+def test_cells_go_along_with_the_head_until_they_are_kept():
+    at = open_page(cut="16-8", cutting="on").run()
+    fine(at)
+    at.button(key="attention:cut-keep").click().run()
+    assert "from head 1.1" in fine(at)
+    assert at.query_params["cut"] == "1.1:16-8"
+    at.number_input(key="view:head").set_value(2).run()
+    assert "from head 1.1" in fine(at)
+    at.button(key="attention:cut-strongest").click().run()
+    assert "from heads 1.1 and 1.2" in fine(at)
+
+
+def test_heads_that_do_not_exist_are_left_out_and_said():
+    at = open_page(cut="9.9:16-8,0.99:16-8,0.1:3-7,16-8,1.1.1:2-1", cutting="on").run()
+    shown = fine(at)
+    for head in ("9.9", "0.99"):
+        assert f"This model has no head {head} (cells 16-8): left out" in shown
+    assert "Head 0.1 does not see 3-7" in shown
+    assert "left out &#x27;1.1.1:2-1&#x27;" in shown
+    assert at.query_params["cut"] == STRIPE
 
 
 def test_a_query_without_any_key_left_is_refused_with_a_way_on():
@@ -279,6 +324,24 @@ def test_cells_read_what_they_write():
     with pytest.raises(BadValue, match="only 3 of the cells are kept") as bad:
         field.read("1-0,2-0,3-0,4-0")
     assert bad.value.use == ((1, 0), (2, 0), (3, 0))
+
+
+def test_cells_that_name_their_head_read_what_they_write():
+    field = cell_list("cut", 3, heads=True)
+    cells = (HeadCell(Head(1, 1), 5, 3), PatternCell(7, 6), HeadCell(Head(0, 2), 7, 6))
+    assert field.write(cells) == "1.1:5-3,7-6,0.2:7-6"
+    assert field.read(field.write(cells)) == cells
+    assert field.read("6-2, 7-3") == ((6, 2), (7, 3))  # as addresses were before
+    with pytest.raises(BadValue, match=r"left out '1\.1:6-2'"):
+        cell_list("cell", 3).read("1.1:6-2")
+
+
+def test_a_click_takes_a_kept_cell_of_its_own_head_back():
+    view = state(clicks="cut", layer="1", head="1", cut="1.1:6-2,0.1:6-2")
+    click(view, 0, (6, 2))
+    assert view["cut"] == (HeadCell(Head(0, 1), 6, 2),)
+    click(view, 0, (6, 2))
+    assert view["cut"] == (HeadCell(Head(0, 1), 6, 2), (6, 2))
 
 
 def test_a_cut_is_said_beside_its_controls():

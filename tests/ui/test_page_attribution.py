@@ -12,7 +12,7 @@ from lens.analysis.answer.direct_attribution import (
     source_split,
     task_attribution,
 )
-from lens.analysis.interventions.tasks import task_of
+from lens.analysis.interventions.tasks import parse_pairs, task_of, to_pairs
 from lens.figures.theme import number
 from lens.ui.fields import DEFAULT_PROMPT
 from lens.ui.shared.wording import signed
@@ -119,6 +119,43 @@ def test_over_many_prompts_with_interval_and_the_other_run(model):
     assert table[table["beyond chance"].astype(bool)]["part"].tolist() == ["1.1"]
     assert f"The number is {number(float(clean.value.mean()))} logits ({number(float(other.value.mean()))}" in shown
     assert "n = 16 pairs" in shown
+
+
+OWN = [
+    '{"clean": "The cat sat on the mat. The cat sat on the", '
+    '"corrupted": "The cat sat on the mat. The car sat on the", "answer": [" m", " f"], "wrong": " th"}',
+    "The red cat and the red | The red car and the red | c | th",
+]
+REFUSED = {
+    "The cat sat on | The car sat on | threeandahalf | th": "an answer must be one token",
+    "The cat | The cat sat on the mat | c | th": "The clean prompt has 4 tokens, the corrupted one",
+    f"{HOSTILE} the cat | {HOSTILE} the car | wordofmanytokens | th": "an answer must be one token",
+}
+
+
+def test_own_pairs_are_taken_apart_and_the_python_says_the_same(model):
+    at = page(more="prompts", task="own", own="\n".join([*OWN, *REFUSED])).run()
+    shown = fine(at)
+    pairs = to_pairs(model, parse_pairs("\n".join(OWN)), True)
+    clean = task_attribution(model, pairs, "clean")
+    assert f"The number is {number(float(clean.value.mean()))} logits" in shown
+    assert "2 pairs of your own, 3 left out" in shown
+    assert "Some pairs have several right or wrong answers: the first of each is taken apart" in shown
+    assert "Too few pairs for an interval" in shown
+    warnings = [one.value.replace("\\", "") for one in at.warning]
+    assert [reason for reason, one in zip(REFUSED.values(), warnings, strict=True) if reason not in one] == []
+    assert "<img" not in shown
+    lines = printed(at.code[1].value).splitlines()
+    parts = [float(line.rsplit(" ", 1)[1]) for line in lines[1 : 1 + len(clean.writes)]]
+    assert parts == pytest.approx(clean.parts.mean(0).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("own", ["", next(iter(REFUSED))])
+def test_own_pairs_that_cannot_be_read_leave_the_rest_of_the_page(own):
+    at = page(more="prompts", task="own", own=own).run()
+    fine(at)
+    assert len(at.code) == 1
+    assert len(at.warning) == bool(own)
 
 
 def test_few_pairs_carry_no_verdict():

@@ -9,7 +9,8 @@ import pytest
 
 from lens import HookedTransformer
 from lens.analysis.answer import fitted_lens
-from lens.analysis.answer.logit_lens import lens_rows, logit_lens
+from lens.analysis.answer.lens_rows import lens_rows
+from lens.analysis.answer.logit_lens import logit_lens
 from lens.figures.cell_table import cell_table
 from lens.figures.strip import Scale
 from lens.ui.calls import result_store
@@ -99,6 +100,9 @@ def test_mid_layer_rows_stand_where_a_model_has_them(tiny_folder):
     fine(at)
     assert len(cells(at)) == 7
     assert ">0 mid</th>" in table(at).replace("\\", "")
+    at = local("logit_lens", tiny_folder, prompt="some words to read", mid="on", decoder="fitted").run()
+    assert "On text it was not fitted to" in fine(at)
+    assert len(cells(at)) == 7
     at = open_page(mid="on").run()
     assert "have no place between attention and MLP" in fine(at)
 

@@ -39,7 +39,7 @@ def test_the_scorecard_shows_every_reading():
     verdicts = Counter(expected.verdict for one in INSTRUMENTS for expected in one.expected.values())
     told = f"{verdicts[FOUND]} found, {verdicts[REJECTED]} rejected, {verdicts[INSIDE]} inside the null."
     assert f"{count} of {count} readings are as planted: {told}" in shown
-    assert "Without a control 9 of them would be believed, such as the induction score of planted-offset: 1.00" in shown
+    assert "Without a control 12 of them would be believed, such as the induction score of planted-offset: 1." in shown
     card = re.search(r'<div class="lens-card">.*?</div>', shown, re.DOTALL)[0]
     assert card.count("<td") == count
     assert card.count('class="rejected chosen"') == 1

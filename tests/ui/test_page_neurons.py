@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lens import HookedTransformer
+from lens.analysis.answer.direct_attribution import Target, neuron_push
 from lens.analysis.answer.neurons import (
+    activity,
     input_tokens,
     layer_activations,
+    low_contexts,
     neuron_on_text,
     output_tokens,
     text_streams,
@@ -18,6 +22,8 @@ from lens.analysis.answer.neurons import (
 from lens.ui.labels import token_labels
 from lens.ui.pages.neurons.choose import pushing_neurons
 from lens.ui.pages.neurons.on_prompt import strongest
+from lens.ui.pages.neurons.words import in_text
+from lens.ui.shared.wording import signed
 from tests.ui.conftest import app_page, bound, fine, llama_folder, local, printed
 
 PROMPT = "some words to read"
@@ -56,6 +62,11 @@ def test_it_opens_on_the_neuron_that_pushes_the_answer_most(page, model):
     assert label.replace("<", "&lt;").replace(">", "&gt;") in shown
     assert f"above zero at {int((own > 0).sum())} of {len(own)} tokens" in shown
     assert components(at, "ColoredTokens")
+    push = neuron_push(model, tokens, Target("logit", torch.tensor([tokens.shape[1] - 1]), torch.tensor([answer])),
+                       layer, place)  # fmt: skip
+    assert f"At the last token it adds {signed(push.part)} logits to" in shown
+    assert f"to 100 random tokens {signed(float(push.at_random.mean()))}, 95% of them between" in shown
+    assert f"neurons on {token_labels(model, [answer])[0]} is {signed(push.part)}." in shown
 
 
 def test_the_weights_and_contexts_are_those_of_the_analysis(page, model):
@@ -86,7 +97,20 @@ def test_the_python_of_the_exports_says_the_same(page, model):
     assert printed(at.code[2].value).strip().splitlines() == want
 
 
-@pytest.mark.parametrize("contexts", ["top", "deciles", "tokens"])
+def test_the_lowest_contexts_of_a_gated_neuron_are_shown_and_named(page, model):
+    streams = text_streams(model, 1, 17, 60)
+    values = neuron_on_text(model, streams, 1, 5)
+    low, top = low_contexts(values, streams.counted, 12), top_contexts(values, streams.counted, 12)
+    at = page(block="1", neuron="5", texts="17", contexts="low").run()
+    shown = fine(at)
+    for one in low:
+        assert f"chapter {one.chapter + 1}, position {one.pos}: " in shown
+    (strips,) = (html for element in at.get("html") if (html := element.proto.body).count('class="lens-strip"') == 12)
+    assert strips.count('<div class="lens-strip-key"') == 1  # they are on one scale
+    assert ("It is strongest below zero" in shown) == (-low[0].value > top[0].value)
+
+
+@pytest.mark.parametrize("contexts", ["top", "low", "deciles", "tokens"])
 @pytest.mark.parametrize("shown", ["neuron", "layer"])
 def test_a_hostile_prompt_is_text_in_every_view(page, contexts, shown):
     at = page(prompt=HOSTILE, contexts=contexts, shown=shown, texts="3").run()
@@ -97,6 +121,15 @@ def test_a_hostile_prompt_is_text_in_every_view(page, contexts, shown):
     assert bool(components(at, "TopkTokens")) == (contexts == "tokens")
     if contexts == "deciles":
         assert "10th (highest) tenth" in " ".join(element.value for element in at.markdown)
+
+
+def test_a_neuron_that_is_strongest_below_zero_says_so():
+    values = torch.tensor([[0.0, 1.0, -9.0, 0.5]]).repeat(16, 1)
+    counted = torch.ones_like(values).bool()
+    found, labels = activity(values, counted), [["a", "b", "c", "d"]] * 16
+    top, low = (of(values, counted, 2) for of in (top_contexts, low_contexts))
+    assert in_text("0.1", found, top, labels).endswith("are at 1 different token: b.")
+    assert in_text("0.1", found, top, labels, low).endswith("and what is negative writes as much. Lowest at c.")
 
 
 def test_few_chapters_give_no_interval(page):

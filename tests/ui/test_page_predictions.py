@@ -1,5 +1,6 @@
 """The Predictions page: its numbers against the model, what it writes beside its twin, odd prompts and addresses."""
 
+import io
 from functools import partial
 
 import numpy as np
@@ -140,6 +141,62 @@ def test_steering_without_an_answer_and_heads_without_a_pin_say_so():
     assert "steering needs a right answer" in fine(at)
     at = open_page(change="zero").run()
     assert "No head is pinned, so head 0.0 is changed" in fine(at)
+
+
+def pasted(at):
+    """The box for the numbers of a vector."""
+    (found,) = (one for one in at.text_area if one.key == "lens:vector:box")
+    return found
+
+
+def test_a_pasted_vector_steers_and_stays_out_of_the_address(model, tokens):
+    vector = torch.randn(model.cfg.d_model, generator=torch.Generator().manual_seed(2))
+    query = {"change": "steer", "along": "vector", "unit": "direction", "strength": "2", "into": "1", "right": " m"}
+    at = open_page(new="10", stop="never", **query).run()
+    assert "steering along a vector needs its numbers" in fine(at)
+    assert "the page's link does not carry it" in at.caption[-1].value + markdown(at) + str(at.caption)
+    pasted(at).set_value(str(vector.tolist())).run()
+    shown = fine(at)
+    assert "steered along the pasted vector into layer 1, strength 2 times the direction itself" in shown
+    change = Change(layer=1, vector=tuple((2 * vector).tolist()))
+    twin = predict(model, tokens, tokens.shape[1] - 1, tuple(model.inner_ids(" m")), change=change)
+    np.testing.assert_allclose(at.dataframe[0].value["probability in the twin"], twin.logprob.exp(), atol=1e-5)
+    assert set(at.query_params) == {"new", "stop", *query}
+    offered(at).click().run()
+    fine(at)
+    lines = printed(at.code[1].value).strip().splitlines()
+    assert eval(lines[1]) == write(model, tokens, 10, Sampling(0.0), change).ids.tolist()
+    at.switch_page("pages/tokens.py").run()
+    at.switch_page("pages/predictions.py").run()
+    assert pasted(at).value == str(vector.tolist())
+
+
+def test_vectors_that_do_not_fit_are_refused_with_their_reason(model, monkeypatch):
+    at = open_page(change="steer", along="vector").run()
+    for text, sentence in (
+        ("1, 2, 3", f"got 3 numbers; this model&#x27;s residual stream has {model.cfg.d_model}"),
+        ("nan " * model.cfg.d_model, "number 1 is nan"),
+        ("<img src=x>", "&#x27;&lt;img&#x27; in place 1 is not a number"),
+    ):
+        pasted(at).set_value(text).run()
+        assert sentence in fine(at)
+    monkeypatch.setenv("LENS_HOSTED", "1")
+    pasted(at).set_value("1 " * 300_000).run()
+    assert "600,000 characters were pasted; at most 500,000 are read" in fine(at)
+
+
+def test_a_file_of_numbers_steers_as_pasted_ones_do(model):
+    at = open_page(change="steer", along="vector").run()
+    vector = np.random.default_rng(1).standard_normal(model.cfg.d_model).astype(np.float32)
+    stream = io.BytesIO()
+    np.save(stream, vector)
+    (uploader,) = at.file_uploader
+    uploader.set_value(("probe.npy", stream.getvalue(), "application/octet-stream")).run()
+    assert "steered along the pasted vector into layer" in fine(at)
+    assert np.array_equal(np.array(pasted(at).value.split(", "), np.float32), vector)
+    (uploader,) = at.file_uploader
+    uploader.set_value(("probe.npy", b"no array", "application/octet-stream")).run()
+    assert "the file is not used: the file is no NumPy array" in fine(at)
 
 
 def test_bad_values_of_the_address_are_sentences(tiny_folder):

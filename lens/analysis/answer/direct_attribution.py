@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.analysis.answer.head_inputs import Write
+from lens.analysis.answer.neurons import check_neuron
 from lens.analysis.circuit_weights import constant_values, output_weights, read_through, write_through
 from lens.analysis.direct_paths import final_scale, head_parts
 from lens.analysis.interventions.pairs import Pairs
@@ -141,10 +142,14 @@ def asked_at_random(
     if len(tokens) != 1:
         raise ValueError(f"asked_at_random: {len(tokens)} prompts; wanted one.")
     run = _Run(model, tokens.to(model.device), target.pos, None).repeated(draws)
+    return _split(model, run, _random_answers(model, target, draws, seed))
+
+
+def _random_answers(model: HookedTransformer, target: Target, draws: int, seed: int) -> Target:
+    """The same of random tokens, a draw per row, for one prompt."""
     generator, ids = torch.Generator().manual_seed(seed), sampling_set(model).ids
     right, wrong = (ids[torch.randint(len(ids), (draws,), generator=generator)] for _ in range(2))
-    other = target._replace(pos=target.pos.expand(draws), right=right, wrong=None if target.wrong is None else wrong)
-    return _split(model, run, other)
+    return target._replace(pos=target.pos.expand(draws), right=right, wrong=None if target.wrong is None else wrong)
 
 
 @torch.no_grad()
@@ -367,6 +372,37 @@ def neuron_attribution(
     every = torch.cat([run[post] * _neuron_reads(run, layer, onto) for layer, post in enumerate(posts)], 1)
     best = every.mean(0).abs().topk(min(count, every.shape[1])).indices
     return TopNeurons(tuple(divmod(at, cfg.d_mlp) for at in best.tolist()), every[:, best].cpu(), every.shape[1])
+
+
+class NeuronPush(NamedTuple):
+    """What one neuron adds to an answer directly, in its unit."""
+
+    part: float
+    at_random: Float[Tensor, " draw"]  # to random tokens in place of the answer: what it does for any
+
+
+@torch.no_grad()
+def neuron_push(
+    model: HookedTransformer,
+    tokens: Int[Tensor, "1 pos"],
+    target: Target,
+    layer: int,
+    neuron: int,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> NeuronPush:
+    """One neuron's activation times W_out · direction, for the answer and for random tokens, read from one run."""
+    check_neuron(model, layer, neuron)
+    target.check(model, *tokens.shape)
+    if len(tokens) != 1:
+        raise ValueError(f"neuron_push: {len(tokens)} prompts; wanted one.")
+    post = f"blocks.{layer}.mlp.hook_post"
+    one = _Run(model, tokens.to(model.device), target.pos, None, also=[post])
+    parts = []
+    for run, asked in ((one, target), (one.repeated(draws), _random_answers(model, target, draws, seed))):
+        reads = _neuron_reads(run, layer, _Read(model, run, asked).onto)
+        parts.append((run[post] * reads)[:, neuron].cpu())
+    return NeuronPush(float(parts[0]), parts[1])
 
 
 def _neuron_reads(run: _Run, layer: int, onto: Tensor) -> Float[Tensor, "prompt neuron"]:

@@ -4,7 +4,7 @@ Kept on disk: it belongs to the weights and the shipped text, not to a prompt.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens.analysis.answer.lens_rows import LensRow, lens_points, lens_rows
 from lens.analysis.held_out import beginnings, held_out_digest
+from lens.analysis.loss import chunks
 from lens.analysis.stats import Estimate, estimate
 from lens.analysis.streaming import batches
 from lens.config import Config
@@ -35,11 +37,12 @@ LENGTH = 192  # tokens of a chapter that are read
 RIDGE = 1e-3  # of the mean variance of a stream's coordinates; the map is drawn towards leaving the stream as it is
 POSITIONS = 8  # of each held-out chapter, evenly spread, where KL is taken: the vocabulary is what costs
 SUMS = 600_000_000  # bytes of the sums of one pass over the text; a larger model needs more passes
+STREAMS = 250_000_000  # bytes of the streams of all rows that are held at once
 LARGEST = 500_000_000  # bytes of a fit
 
 
 class FittedDecoder(NamedTuple):
-    """One affine map per row: 0 is the embedding, L the stream after layer L − 1; the last one changes nothing."""
+    """One affine map per row of :func:`fitted_rows`; the last one, of the output itself, changes nothing."""
 
     weight: Float[Tensor, "row d_model d_model"]  # added to the identity
     bias: Float[Tensor, "row d_model"]
@@ -48,10 +51,12 @@ class FittedDecoder(NamedTuple):
     raw_kl: Float[Tensor, "row chapter"]  # the same without the fit
     n_fit: int  # tokens
     n_held_out: int
+    rows: tuple[LensRow, ...]
 
-    def read(self, row: int, stream: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        """Where the reader expects the last stream."""
-        weight, bias = self.weight[row].to(stream), self.bias[row].to(stream)
+    def read(self, row: LensRow, stream: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """Where the reader of that row expects the last stream."""
+        at = self.rows.index(row)
+        weight, bias = self.weight[at].to(stream), self.bias[at].to(stream)
         return stream + (stream @ weight + bias)
 
 
@@ -63,6 +68,7 @@ class FitQuality(NamedTuple):
     raw_kl: Estimate
     n_fit: int
     n_held_out: int
+    rows: tuple[LensRow, ...]
 
 
 _kept: "WeakKeyDictionary[HookedTransformer, tuple[tuple, FittedDecoder]]" = WeakKeyDictionary()
@@ -78,7 +84,7 @@ def fitted_decoder(model: HookedTransformer, progress: Progress = silent) -> Fit
             kept = Result({name: getattr(made, name).numpy() for name in made._fields[:5]}, _facts(made))
             save_if_possible(key, kept)
         arrays = {name: torch.from_numpy(np.array(array)) for name, array in kept.arrays.items()}
-        _kept[model] = (_stamp(model), FittedDecoder(**arrays, **kept.facts))
+        _kept[model] = (_stamp(model), FittedDecoder(**arrays, **kept.facts, rows=fitted_rows(model.cfg)))
     return _kept[model][1]
 
 
@@ -86,7 +92,7 @@ def fit_quality(model: HookedTransformer, progress: Progress = silent) -> FitQua
     """How well the fit of these weights reads the other half of the text; makes the fit where there is none."""
     fit = fitted_decoder(model, progress)
     kl, raw_kl = (estimate(one.T, unit=UNIT) for one in (fit.kl, fit.raw_kl))
-    return FitQuality(fit.r2, kl, raw_kl, fit.n_fit, fit.n_held_out)
+    return FitQuality(fit.r2, kl, raw_kl, fit.n_fit, fit.n_held_out, fit.rows)
 
 
 def fit_is_kept(model: HookedTransformer) -> bool:
@@ -113,11 +119,17 @@ def fit_key(model: HookedTransformer) -> str:
     return result_key("fitted-lens", __name__, weights=digest.hexdigest(), text=held_out_digest(), **parameters)
 
 
+def fitted_rows(cfg: Config) -> tuple[LensRow, ...]:
+    """The rows that have a map: those in the middle of layers too, unless the maps would be too large to keep."""
+    rows = lens_rows(cfg, mid=True)
+    return rows if 4 * len(rows) * cfg.d_model**2 <= LARGEST else lens_rows(cfg)
+
+
 def fit_operations(cfg: Config) -> int:
     """Floating-point operations of a fit, beside reading the text."""
-    rows, chapters = cfg.n_layers + 1, len(held_out())
-    sums = rows * chapters * LENGTH * 4 * cfg.d_model**2
-    return sums + 2 * rows * (chapters // 2) * POSITIONS * 2 * cfg.d_model * cfg.d_vocab
+    rows, chapters = len(fitted_rows(cfg)), len(held_out())
+    sums = rows * chapters * LENGTH * 3 * cfg.d_model**2
+    return sums + (2 * rows + 1) * (chapters // 2) * POSITIONS * 2 * cfg.d_model * cfg.d_vocab
 
 
 @torch.no_grad()
@@ -126,25 +138,23 @@ def fit_decoder(model: HookedTransformer, progress: Progress = silent) -> Fitted
 
     ValueError for a model whose maps would be too large to keep.
     """
-    rows, d_model = model.cfg.n_layers + 1, model.cfg.d_model
-    if 4 * rows * d_model**2 > LARGEST:
-        size = f"{4 * rows * d_model**2 / 1e9:.1f} GB"
+    rows, d_model = fitted_rows(model.cfg), model.cfg.d_model
+    if 4 * len(rows) * d_model**2 > LARGEST:
+        size = f"{4 * len(rows) * d_model**2 / 1e9:.1f} GB"
         raise ValueError(f"fit_decoder: the maps of {model.name} take {size}, more than is kept. Use the raw decoder.")
     text = beginnings(model, len(held_out()), model.bos.prepend, LENGTH)
     halves = [TokenBatch(text.tokens[start::2], text.mask[start::2]) for start in (0, 1)]
     size = max(1, SUMS // (16 * d_model**2))
-    groups = [range(start, min(start + size, rows)) for start in range(0, rows, size)]
+    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
     solved = []
     for done, group in enumerate(groups):
-        share = part(progress, 0.6 * done / len(groups), 0.6 * (done + 1) / len(groups))
+        share = part(progress, 0.5 * done / len(groups), 0.5 * (done + 1) / len(groups))
         solved += _solve(model, halves[0], group, share)
     weight, bias = (torch.stack(one) for one in zip(*solved, strict=True))
-    blank = torch.empty(0)
-    fit = FittedDecoder(
-        weight, bias, blank, blank, blank, int(_counted(halves[0]).sum()), int(_counted(halves[1]).sum())
-    )
-    progress(0.6, "the other half")
-    return fit._replace(**_measured(model, halves[1], fit, part(progress, 0.6, 1)))
+    blank, counts = torch.empty(0), (int(_counted(half).sum()) for half in halves)
+    fit = FittedDecoder(weight, bias, blank, blank, blank, *counts, rows)
+    progress(0.5, "the other half")
+    return fit._replace(**_measured(model, halves[1], fit, part(progress, 0.5, 1)))
 
 
 def _facts(fit: FittedDecoder) -> dict[str, int]:
@@ -158,27 +168,44 @@ def _counted(text: TokenBatch) -> Tensor:
     return counted
 
 
-def _read(model: HookedTransformer, text: TokenBatch, rows: range, progress: Progress) -> Iterator[tuple]:
-    """The chapters in batches: their slice, the streams of ``rows`` and the last stream, [chapter, pos, d_model]."""
-    names = ["blocks.0.hook_resid_pre", *(f"blocks.{layer}.hook_resid_post" for layer in range(model.cfg.n_layers))]
-    parts = list(batches(*text.tokens.shape, model.cfg.n_heads))
-    for done, at in enumerate(parts):
-        kept: list[Tensor] = []
+def _read(model: HookedTransformer, text: TokenBatch, rows: Sequence[LensRow], progress: Progress) -> Iterator[tuple]:
+    """The chapters in batches: their slice, the streams of ``rows`` and the last stream, [chapter, pos, d_model].
 
-        def keep(stream: Tensor, hook: HookPoint, kept: list[Tensor] = kept, done: int = done) -> None:
+    Reading is the first half of a batch's progress, what is done with it the second.
+    """
+    names = list(lens_points(rows))
+    for at in _batches(model.cfg, text, len(rows)):
+        kept: list[Tensor] = []
+        share = part(_batch(progress, text, at), 0, 0.5)
+
+        def keep(stream: Tensor, hook: HookPoint, kept: list[Tensor] = kept, share: Progress = share) -> None:
             kept.append(stream)
-            share = (done + len(kept) / len(rows)) / len(parts)
-            progress(share, f"chapters {parts[done].start + 1}–{parts[done].stop} of {len(text.tokens)}")
+            share(len(kept) / len(names), "reading")
 
         tokens, mask = text.tokens[at].to(model.device), text.mask[at].to(model.device)
-        with hooks(model, [(names[rows.start : rows.stop], keep)], writes=False):
+        with hooks(model, [(names, keep)], writes=False):
             final = model(tokens, attention_mask=mask, stop_at_layer=model.cfg.n_layers)
         require_finite(model, tokens, final[mask.bool()], mask, "streams")
         yield at, kept, final
 
 
+def _batches(cfg: Config, text: TokenBatch, n_rows: int) -> Iterator[slice]:
+    """Slices of the chapters whose streams are held at the same time."""
+    n, n_pos = text.tokens.shape
+    most = max(1, STREAMS // (4 * n_rows * n_pos * cfg.d_model))
+    size = min(most, next(batches(n, n_pos, cfg.n_heads)).stop)
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _batch(progress: Progress, text: TokenBatch, at: slice) -> Progress:
+    """Progress of one batch of chapters, which it names."""
+    n = len(text.tokens)
+    share = part(progress, at.start / n, at.stop / n)
+    return lambda fraction, stage: share(fraction, f"chapters {at.start + 1}–{at.stop} of {n}: {stage}")
+
+
 def _solve(
-    model: HookedTransformer, text: TokenBatch, rows: range, progress: Progress
+    model: HookedTransformer, text: TokenBatch, rows: Sequence[LensRow], progress: Progress
 ) -> list[tuple[Float[Tensor, "d_model d_model"], Float[Tensor, " d_model"]]]:
     """Map and bias of each row, from sums over the text."""
     sums: list[_Sums] = []
@@ -186,6 +213,7 @@ def _solve(
         counted = _counted(text)[at].to(model.device)
         target = final[counted].float()
         for row, stream in enumerate(streams):
+            _batch(progress, text, at)(0.5 + 0.5 * row / len(rows), f"sums of row {rows[row].label}")
             x = stream[counted].float()
             if len(sums) <= row:
                 sums.append(_Sums(x.mean(0), (target - x).mean(0)))
@@ -216,29 +244,55 @@ class _Sums:
         xx = self.xx / self.n - mean_x[:, None] * mean_x
         xy = self.xy / self.n - mean_x[:, None] * mean_y
         ridge = RIDGE * xx.diagonal().mean().clamp(min=torch.finfo(torch.float32).tiny)
-        weight = torch.linalg.solve(xx + ridge * torch.eye(len(xx), dtype=xx.dtype, device=xx.device), xy)
+        factor = torch.linalg.cholesky(xx + ridge * torch.eye(len(xx), dtype=xx.dtype, device=xx.device))
+        weight = torch.cholesky_solve(xy, factor)
         bias = self.about[1] + mean_y - (self.about[0] + mean_x) @ weight
         return weight.float().cpu(), bias.float().cpu()
 
 
 def _measured(model: HookedTransformer, text: TokenBatch, fit: FittedDecoder, progress: Progress) -> dict[str, Tensor]:
     """R² and KL of the fit on chapters that it has not seen."""
-    rows = range(len(fit.weight))
     counted = _counted(text).to(model.device)
-    kl = {name: torch.zeros(len(rows), len(text.tokens)) for name in ("kl", "raw_kl")}
-    missed, spread = torch.zeros(len(rows), dtype=torch.float64), _Spread()
-    for at, streams, final in _read(model, text, rows, progress):
-        here = counted[at]
-        spread.add(final[here].double())
-        chosen = [_spread_positions(one) for one in here]
+    chosen = torch.stack([_spread_positions(one) for one in counted])
+    kl = {name: torch.zeros(len(fit.rows), len(text.tokens)) for name in ("kl", "raw_kl")}
+    missed, spread = torch.zeros(len(fit.rows), dtype=torch.float64), _Spread()
+    for at, streams, final in _read(model, text, fit.rows, progress):
+        here, target = counted[at], final[counted[at]].float()
+        spread.add(target.double())
+        places = (torch.arange(len(here), device=here.device)[:, None], chosen[at])
+        output = _Output(model, final[places])
         for row, stream in enumerate(streams):
-            read = fit.read(row, stream.float())
-            missed[row] += (final[here].float() - read[here]).double().square().sum().cpu()
-            for i, positions in enumerate(chosen):
-                output = _logprobs(model, final[i, positions])
-                for name, one in (("kl", read[i, positions].to(stream)), ("raw_kl", stream[i, positions])):
-                    kl[name][row, at.start + i] = _kl(output, _logprobs(model, one)).mean().cpu()
+            _batch(progress, text, at)(0.5 + 0.5 * row / len(streams), f"KL of row {fit.rows[row].label}")
+            missed[row] += (target - fit.read(fit.rows[row], stream[here].float())).double().square().sum().cpu()
+            some = stream[places]
+            for name, one in (("kl", fit.read(fit.rows[row], some.float()).to(some)), ("raw_kl", some)):
+                kl[name][row, at] = output.kl(one).mean(1)
     return {"r2": (1 - missed / spread.total()).float(), **kl}
+
+
+class _Output:
+    """The distributions of the output at some positions, that those of other streams are held against."""
+
+    def __init__(self, model: HookedTransformer, final: Float[Tensor, "chapter pos d_model"]) -> None:
+        self.model, self.shape = model, final.shape[:2]
+        self.parts = list(chunks(self.shape.numel(), model.cfg.d_vocab))
+        self.probs, self.negentropy = [], []
+        for at in self.parts:
+            logprobs = self._logits(final, at).log_softmax(-1)
+            self.probs.append(logprobs.exp())
+            self.negentropy.append(torch.linalg.vecdot(self.probs[-1], logprobs))
+
+    def kl(self, stream: Float[Tensor, "chapter pos d_model"]) -> Float[Tensor, "chapter pos"]:
+        """Nats, KL(output ‖ stream): Σ p ln p − Σ p z + ln Σ exp z of the stream's logits z."""
+        found = []
+        for at, probs, negentropy in zip(self.parts, self.probs, self.negentropy, strict=True):
+            logits = self._logits(stream, at)
+            found.append(negentropy - torch.linalg.vecdot(probs, logits) + logits.logsumexp(-1))
+        return torch.cat(found).clamp(min=0).unflatten(0, self.shape).cpu()
+
+    def _logits(self, stream: Float[Tensor, "chapter pos d_model"], at: slice) -> Float[Tensor, "n d_vocab"]:
+        some = stream.flatten(0, 1)[at, None]
+        return self.model(some, start_at_layer=self.model.cfg.n_layers)[:, 0].float()
 
 
 class _Spread:
@@ -258,11 +312,3 @@ class _Spread:
 def _spread_positions(counted: Tensor) -> Tensor:
     places = counted.nonzero()[:, 0]
     return places[torch.linspace(0, len(places) - 1, POSITIONS, device=places.device).round().long()]
-
-
-def _logprobs(model: HookedTransformer, stream: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_vocab"]:
-    return model(stream[:, None], start_at_layer=model.cfg.n_layers)[:, 0].float().log_softmax(-1)
-
-
-def _kl(output: Float[Tensor, "n d_vocab"], other: Float[Tensor, "n d_vocab"]) -> Float[Tensor, " n"]:
-    return (output.exp() * (output - other)).sum(-1).clamp(min=0)

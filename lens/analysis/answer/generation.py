@@ -22,6 +22,7 @@ REPEATS = (
     "Share of the tokens written so far that repeat: the pair of a token and the one before it stands somewhere "
     "earlier in the text, the prompt included."
 )
+UNITS = ("stream", "direction")  # in which the strength of steering counts
 CHAPTERS, LENGTH = 16, 64  # of the shipped text, over which the mean of a head is taken
 
 
@@ -173,14 +174,20 @@ def steering(
     direction: Float[Tensor, " d_model"],
     layer: int,
     strength: float,
+    unit: str = "stream",
 ) -> Change:
-    """Adds ``direction`` to the stream that enters ``layer``: at strength 1 as long as that stream itself is.
+    """Adds ``strength`` times ``direction`` to the stream that enters ``layer``, in one of ``UNITS``.
 
-    The length is the mean over the prompt's positions, but the first. ValueError for no direction.
+    "stream": at strength 1 as long as that stream itself is, mean over the prompt's positions but the first;
+    "direction": at strength 1 the direction as it is. ValueError for no direction.
     """
+    if unit not in UNITS:
+        raise ValueError(f"steering: unit={unit!r}; choose one of {', '.join(UNITS)}.")
     length = direction.float().norm()
     if not length > 0:
         raise ValueError("steering: the direction is zero; choose two different answers, or a head that writes.")
+    if unit == "direction":
+        return Change(layer=layer, vector=tuple((direction.float().cpu() * strength).tolist()))
     resid = model(tokens.to(model.device), stop_at_layer=layer)[0].float()
     typical = resid[min(1, len(resid) - 1) :].norm(dim=-1).mean().cpu()
     vector = direction.float().cpu() * (strength * typical / length.cpu())

@@ -1,11 +1,12 @@
-"""Attention knockout: what a head's look from some queries at some keys is good for.
+"""Attention knockout: what the look of some heads from some queries at some keys is good for.
 
-The chosen cells of one head's pattern are cut, the run goes on from that layer, and the predictions are compared with
-those of the uncut run and of control runs in which as many other cells of the same queries are cut. Source: Geva et al.
+The chosen cells of the heads' patterns are cut together, the run goes on from the first of their layers, and the
+predictions are compared with those of the uncut run and of control runs in which as many other cells of the same
+queries of the same heads are cut. Source: Geva et al.
 2023, "Dissecting recall of factual associations in auto-regressive language models".
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from lens.analysis.answer.qk_attribution import allowed_keys
 from lens.analysis.loss import chunks
-from lens.analysis.names import Head, check_heads
+from lens.analysis.names import Head, HeadCell, check_heads
 from lens.finite import require_finite
 from lens.hooked import HookedTransformer
 from lens.hooks import HookPoint, hooks
@@ -32,23 +33,13 @@ TOP = 8  # tokens of a prediction
 BYTES = 64_000_000  # of the patterns of one layer, or what its MLP holds, at once
 
 
-class PatternCell(NamedTuple):
-    """One place of an attention pattern: from this query to this key, zero-based."""
-
-    query: int
-    key: int
-
-    def __str__(self) -> str:
-        return f"{self.query}-{self.key}"
-
-
-Cut = tuple[PatternCell, ...]  # the cells that one run goes without
+Cut = tuple[HeadCell, ...]  # the cells that one run goes without
+Allowed = Mapping[int, Bool[Tensor, "query key"]]  # by layer, which keys a query sees
 
 
 class Knockout(NamedTuple):
-    """Predictions without some cells of a head. Run 0 is uncut, run 1 cut; the others are the controls."""
+    """Predictions without some cells of some heads. Run 0 is uncut, run 1 cut; the others are the controls."""
 
-    head: Head
     runs: tuple[Cut, ...]  # the cells that each run goes without
     rest: Rest
     seed: int  # of the controls
@@ -60,6 +51,11 @@ class Knockout(NamedTuple):
     logprob: Float[Tensor, "run place top"]  # nats
     kl: Float[Tensor, "run place"]  # nats, KL(uncut ‖ run) of the next-token distributions
     loss: Float[Tensor, "run pos_minus_1"]  # nats; entry p is about the token at p + 1
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads that are cut, in the order of the model."""
+        return tuple(sorted({cell.head for cell in self.runs[1]}))
 
     @property
     def changed(self) -> Float[Tensor, "run pos_minus_1"]:
@@ -92,7 +88,6 @@ def beside(changes: Float[np.ndarray, " run"]) -> Beside:
     return Beside(cut, float(controls.mean()), float(controls.min()), float(controls.max()), len(controls), larger)
 
 
-@torch.no_grad()
 def knockout(
     model: HookedTransformer,
     head: Head | tuple[int, int],
@@ -103,89 +98,127 @@ def knockout(
     draws: int = DRAWS,
     progress: Progress = silent,
 ) -> Knockout:
-    """What the model predicts when ``head`` may not look from some queries at some keys.
+    """:func:`knockout_of` cells of one head: what the model predicts when it may not look from a query at a key."""
+    named = [HeadCell(Head(*head), *cell) for cell in cells]
+    return knockout_of(model, named, tokens, rest, seed, draws, progress)
+
+
+@torch.no_grad()
+def knockout_of(
+    model: HookedTransformer,
+    cells: Sequence[HeadCell],
+    tokens: Int[Tensor, "1 pos"],
+    rest: Rest = "renormalised",
+    seed: int = 0,
+    draws: int = DRAWS,
+    progress: Progress = silent,
+) -> Knockout:
+    """What the model predicts when some heads may not look from some queries at some keys, all of them at once.
 
     ``rest`` says what becomes of the other keys of those queries (``RESTS``). ``draws`` and ``seed`` are those of
-    :func:`control_cuts`. ValueError for a cell that the head cannot see, and for a query that would be left without
+    :func:`control_cuts`. ValueError for a cell that its head cannot see, and for a query that would be left without
     any key to share its attention.
     """
-    head, cut = Head(*head), tuple(dict.fromkeys(PatternCell(*cell) for cell in cells))
-    check_heads([head], model.cfg)
+    cut = tuple(dict.fromkeys(cells))
+    check_heads([cell.head for cell in cut], model.cfg)
     if tokens.shape[0] != 1 or tokens.shape[1] < 2:
         raise ValueError(f"knockout: tokens of shape {list(tokens.shape)}; wanted one text of at least two.")
-    allowed = allowed_keys(model, head.layer, tokens.shape[1])
+    allowed = allowed_of(model, cut, tokens.shape[1])
     if problem := why_not_cut(allowed, cut, rest):
-        raise ValueError(f"knockout of head {head}: {problem}.")
-    names = [f"blocks.{head.layer}.hook_resid_pre", f"blocks.{head.layer}.attn.hook_pattern"]
-    progress(0.0, f"reading the text up to layer {head.layer}")
-    _, cache = model.run_with_cache(tokens, names_filter=names, stop_at_layer=head.layer + 1)
-    pattern = cache[names[1]][0, head.head].float().cpu()
+        raise ValueError(f"knockout: {problem}.")
+    first, last = min(allowed), max(allowed)
+    stream, patterns = f"blocks.{first}.hook_resid_pre", {at: f"blocks.{at}.attn.hook_pattern" for at in allowed}
+    progress(0.0, f"reading the text up to layer {last}")
+    _, cache = model.run_with_cache(tokens, names_filter=[stream, *patterns.values()], stop_at_layer=last + 1)
     runs = ((), cut, *control_cuts(allowed, cut, draws, seed))
     read = _Reading(model, tokens, cut)
-    for at, stream in enumerate(cut_streams(model, head, cache[names[0]], runs, rest)):
+    for at, final in enumerate(cut_streams(model, first, cache[stream], runs, rest)):
         progress((at + 1) / (len(runs) + 1), "uncut" if at == 0 else "cut" if at == 1 else f"control {at - 1}")
-        read.add(stream)
-    removed = torch.tensor([sum(float(pattern[cell]) for cell in run) for run in runs])
-    return Knockout(head, runs, rest, seed, removed, read.places, *read.result())
+        read.add(final)
+    had = {head: cache[patterns[head.layer]][0, head.head].float().cpu() for head in {cell.head for cell in cut}}
+    removed = torch.tensor([sum(float(had[cell.head][cell.query, cell.key]) for cell in run) for run in runs])
+    return Knockout(runs, rest, seed, removed, read.places, *read.result())
 
 
-def why_not_cut(allowed: Bool[Tensor, "query key"], cut: Cut, rest: Rest) -> str:
-    """Why these cells cannot be cut, without a full stop; "" where they can. ``allowed``: which keys a query sees."""
+def allowed_of(model: HookedTransformer, cut: Sequence[HeadCell], n_pos: int) -> Allowed:
+    """Which keys the queries of a text see, for each layer of the cells."""
+    return {layer: allowed_keys(model, layer, n_pos).cpu() for layer in sorted({cell.head.layer for cell in cut})}
+
+
+def why_not_cut(allowed: Allowed, cut: Cut, rest: Rest) -> str:
+    """Why these cells cannot be cut, without a full stop; "" where they can. ``allowed``: see :func:`allowed_of`."""
     if rest not in RESTS:
         return f"rest={rest!r}; it must be one of {', '.join(RESTS)}"
     if not cut:
         return "no cell is named; give (query, key) pairs"
-    for query, key in cut:
-        if not (0 <= query < len(allowed) and 0 <= key < len(allowed)):
-            return f"there is no cell {query}-{key} in a text of {len(allowed)} tokens"
-        if not allowed[query, key]:
-            return f"query {query} does not see key {key}, so nothing can be cut there"
-    for query in sorted({cell.query for cell in cut}):
-        if rest == "renormalised" and sum(cell.query == query for cell in cut) == int(allowed[query].sum()):
-            return f"query {query} would have no key left to share its attention"
+    for cell in cut:
+        sees = allowed[cell.head.layer]
+        if not (0 <= cell.query < len(sees) and 0 <= cell.key < len(sees)):
+            return f"head {cell.head}: there is no cell {cell.query}-{cell.key} in a text of {len(sees)} tokens"
+        if not sees[cell.query, cell.key]:
+            return f"head {cell.head}: query {cell.query} does not see key {cell.key}, so nothing can be cut there"
+    for (head, query), keys in _rows(cut).items():
+        if rest == "renormalised" and len(keys) == int(allowed[head.layer][query].sum()):
+            return f"head {head}: query {query} would have no key left to share its attention"
     return ""
 
 
-def control_cuts(allowed: Bool[Tensor, "query key"], cut: Cut, draws: int, seed: int) -> tuple[Cut, ...]:
-    """For each draw as many other cells of the same queries, each from the keys that the query sees and ``cut`` leaves.
+def _rows(cut: Cut) -> dict[tuple[Head, int], list[int]]:
+    """The keys that are cut in each row of a pattern, by (head, query)."""
+    rows: dict[tuple[Head, int], list[int]] = {}
+    for head, query, key in cut:
+        rows.setdefault((head, query), []).append(key)
+    return rows
+
+
+def control_cuts(allowed: Allowed, cut: Cut, draws: int, seed: int) -> tuple[Cut, ...]:
+    """For each draw as many other cells of the same rows, each from the keys that the query sees and ``cut`` leaves.
 
     Fewer where a query has fewer such keys. Draws that come out alike count once, so that there may be fewer than
     ``draws``, and none where the queries see nothing else.
     """
     generator, different = torch.Generator().manual_seed(seed), {}
-    keys = {query: [cell.key for cell in cut if cell.query == query] for query, _ in cut}
+    rows = _rows(cut)
     others = {
-        query: [key for key in allowed[query].nonzero()[:, 0].tolist() if key not in own] for query, own in keys.items()
+        (head, query): [key for key in allowed[head.layer][query].nonzero()[:, 0].tolist() if key not in own]
+        for (head, query), own in rows.items()
     }
     for _ in range(draws):
-        cells: list[PatternCell] = []
-        for query, own in keys.items():
-            order = torch.randperm(len(others[query]), generator=generator)[: len(own)].tolist()
-            cells += [PatternCell(query, others[query][at]) for at in sorted(order)]
+        cells: list[HeadCell] = []
+        for (head, query), own in rows.items():
+            keys = others[head, query]
+            order = torch.randperm(len(keys), generator=generator)[: len(own)].tolist()
+            cells += [HeadCell(head, query, keys[at]) for at in sorted(order)]
         different[tuple(cells)] = None
     return tuple(cells for cells in different if cells)
 
 
 def cut_streams(
-    model: HookedTransformer, head: Head, resid: Float[Tensor, "1 pos d_model"], runs: Sequence[Cut], rest: Rest
+    model: HookedTransformer, layer: int, resid: Float[Tensor, "1 pos d_model"], runs: Sequence[Cut], rest: Rest
 ) -> Iterator[Float[Tensor, "pos d_model"]]:
-    """The stream before the final norm, [pos, d_model], of each run, from the stream that enters the head's layer."""
+    """The stream before the final norm, [pos, d_model], of each run, from the stream that enters ``layer``.
+
+    ``layer`` is the first, or before the first, in which anything is cut.
+    """
     cfg, n_pos = model.cfg, resid.shape[1]
     size = max(1, BYTES // (4 * n_pos * max(cfg.n_heads * n_pos, 2 * cfg.d_mlp)))
     point = "hook_attn_scores" if rest == "renormalised" else "hook_pattern"
+    value = -torch.inf if rest == "renormalised" else 0.0
     for start in range(0, len(runs), size):
         some = runs[start : start + size]
-        removed = partial(_remove, head=head.head, runs=some, value=-torch.inf if rest == "renormalised" else 0.0)
-        with hooks(model, [(f"blocks.{head.layer}.attn.{point}", removed)]):
+        layers = sorted({cell.head.layer for run in some for cell in run})
+        specs = [(f"blocks.{at}.attn.{point}", partial(_remove, layer=at, runs=some, value=value)) for at in layers]
+        with hooks(model, specs):
             rows = resid.expand(len(some), -1, -1)
-            streams = model(rows, start_at_layer=head.layer, stop_at_layer=cfg.n_layers)
+            streams = model(rows, start_at_layer=layer, stop_at_layer=cfg.n_layers)
         yield from streams
 
 
-def _remove(x: Tensor, hook: HookPoint, head: int, runs: Sequence[Cut], value: float) -> Tensor:
+def _remove(x: Tensor, hook: HookPoint, layer: int, runs: Sequence[Cut], value: float) -> Tensor:
     for row, cut in enumerate(runs):
-        for query, key in cut:
-            x[row, head, query, key] = value
+        for head, query, key in cut:
+            if head.layer == layer:
+                x[row, head.head, query, key] = value
     return x
 
 

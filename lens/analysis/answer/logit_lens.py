@@ -1,15 +1,15 @@
 """What the model would predict if it stopped after each layer, or in the middle of one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.answer.fitted_lens import FittedDecoder, fitted_decoder
+from lens.analysis.answer.fitted_lens import FittedDecoder, fitted_decoder, fitted_rows
+from lens.analysis.answer.lens_rows import LensRow, lens_points, lens_rows
 from lens.analysis.loss import BYTES, chunks
-from lens.config import Config
 from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
@@ -20,25 +20,7 @@ DEFINITION = (
     "own final norm, with that stream's own statistics, and its unembedding. Row 0 is the embedding."
 )
 SOURCE = 'nostalgebraist, "interpreting GPT: the logit lens" (2020)'
-PARTS = {
-    "stream": "the residual stream",
-    "attention": "the sum of what the attention layers wrote so far, without embedding and MLPs",
-    "mlp": "the sum of what the MLPs wrote so far, without embedding and attention",
-}
-EMBED = "embed"
 MOST_FOLLOWED = 8  # tokens at one position, those the reader asks for not counted
-
-
-class LensRow(NamedTuple):
-    """One place of the stream: ``layer`` −1 is the embedding; ``mid``: between attention and MLP of the layer."""
-
-    layer: int
-    mid: bool = False
-
-    @property
-    def label(self) -> str:
-        """ "embed", "3 mid" or "3": after layer 3."""
-        return EMBED if self.layer < 0 else f"{self.layer} mid" if self.mid else str(self.layer)
 
 
 class LogitLens(NamedTuple):
@@ -65,27 +47,6 @@ class Followed(NamedTuple):
     entropy: Float[Tensor, " row"]
     top: Int[Tensor, "row k"]  # the likeliest tokens of each row
     top_logprob: Float[Tensor, "row k"]
-
-
-def lens_rows(cfg: Config, source: str = "stream", mid: bool = False) -> tuple[LensRow, ...]:
-    """The rows of a lens. ``source``: see ``PARTS``; only the stream has an embedding row and, with ``mid``, rows
-    between attention and MLP, where the model has such a place: parallel and attention-only blocks have none.
-
-    ValueError for a source that the model does not have.
-    """
-    if source not in PARTS:
-        raise ValueError(f"logit_lens: source={source!r}; it must be one of {', '.join(PARTS)}.")
-    if source == "mlp" and cfg.attn_only:
-        raise ValueError("logit_lens: source='mlp', and this model has no MLP. Read the stream or attention's writes.")
-    if source != "stream":
-        return tuple(LensRow(layer) for layer in range(cfg.n_layers))
-    places = (True, False) if mid and has_mid(cfg) else (False,)
-    return (LensRow(-1), *(LensRow(layer, place) for layer in range(cfg.n_layers) for place in places))
-
-
-def has_mid(cfg: Config) -> bool:
-    """Whether there is a stream between attention and MLP."""
-    return not (cfg.attn_only or cfg.parallel)
 
 
 @torch.no_grad()
@@ -176,9 +137,14 @@ class _Lens:
     def __init__(
         self, model: Transformer, tokens: Tensor, source: str, mid: bool, fitted: bool, progress: Progress = silent
     ) -> None:
-        if fitted and (source != "stream" or mid):
-            raise ValueError("logit_lens: a fitted decoder reads the stream after whole layers; leave out the rest.")
+        if fitted and source != "stream":
+            raise ValueError("logit_lens: a fitted decoder reads the stream alone; leave out the rest.")
         self.model, self.rows = model, lens_rows(model.cfg, source, mid)
+        if fitted and (without := sorted({*self.rows} - {*fitted_rows(model.cfg)})):
+            raise ValueError(
+                f"logit_lens: the maps of {model.name} for rows such as {without[0].label!r} would be too large to "
+                "keep; leave out mid."
+            )
         self.decoder: FittedDecoder | None = fitted_decoder(model, progress) if fitted else None
         streams, final = _streams(model, tokens.to(model.device), source, self.rows)
         self.streams = [stream.flatten(0, 1) for stream in streams]
@@ -187,7 +153,7 @@ class _Lens:
     def logits(self, row: int, at: slice) -> Float[Tensor, "chunk d_vocab"]:
         """What the stream of ``row`` predicts at some positions."""
         stream = self.streams[row][at]
-        return _logits(self.model, stream if self.decoder is None else self.decoder.read(row, stream))
+        return _logits(self.model, stream if self.decoder is None else self.decoder.read(self.rows[row], stream))
 
     def output(self, at: slice) -> Float[Tensor, "chunk d_vocab"]:
         """The model's own logits."""
@@ -226,20 +192,9 @@ def _streams(
     def keep(stream: Tensor, hook: HookPoint) -> None:
         kept.append(stream if source == "stream" or not kept else kept[-1] + stream)
 
-    with hooks(model, [(list(_points(source, rows)), keep)], writes=False):
+    with hooks(model, [(list(lens_points(rows, source)), keep)], writes=False):
         final = model(tokens, stop_at_layer=model.cfg.n_layers)
     return kept, final
-
-
-def _points(source: str, rows: Sequence[LensRow]) -> Iterator[str]:
-    """The hook point of every row."""
-    for layer, mid in rows:
-        if source != "stream":
-            yield f"blocks.{layer}.hook_{'attn' if source == 'attention' else 'mlp'}_out"
-        elif layer < 0:
-            yield "blocks.0.hook_resid_pre"
-        else:
-            yield f"blocks.{layer}.hook_resid_{'mid' if mid else 'post'}"
 
 
 def _logits(model: Transformer, stream: Float[Tensor, "chunk d_model"]) -> Float[Tensor, "chunk d_vocab"]:

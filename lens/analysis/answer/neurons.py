@@ -152,6 +152,12 @@ def top_contexts(values: Float[Tensor, "chapter pos"], counted: Bool[Tensor, "ch
     return [Context(chapter, pos, float(values[chapter, pos])) for chapter, pos in places]
 
 
+def low_contexts(values: Float[Tensor, "chapter pos"], counted: Bool[Tensor, "chapter pos"], k: int) -> list[Context]:
+    """The ``k`` tokens with its smallest activations, exactly; the smallest first. A gated neuron writes there too."""
+    places = _sorted_places(-np.asarray(values), counted)[::-1][:k]
+    return [Context(chapter, pos, float(values[chapter, pos])) for chapter, pos in places]
+
+
 def decile_contexts(
     values: Float[Tensor, "chapter pos"], counted: Bool[Tensor, "chapter pos"], per_decile: int, seed: int = 0
 ) -> list[list[Context]]:

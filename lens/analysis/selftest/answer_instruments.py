@@ -5,13 +5,87 @@ from lens.analysis.selftest import answers
 from lens.analysis.selftest.instrument import Instrument
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Expected
 from lens.planted import closed_form as exact
-from lens.planted.layout import COPY, MATCH
+from lens.planted.layout import COPY, MATCH, THRESHOLD
 
 _NOTHING = Expected(INSIDE, 0.0)
 _FED = Expected(FOUND, MATCH)
 _CUT = Expected(FOUND, 1.0)
+_SAVING = exact.saving(COPY)
 
 ANSWERS = (
+    Instrument(
+        name="predictions",
+        title="Prediction of one token",
+        measure=answers.predictions,
+        unit="nats",
+        definition="How much likelier than an even guess over the vocabulary the next token of the block is, after the "
+        "last place of the second copy whose next token is known; minus the same on the control. Log-probability, rank "
+        "and entropy must be those of the run's own logits.",
+        formula=r"\ln p_v + \ln d_{\text{vocab}}, \qquad p = \operatorname{softmax}(\ell)",
+        null="the same token after the control, whose second half is other random tokens, 95th percentile of its size "
+        "over sequences",
+        source="Lens's own; the numbers are the model's",
+        fooled_by="A model that always expects the token: planted-offset expects it as much where nothing repeats.",
+        smallest=0.2,
+        striking=1.0,
+        tolerance=2e-3,
+        expected=by_model(
+            Expected(FOUND, _SAVING),
+            _NOTHING,
+            Expected(REJECTED, 0.0),
+            Expected(REJECTED, exact.saving(-COPY)),
+            Expected(FOUND, exact.saving(exact.saturated(2))),
+        ),
+    ),
+    Instrument(
+        name="knockout",
+        title="Attention knockout",
+        measure=answers.knockout,
+        unit="nats",
+        definition="How far the loss of the next token of the block rises where the strongest induction head may not "
+        "look from the last place at what followed it before; minus the same cut on the control, continued by the "
+        "same token.",
+        formula=r"L(A_h[q, q-n+1] = 0) - L",
+        null="the same when one of up to 16 other keys of that query is cut in its place, the largest of them; 95th "
+        "percentile over sequences",
+        source="Geva et al. 2023",
+        fooled_by="Redundancy: without one of the two looks of planted-redundant the other head brings the token. And "
+        "planted-offset needs its look as much where nothing repeats.",
+        smallest=0.2,
+        striking=1.0,
+        tolerance=2e-3,
+        expected=by_model(
+            Expected(FOUND, _SAVING),
+            _NOTHING,
+            Expected(REJECTED),
+            Expected(REJECTED, exact.saving(-COPY)),
+            Expected(INSIDE, exact.one_of_two()),
+        ),
+    ),
+    Instrument(
+        name="neurons",
+        title="Neurons of one answer",
+        measure=answers.neurons,
+        unit="logits",
+        definition="One logit difference, as for direct attribution, in the plant with one more neuron per token, "
+        f"which fires above {THRESHOLD:g} on what is written for its token: activation times what its weights add, of "
+        "the neuron with the largest; minus the same on the control.",
+        formula=r"a_n \, \frac{w^{\text{out}}_n}{\sigma} \cdot (\gamma \odot \Delta)",
+        null="the same answer in the control run, 95th percentile over sequences of the largest of all neurons",
+        source="activation times weights: Elhage et al. 2021",
+        fooled_by="A neuron that fires for another reason: those of planted-offset fire as much where nothing repeats. "
+        "And one below its threshold, as in planted-anticopy, is silent about what it reads.",
+        smallest=0.5,
+        striking=1.0,
+        tolerance=5e-3,
+        expected=by_model(
+            Expected(FOUND, COPY - THRESHOLD),
+            _NOTHING,
+            Expected(REJECTED, 0.0),
+            _NOTHING,
+            Expected(FOUND, exact.neuron_share()),
+        ),
+    ),
     Instrument(
         name="direct_attribution",
         title="Direct attribution of one answer",

@@ -9,9 +9,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.answer.direct_attribution import DirectAttribution, Target, direct_attribution
+from lens.analysis.answer.direct_attribution import (
+    DirectAttribution,
+    Target,
+    TopNeurons,
+    direct_attribution,
+    neuron_attribution,
+)
 from lens.analysis.answer.generation import Written, write
+from lens.analysis.answer.knockout import Knockout, knockout
 from lens.analysis.answer.logit_lens import LogitLens, logit_lens
+from lens.analysis.answer.neurons import layer_activations
+from lens.analysis.answer.predictions import Prediction, predict
 from lens.analysis.answer.reasons import Reasons, stripe_reasons
 from lens.analysis.checkpoint import OnRepeats, measure_repeats
 from lens.analysis.head_scores import head_scores
@@ -76,6 +85,10 @@ class Tools(NamedTuple):
     sweep: Callable[[HookedTransformer, Experiment], Sweep] = run_sweep
     first_order: Callable[[HookedTransformer, Sequence[Experiment]], list[Sweep]] = attribution
     answer: Callable[[HookedTransformer, Tensor, Target], DirectAttribution] = direct_attribution
+    predict: Callable[..., Prediction] = predict  # (model, tokens, pos, answers, n_top)
+    knockout: Callable[..., Knockout] = knockout  # (model, head, tokens, cells)
+    neurons: Callable[..., TopNeurons] = neuron_attribution  # (model, tokens, target, count)
+    activations: Callable[[HookedTransformer, Tensor, int], Tensor] = layer_activations  # (model, tokens, layer)
     reasons: Callable[[HookedTransformer, Head, RepeatedTokens], Reasons] = stripe_reasons
     checkpoint: Callable[[HookedTransformer, RepeatedTokens], OnRepeats] = measure_repeats
     dated: Callable[..., Dated] = dated  # (labels, repeats by checkpoint)
@@ -160,6 +173,18 @@ class Subject:
         """For every position of a repeat, the token ``steps`` on in the (endlessly repeated) block; 1: the next."""
         place = torch.arange(self.repeated.tokens.shape[1]) - self.repeated.bos + steps
         return self.block[:, place % self.repeated.n]
+
+    @property
+    def asked(self) -> int:
+        """The last position of the second copy whose next two tokens are known."""
+        return self.queries.stop - 1
+
+    @property
+    def continued(self) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]:
+        """The repeats and their control up to there, both with the next token of the block at their end."""
+        both = (self.repeated.tokens, self.repeated.control)
+        following = self.following(1)[:, self.asked, None]
+        return tuple(torch.cat([tokens[:, : self.asked + 1], following], 1) for tokens in both)
 
     @property
     def direction(self) -> Float[Tensor, "batch pos d_model"]:

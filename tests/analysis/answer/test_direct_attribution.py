@@ -1,13 +1,17 @@
 """Parts of an answer: they sum to the model's number on every family, and are what the plain decomposition reads."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from lens.analysis.answer import direct_attribution as direct
 from lens.analysis.answer.direct_attribution import (
     Target,
     asked_at_random,
     direct_attribution,
     neuron_attribution,
+    neuron_push,
     source_split,
     task_attribution,
 )
@@ -122,6 +126,26 @@ def test_sources_and_neurons_sum_to_their_head_and_mlps(variant):
     top = neuron_attribution(model, TOKENS, target, count=3)
     assert top.neurons == every.neurons[:3]
     assert torch.equal(top.parts, every.parts[:, :3])
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_push_of_one_neuron_is_its_part_and_at_random_that_of_the_drawn_tokens(variant, kind, monkeypatch):
+    model = lens_of(variant)
+    if model.cfg.attn_only:
+        with pytest.raises(ValueError, match="no neurons"):
+            neuron_push(model, TOKENS[:1], TARGETS["logit"], 0, 0)
+        return
+    monkeypatch.setattr(direct, "sampling_set", lambda _: SimpleNamespace(ids=torch.tensor([17])))
+    own = Target(kind, POS[:1], RIGHT[:1], None if kind != "logit_diff" else WRONG[:1])
+    every = neuron_attribution(model, TOKENS[:1], own, count=9)
+    for place in (0, 8):
+        push = neuron_push(model, TOKENS[:1], own, *every.neurons[place], draws=2)
+        assert push.part == pytest.approx(float(every.parts[0, place]), rel=1e-4, abs=1e-6)
+    seventeen = own._replace(right=torch.tensor([17]), wrong=own.wrong if own.wrong is None else torch.tensor([17]))
+    other = neuron_attribution(model, TOKENS[:1], seventeen, count=model.cfg.n_layers * model.cfg.d_mlp)
+    want = float(other.parts[0, other.neurons.index(every.neurons[8])])
+    assert push.at_random.tolist() == pytest.approx([want, want], rel=1e-4, abs=1e-6)
 
 
 @torch.no_grad()

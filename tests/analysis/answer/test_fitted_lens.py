@@ -7,9 +7,13 @@ import torch
 
 from lens.analysis.answer import fitted_lens
 from lens.analysis.answer.fitted_lens import _Sums, fit_decoder, fit_is_kept, fit_key, fit_quality, fitted_decoder
+from lens.analysis.answer.lens_rows import LensRow, lens_rows
 from lens.analysis.answer.logit_lens import logit_lens
+from lens.analysis.held_out import beginnings
 from lens.hooked import HookedTransformer
 from lens.results import results_folder
+from lens.texts import held_out
+from tests.analysis.shaken import make_model
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +59,49 @@ def test_the_sums_give_the_ridge_regression_of_the_formula():
     want = torch.linalg.solve(X.T @ X / 80 + ridge, X.T @ Y / 80)
     torch.testing.assert_close(weight, want.float(), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(bias, (y.double().mean(0) - x.double().mean(0) @ want).float(), atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_mid_layer_rows_have_maps_of_their_own_and_leave_the_others_as_they_were(tokenizer, monkeypatch):
+    model = make_model(tokenizer, d_vocab=len(tokenizer) + 8)
+    monkeypatch.setattr(fitted_lens, "LENGTH", 24)
+    fit, row = fit_decoder(model), LensRow(1, mid=True)
+    assert fit.rows == lens_rows(model.cfg, mid=True)
+    text = beginnings(model, len(held_out()), model.bos.prepend, 24)
+    logits, cache = model.run_with_cache(text.tokens, attention_mask=text.mask)
+    counted = text.mask.bool().clone()
+    counted[:, 0] = False
+    mid, final = cache["resid_mid", 1], cache["resid_post", model.cfg.n_layers - 1]
+    x, y = (one[::2][counted[::2]].double() for one in (mid, final - mid))
+    X, Y = x - x.mean(0), y - y.mean(0)
+    ridge = fitted_lens.RIDGE * X.square().mean() * torch.eye(model.cfg.d_model, dtype=torch.float64)
+    want = torch.linalg.solve(X.T @ X / len(X) + ridge, X.T @ Y / len(X))
+    at = fit.rows.index(row)
+    torch.testing.assert_close(fit.weight[at], want.float(), atol=1e-4, rtol=1e-3)
+    places = torch.stack([one.nonzero()[:, 0][torch.linspace(0, int(one.sum()) - 1, 8).round().long()] for one in
+                          counted[1::2]])  # fmt: skip
+    chapters = torch.arange(len(places))[:, None]
+    output = logits[1::2][chapters, places].log_softmax(-1)
+    read = model(fit.read(row, mid[1::2][chapters, places]), start_at_layer=model.cfg.n_layers).log_softmax(-1)
+    torch.testing.assert_close(fit.kl[at], (output.exp() * (output - read)).sum(-1).mean(1), atol=1e-5, rtol=1e-3)
+    monkeypatch.setattr(fitted_lens, "LARGEST", 4 * (model.cfg.n_layers + 1) * model.cfg.d_model**2)
+    whole = fit_decoder(model)
+    assert whole.rows == lens_rows(model.cfg)
+    kept = [fit.rows.index(one) for one in whole.rows]
+    for name in ("weight", "bias", "r2", "kl", "raw_kl"):
+        torch.testing.assert_close(getattr(whole, name), getattr(fit, name)[kept], atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="leave out mid"):
+        logit_lens(model, text.tokens[:1, :5], mid=True, fitted=True)
+
+
+def test_fitted_rows_of_a_table_are_those_of_their_names(tokenizer, monkeypatch):
+    model = make_model(tokenizer, d_vocab=len(tokenizer) + 8)
+    monkeypatch.setattr(fitted_lens, "LENGTH", 24)
+    tokens = model.to_tokens("The cat sat")
+    some, every = (logit_lens(model, tokens, mid=mid, fitted=True) for mid in (False, True))
+    kept = [lens_rows(model.cfg, mid=True).index(row) for row in lens_rows(model.cfg)]
+    for one, other in zip(some, every, strict=True):
+        assert torch.equal(one, other[kept])
 
 
 def test_it_is_made_once_and_belongs_to_the_weights(model, monkeypatch):

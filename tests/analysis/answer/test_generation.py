@@ -122,6 +122,23 @@ def test_steering_towards_an_answer_raises_it():
         steering(model, tokens, answer_direction(model, right, right), 1, 1.0)
 
 
+@pytest.mark.parametrize("unit", ["stream", "direction"])
+def test_steering_along_any_vector_is_adding_it_cached_or_not(unit):
+    model = lens_of("llama")
+    direction = torch.randn(model.cfg.d_model, generator=torch.Generator().manual_seed(1))
+    change = steering(model, TOKENS, direction, 1, -1.5, unit)
+    length = direction.norm() if unit == "direction" else model(TOKENS, stop_at_layer=1)[0, 1:].norm(dim=-1).mean()
+    wanted = -1.5 * length * direction / direction.norm()
+    torch.testing.assert_close(torch.tensor(change.vector), wanted.detach(), rtol=1e-4, atol=1e-5)
+    one, other = (write(model, TOKENS, 6, DRAWN, change, use_past_kv_cache=cached) for cached in (True, False))
+    assert torch.equal(one.ids, other.ids)
+    torch.testing.assert_close(one.logprob, other.logprob, atol=1e-4, rtol=1e-4)
+    resid = model(TOKENS, stop_at_layer=1) + wanted
+    torch.testing.assert_close(one.top_logprob[0], model(resid, start_at_layer=1)[0, -1].log_softmax(-1).topk(5).values)
+    with pytest.raises(ValueError, match="choose one of stream, direction"):
+        steering(model, TOKENS, direction, 1, 1.0, "metres")
+
+
 def test_the_mean_of_a_head_is_that_of_the_plain_runs():
     from lens.analysis.held_out import beginnings
 

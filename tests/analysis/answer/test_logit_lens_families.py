@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lens.analysis.answer.logit_lens import _Lens, follow_tokens, has_mid, lens_rows, logit_lens, settles
+from lens.analysis.answer.lens_rows import has_mid, lens_rows
+from lens.analysis.answer.logit_lens import _Lens, follow_tokens, logit_lens, settles
 from lens.analysis.reference import _opened, reference_of
 from tests.analysis.shaken import make_model
 from tests.families.conftest import hf_of, lens_of

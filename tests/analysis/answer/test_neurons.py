@@ -9,6 +9,7 @@ from lens.analysis.answer.neurons import (
     decile_contexts,
     input_tokens,
     layer_activations,
+    low_contexts,
     neuron_on_text,
     output_tokens,
     text_streams,
@@ -62,6 +63,8 @@ def test_top_contexts_and_deciles_are_exact():
     assert tenths == decile_contexts(values, counted, 4, seed=1) != decile_contexts(values, counted, 4, seed=2)
     tied = top_contexts(torch.zeros(2, 3), torch.ones(2, 3).bool(), 4)
     assert [(one.chapter, one.pos) for one in tied] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    lowest = values[counted].sort().values[:9]
+    torch.testing.assert_close(torch.tensor([one.value for one in low_contexts(values, counted, 9)]), lowest)
 
 
 def test_the_activity_of_hand_made_values():

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import torch
 
-from lens.analysis.answer.direct_attribution import direct_attribution
+from lens.analysis.answer.direct_attribution import direct_attribution, neuron_attribution
 from lens.analysis.answer.feeder_cuts import cut_feeders
 from lens.analysis.answer.generation import Change, write
+from lens.analysis.answer.knockout import knockout
 from lens.analysis.answer.logit_lens import LogitLens, logit_lens
+from lens.analysis.answer.neurons import layer_activations
+from lens.analysis.answer.predictions import predict
 from lens.analysis.answer.qk_attribution import Cells, induction_cells, qk_attribution
 from lens.analysis.answer.reasons import stripe_reasons
 from lens.analysis.checkpoint import measure_repeats
@@ -24,6 +27,7 @@ from lens.analysis.selftest.dated import dated
 from lens.analysis.selftest.subject import contributions
 from lens.composition import composition_scores
 from lens.decompose import Stack
+from lens.hooks import hooks
 
 
 def scores_of(pattern_of):
@@ -303,3 +307,71 @@ def nothing_cut(model, head, repeated):
     found = stripe_reasons(model, head, repeated)
     cuts = found.cut_from_keys
     return found._replace(cut_from_keys=cuts._replace(attention=cuts.uncut.expand_as(cuts.attention)))
+
+
+def predicted_one_early(model, tokens, pos, answers, n_top):
+    return predict(model, tokens, pos - 1, answers, n_top)
+
+
+def softmax_of_the_top(model, tokens, pos, answers, n_top):
+    found = predict(model, tokens, pos, answers, n_top)
+    return found._replace(top_logprob=found.top_logit.log_softmax(-1))
+
+
+def entropy_in_bits(model, tokens, pos, answers, n_top):
+    found = predict(model, tokens, pos, answers, n_top)
+    return found._replace(entropy=found.entropy / 0.6931)
+
+
+def ranks_from_one(model, tokens, pos, answers, n_top):
+    found = predict(model, tokens, pos, answers, n_top)
+    return found._replace(rank=found.rank + 1)
+
+
+def cells_cut_one_key_on(model, head, tokens, cells):
+    return knockout(model, head, tokens, [(query, key + 1) for query, key in cells])
+
+
+def cells_cut_in_the_next_head(model, head, tokens, cells):
+    return knockout(model, (head.layer, (head.head + 1) % model.cfg.n_heads), tokens, cells)
+
+
+def cells_not_cut(model, head, tokens, cells):
+    found = knockout(model, head, tokens, cells)
+    return found._replace(loss=found.loss[:1].expand_as(found.loss))
+
+
+def cells_cut_in_every_head(model, head, tokens, cells):
+    """The look of all heads of the layer is lost, as where the head's axis is left out of the cut."""
+    found = knockout(model, head, tokens, cells)
+
+    def cut(scores, hook):
+        for query, key in cells:
+            scores[:, :, query, key] = -torch.inf
+
+    with hooks(model, [(f"blocks.{head.layer}.attn.hook_attn_scores", cut)]):
+        loss = model(tokens, return_type="loss", loss_per_token=True)
+    return found._replace(loss=torch.cat([found.loss[:1], loss, found.loss[2:]]))
+
+
+def losses_exchanged(model, head, tokens, cells):
+    found = knockout(model, head, tokens, cells)
+    return found._replace(loss=torch.cat([found.loss[[1, 0]], found.loss[2:]]))
+
+
+def neurons_one_early(model, tokens, target, count):
+    return neuron_attribution(model, tokens, target._replace(pos=target.pos - 1), count)
+
+
+def neurons_of_the_wrong_answer(model, tokens, target, count):
+    return neuron_attribution(model, tokens, target._replace(right=target.wrong, wrong=target.right), count)
+
+
+def activations_before_the_nonlinearity(model, tokens, layer):
+    with torch.no_grad():
+        _, cache = model.run_with_cache(tokens)
+    return cache["pre", layer][0]
+
+
+def activations_of_the_layer_before(model, tokens, layer):
+    return layer_activations(model, tokens, max(0, layer - 1))

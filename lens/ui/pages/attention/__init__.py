@@ -2,6 +2,7 @@
 
 import re
 
+from lens.analysis.names import Head, HeadCell, PatternCell
 from lens.ui.fields import BadValue, Field, choice, flag, integer, short
 from lens.ui.page import Page
 from lens.ui.shared import reads
@@ -15,6 +16,7 @@ CLICKS = {"lock": "Locks its query", "cut": "Cuts it", "hand": "By hand"}
 RESTS = {"renormalised": "Renormalised", "lost": "Not renormalised"}
 MOST_CUT = 64
 CELL = re.compile(r"(\d{1,4})(?:-|–|>|->|→)(\d{1,4})")
+HEAD_CELL = re.compile(rf"(?:(\d{{1,4}})\.(\d{{1,4}}):)?{CELL.pattern}")
 
 
 def indices(name: str) -> Field:
@@ -31,20 +33,33 @@ def indices(name: str) -> Field:
     return Field(name, (), read, lambda value: ",".join(map(str, value)))
 
 
-def cell_list(name: str, most: int) -> Field:
-    """A list of cells of a pattern, ``6-2,7-3`` = from query 6 to key 2 and from 7 to 3; order kept, no repeats."""
+def cell_list(name: str, most: int, heads: bool = False) -> Field:
+    """A list of cells of a pattern, ``6-2,7-3`` = from query 6 to key 2 and from 7 to 3; order kept, no repeats.
 
-    def read(text: str) -> tuple[tuple[int, int], ...]:
+    ``heads``: a cell may name its head, ``1.1:6-2``, and is a :class:`HeadCell` then; else it is of the current head.
+    """
+    pattern = HEAD_CELL if heads else CELL
+
+    def read(text: str) -> tuple[PatternCell | HeadCell, ...]:
         words = [word for word in re.split(r"[,;\s]+", text) if word][: most + 1]
-        bad = [word for word in words if not CELL.fullmatch(word)]
-        named = tuple(dict.fromkeys((int(m[1]), int(m[2])) for word in words if (m := CELL.fullmatch(word))))
+        bad = [word for word in words if not pattern.fullmatch(word)]
+        named = tuple(dict.fromkeys(_cell(match.groups()) for word in words if (match := pattern.fullmatch(word))))
         if bad:
             raise BadValue(f"cells are written query-key, like 6-2,7-3; left out {', '.join(map(short, bad))}", named)
         if len(named) > most:
             raise BadValue(f"only {most} of the cells {'is' if most == 1 else 'are'} kept", named[:most])
         return named
 
-    return Field(name, (), read, lambda value: ",".join(f"{query}-{key}" for query, key in value))
+    return Field(name, (), read, lambda value: ",".join(map(_written, value)))
+
+
+def _written(cell: PatternCell | HeadCell | tuple[int, int]) -> str:
+    return str(cell if isinstance(cell, HeadCell) else PatternCell(*cell))
+
+
+def _cell(groups: tuple[str | None, ...]) -> PatternCell | HeadCell:
+    *head, query, key = (None if group is None else int(group) for group in groups)
+    return PatternCell(query, key) if None in head or not head else HeadCell(Head(*head), query, key)
 
 
 PAGE = Page(
@@ -64,7 +79,7 @@ PAGE = Page(
         integer("start", None),
         choice("clicks", "lock", tuple(CLICKS)),
         flag("cutting", False),
-        cell_list("cut", MOST_CUT),
+        cell_list("cut", MOST_CUT, heads=True),
         choice("rest", "renormalised", tuple(RESTS)),
         integer("place", None),
         flag("byhand", False),

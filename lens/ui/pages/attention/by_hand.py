@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.answer.by_hand import cell_by_hand
+from lens.analysis.names import PatternCell
 from lens.figures.theme import number as written
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -67,7 +68,7 @@ def draw(view: ViewState, of: Followed) -> None:
     if not box.open:
         return
     with box:
-        named = seen_cells(view, "cell", of, 1)
+        named = [PatternCell(cell.query, cell.key) for cell in seen_cells(view, "cell", of, 1)]
         cell = named[0] if named else of.strongest(view.query)
         cells_box(view, "cell", "Cell", CELL_HELP, (cell,))
         result = analyse(cell_by_hand, of.model, of.head, of.prompt.tokens, *cell)

@@ -1,4 +1,4 @@
-"""The section that cuts cells of a head's pattern, and shows what the model then predicts."""
+"""The section that cuts cells of the patterns of one head or of several, and shows what the model then predicts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from lens.analysis.answer.knockout import RESTS as REST_WORDS
-from lens.analysis.answer.knockout import Beside, beside, knockout, why_not_cut
-from lens.analysis.answer.qk_attribution import allowed_keys
+from lens.analysis.answer.knockout import Beside, allowed_of, beside, knockout_of, why_not_cut
+from lens.analysis.names import HeadCell, PatternCell
 from lens.figures.cells import MAX_CLICKABLE
 from lens.figures.strip import Scale, token_strip
 from lens.figures.theme import number as written
@@ -22,21 +22,27 @@ from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.outcome import Explanation, Export, Outcome, conclude
 from lens.ui.pages.attention import RESTS
-from lens.ui.pages.attention.cells import cells_box, seen_cells, toggle
+from lens.ui.pages.attention.cells import cells_box, of_heads, seen_cells, toggle
 from lens.ui.pages.attention.views import LONG
 from lens.ui.shared.wording import signed
 from lens.ui.waiting import started
 from lens.ui.widgets import bind, button, fold, number, segmented
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from lens.analysis.answer.knockout import Cut, Knockout
+    from lens.analysis.names import Head
     from lens.ui.pages.attention.cells import Followed
     from lens.ui.view import ViewState
 
 CELLS_HELP = (
     "Written query-key, both positions counted from 0: 6-2 is what query 6 looks at key 2 with. Several are separated "
-    "by commas. A click on the matrix cuts a cell too, when 'A click on a cell' says so."
+    "by commas. A click on the matrix cuts a cell too, when 'A click on a cell' says so.\n\n"
+    "A cell is of the head above, and goes along when you choose another. 1.1:6-2 is of head 1.1 and stays there: so "
+    "cells of several heads are cut at once."
 )
+KEEP_HELP = "Writes head {} before its cells. They stay cut while you choose another head and cut cells of it too."
 REST_HELP = "What becomes of the attention that a cut cell had.\n\n" + "\n\n".join(
     f"**{RESTS[rest]}:** {meaning}." for rest, meaning in REST_WORDS.items()
 )
@@ -58,7 +64,7 @@ MISREADING = (
     "attention than a bright one, so a bright cell changes more than they do even where what it fetches is nothing "
     "special: compare the attention that was taken away."
 )
-LAST_LAYER = "The head stands in the last layer, so a cut reaches only the prediction at its own query."
+LAST_LAYER = "All that is cut stands in the last layer, so a cut reaches only the prediction at its own query."
 SAME = 1e-7  # nats of KL: below, what differs is rounding
 FORMULA = (
     r"\tilde A_{q,\cdot} = \operatorname{softmax}\big(s_{q,\cdot} + m_{q,\cdot}\big),\; m_{q,k} = -\infty \text{ where "
@@ -82,8 +88,7 @@ def draw(view: ViewState, of: Followed) -> None:
         if not cut:
             st.info(NOTHING, icon=":material/content_cut:")
             return
-        allowed = allowed_keys(of.model, of.head.layer, len(of.prompt.labels)).cpu()
-        if why := why_not_cut(allowed, cut, view["rest"]):
+        if why := why_not_cut(allowed_of(of.model, cut, len(of.prompt.labels)), cut, view["rest"]):
             parts.not_computed(f"{why}. Choose '{RESTS['lost']}', or leave it a key.")
             return
         result = _compute(view, of, cut)
@@ -93,11 +98,14 @@ def draw(view: ViewState, of: Followed) -> None:
 
 def _choose(view: ViewState, of: Followed) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        cells_box(view, "cut", "Cells to cut", CELLS_HELP, view["cut"])
+        cells_box(view, "cut", "Cells to cut", CELLS_HELP, view["cut"], width=260)
         best = of.strongest(view.query)
         help = "The cell with the most attention away from the first token, of the locked query where one is locked."
-        if tuple(best) not in view["cut"]:
-            button(f"Cut {best}, the strongest", help, toggle, view, tuple(best), key="attention:cut-strongest")
+        if HeadCell(of.head, *best) not in of_heads(view["cut"], of.head):
+            button(f"Cut {best}, the strongest", help, toggle, view, best, key="attention:cut-strongest")
+        if any(isinstance(cell, PatternCell) for cell in view["cut"]):
+            keep = partial(view.set, cut=of_heads(view["cut"], of.head))
+            button(f"Keep for head {of.head}", KEEP_HELP.format(of.head), keep, key="attention:cut-keep")
         if view["cut"]:
             button("Cut nothing", "Take all cuts back.", partial(view.set, cut=()), key="attention:cut-nothing")
         segmented(view, "rest", tuple(RESTS), "The other keys", REST_HELP, format_func=RESTS.get)
@@ -106,14 +114,22 @@ def _choose(view: ViewState, of: Followed) -> None:
 
 def _compute(view: ViewState, of: Followed, cut: Cut) -> Knockout | None:
     """What the cut changes; None while long work waits for a click."""
-    args = (of.model, of.head, of.prompt.tokens, cut, view["rest"], int(view["seed"]))
+    args = (of.model, cut, of.prompt.tokens, view["rest"], int(view["seed"]))
     cfg, n_tokens = of.model.cfg, len(of.prompt.labels)
-    seconds = forward_seconds(of.model, int(n_tokens * (1 + 18 * (1 - of.head.layer / cfg.n_layers))))
-    sentence = f"{len(cut)} cells of head {of.head} are not cut yet: a run of the text for the cut, and 16 as control."
-    if not started(call_key(knockout, args, {}), seconds, sentence, is_kept(knockout, *args)):
+    first = min(cell.head.layer for cell in cut)
+    seconds = forward_seconds(of.model, int(n_tokens * (1 + 18 * (1 - first / cfg.n_layers))))
+    whose = heads_words({cell.head for cell in cut})
+    sentence = f"{len(cut)} cells of {whose} are not cut yet: a run of the text for the cut, and 16 as control."
+    if not started(call_key(knockout_of, args, {}), seconds, sentence, is_kept(knockout_of, *args)):
         return None
     with st.container():
-        return analyse(knockout, *args, progress=True)
+        return analyse(knockout_of, *args, progress=True)
+
+
+def heads_words(heads: Collection[Head]) -> str:
+    """ "head 1.1", "heads 0.2 and 1.1"."""
+    *others, last = map(str, sorted(heads))
+    return f"heads {', '.join(others)} and {last}" if others else f"head {last}"
 
 
 def _show(view: ViewState, of: Followed, result: Knockout) -> Outcome:
@@ -183,11 +199,12 @@ def prediction(of: Followed, result: Knockout, place: int) -> pd.DataFrame:
 
 def notice(of: Followed, result: Knockout) -> tuple[str, ...]:
     """What the cut takes away, what it changes where it changes most and at the end, and how the loss changes."""
-    cut = result.runs[1]
-    named = ", ".join(of.name(cell) for cell in cut[:3]) + (f" and {len(cut) - 3} more" if len(cut) > 3 else "")
-    first = f"Cutting {named} takes {written(result.removed[1])} of attention from head {result.head}."
+    cut, heads = result.runs[1], result.heads
+    named = [of.name(cell[1:]) if len(heads) == 1 else f"{of.name(cell[1:])} in {cell.head}" for cell in cut]
+    listed = ", ".join(named[:3]) + (f" and {len(cut) - 3} more" if len(cut) > 3 else "")
+    first = f"Cutting {listed} takes {written(result.removed[1])} of attention from {heads_words(heads)}."
     places = sorted({result.most_moved, len(result.places) - 1})
-    last = LAST_LAYER if result.head.layer == of.model.cfg.n_layers - 1 else ""
+    last = LAST_LAYER if heads[0].layer == of.model.cfg.n_layers - 1 else ""
     said = [first, *(at_place(of, result, place) for place in places), last]
     return (" ".join(sentence for sentence in said if sentence), loss_words(of, result))
 
@@ -263,7 +280,7 @@ def loss_table(of: Followed, result: Knockout) -> pd.DataFrame:
 
 def _export(of: Followed, result: Knockout, strip: str) -> Export:
     payload = {
-        "head": result.head,
+        "heads": result.heads,
         "cells": result.runs[1],
         "controls": result.runs[2:],
         "rest": result.rest,
@@ -280,12 +297,21 @@ def _export(of: Followed, result: Knockout, strip: str) -> Export:
 
 def code(of: Followed, result: Knockout) -> str:
     """The Python that makes the same cut."""
-    layer, head = result.head
-    cells = ", ".join(f"({query}, {key})" for query, key in result.runs[1])
-    return (
-        "from lens.analysis.answer.knockout import beside, knockout\n\n"
-        f"cut = knockout(model, ({layer}, {head}), tokens[:, :{len(of.prompt.labels)}], [{cells}], "
-        f"rest={result.rest!r}, seed={result.seed})\n"
+    tokens, how = f"tokens[:, :{len(of.prompt.labels)}]", f"rest={result.rest!r}, seed={result.seed}"
+    if len(result.heads) == 1:
+        cells = ", ".join(f"({cell.query}, {cell.key})" for cell in result.runs[1])
+        call = (
+            "from lens.analysis.answer.knockout import beside, knockout\n\n"
+            f"cut = knockout(model, {tuple(result.heads[0])}, {tokens}, [{cells}], {how})\n"
+        )
+    else:
+        cells = ", ".join(f"HeadCell(Head{tuple(head)}, {query}, {key})" for head, query, key in result.runs[1])
+        call = (
+            "from lens.analysis.answer.knockout import beside, knockout_of\n"
+            "from lens.analysis.names import Head, HeadCell\n\n"
+            f"cut = knockout_of(model, [{cells}], {tokens}, {how})\n"
+        )
+    return call + (
         "print(float(cut.removed[1]), float(cut.removed[2:].mean()))  # attention taken away, and by the control\n"
         "print(cut.loss[1] - cut.loss[0])  # nats; entry p is about the token at p + 1\n"
         "print(beside(cut.changed.mean(1).numpy()))  # beside the control runs\n"

@@ -43,5 +43,5 @@ def draw(view: "ViewState") -> None:
         where=words.WHERE,
     )
     explain(view, model, explanation)
-    show_tabs(view, "more", TABS, view, asked, found)
     show.draw_export(view, asked, found, figure)
+    show_tabs(view, "more", TABS, view, asked, found)

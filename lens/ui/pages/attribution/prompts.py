@@ -16,6 +16,7 @@ from lens.ui import parts
 from lens.ui.calls import analyse, call_key, is_kept
 from lens.ui.estimate import forward_seconds
 from lens.ui.explanation import Explanation, explain
+from lens.ui.export import Export, export
 from lens.ui.pages.attribution import TASKS
 from lens.ui.shared.reasons import write_label
 from lens.ui.shared.tasks import TaskChoice, choose_task, show_ability
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 DRAWN = 14  # parts with a bar of their own
 WAIT = 5.0  # estimated seconds above which it waits for a click
+SEVERAL = "some pairs have several right or wrong answers: the first of each is taken apart"
 MISREADING = (
     "The mean over prompts hides a part that pushes one answer in half of them and the other in the rest. And what is "
     "beyond chance differs between the two runs of a pair; whether the model needs it, Ablation says."
@@ -59,6 +61,8 @@ def show_prompts(view: "ViewState", asked: "Request", _: "Parts") -> None:
     wait = seconds if seconds > WAIT else 0.0
     if not started(call_key(task_attribution, args, {}), wait, text, is_kept(task_attribution, *args)):
         return
+    if any(len(ids) > 1 for ids in (*task.pairs.answers, *task.pairs.wrong)):
+        view.note(SEVERAL)
     over = over_pairs(asked, task, int(view["seed"]))
     unit = "logits" if task.pairs.wrong else "nats"
     figure = bars(
@@ -71,7 +75,11 @@ def show_prompts(view: "ViewState", asked: "Request", _: "Parts") -> None:
     parts.chart(narrow(figure, 760), notice(over, unit), key="attribution:prompts")
     sample = f"{task.description}, n = {len(task.pairs)} pairs. {sentence(over.note.rstrip('.'))}"
     explain(view, None, Explanation(notice(over, unit), MISREADING, asides=(("Sample", sample),)))
-    parts.table(table(over), "Every part over the prompts", height=300)
+    rows = table(over)
+    parts.table(rows, "Every part over the prompts", height=300)
+    payload = {"task": sample, "notice": notice(over, unit), "parts": rows.to_dict("records")}
+    payload |= {"value": over.clean.value, "other run": over.other.value}
+    export(view, Export("attribution_over_prompts", figure, rows, payload, code(task), reads_prompt=False))
 
 
 def over_pairs(asked: "Request", task: TaskChoice, seed: int) -> Over:
@@ -145,3 +153,18 @@ def table(over: Over) -> pd.DataFrame:
         for at, write in enumerate(over.clean.writes)
     ]
     return pd.DataFrame(rows)
+
+
+def code(task: TaskChoice) -> str:
+    """The Python of the tab."""
+    sides = ", ".join(f"{name}={getattr(task.pairs, name)!r}" for name in ("clean", "corrupted", "answers", "wrong"))
+    return (
+        "from lens.analysis.answer.direct_attribution import task_attribution\n"
+        "from lens.analysis.interventions import Pairs\n\n"
+        f"pairs = Pairs({sides})\n"
+        'for side in ("clean", "corrupted"):\n'
+        "    found = task_attribution(model, pairs, side)\n"
+        '    print(side, float(found.value.mean()), "remainder", float(found.remainder.mean()))\n'
+        "    for write, part in zip(found.writes, found.parts.mean(0).tolist()):\n"
+        "        print(write, part)\n"
+    )

@@ -8,7 +8,9 @@ import streamlit as st
 
 from lens.analysis.answer.fitted_lens import DEFINITION as FITTED
 from lens.analysis.answer.fitted_lens import SOURCE as FITTED_SOURCE
-from lens.analysis.answer.logit_lens import DEFINITION, PARTS, SOURCE, has_mid
+from lens.analysis.answer.fitted_lens import fitted_rows
+from lens.analysis.answer.lens_rows import PARTS, has_mid, lens_rows
+from lens.analysis.answer.logit_lens import DEFINITION, SOURCE
 from lens.analysis.loss import ENTROPY
 from lens.ui.pages.logit_lens import ABOUT, COLUMNS, DECODERS, NUMBERS, SOURCES
 from lens.ui.widgets import number, segmented, select, text_line, toggle
@@ -38,6 +40,7 @@ SOURCE_HELP = f"What is decoded: **Stream:** {PARTS['stream']}. **Attention:** {
 )
 DECODER_HELP = f"**Raw:** the model's own final norm and unembedding. **Fitted:** {FITTED} Source: {FITTED_SOURCE}."
 MID_HELP = "Also rows between attention and MLP of each layer; they take as long again."
+NO_MID_MAPS = "the fitted maps of this model would be too large to keep with those of mid-layer rows, so there are none"
 NO_MID = "blocks of this model have no place between attention and MLP, so there are no such rows"
 FROM_HELP = "First position of the table, which holds at most {} of them."
 ANSWER_HELP = (
@@ -76,16 +79,19 @@ def choose(view: ViewState, model: HookedTransformer) -> Chosen:
         decoder, mid = "raw", False
         if source == "stream":
             decoder = segmented(view, "decoder", tuple(DECODERS), "Decoder", DECODER_HELP, format_func=DECODERS.get)
-        if source == "stream" and decoder == "raw":
-            mid = _choose_mid(view, model)
+            mid = _choose_mid(view, model, decoder == "fitted")
     return Chosen(source, decoder == "fitted", mid, about)
 
 
-def _choose_mid(view: ViewState, model: HookedTransformer) -> bool:
-    if has_mid(model.cfg):
+def _choose_mid(view: ViewState, model: HookedTransformer, fitted: bool) -> bool:
+    if not has_mid(model.cfg):
+        why = NO_MID
+    elif fitted and fitted_rows(model.cfg) == lens_rows(model.cfg):
+        why = NO_MID_MAPS
+    else:
         return toggle(view, "mid", "Mid-layer rows", MID_HELP)
     if view["mid"]:
-        view.note(NO_MID)
+        view.note(why)
         view.set(mid=False)
     return False
 

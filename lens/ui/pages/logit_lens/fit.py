@@ -20,6 +20,7 @@ from lens.texts import held_out
 from lens.ui import parts
 from lens.ui.calls import analyse, call_key, is_kept
 from lens.ui.estimate import forward_seconds, operation_seconds
+from lens.ui.pages.logit_lens.position import X_MID, X
 from lens.ui.waiting import started
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 ASK = 5.0  # estimated seconds above which a fit waits for a click
 OFFER = (
-    "The fitted decoder of this model is not made yet: one affine map per layer, from half of the shipped text. It is "
-    "kept on this machine. Until then the raw decoder is drawn."
+    "The fitted decoder of this model is not made yet: one affine map per row, mid-layer rows included, from half of "
+    "the shipped text. It is kept on this machine. Until then the raw decoder is drawn."
 )
 
 
@@ -51,11 +52,11 @@ def ready(model: HookedTransformer) -> bool:
 def draw_quality(model: HookedTransformer) -> FitQuality:
     """KL to the output by layer on the half that was not fitted, raw and fitted, with intervals."""
     quality = analyse(fit_quality, model, progress=True)
-    x = np.arange(-1, len(quality.r2) - 1, dtype=np.float32)
+    x = np.array([row.layer - 0.5 * row.mid for row in quality.rows], np.float32)
     curves = [
         Line(name, of.mean, of.low, of.high, x=x) for name, of in (("fitted", quality.kl), ("raw", quality.raw_kl))
     ]
-    axis = Axis("after layer (−1: the embedding)", "KL to the output (nats)")
+    axis = Axis(X_MID if any(row.mid for row in quality.rows) else X, "KL to the output (nats)")
     title = "Fitted and raw decoder on text that was not fitted"
     parts.chart(lines(curves, axis, title=title, definition=DEFINITION), f"{title}, by layer", key="logit_lens:fit")
     return quality

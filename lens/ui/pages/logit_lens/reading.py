@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lens.analysis.answer.logit_lens import LogitLens, follow_tokens, lens_rows, logit_lens
+from lens.analysis.answer.lens_rows import lens_rows
+from lens.analysis.answer.logit_lens import LogitLens, follow_tokens, logit_lens
 from lens.ui.calls import analyse, call_key, is_kept
 from lens.ui.estimate import forward_seconds, operation_seconds
 from lens.ui.export import Export
@@ -18,7 +19,8 @@ from lens.ui.waiting import started
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-    from lens.analysis.answer.logit_lens import Followed, LensRow
+    from lens.analysis.answer.lens_rows import LensRow
+    from lens.analysis.answer.logit_lens import Followed
     from lens.hooked import HookedTransformer
     from lens.ui.models import Prompt
     from lens.ui.pages.logit_lens.controls import Chosen, Place
@@ -108,7 +110,8 @@ def code(lens: Lens) -> str:
     last = "" if chosen.about == "final" else "target[:, -1] = -1  # nothing follows the last token\n"
     how = f"source={chosen.source!r}, mid={chosen.mid}, fitted={chosen.fitted}"
     return (
-        "from lens.analysis.answer.logit_lens import lens_rows, logit_lens\n\n"
+        "from lens.analysis.answer.lens_rows import lens_rows\n"
+        "from lens.analysis.answer.logit_lens import logit_lens\n\n"
         f"target = {target}\n{last}"
         f"lens = logit_lens(model, tokens, target, {how})\n"
         f"rows = lens_rows(model.cfg, {chosen.source!r}, {chosen.mid})\n"

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lens.analysis.answer.fitted_lens import LENGTH, POSITIONS
-from lens.analysis.answer.logit_lens import PARTS, settles
+from lens.analysis.answer.lens_rows import PARTS
+from lens.analysis.answer.logit_lens import settles
 from lens.figures.theme import number
 from lens.texts import HELD_OUT_NAME
 
 if TYPE_CHECKING:
     from lens.analysis.answer.fitted_lens import FitQuality
-    from lens.analysis.answer.logit_lens import Followed, LensRow
+    from lens.analysis.answer.lens_rows import LensRow
+    from lens.analysis.answer.logit_lens import Followed
     from lens.analysis.stats import Estimate
     from lens.ui.pages.logit_lens.controls import Place
     from lens.ui.pages.logit_lens.reading import Lens
@@ -99,7 +101,9 @@ def quality(of: FitQuality) -> str:
     """How much the fit gains on text that it was not fitted to."""
     gain = of.raw_kl.mean - of.kl.mean
     at = int(np.argmax(gain))
-    where = "at the embedding" if at == 0 else f"after layer {at - 1}"
+    row = of.rows[at]
+    where = "between attention and MLP of" if row.mid else "after"
+    where = "at the embedding" if row.layer < 0 else f"{where} layer {row.layer}"
     return (
         f"On text it was not fitted to, the fitted decoder gains most {where}: KL {_interval(of.kl, at)} instead of "
         f"{_interval(of.raw_kl, at)} nats, R² {of.r2[at]:.2f} of the last stream."

@@ -4,7 +4,7 @@ from lens.ui.fields import choice, integer
 from lens.ui.page import Page
 
 SHOWN = {"neuron": "This neuron", "layer": "Strongest of its layer"}
-CONTEXTS = {"top": "Top", "deciles": "By tenth", "tokens": "Per chapter"}
+CONTEXTS = {"top": "Highest", "low": "Lowest", "deciles": "By tenth", "tokens": "Per chapter"}
 LONGEST = 256  # tokens of a prompt, and of a chapter
 CHAPTERS = 71
 

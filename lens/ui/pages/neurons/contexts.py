@@ -14,6 +14,7 @@ from lens.analysis.answer.neurons import (
     TextStreams,
     activity,
     decile_contexts,
+    low_contexts,
     neuron_on_text,
     text_streams,
     top_contexts,
@@ -43,8 +44,9 @@ ASK = 5.0  # estimated seconds above which reading the text waits for a click
 TOP, PER_TENTH, AROUND = 12, 2, 12  # contexts, samples of each tenth, tokens before and after
 SHOWN_CHAPTERS = 16  # of the view per chapter
 CONTEXTS_HELP = (
-    "**Top:** the tokens of the whole sample at which it fires most, exactly. **By tenth:** tokens drawn from each "
-    "tenth of its activations: the top alone misleads. **Per chapter:** CircuitsVis, the largest and smallest of each."
+    "**Highest** and **Lowest:** the tokens of the whole sample with the largest and smallest activations, exactly; "
+    "both signs write in a gated MLP. **By tenth:** tokens drawn from each tenth of its activations: the top alone "
+    "misleads. **Per chapter:** CircuitsVis, the largest and smallest of each."
 )
 TEXTS_HELP = "Chapters of the shipped text, evenly chosen, each read from its beginning."
 LENGTH_HELP = "Tokens of each chapter."
@@ -66,23 +68,26 @@ def draw(view: ViewState, model: HookedTransformer, neuron: Neuron) -> None:
         streams = analyse(text_streams, *args, progress=True)
         values = analyse(on_text, *args, neuron.place)
     found = activity(values, streams.counted, view["seed"])
-    top = top_contexts(values, streams.counted, TOP)
+    top, low = top_contexts(values, streams.counted, TOP), low_contexts(values, streams.counted, TOP)
     tenths = decile_contexts(values, streams.counted, PER_TENTH, view["seed"])
     labels = [token_labels(model, row) for row in streams.tokens]
     scale = Scale(
         f"activation of neuron {neuron}", high=max(abs(found.edges[0]), abs(found.edges[-1])) or 1.0, signed=True
     )
-    html = _draw_contexts(kind, neuron, values, streams, labels, scale, top, tenths)
+    named = {"Highest": top, "Lowest": low}
+    named |= {f"{_ordinal(place)} tenth": tenth for place, tenth in reversed(list(enumerate(tenths, 1)))}
+    html = _draw_contexts(kind, neuron, values, streams, labels, scale, named)
     explanation = Explanation(
-        words.in_text(str(neuron), found, top, labels),
+        words.in_text(str(neuron), found, top, labels, low if model.cfg.gated_mlp else ()),
         words.TEXT_MISREADING,
         measured=(("Sample", words.text_sample(found, n_texts, length, view["seed"])),),
         formula=words.TEXT_FORMULA,
         where=words.TEXT_WHERE,
     )
     explain(view, None, explanation)
-    rows = table_of(labels, top, tenths)
+    rows = table_of(labels, top, low, tenths)
     payload = {"neuron": str(neuron), **_plain(found), "top": [one._asdict() for one in top]}
+    payload["lowest"] = [one._asdict() for one in low]
     code_text = code(neuron, n_texts, length, view["seed"])
     export(view, Export("neuron_contexts", html, rows, payload, code_text, reads_prompt=False))
 
@@ -101,28 +106,27 @@ def _draw_contexts(
     streams: TextStreams,
     labels: list[list[str]],
     scale: Scale,
-    top: list[Context],
-    tenths: list[list[Context]],
+    named: dict[str, list[Context]],
 ) -> str:
-    """The contexts as they are chosen; returns all of them as HTML."""
-    parts_top = [strip(one, values, streams, labels, scale) for one in top]
-    named = [
-        (f"{_ordinal(place)} tenth", [strip(one, values, streams, labels, scale) for one in tenth])
-        for place, tenth in reversed(list(enumerate(tenths, 1)))
-    ]
+    """The contexts as they are chosen, of ``named`` groups; returns all of them as HTML."""
+    html = {}
+    for name, group in named.items():
+        html[name] = "".join(
+            strip(one, values, streams, labels, scale._replace(legend=place == 0)) for place, one in enumerate(group)
+        )
     if kind == "tokens":
         some = range(min(SHOWN_CHAPTERS, len(labels)))
         sizes = [int(streams.counted[i].sum()) + 1 for i in some]
         texts = [labels[i][1:size] for i, size in zip(some, sizes)]
         activations = [values[i, 1:size][None, :, None] for i, size in zip(some, sizes)]
         topk_tokens(texts, activations, (f"layer {neuron.layer}", "Neuron"), key="neurons:topk", most=10)
-    elif kind == "top":
-        st.html("".join(parts_top))
+    elif kind in ("top", "low"):
+        st.html(html[CONTEXTS[kind]])
     else:
-        for name, strips in named:
+        for name in list(named)[2:]:
             st.markdown(f"**{name}**")
-            st.html("".join(strips))
-    return "".join([*parts_top, *(f"<h4>{name}</h4>{''.join(strips)}" for name, strips in named)])
+            st.html(html[name])
+    return "".join(f"<h4>{name}</h4>{group}" for name, group in html.items())
 
 
 def strip(one: Context, values: np.ndarray, streams: TextStreams, labels: list[list[str]], scale: Scale) -> str:
@@ -142,9 +146,12 @@ def _ordinal(place: int) -> str:
     return {1: "1st (lowest)", 2: "2nd", 3: "3rd", 10: "10th (highest)"}.get(place, f"{place}th")
 
 
-def table_of(labels: list[list[str]], top: list[Context], tenths: list[list[Context]]) -> pd.DataFrame:
+def table_of(
+    labels: list[list[str]], top: list[Context], low: list[Context], tenths: list[list[Context]]
+) -> pd.DataFrame:
     """One row per context."""
-    rows = [("top", one) for one in top] + [(f"tenth {i}", one) for i, tenth in enumerate(tenths, 1) for one in tenth]
+    rows = [("top", one) for one in top] + [("lowest", one) for one in low]
+    rows += [(f"tenth {i}", one) for i, tenth in enumerate(tenths, 1) for one in tenth]
     return pd.DataFrame({
         "kind": [kind for kind, _ in rows],
         "chapter": [one.chapter + 1 for _, one in rows],

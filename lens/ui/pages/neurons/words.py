@@ -10,11 +10,13 @@ import numpy as np
 from lens.figures.theme import number
 from lens.texts import HELD_OUT_NAME
 from lens.ui.labels import token_labels
+from lens.ui.shared.wording import signed
 
 if TYPE_CHECKING:
     from lens.analysis.answer.neurons import Activity, Context, TokenWeights
     from lens.analysis.stats import Estimate
     from lens.hooked import HookedTransformer
+    from lens.ui.pages.neurons.on_prompt import Pushed
 
 PROMPT_MISREADING = (
     "One text shows where a neuron fired here, not what it is for: the same neuron may fire on quite other things "
@@ -46,14 +48,27 @@ TEXT_WHERE = "t runs over the tokens of a chapter's beginning, the first left ou
 
 def on_prompt(name: str, own: np.ndarray, labels: Sequence[str], values: np.ndarray) -> str:
     """Where it fires most on this text, how often, and its place among its layer."""
-    at = int(np.argmax(own))
+    at, low = int(np.argmax(own)), int(np.argmin(own))
     sizes = np.abs(values[min(1, len(values) - 1) :]).max(0)
     mine = float(np.abs(own[min(1, len(own) - 1) :]).max())
     rank = int((sizes > mine).sum()) + 1
+    most = f"most active at {at}: {labels[at]}, {number(float(own[at]))}, and above zero at"
+    if own[at] <= 0:
+        most = f"lowest at {low}: {labels[low]}, {number(float(own[low]))}, and above zero at"
     return (
-        f"Neuron {name} is most active at {at}: {labels[at]}, {number(float(own[at]))}, and above zero at "
-        f"{int((own > 0).sum())} of {len(own)} tokens. By its largest size on this text, first token left out, it is "
-        f"{rank:,} of {len(sizes):,} in its layer."
+        f"Neuron {name} is {most} {int((own > 0).sum())} of {len(own)} tokens. By its largest size on this text, first "
+        f"token left out, it is {rank:,} of {len(sizes):,} in its layer."
+    )
+
+
+def of_push(model: HookedTransformer, push: Pushed) -> str:
+    """What it adds to the likeliest next token at the end, beside what it adds to any token and what others add."""
+    (label,), cfg, at_random = token_labels(model, [push.token]), model.cfg, push.effect.at_random
+    low, high = (signed(float(one)) for one in np.quantile(at_random, (0.025, 0.975)))
+    return (
+        f"At the last token it adds {signed(push.effect.part)} logits to {label}, the likeliest next one, directly; to "
+        f"{len(at_random)} random tokens {signed(float(np.mean(at_random)))}, 95% of them between {low} and {high}. "
+        f"The largest effect of all {cfg.n_layers * cfg.d_mlp:,} neurons on {label} is {signed(push.largest)}."
     )
 
 
@@ -76,14 +91,23 @@ def of_weights(model: HookedTransformer, name: str, found: Mapping[str, TokenWei
     return f"{text}."
 
 
-def in_text(name: str, found: Activity, top: Sequence[Context], labels: Sequence[Sequence[str]]) -> str:
-    """How often it fires, how far the top is from the rest, and which tokens are on top."""
+def in_text(
+    name: str, found: Activity, top: Sequence[Context], labels: Sequence[Sequence[str]], low: Sequence[Context] = ()
+) -> str:
+    """How often it fires, how far the top is from the rest, which tokens are on top, and those of ``low``, if any."""
     tokens = list(dict.fromkeys(labels[one.chapter][one.pos] for one in top))
-    return (
+    text = (
         f"Neuron {name} is above zero at {_share(found.active)} of the tokens of a chapter; its mean is "
         f"{_interval(found.mean)}. Its largest of {found.n:,} is {number(found.largest)}; nine of ten lie below "
         f"{number(float(found.edges[-2]))}. Its {len(top)} largest are at {len(tokens)} different "
         f"token{'s' if len(tokens) > 1 else ''}: {', '.join(tokens[:6])}{' …' if len(tokens) > 6 else ''}."
+    )
+    if not low or -low[0].value <= found.largest:
+        return text
+    least = list(dict.fromkeys(labels[one.chapter][one.pos] for one in low))[:6]
+    return (
+        f"{text} It is strongest below zero, {number(low[0].value)}: this MLP is gated, and what is negative writes as "
+        f"much. Lowest at {', '.join(least)}."
     )
 
 

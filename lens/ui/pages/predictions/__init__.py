@@ -12,7 +12,8 @@ CHANGES = {
     "scale": "Pinned heads scaled",
     "steer": "Steered",
 }
-ALONG = {"answers": "Right minus wrong answer", "head": "A head's mean write"}
+ALONG = {"answers": "Right minus wrong answer", "head": "A head's mean write", "vector": "A pasted vector"}
+UNITS = {"stream": "The stream's length", "direction": "The direction itself"}
 STOPS = {"end": "End of text", "line": "End of line", "never": "Never"}
 TOP = 25  # most candidates shown for a prediction
 LONGEST_ANSWER = 60  # characters
@@ -38,6 +39,7 @@ PAGE = Page(
         number("factor", 2.0, -10.0, 10.0),
         choice("along", "answers", tuple(ALONG)),
         number("strength", 0.5, -10.0, 10.0),
+        choice("unit", "stream", tuple(UNITS)),
         integer("into", None, high=9999),
         flag("each", False),
     ),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
+import torch
 
 from lens.analysis.answer.generation import (
     CHAPTERS,
@@ -20,12 +21,15 @@ from lens.analysis.names import Head
 from lens.ui import parts
 from lens.ui.calls import analyse, is_kept
 from lens.ui.estimate import forward_seconds
-from lens.ui.pages.predictions import ALONG, CHANGES
+from lens.ui.pages.predictions import ALONG, CHANGES, UNITS
+from lens.ui.pages.predictions.vector import choose_vector
 from lens.ui.store import to_torch
 from lens.ui.waiting import started
 from lens.ui.widgets import number, select, text_line
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lens.hooked import HookedTransformer
     from lens.ui.models import Prompt
     from lens.ui.view import ViewState
@@ -44,12 +48,15 @@ first left out), whatever it reads.
 FACTOR_HELP = "1 changes nothing, 0 is zeroed, 2 doubles what the heads write."
 ALONG_HELP = (
     "**Right minus wrong answer:** the columns of W_U of the two answers above, or of the right one alone. "
-    "**A head's mean write:** that of the last pinned head, or of the current one."
+    "**A head's mean write:** that of the last pinned head, or of the current one. "
+    "**A pasted vector:** numbers of yours, such as a probe or a difference of means."
 )
-STRENGTH_HELP = (
-    "Length of what is added: 1 is as long as the stream itself is there, mean over the prompt, first token left out. "
-    "Negative: the other way."
-)
+STRENGTH_HELP = "How much of the direction is added, in the unit beside it. Negative: the other way."
+UNIT_HELP = """What a strength of 1 adds.
+
+**The stream's length:** a vector as long as the stream itself is there, mean over the prompt, first token left out.
+
+**The direction itself:** the direction as it is, with its own length."""
 INTO_HELP = "The layer whose input is changed; later layers see it too."
 ANSWER_HELP = "One token, with its leading space if it has one. Its rank and probability stand beside the likeliest."
 
@@ -104,6 +111,7 @@ def choose_change(view: ViewState, model: HookedTransformer, prompt: Prompt, ans
         if kind == "steer":
             select(view, "along", tuple(ALONG), "Along", ALONG_HELP, format_func=ALONG.get, width=240)
             number(view, "strength", (-10.0, 10.0), "Strength", STRENGTH_HELP, width=120, step=0.25)
+            select(view, "unit", tuple(UNITS), "Times", UNIT_HELP, format_func=UNITS.get, width=190)
             last = model.cfg.n_layers - 1
             if view["into"] is None or view["into"] > last:
                 view.set(into=model.cfg.n_layers // 2)
@@ -134,22 +142,50 @@ def _heads(view: ViewState, model: HookedTransformer, kind: str) -> Changed | No
 
 
 def _steered(view: ViewState, model: HookedTransformer, prompt: Prompt, answers: Answers) -> Changed | None:
-    layer, strength = view["into"], view["strength"]
-    if view["along"] == "answers":
-        if answers.right is None or answers.right == answers.wrong:
-            parts.not_computed("steering needs a right answer, and a wrong one that differs, above.")
-            return None
-        direction = answer_direction(model, answers.right, answers.wrong)
-        words, code = "the answers", f"answer_direction(model, {answers.right}, {answers.wrong})"
-    else:
-        head = view["pins"][-1] if view["pins"] else _head(view)
-        if not _ready(model, head_direction, head):
-            return None
-        direction = to_torch(analyse(head_direction, model, head, progress=True))
-        words, code = f"head {head}'s mean write", f"head_direction(model, Head({head.layer}, {head.head}))"
-    change = analyse(steering, model, prompt.tokens, direction, layer, strength)
-    code = f"change = steering(model, tokens, {code}, {layer}, {strength})\n"
-    return Changed(change, f"steered along {words} into layer {layer}, strength {strength:g}", code)
+    direction = _DIRECTIONS[view["along"]](view, model, answers)
+    if direction is None:
+        return None
+    layer, strength, unit = view["into"], view["strength"], view["unit"]
+    change = analyse(steering, model, prompt.tokens, direction.values, layer, strength, unit)
+    where = f"into layer {layer}, strength {strength:g} times {UNITS[unit].lower()}"
+    code = f"{direction.code}change = steering(model, tokens, direction, {layer}, {strength}, {unit!r})\n"
+    return Changed(change, f"the stream steered along {direction.words} {where}", code)
+
+
+class Direction(NamedTuple):
+    """What the stream is steered along, in words and as Python that names it ``direction``."""
+
+    values: Tensor  # [d_model]
+    words: str
+    code: str
+
+
+def _of_answers(view: ViewState, model: HookedTransformer, answers: Answers) -> Direction | None:
+    if answers.right is None or answers.right == answers.wrong:
+        parts.not_computed("steering needs a right answer, and a wrong one that differs, above.")
+        return None
+    code = f"direction = answer_direction(model, {answers.right}, {answers.wrong})\n"
+    return Direction(answer_direction(model, answers.right, answers.wrong), "the answers", code)
+
+
+def _of_head(view: ViewState, model: HookedTransformer, answers: Answers) -> Direction | None:
+    head = view["pins"][-1] if view["pins"] else _head(view)
+    if not _ready(model, head_direction, head):
+        return None
+    values = to_torch(analyse(head_direction, model, head, progress=True))
+    code = f"direction = head_direction(model, Head({head.layer}, {head.head}))\n"
+    return Direction(values, f"head {head}'s mean write", code)
+
+
+def _pasted(view: ViewState, model: HookedTransformer, answers: Answers) -> Direction | None:
+    vector = choose_vector(model.cfg.d_model)
+    if vector is None:
+        return None
+    code = f"import torch\n\ndirection = torch.tensor({vector.tolist()})\n"
+    return Direction(torch.from_numpy(vector), "the pasted vector", code)
+
+
+_DIRECTIONS = {"answers": _of_answers, "head": _of_head, "vector": _pasted}
 
 
 def _head(view: ViewState) -> Head:

@@ -53,6 +53,15 @@ def choose(view: ViewState, prompt: Prompt) -> Chosen:
     return Chosen(n - 1 if view["token"] is None else view["token"], colour, top)
 
 
+class Bars(NamedTuple):
+    """How a figure of the likeliest tokens is headed, and the probability that its axis reaches."""
+
+    title: str
+    key: str
+    largest: float
+    about: str = ""
+
+
 def draw(
     view: ViewState,
     model: HookedTransformer,
@@ -70,11 +79,13 @@ def draw(
     actual = int(tokens.ids[chosen.pos + 1]) if chosen.pos + 1 < len(tokens.ids) else None
     columns = st.columns([1, 1], gap="large")
     where = f"{chosen.pos}: {tokens.labels[chosen.pos]}"
+    largest = max(float(np.exp(side.top_logprob[0])) for side in (found, twin) if side is not None)
     with columns[0]:
-        figure = _bars(model, found, chosen.top, actual, f"Next after {where}", "predictions:next")
+        figure = _bars(model, found, chosen.top, actual, Bars(f"Next after {where}", "predictions:next", largest))
     with columns[1]:
         if twin is not None:
-            _bars(model, twin, chosen.top, actual, f"The same, {changed.words}", "predictions:twin")
+            bars = Bars("The same in the twin", "predictions:twin", largest, f"The twin: {changed.words}.")
+            _bars(model, twin, chosen.top, actual, bars)
         if len(found.answers):
             alt = "The answers with their ranks and probabilities"
             parts.table(answer_table(model, found, twin), alt)
@@ -113,24 +124,24 @@ def _strip(view: ViewState, model: HookedTransformer, tokens: Tokens, chosen: Ch
     return html
 
 
-def _bars(model: HookedTransformer, found: Prediction, top: int, actual: int | None, title: str, key: str) -> Drawn:
+def _bars(model: HookedTransformer, found: Prediction, top: int, actual: int | None, bars: Bars) -> Drawn:
     """The likeliest tokens, and the answers that are not among them."""
     ids, probs = found.top[:top], np.exp(found.top_logprob[:top])
     labels = token_labels(model, ids)
     rows = [
         Candidate(label, float(prob), rank, int(i) == actual)
-        for rank, (i, label, prob) in enumerate(zip(ids, labels, probs))
+        for rank, (i, label, prob) in enumerate(zip(ids, labels, probs), start=1)
     ]
     others = [
-        Candidate(label, float(np.exp(logprob)), int(rank), int(i) == actual)
+        Candidate(label, float(np.exp(logprob)), int(rank) + 1, int(i) == actual)
         for i, label, logprob, rank in zip(found.answers, token_labels(model, found.answers), found.logprob, found.rank)
         if i not in ids
     ]
     rows += sorted(others, key=lambda row: row.rank)
-    alt = f"{title}. " + "; ".join(f"{row.label} {row.prob:.3f}" for row in rows)
-    definition = f"{DEFINITION} Here {found.entropy:.2f} nats."
-    figure = candidates(rows, title=title, definition=definition)
-    parts.chart(figure, alt, key=key)
+    alt = f"{bars.title}. {bars.about} " + "; ".join(f"{row.label} {row.prob:.3f}" for row in rows)
+    definition = f"{bars.about} {DEFINITION} Here {found.entropy:.2f} nats.".strip()
+    figure = candidates(rows, title=bars.title, definition=definition, largest=bars.largest)
+    parts.chart(figure, alt, key=bars.key)
     return figure
 
 

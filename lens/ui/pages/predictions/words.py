@@ -33,11 +33,14 @@ WRITING_MISREADING = (
     "change. And a text that breaks down is no proof that the changed heads did what broke: zeroed or strongly "
     "steered, the model is where it never was in training."
 )
-WRITING_FORMULA = r"z \to \bar z + f (z - \bar z), \qquad x_l \to x_l + s\,\|x_l\|\,\frac{d}{\|d\|}"
+WRITING_FORMULA = (
+    r"z \to \bar z + f (z - \bar z), \qquad x_l \to x_l + s\,\|x_l\|\,\frac{d}{\|d\|} "
+    r"\ \text{ or } \ x_l + s\,d"
+)
 WRITING_WHERE = (
     "z is what a head mixes from the values, z̄ its mean on the shipped text (0 where it is zeroed or scaled), f the "
-    "factor; x_l the stream that enters layer l, d the direction, s the strength. Both at every position, so with and "
-    "without a cache of keys and values the same text is written."
+    "factor; x_l the stream that enters layer l (its length the mean over the prompt), d the direction, s the strength "
+    "in either unit. Both at every position, so with and without a cache of keys and values the same text is written."
 )
 
 

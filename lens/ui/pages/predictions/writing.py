@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8  # tokens written between two drawings
 PER_TOKEN = 2e-8  # seconds for each weight of a model that is read for one token: memory, not arithmetic
+SHARES = (-0.03, 1.03)  # of the axis, so that markers at either end are whole
 SCALE = Scale("probability of the token when it was written", ends=("0", "1"), mark="underlined: not the likeliest")
 NEW_HELP = "How many tokens are written at most."
 TEMPERATURE_HELP = "0 always takes the likeliest token; 1 draws as the model says; more is wilder."
@@ -205,7 +206,9 @@ def _curve(sides: list[Side], shares: list[np.ndarray]) -> Drawn:
         for side, share in zip(sides, shares)
     ]
     title = "How much of the text repeats"
-    figure = lines(curves, Axis("tokens written", "share of them that repeat"), title=title, definition=REPEATS)
+    figure = lines(
+        curves, Axis("tokens written", "share of them that repeat", y_range=SHARES), title=title, definition=REPEATS
+    )
     alt = "; ".join(f"{curve.name}: {curve.y[-1]:.0%} at the end" for curve in curves)
     parts.chart(figure, f"{title}. {alt}", key="predictions:repeats")
     return figure
