@@ -25,4 +25,5 @@ PAGE = Page(
         *(field for field in task_fields(TASKS) if field.name != "metric"),
     ),
     prompt=True,
+    compares=True,
 )

@@ -6,8 +6,8 @@ import streamlit as st
 
 from lens.ui.explanation import Explanation, explain
 from lens.ui.models import open_model
+from lens.ui.pages.attribution import compared, words
 from lens.ui.pages.attribution import draw as show
-from lens.ui.pages.attribution import words
 from lens.ui.pages.attribution.prompts import show_prompts
 from lens.ui.pages.attribution.request import choose, compute, end_if_waiting
 from lens.ui.shared import heads
@@ -43,5 +43,7 @@ def draw(view: "ViewState") -> None:
         where=words.WHERE,
     )
     explain(view, model, explanation)
+    beside = st.container()
     show.draw_export(view, asked, found, figure)
     show_tabs(view, "more", TABS, view, asked, found)
+    compared.draw(view, beside, asked, found)

@@ -23,4 +23,5 @@ PAGE = Page(
         integer("length", 128, low=8, high=LONGEST),
     ),
     prompt=True,
+    compares=True,
 )

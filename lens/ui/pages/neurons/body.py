@@ -8,7 +8,7 @@ import streamlit as st
 
 from lens.ui import parts
 from lens.ui.models import open_model, read_prompt
-from lens.ui.pages.neurons import LONGEST, contexts, on_prompt, weights
+from lens.ui.pages.neurons import LONGEST, compared, contexts, on_prompt, weights
 from lens.ui.pages.neurons.choose import choose_neuron
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def draw(view: ViewState) -> None:
     prompt = read_prompt(view, model, LONGEST)
     neuron = choose_neuron(view, model, prompt)
     on_prompt.draw(view, model, prompt, neuron)
+    beside = st.container()
     st.subheader("Weights as tokens", divider="gray")
     weights.draw(view, model, neuron)
     st.subheader("In the shipped text", divider="gray")
     contexts.draw(view, model, neuron)
+    compared.draw(view, model, beside, neuron)

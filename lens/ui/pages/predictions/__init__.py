@@ -44,4 +44,5 @@ PAGE = Page(
         flag("each", False),
     ),
     prompt=True,
+    compares=True,
 )

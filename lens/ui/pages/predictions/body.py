@@ -8,7 +8,7 @@ import streamlit as st
 
 from lens.ui.limits import limits
 from lens.ui.models import open_model, read_prompt
-from lens.ui.pages.predictions import reading, writing
+from lens.ui.pages.predictions import compared, reading, writing
 from lens.ui.pages.predictions.change import choose_answers, choose_change
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def draw(view: ViewState) -> None:
     """The page: what is next at every token of the prompt, then what the model writes after it."""
     model = open_model(view)
     prompt = read_prompt(view, model, limits().prompt_tokens)
-    slot = st.container()  # above the choosers of the change, whose bars stand in it too
+    slot, beside = st.container(), st.container()  # above the choosers of the change, whose bars stand in it too
     st.subheader("Writing on", divider="gray")
     settings = writing.choose_settings(view, model, prompt)
     with slot:
@@ -27,5 +27,6 @@ def draw(view: ViewState) -> None:
         answers = choose_answers(view, model)
     changed = choose_change(view, model, prompt, answers)
     with slot:
-        reading.draw(view, model, prompt, chosen, answers, changed)
+        scored = reading.draw(view, model, prompt, chosen, answers, changed)
     writing.draw(view, model, prompt, settings, changed)
+    compared.draw(view, model, beside, scored, chosen, answers.ids)

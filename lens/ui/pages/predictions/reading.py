@@ -19,6 +19,7 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.labels import token_labels
 from lens.ui.pages.predictions import COLOURS, TOP, words
+from lens.ui.shared.compare.per_token import Scored
 from lens.ui.shared.scored_tokens import COLOUR_HELP, Tokens, colouring, hovers, scored_tokens, unscored_token
 from lens.ui.widgets import number, segmented
 
@@ -69,8 +70,8 @@ def draw(
     chosen: Chosen,
     answers: Answers,
     changed: Changed | None,
-) -> None:
-    """Strip, bars, answers, and what is to be said of them."""
+) -> Scored | None:
+    """Strip, bars, answers, and what is to be said of them. What is known of each token; None of one token alone."""
     tokens = _scored(model, prompt)
     html = _strip(view, model, tokens, chosen)
     args = (model, prompt.tokens, chosen.pos, answers.ids, TOP)
@@ -103,6 +104,7 @@ def draw(
     rows = candidate_table(model, found)
     payload["html"] = html
     export(view, Export("predictions", figure, rows, payload, code(chosen, answers)))
+    return Scored(prompt, tokens.by) if len(tokens.ids) > 1 else None
 
 
 def _scored(model: HookedTransformer, prompt: Prompt) -> Tokens:

@@ -31,4 +31,5 @@ PAGE = Page(
         choice("pad", "right", ("right", "left")),
     ),
     prompt=True,
+    compares=True,
 )

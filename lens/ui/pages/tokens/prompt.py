@@ -29,7 +29,8 @@ from lens.ui.export import Export, export
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.models import read_prompt
-from lens.ui.pages.tokens import COLOURS, TOP
+from lens.ui.pages.tokens import COLOURS, TOP, compared
+from lens.ui.shared.compare.per_token import Scored
 from lens.ui.shared.scored_tokens import COLOUR_HELP, Tokens, colouring, hovers, scored_tokens
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, fold, number, segmented
@@ -79,6 +80,7 @@ def draw(view: ViewState, model: HookedTransformer) -> None:
     chosen = _chosen(view, tokens)
     html = _strip(view, tokens, chosen, summary, d_vocab)
     explain(view, model, Explanation(notice(tokens, summary, d_vocab), MISREADING, formula=FORMULA, where=WHERE))
+    beside = st.container()
     left, right = st.columns([3, 2], gap="large")
     with left:
         _expected(view, model, tokens, stats, chosen)
@@ -98,6 +100,7 @@ def draw(view: ViewState, model: HookedTransformer) -> None:
             _bos(view, model)
     payload = {"summary": summary._asdict(), "tokens": json.loads(rows.to_json(orient="records"))}
     export(view, Export("tokens", html, rows, payload, code(len(ids))))
+    compared.draw(view, model, beside, Scored(prompt, tokens.by))
 
 
 def code(n: int) -> str:

@@ -1,0 +1,121 @@
+"""Another model, checkpoint or prompt beside the first: the parts of the same number of the answer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lens.analysis.answer.direct_attribution import DirectAttribution, direct_attribution
+from lens.pieces import Pieces
+from lens.ui import parts
+from lens.ui.calls import analyse
+from lens.ui.ending import end_page
+from lens.ui.estimate import forward_seconds
+from lens.ui.models import read_prompt
+from lens.ui.pages.attribution.request import LONGEST, Request
+from lens.ui.shared.compare import pairs
+from lens.ui.shared.compare.section import compare
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from lens.hooked import HookedTransformer
+    from lens.ui.pages.attribution.request import Parts
+    from lens.ui.shared.compare.pairs import Pair
+    from lens.ui.shared.compare.section import Sides
+    from lens.ui.view import ViewState
+
+SUMS = {"head": "attention, all heads", "mlp": "MLPs, all layers"}
+WHOLE = "the number itself"
+DEFINITION = "What each part of the model adds to the {} directly, through the final norm at its scale there."
+
+
+class Asked(NamedTuple):
+    """A number of one prompt, and its parts."""
+
+    request: Request
+    of: DirectAttribution
+
+
+def draw(view: ViewState, place: DeltaGenerator, request: Request, found: Parts) -> None:
+    """The section."""
+    first, numbers = Asked(request, found.of), partial(asked, request)
+    compare(view, request.model, place, first, numbers, _pairs, seconds=_seconds)
+
+
+def asked(like: Request, view: ViewState, model: HookedTransformer) -> Asked:
+    """The same number of the second side: after its last token, or after the one at the same place; of the same words.
+
+    The section ends where it has none of them.
+    """
+    prompt = read_prompt(view, model, LONGEST)
+    last = len(like.prompt.labels) - 1
+    at = len(prompt.labels) - 1 if like.at == last else like.at
+    if at >= len(prompt.labels):
+        parts.not_computed(f"the second text has no token {at}: it has {len(prompt.labels)}.")
+        end_page()
+    tokens = [None if i is None else _token(like.model, model, i) for i in (like.right, like.wrong)]
+    request = like._replace(model=model, prompt=prompt, at=at, right=tokens[0], wrong=tokens[1])
+    return Asked(request, analyse(direct_attribution, model, prompt.tokens, request.target))
+
+
+def _token(model: HookedTransformer, other: HookedTransformer, token: int) -> int:
+    """The id of a token's text in another model; the section ends where that is several tokens."""
+    text = Pieces(model.tokenizer).bytes_of(token).decode("utf-8", "replace")
+    ids = [token] if model is other else other.all_ids(text, False)
+    if len(ids) != 1:
+        parts.not_computed(f"{text!r} is {len(ids)} tokens for {other.name}: a logit belongs to one token.")
+        end_page()
+    return ids[0]
+
+
+def _seconds(view: ViewState, model: HookedTransformer) -> float:
+    return 3 * forward_seconds(model, read_prompt(view, model, LONGEST).tokens.shape[1], unembed=False)
+
+
+def _pairs(sides: Sides, first: Asked, second: Asked) -> list[Pair]:
+    unit, definition = first.request.unit, DEFINITION.format(first.request.name)
+    both = (first, second)
+    codes = [_code(one.request, NAMED) for one in both]
+    named = pairs.names(pairs.Quantity("sums of parts", unit, definition, *codes, signed=True), *map(sums, both))
+    grids = [_grid(one) for one in both]
+    codes = [_code(one.request, HEADS) for one in both]
+    heads = pairs.heads(pairs.Quantity("direct effect of heads", unit, definition, *codes, signed=True), *grids)
+    return [named, heads]
+
+
+def sums(one: Asked) -> dict[str, float]:
+    """The number, what heads and MLPs add together, and every other part by its name."""
+    own = np.asarray(one.of.parts)[0]
+    found = {WHOLE: float(np.asarray(one.of.value)[0])}
+    for write, part in zip(one.of.writes, own):
+        name = SUMS.get(write.kind, str(write))
+        found[name] = found.get(name, 0.0) + float(part)
+    return found
+
+
+def _grid(one: Asked) -> np.ndarray:
+    cfg = one.request.model.cfg
+    return np.asarray(one.of.heads(cfg.n_layers, cfg.n_heads))[0]
+
+
+HEADS = "values = found.heads(model.cfg.n_layers, model.cfg.n_heads)[0]"
+NAMED = (
+    f"sums, named = {{{WHOLE!r}: float(found.value[0])}}, {SUMS!r}\n"
+    "for write, part in zip(found.writes, found.parts[0].tolist()):\n"
+    "    name = named.get(write.kind, str(write))\n"
+    "    sums[name] = sums.get(name, 0.0) + part\n"
+    "values = list(sums.values())"
+)
+
+
+def _code(request: Request, values: str) -> str:
+    wrong = "" if request.wrong is None else f", torch.tensor([{request.wrong}])"
+    return (
+        "import torch\n\nfrom lens.analysis.answer.direct_attribution import Target, direct_attribution\n\n"
+        f'target = Target("{request.kind}", torch.tensor([{request.at}]), torch.tensor([{request.right}]){wrong}, '
+        f"folded={request.folded})\n"
+        f"found = direct_attribution(model, tokens[:, :{len(request.prompt.labels)}], target)\n{values}"
+    )

@@ -1,0 +1,87 @@
+"""What is known of each token of a text from its prediction, in both: a pair that two pages share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lens.analysis.loss import PerToken, per_token, text_stats
+from lens.ui import parts
+from lens.ui.calls import analyse
+from lens.ui.ending import end_page
+from lens.ui.models import read_prompt
+from lens.ui.shared.compare import pairs
+
+if TYPE_CHECKING:
+    from lens.hooked import HookedTransformer
+    from lens.ui.models import Prompt
+    from lens.ui.shared.compare.pairs import Pair
+    from lens.ui.shared.compare.section import Sides
+    from lens.ui.view import ViewState
+
+UNITS = {"loss": "nats", "probability": "probability", "rank": "log₁₀ of the rank from 1", "entropy": "nats"}
+DEFINITIONS = {
+    "loss": "Minus the log-probability of each token, given those before it.",
+    "probability": "Of each token, given those before it.",
+    "rank": "How many tokens the model held for likelier than the one that came, and one.",
+    "entropy": "Of the prediction of each token, before it is seen.",
+}
+VALUES = {
+    "loss": "by.loss",
+    "probability": "by.prob",
+    "rank": "np.log10(np.where(by.rank < 0, np.nan, by.rank + 1.0))",
+    "entropy": "by.entropy",
+}
+CUTS = "A token of a model that cuts the text into fewer, longer ones holds more, and costs more."
+
+
+class Scored(NamedTuple):
+    """A text and what is known of each of its tokens."""
+
+    prompt: Prompt
+    by: PerToken
+
+
+def scored(longest: int, view: ViewState, model: HookedTransformer) -> Scored:
+    """The numbers of one side; the section ends where the text has one token, which nothing predicts."""
+    prompt = read_prompt(view, model, longest)
+    if len(prompt.labels) < 2:
+        parts.not_computed(f"{model.name} reads one token there: nothing predicts it.")
+        end_page()
+    stats, _ = analyse(text_stats, model, prompt.tokens, progress=True)
+    return Scored(prompt, per_token(stats))
+
+
+def values(by: PerToken, name: str) -> np.ndarray:
+    """[pos], as it is compared: ranks by their logarithm, NaN where nothing was predicted."""
+    if name == "rank":
+        return np.log10(np.where(by.rank < 0, np.nan, by.rank + 1.0))
+    return by.prob if name == "probability" else getattr(by, name)
+
+
+def pair(name: str, sides: Sides, first: Scored, second: Scored) -> Pair:
+    """Token by token, those that cover the same text."""
+    code = (
+        "import numpy as np\n\nfrom lens.analysis.loss import per_token, text_stats\n\n"
+        f"by = per_token(text_stats(model, tokens).stats)\nvalues = {VALUES[name]}"
+    )
+    along = pairs.text("position", sides.models, (first.prompt, second.prompt))
+    definition = DEFINITIONS[name] if along.match.is_identity else f"{DEFINITIONS[name]} {CUTS}"
+    quantity = pairs.Quantity(f"{name} by token", UNITS[name], definition, code)
+    return pairs.tokens(quantity, values(first.by, name), values(second.by, name), along)
+
+
+def place_beside(sides: Sides, first: Prompt, second: Prompt, place: int) -> int | None:
+    """The position of the second text that covers what ``place`` of the first covers, or is the last as it is the
+    last; None where it has none."""
+    if place == len(first.labels) - 1:
+        return len(second.labels) - 1
+    match = pairs.text("position", sides.models, (first, second), max(len(first.labels), 1)).match
+    return dict(zip(match.first.tolist(), match.second.tolist())).get(place)
+
+
+def same_vocabulary(sides: Sides) -> bool:
+    """Whether an id is the same token for both."""
+    tokenizers = [model.tokenizer for model in sides.models]
+    return sides.same_model or (None not in tokenizers and tokenizers[0].get_vocab() == tokenizers[1].get_vocab())

@@ -1,0 +1,111 @@
+"""What a second model, checkpoint or prompt says of each token, of the next one, and of the parts of its answer."""
+
+import numpy as np
+import pytest
+
+from lens import HookedTransformer
+from lens.analysis.answer.direct_attribution import direct_attribution
+from lens.analysis.answer.predictions import predict
+from lens.analysis.loss import per_token, text_stats
+from lens.figures.theme import number
+from lens.ui.fields import DEFAULT_PROMPT
+from lens.ui.models import Prompt
+from lens.ui.pages.attribution.compared import WHOLE, Asked, sums
+from lens.ui.pages.attribution.request import Request
+from lens.ui.shared.compare import words
+from tests.ui.conftest import REAL, app_page, fine, printed
+from tests.ui.test_compare import CHECKPOINT, HOSTILE, OTHER_PROMPT, TITLE, notices, programs
+
+PAGES = ("tokens", "predictions", "attribution")
+
+
+@pytest.fixture(scope="module")
+def models() -> list[HookedTransformer]:
+    name, _, revision = CHECKPOINT.partition("@")
+    return [HookedTransformer.from_pretrained(name), HookedTransformer.from_pretrained(name, revision=revision)]
+
+
+def said_here(at) -> list[str]:
+    """The notices of the section."""
+    return [text for text in notices(at) if "tokens_000001433600" in text]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_checkpoint_beside_the_model_and_python_that_makes_both(page):
+    at = app_page(page, with_model=CHECKPOINT).run()
+    assert words.TWO_TIMES in fine(at)
+    assert "left out." not in fine(at)
+    for program in programs(at):
+        cell, first, second, difference = printed(program).rsplit(maxsplit=3)
+        assert float(difference) == pytest.approx(float(second) - float(first), abs=1e-5)
+        assert cell
+
+
+def test_the_losses_are_those_of_both_models(models):
+    at = app_page("tokens", with_model=CHECKPOINT).run()
+    first, second = (per_token(text_stats(m, m.to_tokens(DEFAULT_PROMPT)).stats).loss for m in models)
+    place = int(np.nanargmax(abs(second - first)))
+    (said,) = said_here(at)
+    assert f"{number(first[place])} in lens-2l, {number(second[place])} in" in said
+
+
+def test_the_next_token_is_that_of_both_models(models):
+    at = app_page("predictions", with_model=CHECKPOINT, top="3").run()
+    tokens = models[0].to_tokens(DEFAULT_PROMPT)
+    ids = {int(i) for model in models for i in predict(model, tokens, tokens.shape[1] - 1, (), 3).top}
+    first, second = (predict(m, tokens, tokens.shape[1] - 1, sorted(ids)).logprob.exp().numpy() for m in models)
+    place = int(abs(second - first).argmax())
+    assert f"{number(first[place])} in lens-2l, {number(second[place])} in" in said_here(at)[0]
+
+
+def test_the_sums_of_parts_are_the_difference_of_the_logits_of_each_model(models):
+    tokens = models[0].to_tokens(DEFAULT_PROMPT)
+    last = tokens.shape[1] - 1
+    right, wrong = predict(models[0], tokens, last, (), 2).top.tolist()
+    for model in models:
+        request = Request(model, Prompt("", tokens, [""] * (last + 1)), "logit_diff", last, right, wrong, True)
+        parts = sums(Asked(request, direct_attribution(model, tokens, request.target)))
+        whole, logits = parts.pop(WHOLE), model(tokens)[0, -1]
+        assert whole == pytest.approx(float(logits[right] - logits[wrong]), abs=1e-4)
+        assert sum(parts.values()) == pytest.approx(whole, abs=1e-3)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_another_prompt_is_aligned_by_text(page):
+    at = app_page(page, with_prompt=OTHER_PROMPT).run()
+    assert words.TWO_TEXTS in fine(at)
+    if page != "attribution":
+        assert "4 of 18 tokens of the first prompt and 4 of 18 tokens of the second prompt have no" in fine(at)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_model_of_another_shape_and_vocabulary(page):
+    at = app_page(page, with_model=REAL).run()
+    shown = fine(at)
+    assert words.TWO_MODELS in shown or "tokens for" in shown
+    if page == "tokens":
+        assert "cuts the text into fewer, longer ones holds more" in shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_same_twice_differs_in_nothing(page):
+    at = app_page(page, with_model="lens-2l", with_prompt=DEFAULT_PROMPT).run()
+    fine(at)
+    assert words.SAME in [info.value for info in at.info]
+
+
+@pytest.mark.parametrize("page", [*PAGES, "neurons"])
+def test_a_hostile_second_prompt_stays_text(page):
+    model = {"model": REAL} if page == "neurons" else {}
+    at = app_page(page, with_prompt=HOSTILE, **model).run()
+    shown = fine(at)
+    assert TITLE in shown
+    assert "<img src=x" not in shown
+
+
+def test_a_neuron_of_a_prompt_beside_that_of_another_and_none_of_another_model():
+    at = app_page("neurons", model=REAL, with_prompt=OTHER_PROMPT, block="3", neuron="7").run()
+    assert "activation of neuron 3.7" in fine(at).lower()
+    assert words.TWO_TEXTS in fine(at)
+    at = app_page("neurons", model=REAL, with_model="lens-2l", block="3", neuron="7").run()
+    assert "neuron 3.7 of smollm2-135m-instruct has no counterpart in lens-2l" in fine(at)
