@@ -5,8 +5,8 @@ import pytest
 from tests.imports import circle, import_graph
 
 ABOVE = ("ui", "compat", "analysis", "figures")  # of the core
+COMMAND = "lens.__main__"  # the one command line, which starts every other: above all
 PROGRAMS = (
-    "lens.__main__",
     "lens.selftest",
     "lens.scores",
     "lens.train",
@@ -22,6 +22,8 @@ MAY = {
 
 def layer(module):
     part = module.split(".")[1] if "." in module else ""
+    if module == COMMAND:
+        return "command"
     if module.startswith(PROGRAMS):
         return "programs"
     return part if part in ABOVE else "core"

@@ -79,7 +79,7 @@ def _pairs(sides: Sides, first: Asked, second: Asked) -> list[Pair]:
     unit, definition = first.request.unit, DEFINITION.format(first.request.name)
     both = (first, second)
     codes = [_code(one.request, NAMED) for one in both]
-    named = pairs.names(pairs.Quantity("sums of parts", unit, definition, *codes, signed=True), *map(sums, both))
+    named = pairs.names(pairs.Quantity("sum of parts", unit, definition, *codes, signed=True), *map(sums, both))
     grids = [_grid(one) for one in both]
     codes = [_code(one.request, HEADS) for one in both]
     heads = pairs.heads(pairs.Quantity("direct effect of heads", unit, definition, *codes, signed=True), *grids)
