@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from lens.figures.bars import Bar, bars
@@ -18,6 +19,7 @@ from lens.figures.panel import panel
 from lens.figures.strip import Scale, token_strip
 from lens.figures.theme import number, shorten
 from lens.ui import parts
+from lens.ui.shared.wording import interval
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -48,6 +50,8 @@ def draw_pair(view: ViewState, pair: Pair, names: tuple[str, str], key: str) -> 
     if not pair.numbers.first.size:
         parts.not_computed(f"nothing of {names[0]} has a counterpart in {names[1]}.")
         return ""
+    if pair.kind == "list":
+        return _draw_list(pair, names)
     drawing, width = DRAWINGS[pair.kind]
     pictures = []
     with st.container(horizontal=width is not None, gap="small"):
@@ -117,11 +121,12 @@ def _notes(pair: Pair, side: Side, key: str) -> Sequence[Sequence[str]]:
 def _draw_bars(view: ViewState, pair: Pair, side: Side, key: str) -> Figure | str:
     if key.endswith(":1"):
         return ""  # the second stands in the first picture, as diamonds
-    other = pair.numbers.second
-    rows = [
-        Bar(label, float(value), beside=None if side.difference else float(other[place]))
-        for place, (label, value) in enumerate(zip(pair.axes[0].labels, side.values))
-    ]
+    other, estimate = pair.numbers.second, pair.estimate
+    beside = [None if side.difference else float(value) for value in other]
+    ends = [(None, None)] * len(other)
+    if side.difference and estimate is not None and estimate.low is not None:
+        ends = list(zip(*(np.asarray(of, float).tolist() for of in (estimate.low, estimate.high))))
+    rows = [Bar(*row) for row in zip(pair.axes[0].labels, side.values.tolist(), *zip(*ends), beside)]
     title = side.title if side.difference else f"{side.title}; diamonds: {side.second}"
     figure = bars(rows, pair.quantity.unit, title=title, beside=side.second)
     parts.chart(figure, _alt(pair, side), key)
@@ -136,6 +141,24 @@ def _draw_strip(view: ViewState, pair: Pair, side: Side, key: str) -> str:
     html = token_strip(labels, side.values, scale=scale)
     st.html(html)
     return html
+
+
+def _draw_list(pair: Pair, names: tuple[str, str]) -> str:
+    """One table, with the intervals of all three; returns it as HTML."""
+    estimate, rows = pair.estimate, range(len(pair.axes[0].labels))
+    ends = [""] * len(rows)
+    if estimate is not None and estimate.low is not None:
+        known = np.isfinite(np.asarray(estimate.low))
+        both = zip(known, estimate.low, estimate.high)
+        ends = [interval(float(low), float(high)).strip() if has else "" for has, low, high in both]
+    columns = {pair.axes[0].name: pair.axes[0].labels, "unit": pair.units}
+    first, second = (f"{place}: {shorten(name, TITLE)}" for place, name in enumerate(names, 1))
+    three = ((first, [note for (note,) in pair.notes[0]]), (second, [note for (note,) in pair.notes[1]]))
+    for (title, intervals), values in zip((*three, (DIFFERENCE, ends)), (*pair.numbers, pair.numbers.difference)):
+        columns[title] = [f"{number(float(value))} {end}".strip() for value, end in zip(values, intervals)]
+    table = pd.DataFrame(columns)
+    parts.table(table, f"{pair.quantity.name} of {names[0]} and {names[1]}, and the difference", height="content")
+    return table.to_html(index=False)
 
 
 Drawing = Callable[["ViewState", "Pair", Side, str], "Figure | str"]
