@@ -15,6 +15,7 @@ from lens.figures.bars import Bar, bars
 from lens.figures.fitted import small_grid
 from lens.figures.grid import grid
 from lens.figures.measure import Axes, Measure
+from lens.figures.pairs import Pairs, pair_matrix
 from lens.figures.panel import panel
 from lens.figures.strip import Scale, token_strip
 from lens.figures.theme import number, shorten
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lens.ui.view import ViewState
 
 WIDTH = 348  # pixels of one of three, beside each other on a screen of 1400
+EDGES = 200  # of the square of all pairs of heads in it
 WIDE = 530  # of one of two
 
 
@@ -100,6 +102,15 @@ def _draw_heads(view: ViewState, pair: Pair, side: Side, key: str) -> Figure:
     return figure
 
 
+def _draw_edges(view: ViewState, pair: Pair, side: Side, key: str) -> Figure:
+    beside = pair.numbers._asdict() if side.difference else {}
+    name, signed = (DIFFERENCE, True) if side.difference else (pair.quantity.name, pair.quantity.signed)
+    of = Pairs(name.partition(":")[0].lower(), "", side.values, signed, beside)
+    figure = pair_matrix(of, title=side.title, largest=side.ends[1], side=EDGES)
+    parts.chart(figure, _alt(pair, side), key)
+    return figure
+
+
 def _draw_table(view: ViewState, pair: Pair, side: Side, key: str) -> Figure:
     rows, columns = pair.axes
     axes = Axes(rows.name, columns.name, rows.labels, columns.labels)
@@ -164,6 +175,7 @@ def _draw_list(pair: Pair, names: tuple[str, str]) -> str:
 Drawing = Callable[["ViewState", "Pair", Side, str], "Figure | str"]
 DRAWINGS: dict[Kind, tuple[Drawing, int | None]] = {
     "heads": (_draw_heads, WIDTH),
+    "edges": (_draw_edges, WIDTH),
     "table": (_draw_table, WIDTH),
     "bars": (_draw_bars, WIDE),
     "strip": (_draw_strip, None),

@@ -1,8 +1,10 @@
 """What stands beside what: two arrays of numbers whose cells stand for the same, by kind of result.
 
     heads(quantity, first, second)                    a number per layer and head
+    edges(quantity, first, second)                    a number per pair of heads, an earlier and a later one
     table(quantity, first, second, rows, columns)     any two axes: [row, position], [query, key]
     names(quantity, first, second)                    named parts as bars
+    bars(quantity, first, second, along)              the same for layers or rows
     tokens(quantity, first, second, along)            a number per token, on the text
     listed(quantity, first, second, units)            numbers of different units, as a list
 
@@ -22,6 +24,7 @@ from lens.analysis.compare import (
     Match,
     aligned,
     alike,
+    between_layers,
     by_depth,
     by_name,
     by_text,
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
     from lens.ui.models import Prompt
 
-Kind = Literal["heads", "table", "bars", "strip", "list"]
+Kind = Literal["heads", "edges", "table", "bars", "strip", "list"]
 OF_A_LAYER = ("the largest", "the mean")
 ONE_TEXT = "One text: no interval."
 BY_TEXT = "Tokens that cover the same text in the same place stand beside each other."
@@ -91,6 +94,8 @@ class Pair(NamedTuple):
         labels = [axis.labels[place] for axis, place in zip(self.axes, cell)]
         if self.kind == "heads":
             return f"head {'.'.join(labels)}"
+        if self.kind == "edges":
+            return "{}.{} → {}.{}".format(*labels)
         return labels[0] if len(labels) == 1 else " · ".join(f"{a.name} {b}" for a, b in zip(self.axes, labels))
 
     def frame(self) -> pd.DataFrame:
@@ -101,7 +106,8 @@ class Pair(NamedTuple):
         columns |= {name: getattr(self.numbers, name).ravel() for name in ("first", "second", "difference")}
         if self.estimate is not None and self.estimate.low is not None:
             columns |= {"low": np.ravel(self.estimate.low), "high": np.ravel(self.estimate.high)}
-        return pd.DataFrame(columns)
+        rows = pd.DataFrame(columns)
+        return rows.dropna(subset=["first", "second"], how="all", ignore_index=True) if self.kind == "edges" else rows
 
 
 def heads(
@@ -131,6 +137,26 @@ def heads(
     )
     prepare = "first, second = per_layer(first), per_layer(second)\n"
     return Pair("table", quantity, numbers, (rows, columns), note, None, aside, prepare=prepare)
+
+
+def edges(quantity: Quantity, first: np.ndarray, second: np.ndarray, *, note: str = ONE_TEXT) -> Pair:
+    """A number per [sender's layer, head, receiver's layer, head]: pair by pair where both models have the same shape.
+
+    Else the largest between each two layers, by relative depth.
+    """
+    if np.shape(first) == np.shape(second):
+        n_layers, n_heads = np.shape(first)[:2]
+        names = {"sender's layer": n_layers, "sender": n_heads, "receiver's layer": n_layers, "receiver": n_heads}
+        axes = tuple(each(name, list(map(str, range(n)))) for name, n in names.items())
+        numbers = aligned(first, second, [axis.match for axis in axes])
+        return Pair("edges", quantity, numbers, axes, note, by_number=True)
+    axes = [layers(len(first), len(second), f"{side}'s layer") for side in ("sender", "receiver")]
+    pair = table(quantity, between_layers(first), between_layers(second), *axes, note=note)
+    aside = (
+        f"{_shape(first)} beside {_shape(second)}. Heads of models of different shape have no counterpart, so that the "
+        f"largest number between each two layers is compared. {MORE_HEADS}"
+    )
+    return pair._replace(aside=aside, prepare="first, second = between_layers(first), between_layers(second)\n")
 
 
 def table(
@@ -179,6 +205,11 @@ def names(
     along = Along("part", labels, match, "parts", code, rest, drawn="largest")
     some = None if estimate is None else _at(estimate, match.first)
     return Pair("bars", quantity, aligned(*values, [match]), (along,), note, some, by_number=by_number)
+
+
+def bars(quantity: Quantity, first: np.ndarray, second: np.ndarray, along: Along, *, note: str = ONE_TEXT) -> Pair:
+    """A number for each part of an axis that both have, such as ``rows`` or ``layers``."""
+    return Pair("bars", quantity, aligned(first, second, [along.match]), (along,), note)
 
 
 class Number(NamedTuple):
@@ -267,9 +298,9 @@ def _at(estimate: Estimate, places: np.ndarray) -> Estimate:
 
 def _both(match: Match, first: Sequence, second: Sequence) -> list[str]:
     pairs = [(str(first[a]), str(second[b])) for a, b in zip(match.first, match.second)]
-    return [a if match.is_identity else f"{a} | {b}" for a, b in pairs]
+    return [a if match.is_identity or (a == b and not a.isdigit()) else f"{a} | {b}" for a, b in pairs]
 
 
 def _shape(values: np.ndarray) -> str:
-    n_layers, n_heads = np.shape(values)
+    n_layers, n_heads = np.shape(values)[:2]
     return f"{n_layers} layer{'s' * (n_layers > 1)} of {n_heads} heads"

@@ -17,11 +17,11 @@
         compare(view, model, beside, loss_of(view, model), loss_of, pairs_of)
 
 Called last, so that what fails on the second side spoils nothing. Other kinds of result: ``pairs.heads`` [layer, head],
-``pairs.table`` [row, column], ``pairs.names`` (bars) and ``pairs.listed`` (numbers of different units). Each pair has a
-name of its own, of which its files are named. For the second side ``numbers_of`` gets a view of its own: the same
-values but for model, revision and prompt, so that ``read_prompt(view, model)`` and the like read the right text. What
-is set or noted there stays there. It must draw no widget bound to the view: the first side has drawn it. ``end_page``
-in it ends the section, not the page.
+``pairs.edges`` [layer, head, later layer, head], ``pairs.table`` [row, column], ``pairs.names`` (bars) and
+``pairs.listed`` (numbers of different units). Each pair has a name of its own, of which its files are named.
+For the second side ``numbers_of`` gets a view of its own: the same values but for model, revision and prompt, so that
+``read_prompt(view, model)`` and the like read the right text. What is set or noted there stays there. It must draw no
+widget bound to the view: the first side has drawn it. ``end_page`` in it ends the section, not the page.
 
 A page that compares says so in its ``PAGE`` (``compares=True``), which puts the controls into the frame.
 """
@@ -219,7 +219,8 @@ LARGEST = (
 )
 EVERY = "for row in zip({}, *numbers, numbers.difference):\n    print(*row)\n"
 TOOLS = (
-    "aligned", "alike", "by_depth", "by_name", "by_text", "largest", "layer_depths", "per_layer", "token_pieces",
+    "aligned", "alike", "between_layers", "by_depth", "by_name", "by_text", "largest", "layer_depths", "per_layer",
+    "token_pieces",
 )  # fmt: skip
 
 

@@ -115,4 +115,4 @@ def _left_out(axis: Along, names: tuple[str, str]) -> str:
 def _cells(pair: Pair) -> str:
     if pair.kind == "heads":
         return "heads"
-    return {"bars": "parts", "strip": "tokens", "list": "numbers"}.get(pair.kind, "cells")
+    return {"edges": "pairs of heads", "bars": "parts", "strip": "tokens", "list": "numbers"}.get(pair.kind, "cells")
