@@ -64,7 +64,7 @@ def _pairs(shown: str, sides: Sides, *both: Composition) -> list[Pair]:
     first, second = (measure_of(result, shown) for result in both)
     codes = (CODE.format(mode=of.mode, offset=of.offset or 0, weights=of.weights, values=VALUES[shown]) for of in both)
     others = [
-        f"its null is {number(both[1].null)}" if both[0].null != both[1].null else "",
+        f"its null is {number(both[1].null)}" if shown == "null" and both[0].null != both[1].null else "",
         f"δ is {both[1].offset or 'not there'}" if both[0].offset != both[1].offset else "",
     ]
     own = " and ".join(filter(None, others))

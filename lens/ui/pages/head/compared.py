@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lens.ui.shared.compare.section import Sides
     from lens.ui.view import ViewState
 
-DEFINITION = "Every instrument that is measured above, on the head of the same number."
+DEFINITION = "Every instrument that is measured above, on head {} of both."
 OF_LAYERS = (
     "Head {} has no counterpart in a model of another shape. So of every instrument in the unit of probability the "
     f"largest number of each layer is compared. {pairs.MORE_HEADS}"
@@ -100,7 +100,7 @@ def _pairs(head: Head, sides: Sides, first: Measured, second: Measured) -> list[
         for of in grouped()
         if all(of.name in side.scores and np.isfinite(side.scores[of.name].score.mean[head]) for side in both)
     ]
-    quantity = pairs.Quantity("instrument", "", DEFINITION, *_codes(both, names, OF_HEAD.format(*head)))
+    quantity = pairs.Quantity("instrument", "", DEFINITION.format(head), *_codes(both, names, OF_HEAD.format(*head)))
     numbers = ({instrument(name).title: _number(side.scores[name], head) for name in names} for side in both)
     difference = _difference(head, names, both)
     note = OTHER_TOKENS if difference is None else PAIRED.format(difference.note)

@@ -18,7 +18,7 @@ from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
-from lens.ui.pages.qk_attribution.draw import UNIT, reasons_code
+from lens.ui.pages.qk_attribution.draw import reasons_code
 from lens.ui.pages.qk_attribution.request import Request, compute, prompt_of
 from lens.ui.shared import reasons, repeats
 from lens.ui.shared.compare import pairs
@@ -38,15 +38,20 @@ if TYPE_CHECKING:
     from lens.ui.view import ViewState
 
 DEFINITION = (
-    "Each write's share of the contrast, read by its {}, with all that the other side reads; not less its control."
+    "Each write's share of the contrast, in nats before the softmax, read by the head's {}; the control is not "
+    "subtracted."
 )
 BY_LAYER = (
     "Heads of models of different shape have no counterpart: {} of {} stands beside {} of {}, {}, and what each layer "
-    "wrote is summed. With the layers before it, each head's contrast is complete."
+    "wrote is summed."
 )
 CHOSEN = {"stripe": "its strongest induction head", "cell": "the head that looks from there to there most"}
 NO_CELL = "query and key of the cell are not both in the second text, cut in the same way, after its first token."
+CHOSEN_HERE = "no interval of the difference: the second head was chosen by what it does on these tokens"
 OTHER_TOKENS = "no interval of the difference: the two read different tokens"
+
+NAMED = {"q": "query", "k": "key"}
+IMPORT = "from lens.analysis.answer.qk_attribution import layer_shares\n"
 
 
 class Why(NamedTuple):
@@ -109,9 +114,8 @@ def _counterpart(first: Request, asked: Request) -> Head:
 
 def _pairs(sides: Sides, *both: Why) -> list[Pair]:
     """Keys, then queries; with the first what the contrast itself is."""
-    sampled = _are_paired(both)
-    make = partial(_by_name if sides.same_shape else _by_layer, sides, both, sampled)
-    keys, queries = make("k"), make("q")
+    sampled = sides.same_shape and _are_paired(both)
+    keys, queries = (_by_name(both, sampled, of) if sides.same_shape else _by_layer(sides, both, of) for of in "kq")
     contrast = _contrast(sides, both, sampled)
     return [keys._replace(aside=" ".join(filter(None, [contrast, keys.aside]))), queries]
 
@@ -123,32 +127,23 @@ def _are_paired(both: tuple[Why, ...]) -> bool:
     return np.array_equal(*(of.asked.sample.repeated.tokens for of in both))
 
 
-def _note(both: tuple[Why, ...]) -> str:
-    return pairs.ONE_TEXT if both[0].asked.prompt is not None else OTHER_TOKENS
-
-
-def _by_name(sides: Sides, both: tuple[Why, ...], sampled: bool, side: str) -> Pair:
-    each = [
-        {write_label(write): float(x) for write, x in zip(of.text.writes, _samples(of, side).mean(0))} for of in both
-    ]
+def _by_name(both: tuple[Why, ...], sampled: bool, side: str) -> Pair:
+    means = (_samples(of, side).mean(0).tolist() for of in both)
+    each = (dict(zip(map(write_label, of.text.writes), values)) for of, values in zip(both, means))
     same = sampled and both[0].text.writes == both[1].text.writes
     difference = analyse(paired_difference, *(_samples(of, side) for of in both)) if same else None
-    values = f"values = reasons.text.{'query' if side == 'q' else 'key'}_side.mean(0)"
-    note = _note(both) if difference is None else difference.note
-    quantity = _quantity(both, side, values)
-    return pairs.names(quantity, *each, note=note, estimate=difference, by_number=True)
+    note = difference.note if same else OTHER_TOKENS if both[0].asked.prompt is None else pairs.ONE_TEXT
+    codes = (f"{_code(of)}values = reasons.text.{NAMED[side]}_side.mean(0)" for of in both)
+    return pairs.names(_quantity(side, *codes), *each, note=note, estimate=difference, by_number=True)
 
 
-def _by_layer(sides: Sides, both: tuple[Why, ...], sampled: bool, side: str) -> Pair:
+def _by_layer(sides: Sides, both: tuple[Why, ...], side: str) -> Pair:
     sums = [layer_shares(of.text, side) for of in both]
     depths = [_depths(of) for of in both]
     along = pairs.rows("part", [list(of) for of in sums], depths)
-    values = (
-        "from lens.analysis.answer.qk_attribution import layer_shares\n\n"
-        f'values = list(layer_shares(reasons.text, "{side}").values())'
-    )
+    codes = (f'{IMPORT}{_code(of)}values = list(layer_shares(reasons.text, "{side}").values())' for of in both)
     numbers = (np.array(list(of.values())) for of in sums)
-    pair = pairs.bars(_quantity(both, side, values), *numbers, along, note=_note(both))
+    pair = pairs.bars(_quantity(side, *codes), *numbers, along, note=CHOSEN_HERE)
     heads = [name for of, model in zip(both, sides.names) for name in (f"head {of.asked.head}", model)]
     chosen = CHOSEN["stripe" if both[0].asked.prompt is None else "cell"]
     return pair._replace(aside=BY_LAYER.format(*heads, chosen))
@@ -159,14 +154,17 @@ def _depths(of: Why) -> list[float]:
     return [-1.0, 0.0, *layer_depths(of.asked.model.cfg.n_layers)[: of.asked.head.layer].tolist()]
 
 
-def _quantity(both: tuple[Why, ...], side: str, values: str) -> pairs.Quantity:
-    codes = (f"{reasons_code(of.asked, of.answer.seed)}{values}" for of in both)
-    name = f"share of the contrast by {SIDES[side]}"
-    return pairs.Quantity(name, UNIT, DEFINITION.format(SIDES[side]), *codes, signed=True)
+def _code(of: Why) -> str:
+    return reasons_code(of.asked, of.answer.seed)
+
+
+def _quantity(side: str, *codes: str) -> pairs.Quantity:
+    name = f"contrast by {SIDES[side]}"
+    return pairs.Quantity(name, "nats", DEFINITION.format(SIDES[side]), *codes, signed=True)
 
 
 def _samples(of: Why, side: str) -> torch.Tensor:
-    return torch.from_numpy(np.array(of.text.query_side if side == "q" else of.text.key_side))
+    return torch.from_numpy(np.array(getattr(of.text, f"{NAMED[side]}_side")))
 
 
 def _contrast(sides: Sides, both: tuple[Why, ...], sampled: bool) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 WIDTH = 348  # pixels of one of three, beside each other on a screen of 1400
 EDGES = 200  # of the square of all pairs of heads in it
 WIDE = 530  # of one of two
+NAMES = 150  # of the column of names in a list: the numbers beside it are seen on a phone
 
 
 TITLE = 40  # characters that such a figure holds
@@ -104,8 +105,8 @@ def _draw_heads(view: ViewState, pair: Pair, side: Side, key: str) -> Figure:
 
 def _draw_edges(view: ViewState, pair: Pair, side: Side, key: str) -> Figure:
     beside = pair.numbers._asdict() if side.difference else {}
-    name, signed = (DIFFERENCE, True) if side.difference else (pair.quantity.name, pair.quantity.signed)
-    of = Pairs(name.partition(":")[0].lower(), "", side.values, signed, beside)
+    name, signed = ("difference", True) if side.difference else (pair.quantity.name, pair.quantity.signed)
+    of = Pairs(name, "", side.values, signed, beside)
     figure = pair_matrix(of, title=side.title, largest=side.ends[1], side=EDGES)
     parts.chart(figure, _alt(pair, side), key)
     return figure
@@ -139,7 +140,8 @@ def _draw_bars(view: ViewState, pair: Pair, side: Side, key: str) -> Figure | st
         ends = list(zip(*(np.asarray(of, float).tolist() for of in (estimate.low, estimate.high))))
     rows = [Bar(*row) for row in zip(pair.axes[0].labels, side.values.tolist(), *zip(*ends), beside)]
     title = side.title if side.difference else f"{side.title}; diamonds: {side.second}"
-    figure = bars(rows, pair.quantity.unit, title=title, beside=side.second)
+    name, unit = "difference" if side.difference else pair.quantity.name, pair.quantity.unit
+    figure = bars(rows, f"{name} ({unit})" if unit else name, title=title, beside=side.second)
     parts.chart(figure, _alt(pair, side), key)
     return figure
 
@@ -162,13 +164,14 @@ def _draw_list(pair: Pair, names: tuple[str, str]) -> str:
         known = np.isfinite(np.asarray(estimate.low))
         both = zip(known, estimate.low, estimate.high)
         ends = [interval(float(low), float(high)).strip() if has else "" for has, low, high in both]
-    columns = {pair.axes[0].name: pair.axes[0].labels, "unit": pair.units}
+    columns: dict[str, Sequence[str]] = {pair.axes[0].name: pair.axes[0].labels}
     first, second = (f"{place}: {shorten(name, TITLE)}" for place, name in enumerate(names, 1))
     three = ((first, [note for (note,) in pair.notes[0]]), (second, [note for (note,) in pair.notes[1]]))
     for (title, intervals), values in zip((*three, (DIFFERENCE, ends)), (*pair.numbers, pair.numbers.difference)):
         columns[title] = [f"{number(float(value))} {end}".strip() for value, end in zip(values, intervals)]
-    table = pd.DataFrame(columns)
-    parts.table(table, f"{pair.quantity.name} of {names[0]} and {names[1]}, and the difference", height="content")
+    table = pd.DataFrame(columns | {"unit": pair.units})
+    alt = f"{len(table)} numbers of {names[0]} and {names[1]}, and the difference"
+    parts.table(table, alt, {table.columns[0]: {"width": NAMES}}, "content")
     return table.to_html(index=False)
 
 

@@ -88,8 +88,8 @@ def _of_a_list(pair: Pair, names: tuple[str, str]) -> str:
         f"{along.labels[at]} {number(float(pair.numbers.first[at]))} | {number(float(pair.numbers.second[at]))}"
         for at in best[:NAMED]
     ]
-    more = f" and {len(best) - NAMED} more" if len(best) > NAMED else ""
-    listed = f" Surest ({names[0]} | {names[1]}): {', '.join(said)}{more}." if said else ""
+    more = f"; and {len(best) - NAMED} more" if len(best) > NAMED else ""
+    listed = f" Surest ({names[0]} | {names[1]}): {'; '.join(said)}{more}." if said else ""
     return f"{n} numbers are compared. {verdict(pair).removesuffix('.')} that have one.{listed}"
 
 
