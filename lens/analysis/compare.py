@@ -46,6 +46,13 @@ class Match(NamedTuple):
         """The first ``n`` pairs alone."""
         return self._replace(first=self.first[:n], second=self.second[:n])
 
+    def largest(self, first: np.ndarray | Tensor, second: np.ndarray | Tensor, n: int) -> "Match":
+        """The ``n`` pairs whose number is largest in size in either of the two lists of numbers, in their order."""
+        sizes = [np.abs(np.asarray(of, np.float64)) for of in (first, second)]
+        either = np.fmax(sizes[0][self.first], sizes[1][self.second])
+        kept = np.sort(np.argsort(-np.nan_to_num(either), kind="stable")[:n])
+        return self._replace(first=self.first[kept], second=self.second[kept])
+
     def swapped(self) -> "Match":
         """The same seen from the second list."""
         return Match(self.second, self.first, self.n_second, self.n_first)
@@ -146,6 +153,15 @@ def per_layer(values: Float[np.ndarray, "layer head"] | Tensor) -> Float[np.ndar
     largest = np.where(known, values, -np.inf).max(1)
     mean = np.where(known, values, 0).sum(1) / np.maximum(n, 1)
     return np.where(n[:, None] > 0, np.stack([largest, mean], 1), np.nan)
+
+
+def between_layers(
+    values: Float[np.ndarray, "layer head later later_head"] | Tensor,
+) -> Float[np.ndarray, "layer later"]:
+    """The largest number of all pairs of heads of two layers: NaN where no pair has one."""
+    values = np.asarray(values, np.float64)
+    largest = np.where(np.isnan(values), -np.inf, values).max((1, 3))
+    return np.where(np.isneginf(largest), np.nan, largest)
 
 
 def largest(difference: np.ndarray) -> tuple[int, ...] | None:

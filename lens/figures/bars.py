@@ -45,8 +45,10 @@ def bars(
     for row in rows:
         starts.append(at if running and not row.whole else 0.0)
         at = starts[-1] + row.value
-    figure = go.Figure(layout=_layout(rows, unit, title, definition) | {"xaxis_range": _span(rows, starts)})
-    figure.add_trace(_parts(rows, starts, unit, running, beside))
+    span = _span(rows, starts)
+    figure = go.Figure(layout=_layout(rows, unit, title, definition) | {"xaxis_range": span})
+    moved = [_is_covered(row, span) and not running for row in rows]
+    figure.add_trace(_parts(rows, starts, unit, running, beside, moved))
     if running:
         figure.add_trace(_links(rows, starts))
     known = [(place, row) for place, row in enumerate(rows) if row.beside is not None]
@@ -56,7 +58,10 @@ def bars(
                 name=beside,
                 x=[row.beside for _, row in known],
                 y=[place for place, _ in known],
-                mode="markers",
+                mode="markers+text",
+                text=[f" {number(row.value)} " if moved[place] else "" for place, row in known],
+                textposition=["middle right" if row.value >= 0 else "middle left" for _, row in known],
+                cliponaxis=False,
                 marker={"color": NEUTRAL, "size": 8, "symbol": "diamond", "line": {"width": 1, "color": "white"}},
                 hoverinfo="skip",
             )
@@ -64,7 +69,17 @@ def bars(
     return figure
 
 
-def _parts(rows: Sequence[Bar], starts: Sequence[float], unit: str, running: bool, beside: str) -> go.Bar:
+def _is_covered(row: Bar, span: Sequence[float]) -> bool:
+    """Whether the number at the end of the bar would stand under the diamond: then it stands behind that."""
+    if row.beside is None or row.low is not None:
+        return False
+    past = row.beside - row.value if row.value >= 0 else row.value - row.beside
+    return 0 < past < 0.16 * (span[1] - span[0])
+
+
+def _parts(
+    rows: Sequence[Bar], starts: Sequence[float], unit: str, running: bool, beside: str, moved: Sequence[bool]
+) -> go.Bar:
     colours = [NEUTRAL if row.whole else UP if row.value >= 0 else DOWN for row in rows]
     bounded = any(row.low is not None for row in rows)
     error = {
@@ -76,7 +91,7 @@ def _parts(rows: Sequence[Bar], starts: Sequence[float], unit: str, running: boo
         "thickness": 1.5,
         "width": 3,
     }
-    texts = [f"  {number(row.value)}  " for row in rows]
+    texts = ["" if away else f"  {number(row.value)}  " for row, away in zip(rows, moved)]
     return go.Bar(
         name="part",
         x=[row.value for row in rows],

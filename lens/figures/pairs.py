@@ -76,20 +76,27 @@ def _heading(sender: str, receiver: str) -> str:
 
 @drawn_as(_in_blocks)
 def pair_matrix(
-    pairs: Pairs, *, chosen: Pair | None = None, pinned: Sequence[tuple[int, int]] = (), title: str = ""
+    pairs: Pairs,
+    *,
+    chosen: Pair | None = None,
+    pinned: Sequence[tuple[int, int]] = (),
+    title: str = "",
+    largest: float = 0.0,
+    side: int = SIDE,
 ) -> go.Figure:
     """Senders down, receivers across, layers bordered; a click gives the pair (see ``selected_pair``).
 
     Only heads of earlier layers send, so the lower triangle is blank. The chosen pair and its column are framed, in
-    orange where its receiver is pinned.
+    orange where its receiver is pinned. ``largest``: the end of the colour scale, that of the values unless it is
+    given. ``side``: pixels of the square.
     """
     layers, heads = np.shape(pairs.values)[:2]
     if np.shape(pairs.values) != (layers, heads, layers, heads):
         raise ValueError(f"{pairs.name}: values of shape {np.shape(pairs.values)}; wanted [layer, head, layer, head].")
     n = layers * heads
     z = np.asarray(pairs.values, np.float32).reshape(n, n)
-    largest = float(np.nanmax(np.abs(z), initial=0)) or 1.0
-    figure = go.Figure(layout=_layout(pairs, title, layers, heads))
+    largest = largest or float(np.nanmax(np.abs(z), initial=0)) or 1.0
+    figure = go.Figure(layout=_layout(pairs, title, (layers, heads), side))
     figure.add_trace(
         go.Heatmap(
             z=z,
@@ -159,7 +166,8 @@ def _frames(chosen: Pair | None, pinned: Sequence[tuple[int, int]], heads: int, 
     ]
 
 
-def _layout(pairs: Pairs, title: str, layers: int, heads: int) -> dict:
+def _layout(pairs: Pairs, title: str, shape: tuple[int, int], side: int) -> dict:
+    layers, heads = shape
     n = layers * heads
     ticks = thin([str(layer) for layer in range(layers)], 15)
     places, texts, of = [layer * heads + (heads - 1) / 2 for layer in ticks[0]], ticks[1], ": layer of the "
@@ -174,7 +182,7 @@ def _layout(pairs: Pairs, title: str, layers: int, heads: int) -> dict:
         "ticktext": texts,
         "constrain": "domain",
     }
-    layout = base_layout(title or pairs.name, pairs.definition, height=min(SIDE, max(200, LARGEST * (n - heads))))
+    layout = base_layout(title or pairs.name, pairs.definition, height=min(side, max(200, LARGEST * (n - heads))))
     layout["margin"] |= {"l": 56, "r": 96, "b": 48}
     y = {"title": {"text": f"sender{of}earlier head", "standoff": 6}, "range": [n - heads - 0.5, -0.5]}
     x = {"title": {"text": f"receiver{of}later head", "standoff": 6}, "range": [heads - 0.5, n - 0.5]}

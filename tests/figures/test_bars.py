@@ -34,3 +34,9 @@ def test_labels_are_shown_as_they_are_and_the_axis_holds_every_end():
     assert high > 2.5
     with pytest.raises(ValueError, match="at least one"):
         bars([], "logits", title="t")
+
+
+def test_a_number_that_the_diamond_would_cover_stands_behind_it():
+    part, beside = bars([Bar("near", 10.0, beside=10.5), Bar("far", 10.0, beside=2.0)], "nats", title="t").data
+    assert [text.strip() for text in part.text] == ["", "10.00"]
+    assert [text.strip() for text in beside.text] == ["10.00", ""]

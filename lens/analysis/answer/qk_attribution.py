@@ -89,6 +89,20 @@ class QKAttribution(NamedTuple):
         ]
 
 
+def layer_shares(attribution: QKAttribution, side: str) -> dict[str, float]:
+    """Shares of the contrast on one side, "q" or "k", summed by where they were written, in this order.
+
+    "biases" (with what a cap on queries and keys takes), "embedding" (with the positions), "layer 0" and so on. They
+    sum to what all writes add.
+    """
+    mean = torch.as_tensor(attribution.query_side if side == "q" else attribution.key_side).mean(0)
+    sums = dict.fromkeys(("biases", "embedding", *(f"layer {layer}" for layer in range(attribution.head[0]))), 0.0)
+    for write, value in zip(attribution.writes, mean.tolist()):
+        outside = "embedding" if write.kind in ("embedding", "positions") else "biases"
+        sums[outside if write.layer is None else f"layer {write.layer}"] += value
+    return sums
+
+
 @torch.no_grad()
 def qk_attribution(
     model: HookedTransformer,

@@ -19,6 +19,7 @@ PAGE = Page(
     title="Composition",
     question="Which earlier head feeds it?",
     icon="account_tree",
+    compares=True,
     options=(
         choice("mode", "K", ("Q", "K", "V")),
         choice("shown", "null", tuple(MEASURES)),

@@ -55,32 +55,42 @@ class Board(NamedTuple):
 
 def read_board(view: ViewState, model: HookedTransformer) -> Board:
     """The row of widgets, all pairs, and the chosen one. The page ends, with the reason, where there is nothing."""
-    cfg, offset = model.cfg, 0
+    cfg = model.cfg
     with st.container(horizontal=True, vertical_alignment="bottom", key="composition-controls"):
-        mode = segmented(view, "mode", ("Q", "K", "V"), "Through", MODE_HELP, format_func=words.MODES.get)
+        segmented(view, "mode", ("Q", "K", "V"), "Through", MODE_HELP, format_func=words.MODES.get)
         segmented(view, "shown", tuple(MEASURES), "Shown", MEASURES_HELP, format_func=MEASURES.get)
-        weights = segmented(view, "weights", tuple(WEIGHTS), "Weights", WEIGHTS_HELP, format_func=WEIGHTS.get)
+        segmented(view, "weights", tuple(WEIGHTS), "Weights", WEIGHTS_HELP, format_func=WEIGHTS.get)
         if cfg.positions == "rotary":
             select(view, "turn", tuple(TURNS), "Distance δ", TURN_HELP, format_func=TURNS.get, width=190)
         n = int(number(view, "n", repeats.block_bounds(model, bos=True), "n", N_HELP, width=100))
         if cfg.positions == "rotary":
-            offset = _offset(view, n, cfg.n_ctx - 1)
-    reason = why_not_bilinear(cfg)
+            _choose_offset(view, cfg.n_ctx - 1)
+    offset = offset_of(view, model, n)
     if cfg.n_layers < 2:
         parts.empty_state(words.ONE_LAYER.format(model.name))
-    if mode != "V" and reason is not None:
-        parts.not_computed(f"{reason}. V-composition is not affected: choose V.")
-        end_page()
-    result = analyse(composition, model, mode, 0 if mode == "V" else offset, weights, progress=True)
+    result = read_pairs(view, model, offset)
     receiver = heads.current(view, result.strongest.receiver)
     return Board(model, result, offset, receiver, _sender(view, result, receiver))
 
 
-def _offset(view: ViewState, n: int, last: int) -> int:
-    """δ in tokens, within the model's context, whose ``last`` position is the farthest."""
+def _choose_offset(view: ViewState, last: int) -> None:
     if view["turn"] == "chosen":
-        return int(number(view, "offset", (0, last), "δ", "Tokens from the key to its query.", width=110))
-    return min({"repeat": n - 1, "next": 1, "ignored": 0}[view["turn"]], last)
+        number(view, "offset", (0, last), "δ", "Tokens from the key to its query.", width=110)
+
+
+def offset_of(view: ViewState, model: HookedTransformer, n: int) -> int:
+    """δ in tokens, within the model's context; 0 where positions do not turn queries. ``n``: of the repeated block."""
+    offsets = {"repeat": n - 1, "next": 1, "ignored": 0, "chosen": view["offset"]}
+    return min(int(offsets[view["turn"]]), model.cfg.n_ctx - 1) if model.cfg.positions == "rotary" else 0
+
+
+def read_pairs(view: ViewState, model: HookedTransformer, offset: int) -> Composition:
+    """All pairs. The page ends, with the reason, where queries and keys are no product of weights."""
+    mode, reason = view["mode"], why_not_bilinear(model.cfg)
+    if mode != "V" and reason is not None:
+        parts.not_computed(f"{reason}. V-composition is not affected: choose V.")
+        end_page()
+    return analyse(composition, model, mode, 0 if mode == "V" else offset, view["weights"], progress=True)
 
 
 def _sender(view: ViewState, result: Composition, receiver: Head) -> Head | None:
@@ -97,11 +107,15 @@ def _sender(view: ViewState, result: Composition, receiver: Head) -> Head | None
 
 def measure(view: ViewState, result: Composition) -> Pairs:
     """The number that is drawn for every pair, with the others for its hover label."""
-    name, kind = f"{result.mode}-composition", view["shown"]
-    if kind == "z" and not np.isfinite(result.z).any():
+    if view["shown"] == "z" and not np.isfinite(result.z).any():
         view.note("this model has too few heads a layer for a spread among them: showing the score minus its null")
         view.set(shown=None)
-        kind = view["shown"]
+    return measure_of(result, view["shown"])
+
+
+def measure_of(result: Composition, kind: str) -> Pairs:
+    """The number that ``kind``, a key of MEASURES, names."""
+    name = f"{result.mode}-composition"
     numbers = {
         "score": (name, result.scores),
         "null": (f"{name} − null", result.scores - result.null),

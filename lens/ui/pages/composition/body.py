@@ -7,7 +7,7 @@ from lens.analysis.score_results import HeadScores
 from lens.ui.calls import analyse
 from lens.ui.explanation import Explanation, explain
 from lens.ui.models import open_model
-from lens.ui.pages.composition import words
+from lens.ui.pages.composition import compared, words
 from lens.ui.pages.composition.board import Board, read_board, show_matrix
 from lens.ui.pages.composition.tabs import TABS, draw_export, show_feeders
 from lens.ui.shared import repeats
@@ -30,9 +30,11 @@ def draw(view: ViewState) -> None:
         sample = repeats.sample(model, chosen)
         with place.container():
             show_feeders(view, board, sample.scores)
+    beside = st.container()
     explain(view, model, explanation(board, sample.scores))
     prefix = show_tabs(view, "more", TABS, view, board, sample.scores)
     draw_export(view, board, sample, figure, prefix)
+    compared.draw(view, model, beside, board.result)
 
 
 def explanation(board: Board, scores: HeadScores) -> Explanation:

@@ -12,4 +12,5 @@ PAGE = Page(
     icon="center_focus_strong",
     options=(reads.FIELD, choice("radius", "linear", ("linear", "log"))),
     prompt=True,
+    compares=True,
 )

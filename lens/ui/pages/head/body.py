@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+import streamlit as st
+
 from lens.ui.models import open_model
-from lens.ui.pages.head import chain
+from lens.ui.pages.head import chain, compared
 from lens.ui.pages.head.table import show_table
 
 if TYPE_CHECKING:
@@ -16,4 +18,7 @@ def draw(view: "ViewState") -> None:
     above = chain.draw_row()
     case = chain.choose_head(view, model, above.picker)
     found = chain.show_chain(case, above.outline)
-    chain.conclude(case, found, show_table(case))
+    rows, measured = show_table(case)
+    beside = st.container()
+    chain.conclude(case, found, rows)
+    compared.draw(case, beside, measured.scores)

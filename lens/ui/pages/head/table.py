@@ -36,26 +36,28 @@ class Measured(NamedTuple):
     why: dict[str, str]
 
 
-def show_table(case: "Case") -> pd.DataFrame:
-    """A row per instrument, links together; what is quick at once, all others on one click. Returns the rows."""
+def show_table(case: "Case") -> "tuple[pd.DataFrame, Measured]":
+    """A row per instrument, links together; what is quick at once, all others on one click. Returns the rows, and what
+    they were made from.
+    """
     st.markdown("##### Every instrument")
     place, offer = st.empty(), st.empty()
     samples = [repeats_sample(to_torch(case.sample.repeated))]
     found, later = _quick(case, samples)
     rows = _draw(place, case, found)
     if not later:
-        return rows
+        return rows, found
     key = f"table-{case.view['model']}-{case.view['revision']}-{case.sample.settings}"
     if key not in remembered(AGREED):
         help = f"{', '.join(one.title for one, _ in later)}: of all heads, so that ranks are known."
         label = f"Compute {len(later)} more, about {max(1.0, sum(seconds for _, seconds in later)):,.0f} s"
         offer.button(label, key=f"start:{key}", help=help, on_click=agree, args=(key,), type="primary")
-        return rows
+        return rows, found
     with suppress(PageOver):  # a cancel leaves what is measured, and its own button
         for one, _ in later:
             found = _with(found, one, case, samples)
             rows = _draw(place, case, found)
-    return rows
+    return rows, found
 
 
 def _quick(case: "Case", samples: "list[Sample]") -> "tuple[Measured, list[tuple[Instrument, float]]]":

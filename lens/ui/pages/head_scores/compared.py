@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 ON_A_TASK = "the pairs of a task are made for one model: choose another sample under 'Scored on'."
 OTHER_TOKENS = "no interval of the difference: the two read different tokens"
-EXACT = "no interval: the weights alone give both, nothing was sampled"
 CODE = """from lens.analysis.instruments.measure import measure
 from lens.analysis.instruments.registry import instrument
 {imports}
@@ -78,7 +77,7 @@ class Sampled(NamedTuple):
 
 def _sampled(boards: tuple[Board, ...], scores: list[HeadScore]) -> Sampled:
     if boards[0].on == "weights":
-        return Sampled(EXACT)
+        return Sampled(pairs.EXACT)
     samples = [np.asarray(score.per_sequence) for score in scores]
     same = boards[0].tokens is not None and np.array_equal(boards[0].tokens, boards[1].tokens)
     if not same or samples[0].shape != samples[1].shape or not all(np.isfinite(of).all() for of in samples):

@@ -17,6 +17,7 @@ PAGE = Page(
     title="OV copying",
     question="What would it copy and match, from weights alone?",
     icon="content_copy",
+    compares=True,
     options=(
         choice("circuit", "full", tuple(CIRCUITS)),
         choice("embedding", "tokens", tuple(EMBEDDINGS)),

@@ -6,9 +6,9 @@ from lens.analysis.largest_head import largest_head
 from lens.ui.calls import is_kept
 from lens.ui.explanation import explain
 from lens.ui.models import open_model
+from lens.ui.pages.ov_copying import compared, words
 from lens.ui.pages.ov_copying import head as ov_head
 from lens.ui.pages.ov_copying import null as nulls
-from lens.ui.pages.ov_copying import words
 from lens.ui.pages.ov_copying.data import show_data
 from lens.ui.pages.ov_copying.grid import controls, read_copying, show_grid
 from lens.ui.pages.ov_copying.match import show_directions, show_match
@@ -50,5 +50,7 @@ def draw(view: ViewState) -> None:
     numbers.caption(words.head_words(copying.chosen, null, head))
     with left:  # what is said of the grid fills the place under it, beside the higher picture of one head
         explain(view, model, ov_head.explanation(view, model, copying, null, head))
+    beside = st.container()
     columns = show_tabs(view, "more", TABS, view, model, copying, null, head) or {}
     ov_head.draw_export(view, model, ov_head.Findings(copying, null, head, columns), figure)
+    compared.draw(view, model, beside, copying)

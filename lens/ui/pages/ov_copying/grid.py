@@ -60,9 +60,7 @@ class Copying(NamedTuple):
 
 def controls(view: ViewState, model: HookedTransformer) -> None:
     """The row of widgets above the grid."""
-    if model.cfg.attn_only and view["embedding"] == "first_mlp":
-        view.note(f"{model.name} has attention layers only, so there is no first MLP to add: showing tokens")
-        view.set(embedding=None)
+    choose_embedding(view, model)
     offered = tuple(EMBEDDINGS)[: 1 if model.cfg.attn_only else 2]
     with st.container(horizontal=True, vertical_alignment="bottom", key="ov-controls"):
         segmented(view, "circuit", tuple(CIRCUITS), "Circuit", CIRCUIT_HELP, format_func=CIRCUITS.get)
@@ -72,6 +70,13 @@ def controls(view: ViewState, model: HookedTransformer) -> None:
         help = "The distance from the middle as it is, or its logarithm over three decades."
         segmented(view, "radius", tuple(RADIUS), "Radius", help, format_func=RADIUS.get)
         number(view, "seed", (0, 2**31 - 1), "Seed", "Of the random rotations and of random tokens.", width=100)
+
+
+def choose_embedding(view: ViewState, model: HookedTransformer) -> None:
+    """Tokens alone, with a note, where the model has no first MLP that could be added."""
+    if model.cfg.attn_only and view["embedding"] == "first_mlp":
+        view.note(f"{model.name} has attention layers only, so there is no first MLP to add: showing tokens")
+        view.set(embedding=None)
 
 
 def read_copying(view: ViewState, model: HookedTransformer) -> Copying:

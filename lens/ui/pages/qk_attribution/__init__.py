@@ -20,4 +20,5 @@ PAGE = Page(
         choice("more", "pairs", TABS),
     ),
     prompt=True,
+    compares=True,
 )

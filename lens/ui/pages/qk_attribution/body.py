@@ -7,8 +7,8 @@ import streamlit as st
 from lens.ui import parts
 from lens.ui.explanation import Explanation, explain
 from lens.ui.models import open_model
+from lens.ui.pages.qk_attribution import compared, words
 from lens.ui.pages.qk_attribution import draw as show
-from lens.ui.pages.qk_attribution import words
 from lens.ui.pages.qk_attribution.request import Request, choose, compute
 from lens.ui.shared.reasons import Answer
 from lens.ui.widgets import show_tabs
@@ -39,9 +39,11 @@ def draw(view: "ViewState") -> None:
     for column, side in zip(sides, ("k", "q")):
         with column:
             figures[side] = show.show_side(asked, of, side)
+    beside = st.container()
     explain(view, model, explanation(view, asked, of))
     show_tabs(view, "more", TABS, view, asked, of)
     show.draw_export(view, asked, of, figures["k"])
+    compared.draw(view, beside, asked, of)
 
 
 def explanation(view: "ViewState", asked: Request, of: Answer) -> Explanation:

@@ -222,24 +222,27 @@ def draw_export(view: "ViewState", asked: Request, of: Answer, figure: "go.Figur
 
 def code(asked: Request, of: Answer) -> str:
     """The Python of the page."""
-    head = f"({asked.head.layer}, {asked.head.head})"
-    if asked.prompt is None:
-        lines = (
-            "from lens.analysis.answer.reasons import stripe_reasons\n"
-            "from lens.analysis.random_tokens import repeated_tokens\n\n"
-            f"repeated = {repeats.code(asked.sample.settings)}\n"
-            f"reasons = stripe_reasons(model, {head}, repeated)\n"
-        )
-    else:
-        lines = (
-            "from lens.analysis.answer.reasons import cell_reasons\n\n"
-            f"tokens = tokens[:, :{len(asked.tokens)}]\n"
-            f"reasons = cell_reasons(model, {head}, tokens, query={asked.query}, key={asked.key}, seed={of.seed})\n"
-        )
-    return lines + (
+    return reasons_code(asked, of.seed) + (
         'print("contrast", float(reasons.text.total.mean()), "control", float(reasons.control.total.mean()))\n'
         'print("keys", [(str(write), value) for write, value in reasons.read.strongest("k")])\n'
         'print("queries", [(str(write), value) for write, value in reasons.read.strongest("q")])\n'
         'print("attention uncut, cut out of queries, of keys, of both", reasons.pair.attention.mean(1).tolist())\n'
         'print("loss", reasons.pair.loss.mean(1).tolist())'
+    )
+
+
+def reasons_code(asked: Request, seed: int) -> str:
+    """The Python that makes ``reasons``."""
+    head = f"({asked.head.layer}, {asked.head.head})"
+    if asked.prompt is None:
+        return (
+            "from lens.analysis.answer.reasons import stripe_reasons\n"
+            "from lens.analysis.random_tokens import repeated_tokens\n\n"
+            f"repeated = {repeats.code(asked.sample.settings)}\n"
+            f"reasons = stripe_reasons(model, {head}, repeated)\n"
+        )
+    return (
+        "from lens.analysis.answer.reasons import cell_reasons\n\n"
+        f"tokens = tokens[:, :{len(asked.tokens)}]\n"
+        f"reasons = cell_reasons(model, {head}, tokens, query={asked.query}, key={asked.key}, seed={seed})\n"
     )

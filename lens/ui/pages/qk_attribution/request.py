@@ -77,10 +77,11 @@ def choose(view: "ViewState", model: "HookedTransformer") -> Request:
         heads.best_button(view, head, best, "Strongest induction head:", "qk:best")
         if where == "stripe":
             return Request(model, head, sample, None)
-        return _choose_cell(view, Request(model, head, sample, _prompt(view, model)))
+        return _choose_cell(view, Request(model, head, sample, prompt_of(view, model)))
 
 
-def _prompt(view: "ViewState", model: "HookedTransformer") -> Prompt:
+def prompt_of(view: "ViewState", model: "HookedTransformer") -> Prompt:
+    """The prompt, long enough for a contrast; else the page ends with the reason."""
     if model.tokenizer is None:
         parts.empty_state("This model has no tokenizer, so it reads no prompt. Ask about its stripe on repeats.")
     prompt = read_prompt(view, model, LONGEST)

@@ -8,16 +8,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from lens.figures.bars import Bar, bars
 from lens.figures.fitted import small_grid
 from lens.figures.grid import grid
 from lens.figures.measure import Axes, Measure
+from lens.figures.pairs import Pairs, pair_matrix
 from lens.figures.panel import panel
 from lens.figures.strip import Scale, token_strip
 from lens.figures.theme import number, shorten
 from lens.ui import parts
+from lens.ui.shared.wording import interval
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
     from lens.ui.view import ViewState
 
 WIDTH = 348  # pixels of one of three, beside each other on a screen of 1400
+EDGES = 200  # of the square of all pairs of heads in it
 WIDE = 530  # of one of two
+NAMES = 150  # of the column of names in a list: the numbers beside it are seen on a phone
 
 
 TITLE = 40  # characters that such a figure holds
@@ -48,6 +53,8 @@ def draw_pair(view: ViewState, pair: Pair, names: tuple[str, str], key: str) -> 
     if not pair.numbers.first.size:
         parts.not_computed(f"nothing of {names[0]} has a counterpart in {names[1]}.")
         return ""
+    if pair.kind == "list":
+        return _draw_list(pair, names)
     drawing, width = DRAWINGS[pair.kind]
     pictures = []
     with st.container(horizontal=width is not None, gap="small"):
@@ -96,6 +103,15 @@ def _draw_heads(view: ViewState, pair: Pair, side: Side, key: str) -> Figure:
     return figure
 
 
+def _draw_edges(view: ViewState, pair: Pair, side: Side, key: str) -> Figure:
+    beside = pair.numbers._asdict() if side.difference else {}
+    name, signed = ("difference", True) if side.difference else (pair.quantity.name, pair.quantity.signed)
+    of = Pairs(name, "", side.values, signed, beside)
+    figure = pair_matrix(of, title=side.title, largest=side.ends[1], side=EDGES)
+    parts.chart(figure, _alt(pair, side), key)
+    return figure
+
+
 def _draw_table(view: ViewState, pair: Pair, side: Side, key: str) -> Figure:
     rows, columns = pair.axes
     axes = Axes(rows.name, columns.name, rows.labels, columns.labels)
@@ -117,13 +133,15 @@ def _notes(pair: Pair, side: Side, key: str) -> Sequence[Sequence[str]]:
 def _draw_bars(view: ViewState, pair: Pair, side: Side, key: str) -> Figure | str:
     if key.endswith(":1"):
         return ""  # the second stands in the first picture, as diamonds
-    other = pair.numbers.second
-    rows = [
-        Bar(label, float(value), beside=None if side.difference else float(other[place]))
-        for place, (label, value) in enumerate(zip(pair.axes[0].labels, side.values))
-    ]
+    other, estimate = pair.numbers.second, pair.estimate
+    beside = [None if side.difference else float(value) for value in other]
+    ends = [(None, None)] * len(other)
+    if side.difference and estimate is not None and estimate.low is not None:
+        ends = list(zip(*(np.asarray(of, float).tolist() for of in (estimate.low, estimate.high))))
+    rows = [Bar(*row) for row in zip(pair.axes[0].labels, side.values.tolist(), *zip(*ends), beside)]
     title = side.title if side.difference else f"{side.title}; diamonds: {side.second}"
-    figure = bars(rows, pair.quantity.unit, title=title, beside=side.second)
+    name, unit = "difference" if side.difference else pair.quantity.name, pair.quantity.unit
+    figure = bars(rows, f"{name} ({unit})" if unit else name, title=title, beside=side.second)
     parts.chart(figure, _alt(pair, side), key)
     return figure
 
@@ -138,9 +156,29 @@ def _draw_strip(view: ViewState, pair: Pair, side: Side, key: str) -> str:
     return html
 
 
+def _draw_list(pair: Pair, names: tuple[str, str]) -> str:
+    """One table, with the intervals of all three; returns it as HTML."""
+    estimate, rows = pair.estimate, range(len(pair.axes[0].labels))
+    ends = [""] * len(rows)
+    if estimate is not None and estimate.low is not None:
+        known = np.isfinite(np.asarray(estimate.low))
+        both = zip(known, estimate.low, estimate.high)
+        ends = [interval(float(low), float(high)).strip() if has else "" for has, low, high in both]
+    columns: dict[str, Sequence[str]] = {pair.axes[0].name: pair.axes[0].labels}
+    first, second = (f"{place}: {shorten(name, TITLE)}" for place, name in enumerate(names, 1))
+    three = ((first, [note for (note,) in pair.notes[0]]), (second, [note for (note,) in pair.notes[1]]))
+    for (title, intervals), values in zip((*three, (DIFFERENCE, ends)), (*pair.numbers, pair.numbers.difference)):
+        columns[title] = [f"{number(float(value))} {end}".strip() for value, end in zip(values, intervals)]
+    table = pd.DataFrame(columns | {"unit": pair.units})
+    alt = f"{len(table)} numbers of {names[0]} and {names[1]}, and the difference"
+    parts.table(table, alt, {table.columns[0]: {"width": NAMES}}, "content")
+    return table.to_html(index=False)
+
+
 Drawing = Callable[["ViewState", "Pair", Side, str], "Figure | str"]
 DRAWINGS: dict[Kind, tuple[Drawing, int | None]] = {
     "heads": (_draw_heads, WIDTH),
+    "edges": (_draw_edges, WIDTH),
     "table": (_draw_table, WIDTH),
     "bars": (_draw_bars, WIDE),
     "strip": (_draw_strip, None),

@@ -17,7 +17,8 @@
         compare(view, model, beside, loss_of(view, model), loss_of, pairs_of)
 
 Called last, so that what fails on the second side spoils nothing. Other kinds of result: ``pairs.heads`` [layer, head],
-``pairs.table`` [row, column] and ``pairs.names`` (bars). Each pair has a name of its own, of which its files are named.
+``pairs.edges`` [layer, head, later layer, head], ``pairs.table`` [row, column], ``pairs.names`` (bars) and
+``pairs.listed`` (numbers of different units). Each pair has a name of its own, of which its files are named.
 For the second side ``numbers_of`` gets a view of its own: the same values but for model, revision and prompt, so that
 ``read_prompt(view, model)`` and the like read the right text. What is set or noted there stays there. It must draw no
 widget bound to the view: the first side has drawn it. ``end_page`` in it ends the section, not the page.
@@ -167,7 +168,7 @@ def draw(sides: Sides, pair: Pair, key: str) -> None:
 def explanation(sides: Sides, pair: Pair) -> Explanation:
     """What is said of a pair."""
     names, two = sides.names, zip(sides.views, sides.models)
-    apart = pair.kind == "heads" and not sides.same_run
+    apart = pair.by_number and not sides.same_run
     of_models = () if sides.same_model else (words.TWO_TIMES if sides.same_run else words.TWO_MODELS,)
     of_texts = () if sides.same_prompt else (words.TWO_TEXTS,)
     hows = dict.fromkeys(axis.how for axis in pair.axes)
@@ -189,7 +190,7 @@ def explanation(sides: Sides, pair: Pair) -> Explanation:
 
 
 def code(sides: Sides, pair: Pair) -> str:
-    """A program that computes both, matches them, and prints where they differ most."""
+    """A program that computes both, matches them, and prints where they differ most; of a list every number."""
     axes = ", ".join(axis.code for axis in pair.axes)
     names = ("first_", "second_")
     opened = "".join(opening(of, sides.reads_prompt, name) for of, name in zip(sides.views, names))
@@ -202,18 +203,24 @@ def code(sides: Sides, pair: Pair) -> str:
         for name, body in defined.items()
     )
     calls = (f"{call}({of}model, {read})" for call, of, read in zip(functions, names, tokens))
-    tools = [name for name in TOOLS if f"{name}(" in axes + pair.prepare or name in ("aligned", "largest")]
+    own_units = pair.kind == "list"
+    always = ("aligned",) if own_units else ("aligned", "largest")
+    tools = [name for name in TOOLS if f"{name}(" in axes + pair.prepare or name in always]
     return (
         f"from lens import HookedTransformer\nfrom lens.analysis.compare import {', '.join(tools)}\n\n\n"
         f"{written}{opened}first, second = {', '.join(calls)}\n{pair.prepare}"
-        f"numbers = aligned(first, second, [{axes}])\n"
-        "cell = largest(numbers.difference)\n"
-        "print(cell, *(() if cell is None else (of[cell] for of in (*numbers, numbers.difference))))\n"
+        f"numbers = aligned(first, second, [{axes}])\n{EVERY.format(pair.axes[0].labels) if own_units else LARGEST}"
     )
 
 
+LARGEST = (
+    "cell = largest(numbers.difference)\n"
+    "print(cell, *(() if cell is None else (of[cell] for of in (*numbers, numbers.difference))))\n"
+)
+EVERY = "for row in zip({}, *numbers, numbers.difference):\n    print(*row)\n"
 TOOLS = (
-    "aligned", "alike", "by_depth", "by_name", "by_text", "largest", "layer_depths", "per_layer", "token_pieces",
+    "aligned", "alike", "between_layers", "by_depth", "by_name", "by_text", "largest", "layer_depths", "per_layer",
+    "token_pieces",
 )  # fmt: skip
 
 

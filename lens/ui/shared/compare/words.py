@@ -27,15 +27,19 @@ TWO_TEXTS = (
     "texts shows one difference; another pair may show the opposite."
 )
 SAME = "This is the same model and prompt: the difference is 0 by definition."
-NOT_READ = "Here this page reads no prompt, so that the second prompt is left out."
+NOT_READ = "What is compared here does not depend on a prompt, so that the second prompt is left out."
 SAME_RUN_ONLY = (
     "Both have the same shape, but were trained apart: a head of one and the head of the same number in the other are "
     "not the same head."
 )
 
+NAMED = 6  # numbers of a list that are named
+
 
 def notice(pair: Pair, names: tuple[str, str]) -> str:
     """Where the two differ most, and over how many cells."""
+    if pair.kind == "list":
+        return _of_a_list(pair, names)
     numbers, what = pair.numbers, pair.quantity.name
     known = ~np.isnan(numbers.difference)
     n, cells = int(known.sum()), _cells(pair)
@@ -44,7 +48,7 @@ def notice(pair: Pair, names: tuple[str, str]) -> str:
     cell = largest(numbers.difference)
     if cell is None:
         return f"{what[:1].upper()}{what[1:]}: no difference in any of {n} {cells}."
-    unit = "" if pair.quantity.unit == "probability" else f" {pair.quantity.unit}"
+    unit = "" if pair.quantity.unit in ("", "probability") else f" {pair.quantity.unit}"
     first, second, change = (number(of[cell]) for of in (numbers.first, numbers.second, numbers.difference))
     sign = "+" if numbers.difference[cell] > 0 else ""
     mean = number(float(np.abs(numbers.difference[known]).mean()))
@@ -57,13 +61,36 @@ def notice(pair: Pair, names: tuple[str, str]) -> str:
 
 def verdict(pair: Pair) -> str:
     """For how many cells the sample tells the two apart; "" where it cannot tell of any."""
-    if pair.estimate is None:
-        return ""
-    where = which_differ_from_zero(pair.estimate, rounding_of(*map(torch.from_numpy, pair.numbers)))
+    where = _differ(pair)
     if where is None:
         return ""
-    n, total = int(where.sum()), where.numel()
+    n, total = int(where.sum()), int(np.isfinite(np.asarray(pair.estimate.low)).sum())
     return f"The interval of the difference leaves out 0 for {n} of {total} {_cells(pair)}."
+
+
+def _differ(pair: Pair) -> np.ndarray | None:
+    if pair.estimate is None:
+        return None
+    where = which_differ_from_zero(pair.estimate, rounding_of(*map(torch.from_numpy, pair.numbers)))
+    return None if where is None else np.asarray(where)
+
+
+def _of_a_list(pair: Pair, names: tuple[str, str]) -> str:
+    """Which of numbers in different units the sample tells apart: no size of a difference holds for all of them."""
+    n, (along,), where = pair.numbers.first.size, pair.axes, _differ(pair)
+    if not n:
+        return f"Nothing of {names[0]} has a counterpart in {names[1]}."
+    if where is None:
+        return f"{n} numbers are compared; none of their differences has an interval."
+    sure = np.abs(pair.numbers.difference) / np.asarray(pair.estimate.high - pair.estimate.low, float)
+    best = [place for place in np.argsort(-np.nan_to_num(sure), kind="stable") if where[place]]
+    said = [
+        f"{along.labels[at]} {number(float(pair.numbers.first[at]))} | {number(float(pair.numbers.second[at]))}"
+        for at in best[:NAMED]
+    ]
+    more = f"; and {len(best) - NAMED} more" if len(best) > NAMED else ""
+    listed = f" Surest ({names[0]} | {names[1]}): {'; '.join(said)}{more}." if said else ""
+    return f"{n} numbers are compared. {verdict(pair).removesuffix('.')} that have one.{listed}"
 
 
 def left_out(pair: Pair, names: tuple[str, str]) -> str:
@@ -80,11 +107,12 @@ def _left_out(axis: Along, names: tuple[str, str]) -> str:
     has, is_ = ("have", "are") if sum(counts) > 1 else ("has", "is")
     text = f"{' and '.join(parts)} {has} no counterpart and {is_} left out." if parts else ""
     if axis.not_drawn:
-        text += f" The first {len(axis.labels)} {axis.things} that both have are compared, {axis.not_drawn} are not."
+        kept = f"The {axis.drawn} {len(axis.labels)} {axis.things} that both have are compared"
+        text += f" {kept}, {axis.not_drawn} are not."
     return text.strip()
 
 
 def _cells(pair: Pair) -> str:
     if pair.kind == "heads":
         return "heads"
-    return {"bars": "parts", "strip": "tokens"}.get(pair.kind, "cells")
+    return {"edges": "pairs of heads", "bars": "parts", "strip": "tokens", "list": "numbers"}.get(pair.kind, "cells")
