@@ -27,6 +27,14 @@ FIRST = """pictures => {
 DRAWN = """() => [...document.querySelectorAll("[data-testid=stMain] [data-testid=stPlotlyChart]")].every(
   chart => chart.querySelector(".js-plotly-plot")?.getBoundingClientRect().height > 24)"""
 
+# Back, or Forward, pressed again before the page of the last step has begun.
+HURRY = """async steps => {
+  for (let step = 0; step < Math.abs(steps); step++) {
+    history.go(Math.sign(steps));
+    await new Promise(done => setTimeout(done, 40));
+  }
+}"""
+
 
 def follow(page, name):
     """A link of the page itself, not of the menu, as a hand clicks it."""
@@ -56,6 +64,13 @@ def test_a_newcomer_reaches_all_links_of_the_chain_by_links_alone_and_comes_back
     stands(page, "attention")
     page.get_by_test_id("stSidebar").get_by_role("link", name="Home").click(delay=50)
     drawn(page, "1 · Head 1.1 attends", DEFAULT_MODEL)
+    steps = page.evaluate("history.length")
+    page.evaluate(HURRY, -4)  # past attention, training_dynamics and ablation
+    stands(page, "composition")
+    expect(page.locator(".lens-title")).to_contain_text("Composition")
+    page.evaluate(HURRY, 4)
+    drawn(page, "1 · Head 1.1 attends", DEFAULT_MODEL)
+    assert page.evaluate("history.length") == steps, "a page that was left has written itself into the steps of Back"
 
 
 def test_a_head_that_a_sentence_names_is_a_link_that_keeps_this_tab(server, page):
