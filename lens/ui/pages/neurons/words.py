@@ -51,9 +51,9 @@ def on_prompt(name: str, own: np.ndarray, labels: Sequence[str], values: np.ndar
     mine = float(np.abs(own[min(1, len(own) - 1) :]).max())
     rank = int((sizes > mine).sum()) + 1
     return (
-        f"Neuron {name} is most active at {at}: {labels[at]}, {number(float(own[at]))}, and above zero at "
-        f"{int((own > 0).sum())} of {len(own)} tokens. By its largest size on this text, first token left out, it is "
-        f"{rank:,} of {len(sizes):,} in its layer."
+        f"Neuron {name} is most active on {labels[at]} at position {at} of the prompt, {number(float(own[at]))}, and "
+        f"above zero at {int((own > 0).sum())} of {len(own)} tokens. By its largest size on this text, first token "
+        f"left out, it is {rank:,} of {len(sizes):,} in its layer."
     )
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import streamlit as st
 
 from lens.ui.ending import PageOver
+from lens.ui.links import with_links
 from lens.ui.menu import page_link
-from lens.ui.named_heads import with_links
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
 
