@@ -15,5 +15,5 @@ def draw(view: "ViewState") -> None:
     model = open_model(view)
     above = chain.draw_row()
     case = chain.choose_head(view, model, above.picker)
-    found = chain.show_chain(case, above.outline)
-    chain.conclude(case, found, show_table(case))
+    findings = chain.show_chain(case, above.outline)
+    chain.conclude(case, findings, show_table(case))

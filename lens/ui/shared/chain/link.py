@@ -106,7 +106,7 @@ def explain_link(case: Case, *sentences: str, help: str = "") -> None:
         st.markdown(" ".join(sentences), help=help)
     else:
         for text in sentences:
-            st.html(f'<p class="lens-told">{with_links(case.view, case.model.cfg, text)}</p>')
+            st.html(f'<p class="lens-finding">{with_links(case.view, case.model.cfg, text)}</p>')
 
 
 def draw_outline(place: "DeltaGenerator", found: Mapping[str, Finding]) -> None:
