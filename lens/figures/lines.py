@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, translucent
 
+MOST_WHOLE = 12  # steps of one on an axis that are all named
+
 
 class Line(NamedTuple):
     """One curve, with the bounds of its confidence interval where there are samples."""
@@ -64,6 +66,8 @@ def lines(
         if curve.low is not None and curve.high is not None:
             figure.add_trace(_band(x, curve, colour))
         figure.add_trace(_curve(x, curve, colour, axis))
+    if not axis.log_x and curves and _is_short(figure.data):
+        figure.update_xaxes(dtick=1)
     for reference in references:
         _reference(figure, reference)
     for index, span in enumerate(spans):
@@ -111,6 +115,12 @@ def _layout(axis: Axis, title: str, definition: str, n_curves: int) -> dict:
     }
     layout["height"] += 34 * (n_curves > 1)
     return layout
+
+
+def _is_short(traces: Sequence[go.Scatter]) -> bool:
+    """Whether all stand on a few whole numbers, layers for instance, between which there is nothing to mark."""
+    x = np.concatenate([trace.x for trace in traces])
+    return bool((x == np.round(x)).all() and np.ptp(x) <= MOST_WHOLE)
 
 
 def _band(x: np.ndarray, curve: Line, colour: str) -> go.Scatter:

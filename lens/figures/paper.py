@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from lens.figures.drawn import copy_of, drawn
-from lens.figures.theme import DARK, FAMILY, FONT_SIZE, LIGHT, SUBTITLE_SIZE, standalone, wrap
+from lens.figures.theme import DARK, FONT, FONT_SIZE, LIGHT, SUBTITLE_SIZE, standalone, wrap
 
 INCH, POINT = 96.0, 96.0 / 72.0  # pixels of a browser
 FOOT_SIZE = 10  # of the line below a figure, where its letters are FONT_SIZE
@@ -123,7 +123,7 @@ def sheet(svg: str, size: tuple[int, int], foot: str, paper: Paper) -> Sheet:
         raise ValueError(f"an SVG was expected, got {svg[:60]!r}")
     inner = svg[opening.start() :]
     text = "".join(
-        f'<text x="{SIDE}" y="{height + LINE * (i + 0.7):.1f}" font-family="{FAMILY}" font-size="{FOOT_SIZE}" '
+        f'<text x="{SIDE}" y="{height + LINE * (i + 0.7):.1f}" font-family="{FONT}" font-size="{FOOT_SIZE}" '
         f'fill="{palette.text}">{html.escape(line)}</text>'
         for i, line in enumerate(lines)
     )

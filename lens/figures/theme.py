@@ -28,7 +28,9 @@ HALO, CORE = "#ffffff", "#10151c"  # a selected cell: a dark line in a light one
 MUTED = "rgba(128,134,146,0.10)"
 NEUTRAL = "#858b96"
 FONT_SIZE = 13
-FAMILY = "'Source Sans 3', 'Source Sans Pro', Helvetica, Arial, sans-serif"  # in quotes: a name with a digit is no word
+# Quoted: a name with a number in it is none in CSS, and a browser that drops the family draws in another one than it
+# measured, so that labels run into each other and out of the figure.
+FONT = '"Source Sans 3", "Source Sans Pro", Helvetica, Arial, sans-serif'
 # Points that are never seen but can be hovered and clicked, all of them: with "maxdisplayed" the browser makes a node
 # for one of them only. A node for each of 2000 is half of the time of a figure. For cells of 6 pixels and more: a click
 # within 3 pixels of several points may be given to any of them.
@@ -162,7 +164,7 @@ def standalone(figure: go.Figure, mode: Literal["light", "dark"] = "light") -> g
     diverging = [[float(at), colour] for at, colour in zip(steps, palette.diverging)]
     axis = {"gridcolor": palette.grid, "linecolor": palette.grid, "zerolinecolor": palette.grid, "automargin": True}
     layout = go.Layout(
-        font={"color": palette.text, "family": FAMILY},
+        font={"color": palette.text, "family": FONT},
         colorway=CATEGORICAL,
         colorscale={"sequential": sequential, "sequentialminus": sequential[::-1], "diverging": diverging},
         xaxis=axis,

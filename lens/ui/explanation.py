@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,7 @@ import streamlit as st
 from lens.ui import parts
 from lens.ui.badge import note_sample
 from lens.ui.glossary import explained
-from lens.ui.named_heads import with_links
+from lens.ui.links import with_links
 from lens.ui.stage import on_stage, subtitle
 
 if TYPE_CHECKING:
@@ -32,14 +33,16 @@ class Explanation(NamedTuple):
     where: str = ""  # what its symbols mean, Markdown
 
 
-def explain(view: ViewState, model: Transformer | None, explanation: Explanation) -> None:
-    """Notice, misreading, asides, what it was measured on, formula. Heads that they name are links.
+def explain(
+    view: ViewState, model: Transformer | None, explanation: Explanation, linked: Callable[[str], str] = explained
+) -> None:
+    """Notice, misreading, asides, what it was measured on, formula. What they name is a link.
 
     ``model`` is named first among what it was measured on; None where the figure is not about the open model, or stands
-    beside one that says so.
+    beside one that says so. ``linked`` then writes the sentences: it knows what they name.
     """
     notices = (explanation.notice,) if isinstance(explanation.notice, str) else explanation.notice
-    write = explained if model is None else partial(with_links, view, model.cfg)
+    write = linked if model is None else partial(with_links, view, model.cfg)
     note_sample(dict(explanation.measured).get("Sample", ""))
     if on_stage():
         subtitle(notices[0], write)

@@ -1,10 +1,19 @@
 """The first minutes: the chain is walked by links alone, and on every page a picture stands on the first screen."""
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from lens.figures.grid import grid
+from lens.figures.lines import Line, repeat_loss
+from lens.figures.measure import Axes, Measure
+from lens.figures.patch_map import patch_map
+from lens.figures.theme import standalone
+from lens.figures.thumbnails import thumbnails
+from lens.figures.training import Axis, Level, Panel, Span, Trace, training
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.menu import MENU
 from tests.browser.conftest import drawn, query, ready
@@ -24,8 +33,21 @@ FIRST = """pictures => {
   return [Math.min(...tops), main.scrollWidth - innerWidth];
 }"""
 
+# Of those on the first screen, what is said first of a figure; what else is to notice goes on without a title.
+NOTICES = """() => [...document.querySelectorAll(".lens-line.notice b")]
+  .filter(title => title.checkVisibility({visibilityProperty: true}) && title.getBoundingClientRect().top < innerHeight)
+  .map(title => title.parentNode.textContent)"""
+COLLISIONS = (Path(__file__).parent / "collisions.js").read_text(encoding="utf-8")
 DRAWN = """() => [...document.querySelectorAll("[data-testid=stMain] [data-testid=stPlotlyChart]")].every(
   chart => chart.querySelector(".js-plotly-plot")?.getBoundingClientRect().height > 24)"""
+
+# Back, or Forward, pressed again before the page of the last step has begun.
+HURRY = """async steps => {
+  for (let step = 0; step < Math.abs(steps); step++) {
+    history.go(Math.sign(steps));
+    await new Promise(done => setTimeout(done, 40));
+  }
+}"""
 
 
 def follow(page, name):
@@ -56,6 +78,13 @@ def test_a_newcomer_reaches_all_links_of_the_chain_by_links_alone_and_comes_back
     stands(page, "attention")
     page.get_by_test_id("stSidebar").get_by_role("link", name="Home").click(delay=50)
     drawn(page, "1 · Head 1.1 attends", DEFAULT_MODEL)
+    steps = page.evaluate("history.length")
+    page.evaluate(HURRY, -4)  # past attention, training_dynamics and ablation
+    stands(page, "composition")
+    expect(page.locator(".lens-title")).to_contain_text("Composition")
+    page.evaluate(HURRY, 4)
+    drawn(page, "1 · Head 1.1 attends", DEFAULT_MODEL)
+    assert page.evaluate("history.length") == steps, "a page that was left has written itself into the steps of Back"
 
 
 def test_a_head_that_a_sentence_names_is_a_link_that_keeps_this_tab(server, page):
@@ -102,5 +131,34 @@ def test_a_picture_stands_on_the_first_screen_of_every_page_and_nothing_moves_si
         page.wait_for_function(DRAWN)
         first[one.title], sideways = at_rest(page)
         assert sideways <= 0, f"{one.title} is {sideways} pixels wider than the window"
+        if size == (1400, 900):
+            assert len(page.evaluate(NOTICES)) <= 1, f"{one.title} gives more than one notice at first sight"
+            assert page.evaluate(COLLISIONS) == [], f"on {one.title} parts of a chart lie over each other"
     late = {title: top for title, top in first.items() if not 0 < top <= SIZES[size]}
     assert not late, f"the first picture of {late} begins too far down at {size}"
+
+
+def exported():
+    """Figures with colour bars, facets, a legend and labels at their edges."""
+    values = np.linspace(-1, 1, 8).reshape(2, 4)
+    score = Measure("score minus control", "What it is. " * 12, values, "probability", threshold=0.2, signed=True)
+    axes = Axes("layer", "position", columns=[f"{at} ·token" for at in range(4)])
+    x, points = np.array([1.0, 10, 100, 1000]), np.array([(1, at, 0, 2) for at in range(4)])
+    curve = Trace("lens-2l head 1.1", x, np.array([0.4, 4, 9, 10]), points, 1, legend=True)
+    levels = [Level(np.log(25), "ln 25: a guess among the repeated tokens"), Level(9.0, "null of lens-2l", right=True)]
+    panels = [Panel("Loss on repeated random tokens: second copy, first copy dotted (nats)", [curve], levels)] * 3
+    return (
+        grid(score, title="Every head"),
+        patch_map(score, axes, [[""] * 4] * 2),
+        thumbnails(np.ones((2, 4, 6, 6)) / 6, title="Every head of every layer"),
+        repeat_loss([Line("repeated", np.full(50, 3.0)), Line("control", np.full(50, 9.0))], 25, n_sampled=805),
+        training(panels, Axis("training tokens", log=True), title="", spans=[Span(10, 100, 1, "phase change")]),
+    )
+
+
+def test_in_an_exported_file_nothing_of_a_figure_lies_over_another_part_of_it(page):
+    page.set_viewport_size({"width": 1000, "height": 700})
+    for figure in exported():
+        page.set_content(standalone(figure).to_html(include_plotlyjs=True))
+        page.locator(".plotly .main-svg").first.wait_for()
+        assert page.evaluate(COLLISIONS) == [], figure.layout.title.text

@@ -49,9 +49,10 @@ NAMED = """
 from types import SimpleNamespace
 import streamlit as st
 from lens.ui.frame import frame
-from lens.ui.named_heads import with_links
+from lens.ui.links import with_links
+CHECKPOINTS = {{"300 tokens": "a/b", "1,300 tokens": "c"}}
 with frame("Home", question="?") as view:
-    st.code(with_links(view, SimpleNamespace(n_layers=2, n_heads=4), {text!r}))
+    st.code(with_links(view, SimpleNamespace(n_layers=2, n_heads=4), {text!r}, CHECKPOINTS))
 """
 
 
@@ -80,6 +81,49 @@ def test_heads_that_a_sentence_calls_so_are_links_to_their_pages(app, text, name
     assert [name for *_, name in links] == names
     assert [f"{layer}.{head}" for layer, head, _ in links] == names
     assert re.sub(r"</?(a|dfn)[^>]*>", "", shown) == html.escape(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("It moves from layer 0 to head 1.1.", {"attention?layer=0&look=maps": "0", "head?layer=1&head=1": "1.1"}),
+        ("Layers 0 to 1 carry it.", {"attention?layer=0&look=maps": "0", "attention?layer=1&look=maps": "1"}),
+        ("Layer 2, a layer 1.5 and ·layer 1's do not exist.", {}),
+        ("Query 8 '·cat' looks most at 3 '·the' (0.4).", {"attention?query=8": "8", "attention?query=3": "3"}),
+        ("A to b, positions 7 and 2 of the prompt: 0.1.", {"predictions?token=7": "7", "predictions?token=2": "2"}),
+        ("Loss 3.01 at position 4 of prompt 2, at 3.4 'x'.", {}),
+        ("Born between 300 tokens and 1,300 tokens.", {"attention?revision=a%2Fb": "300 tokens",
+                                                       "attention?revision=c": "1,300 tokens"}),
+        ("At 2,300 tokens and 300 tokenses nothing was saved.", {}),
+    ],
+)  # fmt: skip
+def test_layers_tokens_and_checkpoints_that_a_sentence_names_are_links_to_where_they_are_seen(app, text, links):
+    written = linked(app, text)
+    found = re.findall(r'href="([^"]*)">([^<]*)</a>', written)
+    assert {html.unescape(address): name for address, name in found} == links
+    assert re.sub(r"</?(a|dfn)[^>]*>", "", written) == html.escape(text)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "<a·href=x>",
+        "</span><b>",
+        "[x](http://y.z)",
+        "·layer",
+        "·head·1.1",
+        "·position·3·of·the·prompt",
+        "'·7",
+        "`1`",
+        "&lt;",
+    ],
+)
+def test_what_a_stranger_typed_makes_no_link_and_no_html(app, token):
+    text = f"Of 2 tokens {token} and {token}, 0.3 to {token}: query 4 '{token}' looks most at {token}."
+    written = linked(app, text)
+    assert re.findall(r'href="([^"]*)"', written) == ["attention?query=4"]
+    assert set(re.findall(r"<(/?\w+)", written)) <= {"a", "/a", "dfn", "/dfn"}
+    assert re.sub(r"</?(a|dfn)[^>]*>", "", written) == html.escape(text)
 
 
 def test_a_link_to_a_head_keeps_the_state_and_a_hostile_prompt_stays_text(app):

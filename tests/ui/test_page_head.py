@@ -217,7 +217,7 @@ def test_where_the_attention_goes_is_said_from_the_pattern():
     pattern = np.array([[1, 0, 0], [0.5, 0.5, 0], [0.1, 0.7, 0.2]])
     told, finding = words(pattern, ["<s>", "a", "b"], "1.2")
     assert "Over 2 queries head 1.2 gives 0.30 of its attention to the first token (0.42" in told
-    assert "from b (position 2) to a (position 1): 0.70" in told
+    assert "from b to a, positions 2 and 1 of the prompt: 0.70" in told
     assert finding.words == "0.30 to the first token, else most to a"
 
 

@@ -68,7 +68,7 @@ def test_the_default_page_tells_the_loss_of_the_default_prompt():
     assert found["Predicted tokens n"] == str(loss.shape[1])
     worst = int(loss[0].argmax()) + 1
     assert bound(at.selectbox, "token").value == f"{worst}: {token_labels(model, tokens[0].tolist())[worst]}"
-    assert f"at position {worst}: {loss.max():.2f} nats" in shown
+    assert f"at position {worst} of the prompt: {loss.max():.2f} nats" in shown
     assert model.note in shown
     assert "stands first by the model&#x27;s own policy" in shown
     assert at.query_params == {"model": REAL}

@@ -63,7 +63,9 @@ def colouring(tokens: Tokens, name: str, d_vocab: int) -> tuple[np.ndarray, Scal
         return by.prob, Scale("probability of the token", 0, 1, ends=("0", "1"), mark=MARK)
     if name == "rank":
         values = np.where(by.rank < 0, np.nan, np.log1p(np.maximum(by.rank, 0)))
-        return values, Scale("tokens likelier than it", 0, even, ends=("none", f"{d_vocab - 1:,} (log)"), mark=MARK)
+        return values, Scale(
+            "tokens likelier than it", 0, even, ends=("0: its top guess", f"{d_vocab - 1:,} (log)"), mark=MARK
+        )
     if name == "entropy":
         return by.entropy, Scale("entropy of the prediction (nats)", 0, even, ends=certain, mark=MARK)
     return by.loss, Scale("loss (nats)", 0, even, ends=certain, mark=MARK)

@@ -26,24 +26,24 @@ TABS = {
 def draw(view: "ViewState") -> None:
     """The page, from top to bottom."""
     model = open_model(view)
-    asked = choose(view, model)
+    request = choose(view, model)
     left, right = st.columns([1, 1.2], gap="medium")
     with left:
-        found = end_if_waiting(view, asked, compute(view, asked))
-        figure = show.show_waterfall(asked, found)
+        found = end_if_waiting(view, request, compute(view, request))
+        figure = show.show_waterfall(request, found)
     with right:
-        show.show_grid(view, asked, found)
-        show.show_sources(view, asked, found)
+        show.show_grid(view, request, found)
+        show.show_sources(view, request, found)
         heads.pin_button(view, found.head, "attribution:pin")
     explanation = Explanation(
-        words.notice(asked, found),
+        words.notice(request, found),
         words.MISREADING,
-        measured=(("Sample", words.sample_words(asked, found, int(view["seed"]))),),
+        measured=(("Sample", words.sample_words(request, found, int(view["seed"]))),),
         formula=words.FORMULA,
         where=words.WHERE,
     )
     explain(view, model, explanation)
     beside = st.container()
-    show.draw_export(view, asked, found, figure)
-    show_tabs(view, "more", TABS, view, asked, found)
-    compared.draw(view, beside, asked, found)
+    show_tabs(view, "more", TABS, view, request, found)
+    show.draw_export(view, request, found, figure)
+    compared.draw(view, beside, request, found)

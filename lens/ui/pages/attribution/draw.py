@@ -36,10 +36,10 @@ NEURON_MISREADING = (
 )
 
 
-def show_waterfall(asked: Request, found: Parts) -> "go.Figure":
+def show_waterfall(request: Request, found: Parts) -> "go.Figure":
     """The largest parts in the order of the forward pass, the others together, the remainder, and the number."""
-    title = capital(asked.name)
-    figure = bars(waterfall(found), asked.unit, title=title, definition=words.DEFINITION, running=True)
+    title = capital(request.name)
+    figure = bars(waterfall(found), request.unit, title=title, definition=words.DEFINITION, running=True)
     alt = f"{title}: " + ", ".join(f"{row.label} {row.value:.2f}" for row in waterfall(found))
     parts.chart(narrow(figure, WIDTH), alt, key="attribution:waterfall")
     return figure
@@ -63,14 +63,14 @@ def waterfall(found: Parts) -> list[Bar]:
     return [*rows, Bar("the model's number", float(of.value[0]), whole=True)]
 
 
-def show_grid(view: "ViewState", asked: Request, found: Parts) -> None:
+def show_grid(view: "ViewState", request: Request, found: Parts) -> None:
     """The parts of all heads; a click selects one, a second click pins it."""
-    cfg = asked.model.cfg
+    cfg = request.model.cfg
     measure = Measure(
         "part",
         "Hatched: no more than the largest head does for a random token.",
         np.asarray(found.of.heads(cfg.n_layers, cfg.n_heads))[0],
-        asked.unit,
+        request.unit,
         threshold=found.thresholds["head"],
         signed=True,
     )
@@ -78,30 +78,30 @@ def show_grid(view: "ViewState", asked: Request, found: Parts) -> None:
     parts.head_grid(small_grid(figure, WIDTH), view, "attribution:grid", f"Every head: {words.chance_words(found)}")
 
 
-def show_sources(view: "ViewState", asked: Request, found: Parts) -> None:
+def show_sources(view: "ViewState", request: Request, found: Parts) -> None:
     """What the chosen head adds from each token, on the tokens; a click moves the position that is read."""
     values = np.asarray(found.split.parts)[0].astype(float)
-    seen = np.where(np.arange(len(values)) <= asked.at, values, np.nan)
+    seen = np.where(np.arange(len(values)) <= request.at, values, np.nan)
     most = float(np.nanmax(np.abs(seen))) or 1.0
-    scale = Scale(f"head {found.head}, from each token ({asked.unit})", high=most, signed=True)
-    html = token_strip(asked.prompt.labels, seen, scale=scale, selected=[asked.at])
+    scale = Scale(f"head {found.head}, from each token ({request.unit})", high=most, signed=True)
+    html = token_strip(request.prompt.labels, seen, scale=scale, selected=[request.at])
     with st.container(height=260 if len(values) > STRIP else "content", border=False):
-        chips(view, "at", html, asked.at, key="attribution:strip")
+        chips(view, "at", html, request.at, key="attribution:strip")
 
 
-def show_neurons(view: "ViewState", asked: Request, found: Parts) -> None:
+def show_neurons(view: "ViewState", request: Request, found: Parts) -> None:
     """The neurons with the largest parts."""
-    if asked.model.cfg.attn_only:
-        parts.not_computed(f"{asked.model.name} has attention layers only: no MLP, so no neurons.")
+    if request.model.cfg.attn_only:
+        parts.not_computed(f"{request.model.name} has attention layers only: no MLP, so no neurons.")
         return
-    top = analyse(neuron_attribution, asked.model, asked.prompt.tokens, asked.target, NEURONS)
+    top = analyse(neuron_attribution, request.model, request.prompt.tokens, request.target, NEURONS)
     values = np.asarray(top.parts)[0]
     names = [f"mlp {layer} · {neuron}" for layer, neuron in top.neurons]
     left, right = st.columns([1.2, 1], gap="medium")
     with left:
         rows = [Bar(name, float(value)) for name, value in zip(names, values)]
         title = f"The {len(rows)} neurons with the largest parts"
-        figure = bars(rows, asked.unit, title=title, definition="Activation times what its output weights add.")
+        figure = bars(rows, request.unit, title=title, definition="Activation times what its output weights add.")
         parts.chart(narrow(figure, WIDTH), title, key="attribution:neurons")
     mlps = sum(float(x) for w, x in zip(found.of.writes, np.asarray(found.of.parts)[0]) if w.kind == "mlp")
     with right:
@@ -110,41 +110,41 @@ def show_neurons(view: "ViewState", asked: Request, found: Parts) -> None:
             f"{len(values)} add {signed(float(values.sum()))}, all MLPs together {signed(mlps)}."
         )
         explain(view, None, Explanation(text, NEURON_MISREADING))
-        frame = pd.DataFrame({"neuron": names, f"part ({asked.unit})": values})
+        frame = pd.DataFrame({"neuron": names, f"part ({request.unit})": values})
         parts.table(frame, title, height=300)
 
 
-def show_table(view: "ViewState", asked: Request, found: Parts) -> None:
+def show_table(view: "ViewState", request: Request, found: Parts) -> None:
     """Every part with what it does for random tokens."""
-    parts.table(words.table(asked, found), "Every part of the number", height=420)
+    parts.table(words.table(request, found), "Every part of the number", height=420)
 
 
-def draw_export(view: "ViewState", asked: Request, found: Parts, figure: "go.Figure") -> None:
+def draw_export(view: "ViewState", request: Request, found: Parts, figure: "go.Figure") -> None:
     """The numbers, and the Python that computes them again."""
-    rows = words.table(asked, found)
+    rows = words.table(request, found)
     payload = {
-        "number": asked.name,
-        "position": asked.at,
+        "number": request.name,
+        "position": request.at,
         "value": float(found.of.value[0]),
         "remainder": float(np.asarray(found.of.remainder)[0]),
         "thresholds": found.thresholds,
-        "notice": words.notice(asked, found),
+        "notice": words.notice(request, found),
         "head": found.head,
         "sources": np.asarray(found.split.parts)[0],
         "parts": rows.to_dict("records"),
     }
-    export(view, Export("attribution", figure, rows, payload, code(asked, found)))
+    export(view, Export("attribution", figure, rows, payload, code(request, found)))
 
 
-def code(asked: Request, found: Parts) -> str:
+def code(request: Request, found: Parts) -> str:
     """The Python of the page."""
-    wrong = "" if asked.wrong is None else f", torch.tensor([{asked.wrong}])"
+    wrong = "" if request.wrong is None else f", torch.tensor([{request.wrong}])"
     return (
         "import torch\n\n"
         "from lens.analysis.answer.direct_attribution import Target, direct_attribution, source_split\n\n"
-        f"tokens = tokens[:, :{len(asked.prompt.labels)}]\n"
-        f'target = Target("{asked.kind}", torch.tensor([{asked.at}]), torch.tensor([{asked.right}]){wrong}, '
-        f"folded={asked.folded})\n"
+        f"tokens = tokens[:, :{len(request.prompt.labels)}]\n"
+        f'target = Target("{request.kind}", torch.tensor([{request.at}]), torch.tensor([{request.right}]){wrong}, '
+        f"folded={request.folded})\n"
         "found = direct_attribution(model, tokens, target)\n"
         'print("value", float(found.value), "remainder", float(found.remainder))\n'
         "for write, part in zip(found.writes, found.parts[0].tolist()):\n"

@@ -47,23 +47,23 @@ class Over(NamedTuple):
     note: str
 
 
-def show_prompts(view: "ViewState", asked: "Request", _: "Parts") -> None:
+def show_prompts(view: "ViewState", request: "Request", _: "Parts") -> None:
     """The tab: a task, the parts of its answers with intervals."""
-    task = choose_task(view, asked.model, TASKS)
-    show_ability(asked.model, task)
+    task = choose_task(view, request.model, TASKS)
+    show_ability(request.model, task)
     if not task.pairs.answers:
         parts.not_computed("these pairs have no answers to attribute.")
         return
     n_tokens = 2 * len(task.pairs) * task.pairs.n_pos
-    seconds = forward_seconds(asked.model, n_tokens, unembed=False)
-    args = (asked.model, task.pairs, "corrupted")
+    seconds = forward_seconds(request.model, n_tokens, unembed=False)
+    args = (request.model, task.pairs, "corrupted")
     text = f"The answers of {len(task.pairs)} pairs are not taken apart yet."
     wait = seconds if seconds > WAIT else 0.0
     if not started(call_key(task_attribution, args, {}), wait, text, is_kept(task_attribution, *args)):
         return
     if any(len(ids) > 1 for ids in (*task.pairs.answers, *task.pairs.wrong)):
         view.note(SEVERAL)
-    over = over_pairs(asked, task, int(view["seed"]))
+    over = over_pairs(request, task, int(view["seed"]))
     unit = "logits" if task.pairs.wrong else "nats"
     figure = bars(
         task_bars(over),
@@ -82,9 +82,9 @@ def show_prompts(view: "ViewState", asked: "Request", _: "Parts") -> None:
     export(view, Export("attribution_over_prompts", figure, rows, payload, code(task), reads_prompt=False))
 
 
-def over_pairs(asked: "Request", task: TaskChoice, seed: int) -> Over:
+def over_pairs(request: "Request", task: TaskChoice, seed: int) -> Over:
     """Means, intervals, and what is beyond chance."""
-    clean, other = (analyse(task_attribution, asked.model, task.pairs, side) for side in ("clean", "corrupted"))
+    clean, other = (analyse(task_attribution, request.model, task.pairs, side) for side in ("clean", "corrupted"))
     values, control = (torch.as_tensor(np.array(one.parts)).T for one in (clean, other))  # [part, pair]
     mean = mean_over_pairs(values, task.pairs, seed)
     kept = torch.tensor([write.kind in ("head", "mlp") for write in clean.writes])

@@ -109,13 +109,13 @@ def choose(view: "ViewState", model: "HookedTransformer") -> Request:
             place = next(i for i, one in enumerate(likely) if one != right)
             wrong = _token(view, "wrong", "Minus", WRONG_HELP.format(names[place]), model, likely[place], names[place])
         folded = segmented(view, "weights", tuple(WEIGHTS), "Weights", WEIGHTS_HELP, format_func=WEIGHTS.get)
-    asked = Request(model, prompt, kind, at, right, wrong, folded == "folded")
-    if why := why_not_folded(model, asked.target):
+    request = Request(model, prompt, kind, at, right, wrong, folded == "folded")
+    if why := why_not_folded(model, request.target):
         view.note(f"folded weights are not offered for this number because {why}: showing raw ones")
-        asked = asked._replace(folded=False)
+        request = request._replace(folded=False)
     if wrong == right:
         parts.empty_state("Both tokens are the same: their difference is 0. Choose another one.")
-    return asked
+    return request
 
 
 def _position(view: "ViewState", labels: list[str]) -> int:
@@ -149,10 +149,10 @@ def _token(
     return ids[0] if ids else default
 
 
-def compute(view: "ViewState", asked: Request) -> Parts | None:
+def compute(view: "ViewState", request: Request) -> Parts | None:
     """The parts of the number, the null, and the sources of the chosen head; None while long work waits."""
-    model, args, seed = asked.model, (asked.model, asked.prompt.tokens, asked.target), int(view["seed"])
-    seconds = 3 * forward_seconds(model, asked.prompt.tokens.numel(), unembed=False)
+    model, args, seed = request.model, (request.model, request.prompt.tokens, request.target), int(view["seed"])
+    seconds = 3 * forward_seconds(model, request.prompt.tokens.numel(), unembed=False)
     text = "The number is not taken apart yet: three runs of the prompt."
     wait = seconds if seconds > WAIT else 0.0
     if not started(call_key(direct_attribution, args, {}), wait, text, is_kept(direct_attribution, *args)):
@@ -175,9 +175,9 @@ def thresholds_of(null: DirectAttribution) -> dict[str, float]:
     return found
 
 
-def end_if_waiting(view: "ViewState", asked: Request, found: Parts | None) -> Parts:
+def end_if_waiting(view: "ViewState", request: Request, found: Parts | None) -> Parts:
     """The parts; the page ends here while they wait for a click."""
     if found is None:
-        parts.provenance(view, asked.model)
+        parts.provenance(view, request.model)
         end_page()
     return found

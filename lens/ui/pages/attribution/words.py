@@ -31,21 +31,21 @@ DEFINITION = "What each part adds by itself, at the scale of this run; together 
 LEAST = 12  # parts with a bar of their own
 
 
-def notice(asked: Request, found: Parts) -> tuple[str, ...]:
+def notice(request: Request, found: Parts) -> tuple[str, ...]:
     """The number, who makes it, what is beyond chance, and where the chosen head takes it from."""
     parts, writes = np.asarray(found.of.parts)[0], found.of.writes
     value, remainder = float(found.of.value[0]), float(np.asarray(found.of.remainder)[0])
     sums = {kind: sum(float(parts[at]) for at, w in enumerate(writes) if w.kind == kind) for kind in ("head", "mlp")}
     order = np.argsort(-np.abs(parts), kind="stable")[:3]
     largest = ", ".join(f"{write_label(writes[at])} {signed(float(parts[at]))}" for at in order)
-    mlps = "" if asked.model.cfg.attn_only else f", MLPs {signed(sums['mlp'])}"
-    where = f"{asked.at} {asked.prompt.labels[asked.at].strip()}"
+    mlps = "" if request.model.cfg.attn_only else f", MLPs {signed(sums['mlp'])}"
+    where = f"{request.at} {request.prompt.labels[request.at].strip()}"
     first = (
-        f"{capital(asked.name)} after {where}: {number(value)} {asked.unit}. All heads add {signed(sums['head'])}"
+        f"{capital(request.name)} after {where}: {number(value)} {request.unit}. All heads add {signed(sums['head'])}"
         f"{mlps}; the largest parts are {largest}. The parts sum to the model's own number: "
         f"{number(remainder)} is left."
     )
-    return first, chance_words(found), source_words(asked, found)
+    return first, chance_words(found), source_words(request, found)
 
 
 def chance_words(found: Parts) -> str:
@@ -62,9 +62,9 @@ def chance_words(found: Parts) -> str:
     )
 
 
-def source_words(asked: Request, found: Parts) -> str:
+def source_words(request: Request, found: Parts) -> str:
     """Which tokens the chosen head takes its part from."""
-    parts, labels = np.asarray(found.split.parts)[0], asked.prompt.labels
+    parts, labels = np.asarray(found.split.parts)[0], request.prompt.labels
     total = float(parts.sum())
     keys = np.argsort(-np.abs(parts), kind="stable")[:2]
     named = " and ".join(f"{key} {labels[key].strip()} ({signed(float(parts[key]))})" for key in keys if parts[key])
@@ -73,7 +73,7 @@ def source_words(asked: Request, found: Parts) -> str:
     return f"Head {found.head} adds {signed(total)}, most of it from {named}."
 
 
-def sample_words(asked: Request, found: Parts, seed: int) -> str:
+def sample_words(request: Request, found: Parts, seed: int) -> str:
     """n, null and why there is no interval."""
     return (
         f"n = 1 prompt, so there is no interval: the tab over many prompts has one. Null: {DRAWS} tokens drawn at "
@@ -83,7 +83,7 @@ def sample_words(asked: Request, found: Parts, seed: int) -> str:
     )
 
 
-def table(asked: Request, found: Parts) -> pd.DataFrame:
+def table(request: Request, found: Parts) -> pd.DataFrame:
     """One row per part, in the order of the forward pass, and the remainder."""
     null = np.asarray(found.null.parts)
     rows = [

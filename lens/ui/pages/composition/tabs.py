@@ -31,7 +31,7 @@ from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 from lens.ui.widgets import bind, number
 
-HEIGHT = 400  # pixels of a table
+HEIGHT, FEW = 400, 10  # pixels of a table, and its rows that need fewer
 P_HELP = "How often a random rotation between the two heads gives as much or more, for this one pair."
 LISTED = 500  # pairs in the table; the export has all
 
@@ -47,7 +47,7 @@ def show_feeders(view: ViewState, board: Board, scores: HeadScores | None) -> No
     alt = f"Earlier heads by what they pass to head {name}, largest first, with their previous-token scores"
     st.markdown(f"**Feeders of {name}** through {words.MODES[board.result.mode]}")
     if scores is None:
-        parts.table(rows, alt, _columns(board), HEIGHT)
+        parts.table(rows, alt, _columns(board), _height(rows))
         return
     heads.pin_button(view, board.receiver, "composition:pin")
     _choose_sender(view, board, rows["head"].tolist())
@@ -55,7 +55,12 @@ def show_feeders(view: ViewState, board: Board, scores: HeadScores | None) -> No
     def choose(row: int) -> None:
         choose_pair(view, heads.from_label(rows["head"].iloc[row]), board.receiver)
 
-    parts.table(rows, alt, _columns(board, previous), HEIGHT, "composition:feeders", choose)
+    parts.table(rows, alt, _columns(board, previous), _height(rows), "composition:feeders", choose)
+
+
+def _height(rows: pd.DataFrame) -> int | str:
+    """Pixels of a table that scrolls; one of few rows is as high as they are."""
+    return HEIGHT if len(rows) > FEW else "auto"
 
 
 def _choose_sender(view: ViewState, board: Board, names: list[str]) -> None:
@@ -170,7 +175,7 @@ def show_table(view: ViewState, board: Board, scores: HeadScores) -> None:
     def choose(row: int) -> None:
         choose_pair(view, pairs[row].sender, pairs[row].receiver)
 
-    parts.table(rows, alt, _columns(board), HEIGHT, "composition:pairs", choose)
+    parts.table(rows, alt, _columns(board), _height(rows), "composition:pairs", choose)
     st.caption(f"The {len(rows)} largest of {board.result.n_pairs:,} pairs; the export has all of them.")
 
 

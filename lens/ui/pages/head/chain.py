@@ -83,40 +83,40 @@ def _picker(view: "ViewState", name: str, size: int) -> int:
 
 def show_chain(case: Case, outline: "DeltaGenerator") -> dict[str, Finding]:
     """All links, two side by side; the outline above them fills as they are found."""
-    found: dict[str, Finding] = {}
-    draw_outline(outline, found)
+    findings: dict[str, Finding] = {}
+    draw_outline(outline, findings)
     for first in range(0, len(LINKS), A_ROW):
         for column, link in zip(st.columns(A_ROW, gap="medium"), LINKS[first : first + A_ROW]):
             with column.container(border=True, height="stretch"):
                 st.html(heading(link))
-                found[link.name] = show(link, case)
-            draw_outline(outline, found)
-    return found
+                findings[link.name] = show(link, case)
+            draw_outline(outline, findings)
+    return findings
 
 
-def summary(head: "Head", found: dict[str, Finding]) -> str:
+def summary(head: "Head", findings: dict[str, Finding]) -> str:
     """What the links say together."""
-    said = [f"{name}: {finding.words}" for name, finding in found.items() if finding.state != "later"]
-    later = [name for name, finding in found.items() if finding.state == "later"]
+    said = [f"{name}: {finding.words}" for name, finding in findings.items() if finding.state != "later"]
+    later = [name for name, finding in findings.items() if finding.state == "later"]
     asks = [f"{'when' if name == 'was born' else 'whether'} it {name}" for name in later]
     text = f"Head {heads.label(head)}. {'; '.join(said)}."
     return f"{text} Not shown: {' and '.join(asks)}." if asks else text
 
 
-def conclude(case: Case, found: dict[str, Finding], rows: "pd.DataFrame") -> None:
+def conclude(case: Case, findings: dict[str, Finding], rows: "pd.DataFrame") -> None:
     """What belongs to all links together, their formulas, and the export panel with the ``rows`` of the table."""
     head, measured = case.head, case.sample.scores
     explanation = Explanation(
-        summary(head, found),
+        summary(head, findings),
         MISREADING,
         formula=rf"{instrument('induction').formula} \\[1em] {copying_words.FORMULA}",
         where=f"h is head {head}. {copying_words.WHERE}",
     )
     explain(case.view, case.model, explanation)
-    links = {name: {"words": one.words, "numbers": one.numbers} for name, one in found.items()}
+    links = {name: {"words": finding.words, "numbers": finding.numbers} for name, finding in findings.items()}
     payload = {"head": head, "links": links, "source": measured.source, "seed": measured.seed}
     payload["instruments"] = rows.to_dict("records")
     title = f"Induction: head {head} among all"
     figure = grid(measure(measured["induction"]), pinned=case.view["pins"], current=head, title=title)
     name = f"head-{head.layer}-{head.head}"
-    export(case.view, Export(name, figure, rows, payload, python(case, found), reads_prompt=False))
+    export(case.view, Export(name, figure, rows, payload, python(case, findings), reads_prompt=False))

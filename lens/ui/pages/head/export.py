@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lens.ui.shared.chain.link import Case, Finding
 
 
-def python(case: "Case", found: "dict[str, Finding]") -> str:
+def python(case: "Case", findings: "dict[str, Finding]") -> str:
     """What continues after the lines that open the model. Each link prints one line."""
     n, seqs, seed, bos = case.sample.settings
     text = (
@@ -25,7 +25,7 @@ def python(case: "Case", found: "dict[str, Finding]") -> str:
         'print("induction", float(head_scores(model, repeated)["induction"].score.mean[layer, head]))\n'
         'print("copying", float(ov_copying(model).full.score[layer, head]))\n'
     )
-    numbers = {name: finding.numbers or {} for name, finding in found.items()}
+    numbers = {name: finding.numbers or {} for name, finding in findings.items()}
     if "keys read" in numbers.get("looks there because", {}):
         text += REASONS
     if "ranks gained on repeats" in numbers.get("copies", {}):

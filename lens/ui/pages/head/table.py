@@ -49,13 +49,13 @@ def show_table(case: "Case") -> "tuple[pd.DataFrame, Measured]":
         return rows, found
     key = f"table-{case.view['model']}-{case.view['revision']}-{case.sample.settings}"
     if key not in remembered(AGREED):
-        help = f"{', '.join(one.title for one, _ in later)}: of all heads, so that ranks are known."
+        help = f"{', '.join(instrument.title for instrument, _ in later)}: of all heads, so that ranks are known."
         label = f"Compute {len(later)} more, about {max(1.0, sum(seconds for _, seconds in later)):,.0f} s"
         offer.button(label, key=f"start:{key}", help=help, on_click=agree, args=(key,), type="primary")
         return rows, found
     with suppress(PageOver):  # a cancel leaves what is measured, and its own button
-        for one, _ in later:
-            found = _with(found, one, case, samples)
+        for instrument, _ in later:
+            found = _with(found, instrument, case, samples)
             rows = _draw(place, case, found)
     return rows, found
 
@@ -63,26 +63,26 @@ def show_table(case: "Case") -> "tuple[pd.DataFrame, Measured]":
 def _quick(case: "Case", samples: "list[Sample]") -> "tuple[Measured, list[tuple[Instrument, float]]]":
     """What patterns gave and what takes no wait, and the instruments that are left with their estimated seconds."""
     found, later, spent = Measured(dict(case.sample.scores.scores), dict(case.sample.scores.missing)), [], 0.0
-    for one in grouped():
-        if one.name in found.scores or one.name in found.why:
+    for instrument in grouped():
+        if instrument.name in found.scores or instrument.name in found.why:
             continue
-        why = one.needs.lacks(case.model.cfg)
+        why = instrument.needs.lacks(case.model.cfg)
         if why:
-            found.why[one.name] = why
+            found.why[instrument.name] = why
             continue
-        measured = instruments.is_measured(case.model, one, samples)
-        seconds = 0.0 if measured else instruments.seconds(case.model, one, samples)
+        measured = instruments.is_measured(case.model, instrument, samples)
+        seconds = 0.0 if measured else instruments.seconds(case.model, instrument, samples)
         if measured or (seconds <= ONCE and spent + seconds <= ASK):
-            found, spent = _with(found, one, case, samples), spent + seconds
+            found, spent = _with(found, instrument, case, samples), spent + seconds
         else:
-            later.append((one, seconds))
-            found.why[one.name] = f"not yet, about {max(1.0, seconds):,.0f} s"
+            later.append((instrument, seconds))
+            found.why[instrument.name] = f"not yet, about {max(1.0, seconds):,.0f} s"
     return found, later
 
 
-def _with(found: Measured, one: "Instrument", case: "Case", samples: "list[Sample]") -> Measured:
-    scores = instruments.measured(case.model, one, samples)
-    why = {name: text for name, text in found.why.items() if name != one.name} | dict(scores.missing)
+def _with(found: Measured, instrument: "Instrument", case: "Case", samples: "list[Sample]") -> Measured:
+    scores = instruments.measured(case.model, instrument, samples)
+    why = {name: text for name, text in found.why.items() if name != instrument.name} | dict(scores.missing)
     return Measured(found.scores | dict(scores.scores), why)
 
 
@@ -110,17 +110,17 @@ def _draw(place: "DeltaGenerator", case: "Case", found: Measured) -> pd.DataFram
 
 def table(case: "Case", found: Measured) -> pd.DataFrame:
     """A row per instrument of the registry, links in their order."""
-    return pd.DataFrame([_row(case, found, one) for one in grouped()])
+    return pd.DataFrame([_row(case, found, instrument) for instrument in grouped()])
 
 
-def _row(case: "Case", found: Measured, one: "Instrument") -> dict[str, object]:
-    row = {"link": one.link, "instrument": one.title}
+def _row(case: "Case", found: Measured, instrument: "Instrument") -> dict[str, object]:
+    row = {"link": instrument.link, "instrument": instrument.title}
     empty = dict.fromkeys(("value", "unit", "95% interval", "null", "threshold", "rank"))
-    score = found.scores.get(one.name)
+    score = found.scores.get(instrument.name)
     if score is None:
-        why = found.why[one.name].removeprefix("not computed because ")
+        why = found.why[instrument.name].removeprefix("not computed because ")
         return row | empty | {"verdict": why, "n": None, "seed": None, "measured on": None}
-    sample = sample_for(one, [repeats_sample(case.sample.repeated), WEIGHTS])
+    sample = sample_for(instrument, [repeats_sample(case.sample.repeated), WEIGHTS])
     return row | _numbers(score, case.head) | {
         "n": score.score.n,
         "seed": case.sample.settings.seed if sample.repeated is not None else 0,

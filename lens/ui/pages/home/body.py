@@ -26,7 +26,7 @@ def draw(view: ViewState) -> None:
     # Only now, so that what Lens is stands on the screen while torch is imported.
     from lens.ui.pages.home.chain import conclude, show_first, show_later
 
-    case, found, figure = show_first(view, model, outline, places)
+    case, findings, figure = show_first(view, model, outline, places)
     with below:
         conclude(case, figure)
-    show_later(case, found, outline, answers)
+    show_later(case, findings, outline, answers)

@@ -34,24 +34,24 @@ def show_first(
     case = Case(view, model, heads.current(view, best), sample, full=False)
     attends, scored = LINKS[:BESIDE]
     with left:
-        found = {attends.name: show(attends, case)}
+        findings = {attends.name: show(attends, case)}
         heads.pin_button(view, case.head, "home:pin")
-    draw_outline(outline, found)
+    draw_outline(outline, findings)
     with filling.container():
-        found[scored.name] = show(scored, case)
+        findings[scored.name] = show(scored, case)
         heads.best_button(view, case.head, best, "Back to the strongest head,", "home:best")
-    draw_outline(outline, found)
-    return case, found, found[scored.name].result
+    draw_outline(outline, findings)
+    return case, findings, findings[scored.name].result
 
 
 def show_later(
-    case: Case, found: dict[str, Finding], outline: "DeltaGenerator", places: "Sequence[DeltaGenerator]"
+    case: Case, findings: dict[str, Finding], outline: "DeltaGenerator", places: "Sequence[DeltaGenerator]"
 ) -> None:
     """Fill the other links' places one after the other, and the outline with each."""
     for link, place in zip(LINKS[BESIDE:], places, strict=True):
         with place.container():
-            found[link.name] = show(link, case)
-        draw_outline(outline, found)
+            findings[link.name] = show(link, case)
+        draw_outline(outline, findings)
 
 
 def conclude(case: Case, figure: "go.Figure") -> None:

@@ -52,9 +52,9 @@ def on_prompt(name: str, own: np.ndarray, labels: Sequence[str], values: np.ndar
     sizes = np.abs(values[min(1, len(values) - 1) :]).max(0)
     mine = float(np.abs(own[min(1, len(own) - 1) :]).max())
     rank = int((sizes > mine).sum()) + 1
-    most = f"most active at {at}: {labels[at]}, {number(float(own[at]))}, and above zero at"
+    most = f"most active on {labels[at]} at position {at} of the prompt, {number(float(own[at]))}, and above zero at"
     if own[at] <= 0:
-        most = f"lowest at {low}: {labels[low]}, {number(float(own[low]))}, and above zero at"
+        most = f"lowest on {labels[low]} at position {low} of the prompt, {number(float(own[low]))}, and above zero at"
     return (
         f"Neuron {name} is {most} {int((own > 0).sum())} of {len(own)} tokens. By its largest size on this text, first "
         f"token left out, it is {rank:,} of {len(sizes):,} in its layer."

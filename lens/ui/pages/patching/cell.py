@@ -63,7 +63,8 @@ def show_cell(view: ViewState, model: HookedTransformer, result: PatchMap, cell:
     values = (float(run[pair]) for run in (sweep.base, sweep.values[cell], sweep.other))
     before, after, other = map(written, values)
     metric = f"Metric: {before} before, {after} after, {other} in the run it came from."
-    explain(view, None, Explanation(notice(experiment.pairs, change, labels, pair, metric), MISREADING))
+    parts.aside("This cell", notice(experiment.pairs, change, labels, pair, metric))  # the map has the notice
+    parts.misreading(MISREADING)
     if head is not None:
         _show_attention(model, change, head)
 

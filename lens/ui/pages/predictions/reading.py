@@ -90,6 +90,7 @@ def draw(
         if len(found.answers):
             alt = "The answers with their ranks and probabilities"
             parts.table(answer_table(model, found, twin), alt)
+        beside = st.container()
     notice = [words.next_token(model, found, where, actual), words.of_answers(model, found)]
     notice += [] if twin is None else [words.of_twin(model, found, twin, changed.words)]
     explanation = Explanation(
@@ -99,7 +100,8 @@ def draw(
         formula=words.READING_FORMULA,
         where=words.READING_WHERE,
     )
-    explain(view, model, explanation)
+    with beside if twin is None else st.container():  # no half of the page stays empty
+        explain(view, model, explanation)
     payload = {"position": chosen.pos, **found._asdict(), "twin": None if twin is None else twin._asdict()}
     rows = candidate_table(model, found)
     payload["html"] = html

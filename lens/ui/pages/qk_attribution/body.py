@@ -26,33 +26,36 @@ TABS = {
 def draw(view: "ViewState") -> None:
     """The page, from top to bottom."""
     model = open_model(view)
-    asked = choose(view, model)
-    left, *sides = st.columns([1, 1, 1], gap="medium")
+    request = choose(view, model)
+    left, right = st.columns([1, 2], gap="medium")
     with left:
-        show.show_pattern(view, asked)
+        show.show_pattern(view, request)
+    with right:
+        sides, below = st.columns(2, gap="medium"), st.container()
     with sides[0]:
-        of = compute(view, asked)
+        of = compute(view, request)
     if of is None:
         parts.provenance(view, model)
         return
     figures = {}
     for column, side in zip(sides, ("k", "q")):
         with column:
-            figures[side] = show.show_side(asked, of, side)
+            figures[side] = show.show_side(request, of, side)
+    with below:
+        explain(view, model, explanation(view, request, of))
     beside = st.container()
-    explain(view, model, explanation(view, asked, of))
-    show_tabs(view, "more", TABS, view, asked, of)
-    show.draw_export(view, asked, of, figures["k"])
-    compared.draw(view, beside, asked, of)
+    show_tabs(view, "more", TABS, view, request, of)
+    show.draw_export(view, request, of, figures["k"])
+    compared.draw(view, beside, request, of)
 
 
-def explanation(view: "ViewState", asked: Request, of: Answer) -> Explanation:
+def explanation(view: "ViewState", request: Request, of: Answer) -> Explanation:
     """What is said of the bars."""
     return Explanation(
-        words.notice(asked, of),
+        words.notice(request, of),
         words.MISREADING,
-        asides=(("What it writes", show.copying(view, asked, of)),),
-        measured=(("Sample", words.sample_words(asked, of)),),
+        asides=(("What it writes", show.copying(view, request, of)),),
+        measured=(("Sample", words.sample_words(request, of)),),
         formula=words.FORMULA,
         where=words.WHERE,
     )

@@ -49,19 +49,19 @@ CUT_MISREADING = (
 )
 
 
-def show_pattern(view: "ViewState", asked: Request) -> None:
+def show_pattern(view: "ViewState", request: Request) -> None:
     """Where the head looks, with what is asked about in orange; of a prompt, a click chooses the cell."""
-    pattern = attention(asked.model, asked.tokens, asked.head)
-    labels = short_labels(token_labels(asked.model, asked.tokens))
-    if asked.prompt is None:
-        marks = Marks(*stripe(SCORE, asked.sample.settings.n, asked.sample.repeated.bos))
-        what = f"{asked.sample.settings.n} random tokens, twice"
+    pattern = attention(request.model, request.tokens, request.head)
+    labels = short_labels(token_labels(request.model, request.tokens))
+    if request.prompt is None:
+        marks = Marks(*stripe(SCORE, request.sample.settings.n, request.sample.repeated.bos))
+        what = f"{request.sample.settings.n} random tokens, twice"
     else:
-        marks, what = Marks([(asked.query, asked.key)], "the cell in question"), "your prompt"
-    click = asked.prompt is not None
-    title = f"Head {asked.head} on {what}"
+        marks, what = Marks([(request.query, request.key)], "the cell in question"), "your prompt"
+    click = request.prompt is not None
+    title = f"Head {request.head} on {what}"
     figure = matrix(pattern, labels, title=title, marks=marks, view=View(hide_first=True, clickable=click))
-    alt = f"Attention of head {asked.head}; outlined: {marks.label}."
+    alt = f"Attention of head {request.head}; outlined: {marks.label}."
     key = "qk:matrix" if click else None
     parts.chart(small_matrix(figure, SIDE, None), alt, key, partial(_choose_cell, view) if click else None)
 
@@ -72,7 +72,7 @@ def _choose_cell(view: "ViewState", cell: tuple[int, ...]) -> None:
         view.set(query=query, key=key)
 
 
-def show_side(asked: Request, of: Answer, side: str) -> "go.Figure":
+def show_side(request: Request, of: Answer, side: str) -> "go.Figure":
     """The largest writes of one side."""
     title = f"… because its {SIDES[side]} read"
     rows = side_bars(of, side)
@@ -82,12 +82,12 @@ def show_side(asked: Request, of: Answer, side: str) -> "go.Figure":
     return figure
 
 
-def copying(view: "ViewState", asked: Request, of: Answer) -> str:
+def copying(view: "ViewState", request: Request, of: Answer) -> str:
     """Whether the head's weights would copy what it looks at: the other half of a circuit, and not asked here."""
-    cfg, seed = asked.model.cfg, int(view["seed"])
-    if operation_seconds(asked.model, 2 * cfg.d_vocab * cfg.d_model**2) > WAIT:
+    cfg, seed = request.model.cfg, int(view["seed"])
+    if operation_seconds(request.model, 2 * cfg.d_vocab * cfg.d_model**2) > WAIT:
         return "Not asked here: OV copying says whether it would copy what it looks at."
-    circuit = eigenvalues_of(asked.model, asked.head, seed)
+    circuit = eigenvalues_of(request.model, request.head, seed)
     if circuit is None:
         return "It writes nothing: all eigenvalues of its OV circuit are 0, so nothing is copied."
     ends = (
@@ -98,7 +98,7 @@ def copying(view: "ViewState", asked: Request, of: Answer) -> str:
     return f"{SAID[circuit.of.sign]} {circuit.words} {ends or 'Where it looks says nothing about that.'}"
 
 
-def show_pairs(view: "ViewState", asked: Request, of: Answer) -> None:
+def show_pairs(view: "ViewState", request: Request, of: Answer) -> None:
     """The matrix of pairs, and what cutting one of them does; a click chooses it."""
     left, right = st.columns([1.2, 1], gap="medium")
     asks, answers = _kept(of, 0), _kept(of, 1)
@@ -108,8 +108,8 @@ def show_pairs(view: "ViewState", asked: Request, of: Answer) -> None:
         st.markdown(
             f"**Cut {write_label(pair[0])} × {write_label(pair[1])}.** A click on the matrix cuts another pair."
         )
-        cut = chosen_cut(view, asked, of, pair)
-        rows = words.ways_table(asked, cut)
+        cut = chosen_cut(view, request, of, pair)
+        rows = words.ways_table(request, cut)
         number = st.column_config.NumberColumn
         columns = {
             "cut": st.column_config.TextColumn(help=PAIR_CUT),
@@ -117,7 +117,7 @@ def show_pairs(view: "ViewState", asked: Request, of: Answer) -> None:
             "loss": number(format="%.3f", help="Nats, of the token after each query, this path alone changed."),
         }
         parts.table(rows, "Attention and loss with the pair cut", columns)
-        explain(view, None, Explanation(words.pair_notice(asked, cut), PAIR_MISREADING))
+        explain(view, None, Explanation(words.pair_notice(request, cut), PAIR_MISREADING))
 
 
 def _kept(of: Answer, axis: int) -> list[int]:
@@ -158,26 +158,28 @@ def _draw_matrix(view: "ViewState", of: Answer, asks: list[int], answers: list[i
 def chosen_pair(view: "ViewState", of: Answer) -> tuple[Write, Write]:
     """The pair that the address names, else the largest; a name that is none gets a note."""
     known = {str(write): write for write in of.reasons.read.writes}
-    asked = view["asks"], view["answers"]
-    if all(asked):
-        if set(asked) <= known.keys():
-            return known[asked[0]], known[asked[1]]
+    request = view["asks"], view["answers"]
+    if all(request):
+        if set(request) <= known.keys():
+            return known[request[0]], known[request[1]]
         view.note("the pair in the address names no two writes before this head: showing the largest")
         view.set(asks=None, answers=None)
     return of.reasons.pair.asks, of.reasons.pair.answers
 
 
-def chosen_cut(view: "ViewState", asked: Request, of: Answer, pair: tuple[Write, Write]) -> PairCut:
+def chosen_cut(view: "ViewState", request: Request, of: Answer, pair: tuple[Write, Write]) -> PairCut:
     """The cut of a pair: that of the largest is known already."""
     if pair == (of.reasons.pair.asks, of.reasons.pair.answers):
         return of.reasons.pair
-    if asked.prompt is None:
-        return analyse(stripe_pair, asked.model, asked.head, to_torch(asked.sample.repeated), *pair, progress=True)
-    place = (asked.prompt.tokens, asked.query, asked.key)
-    return analyse(cell_pair, asked.model, asked.head, *place, *pair, int(view["seed"]), progress=True)
+    if request.prompt is None:
+        return analyse(
+            stripe_pair, request.model, request.head, to_torch(request.sample.repeated), *pair, progress=True
+        )
+    place = (request.prompt.tokens, request.query, request.key)
+    return analyse(cell_pair, request.model, request.head, *place, *pair, int(view["seed"]), progress=True)
 
 
-def show_cuts(view: "ViewState", asked: Request, of: Answer) -> None:
+def show_cuts(view: "ViewState", request: Request, of: Answer) -> None:
     """Every earlier head and MLP, and the embedding, cut alone: what is left of the attention."""
     said = []
     for column, (side, name) in zip(st.columns(2, gap="medium"), reversed(SIDES.items())):
@@ -195,34 +197,34 @@ def show_cuts(view: "ViewState", asked: Request, of: Answer) -> None:
     explain(view, None, Explanation(text, CUT_MISREADING))
 
 
-def show_table(view: "ViewState", asked: Request, of: Answer) -> None:
+def show_table(view: "ViewState", request: Request, of: Answer) -> None:
     """Every write on either side."""
     parts.table(words.table(of), "Every write's share of the contrast by keys and by queries", height=420)
 
 
-def draw_export(view: "ViewState", asked: Request, of: Answer, figure: "go.Figure") -> None:
+def draw_export(view: "ViewState", request: Request, of: Answer, figure: "go.Figure") -> None:
     """The numbers, and the Python that computes them again."""
     rows = words.table(of)
     payload = {
-        "head": asked.head,
-        "where": asked.place,
+        "head": request.head,
+        "where": request.place,
         "contrast": np.asarray(of.reasons.text.total),
         "control": np.asarray(of.reasons.control.total),
         "mechanism": of.mechanism._asdict() | {"unexplained": of.mechanism.unexplained},
-        "notice": words.notice(asked, of),
+        "notice": words.notice(request, of),
         "writes": [str(write) for write in of.reasons.text.writes],
         "pairs": np.asarray(of.reasons.read.pairs),
-        "cut": words.ways_table(asked, of.reasons.pair).to_dict("records"),
+        "cut": words.ways_table(request, of.reasons.pair).to_dict("records"),
         "numbers": rows.to_dict("records"),
-        "sample": words.sample_words(asked, of),
+        "sample": words.sample_words(request, of),
     }
-    name = f"why-{asked.head.layer}-{asked.head.head}"
-    export(view, Export(name, figure, rows, payload, code(asked, of), reads_prompt=asked.prompt is not None))
+    name = f"why-{request.head.layer}-{request.head.head}"
+    export(view, Export(name, figure, rows, payload, code(request, of), reads_prompt=request.prompt is not None))
 
 
-def code(asked: Request, of: Answer) -> str:
+def code(request: Request, of: Answer) -> str:
     """The Python of the page."""
-    return reasons_code(asked, of.seed) + (
+    return reasons_code(request, of.seed) + (
         'print("contrast", float(reasons.text.total.mean()), "control", float(reasons.control.total.mean()))\n'
         'print("keys", [(str(write), value) for write, value in reasons.read.strongest("k")])\n'
         'print("queries", [(str(write), value) for write, value in reasons.read.strongest("q")])\n'

@@ -90,16 +90,16 @@ def prompt_of(view: "ViewState", model: "HookedTransformer") -> Prompt:
     return prompt
 
 
-def _choose_cell(view: "ViewState", asked: Request) -> Request:
+def _choose_cell(view: "ViewState", request: Request) -> Request:
     """Query and key of the prompt; keys that cannot be asked about are moved, with a note."""
-    labels = asked.prompt.labels
+    labels = request.prompt.labels
     last = len(labels) - 1
     query = last if view.values()["query"] is None else view["query"]
     if query < 2:
         view.note(f"query {query} sees no key beside the first token and one other: showing {last}")
         view.set(query=None)
         query = last
-    pattern = attention(asked.model, asked.tokens, asked.head)
+    pattern = attention(request.model, request.tokens, request.head)
     key = view.values()["key"]
     if key is not None and not 0 < key <= query:
         view.note(f"key {key} is the first token or comes after query {query}: showing its strongest other key")
@@ -109,7 +109,7 @@ def _choose_cell(view: "ViewState", asked: Request) -> Request:
         others = [look.key for look in strongest_keys(pattern, query, query + 1) if look.key > 0]
         key = others[0] if others else query
     query, key = (_position(view, *one, labels) for one in (("query", query, 2, last), ("key", key, 1, query)))
-    return asked._replace(query=query, key=key)
+    return request._replace(query=query, key=key)
 
 
 def _position(view: "ViewState", name: str, value: int, low: int, high: int, labels: list[str]) -> int:
@@ -124,17 +124,17 @@ def _place(name: str) -> int:
     return int(name.split(":")[0])
 
 
-def compute(view: "ViewState", asked: Request) -> Answer | None:
+def compute(view: "ViewState", request: Request) -> Answer | None:
     """Why it looks there; None while long work waits for a click."""
-    model, head, seed = asked.model, asked.head, int(view["seed"])
-    if asked.prompt is None:
-        key = f"qk-{model_key(model)}-{head}-{asked.sample.settings}"
-        if not started(key, reasons.stripe_seconds(model, head, asked.sample), SENTENCE.format(head)):
+    model, head, seed = request.model, request.head, int(view["seed"])
+    if request.prompt is None:
+        key = f"qk-{model_key(model)}-{head}-{request.sample.settings}"
+        if not started(key, reasons.stripe_seconds(model, head, request.sample), SENTENCE.format(head)):
             return None
-        return reasons.stripe_answer(model, head, asked.sample, seed)
-    args = (model, head, asked.prompt.tokens, asked.query, asked.key, seed)
-    estimated, known = reasons.seconds(model, head.layer, DRAWS * len(asked.tokens)), is_kept(cell_reasons, *args)
+        return reasons.stripe_answer(model, head, request.sample, seed)
+    args = (model, head, request.prompt.tokens, request.query, request.key, seed)
+    estimated, known = reasons.seconds(model, head.layer, DRAWS * len(request.tokens)), is_kept(cell_reasons, *args)
     wait = estimated if estimated > reasons.WAIT else 0.0
     if not started(call_key(cell_reasons, args, {}), wait, SENTENCE.format(head), known):
         return None
-    return reasons.answer(analyse(cell_reasons, *args, progress=True), reasons.known(asked.sample), seed, True)
+    return reasons.answer(analyse(cell_reasons, *args, progress=True), reasons.known(request.sample), seed, True)

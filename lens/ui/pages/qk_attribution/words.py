@@ -43,11 +43,11 @@ CUT = (
 )
 
 
-def notice(asked: Request, of: Answer) -> tuple[str, ...]:
+def notice(request: Request, of: Answer) -> tuple[str, ...]:
     """What the bars show, the mechanism, and what the cut says."""
-    where = _where(asked, of)
+    where = _where(request, of)
     score = f"{where} Before the softmax the score there is {words.contrast_words(of)}."
-    cut = f"{words.cut_words(of, asked.place)} {words.swapped_words(of) if asked.prompt is None else ''}"
+    cut = f"{words.cut_words(of, request.place)} {words.swapped_words(of) if request.prompt is None else ''}"
     return (
         f"{score} {words.side_words(of, 'k')} {words.side_words(of, 'q')} {words.pair_words(of)}",
         words.mechanism_words(of),
@@ -55,32 +55,32 @@ def notice(asked: Request, of: Answer) -> tuple[str, ...]:
     )
 
 
-def _where(asked: Request, of: Answer) -> str:
+def _where(request: Request, of: Answer) -> str:
     share = percent(average(of.reasons.cut_from_keys.uncut))
-    if asked.prompt is None:
-        return f"In the second copy head {asked.head} gives its stripe {share} of its attention."
-    labels = asked.prompt.labels
+    if request.prompt is None:
+        return f"In the second copy head {request.head} gives its stripe {share} of its attention."
+    labels = request.prompt.labels
     return (
-        f"From {asked.query} {labels[asked.query].strip()} head {asked.head} gives {asked.key} "
-        f"{labels[asked.key].strip()} {share} of its attention."
+        f"From {request.query} {labels[request.query].strip()} head {request.head} gives {request.key} "
+        f"{labels[request.key].strip()} {share} of its attention."
     )
 
 
-def sample_words(asked: Request, of: Answer) -> str:
+def sample_words(request: Request, of: Answer) -> str:
     """n, seed, the control, and how the intervals were made."""
     note = of.reasons.text.side("k", of.seed).note
-    if asked.prompt is None:
-        n, seqs, seed, bos = asked.sample.settings
+    if request.prompt is None:
+        n, seqs, seed, bos = request.sample.settings
         first = "[BOS] r r" if bos else "r r"
         return (
-            f"{seqs} sequences {first} of {n} random tokens, seed {seed}; {len(asked.sample.repeated.queries)} queries "
-            f"each. Control of the contrast: {NULL}. A cut puts into queries what is written where the second copy is "
-            f"of other tokens, into keys what is written where the first copy is. Intervals: {note}."
+            f"{seqs} sequences {first} of {n} random tokens, seed {seed}; {len(request.sample.repeated.queries)} "
+            f"queries each. Control of the contrast: {NULL}. A cut puts into queries what is written where the second "
+            f"copy is of other tokens, into keys what is written where the first copy is. Intervals: {note}."
         )
     return (
-        f"n = 1 text of {len(asked.tokens)} tokens, one cell. Control: the same cell in {DRAWS} texts of random tokens "
-        f"that begin with the same token, seed {of.seed}; what is subtracted, and what a cut puts in place, is theirs, "
-        f"and the intervals are over these draws. A cell that was picked because it stands out carries no test."
+        f"n = 1 text of {len(request.tokens)} tokens, one cell. Control: the same cell in {DRAWS} texts of random "
+        f"tokens that begin with the same token, seed {of.seed}; what is subtracted, and what a cut puts in place, is "
+        f"theirs, and the intervals are over these draws. A cell that was picked because it stands out carries no test."
     )
 
 
@@ -103,22 +103,22 @@ def _ends(of: "Estimate", at: int) -> tuple[float | None, float | None]:
     return (None, None) if of.low is None else (float(of.low[at]), float(of.high[at]))
 
 
-def ways_table(asked: Request, pair: PairCut) -> pd.DataFrame:
+def ways_table(request: Request, pair: PairCut) -> pd.DataFrame:
     """Attention and loss with the chosen pair cut, one row per way."""
     labels = (
         "nothing cut",
         f"{pair.asks} out of the queries",
         f"{pair.answers} out of the keys",
-        "both, by the same other tokens" if asked.prompt is None else "both",
+        "both, by the same other tokens" if request.prompt is None else "both",
     )
     rows = {"cut": labels, "attention": np.mean(pair.attention, 1), "loss": np.mean(pair.loss, 1)}
     keep = [True, not pair.same[0], not pair.same[1], not any(pair.same)]
     return pd.DataFrame(rows)[keep]
 
 
-def pair_notice(asked: Request, pair: PairCut) -> str:
+def pair_notice(request: Request, pair: PairCut) -> str:
     """What cutting the chosen pair does."""
-    rows = ways_table(asked, pair)
+    rows = ways_table(request, pair)
     if len(rows) == 1:
         return f"{pair.asks} and {pair.answers} are the same in the control run: cutting them changes nothing."
     said = [

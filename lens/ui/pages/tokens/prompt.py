@@ -120,8 +120,8 @@ def notice(tokens: Tokens, summary: LossSummary, d_vocab: int) -> str:
     text = (
         f"The model's top guess was right for {right} of {summary.n} tokens. It loses {summary.mean_loss:.2f} nats a "
         f"token, where an even guess among its {d_vocab:,} tokens loses {np.log(d_vocab):.2f}. "
-        f"It is most surprised by {tokens.labels[at]} at position {at}: {by.loss[at]:.2f} nats, "
-        f"{by.rank[at]:,} tokens seemed likelier."
+        f"It is most surprised by {tokens.labels[at]} at position {at} of the prompt: "
+        f"{by.loss[at]:.2f} nats, {by.rank[at]:,} tokens seemed likelier."
     )
     if summary.n < 6:
         return text

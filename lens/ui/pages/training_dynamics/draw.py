@@ -1,5 +1,6 @@
 """The Training dynamics page, drawn: curves that open a checkpoint, the head that plays, tables and export."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from lens.ui import checkpoint_runs, parts
 from lens.ui.badge import note_model
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
+from lens.ui.glossary import explained
+from lens.ui.links import with_links
 from lens.ui.models import prepend_bos, source_named
 from lens.ui.pages.training_dynamics import PLAYS, words
 from lens.ui.pages.training_dynamics.controls import Choices, checkpoint_name
@@ -134,7 +137,16 @@ def explain_curves(view: ViewState, runs: list[RunCurves], choices: Choices, not
         formula=words.FORMULA,
         where=words.definitions(),
     )
-    explain(view, None, explanation)
+    explain(view, None, explanation, _linked(view, runs))
+
+
+def _linked(view: ViewState, runs: list[RunCurves]) -> Callable[[str], str]:
+    """How sentences about the runs are written: those of the open model, alone on the page, with links."""
+    (run, *others), checkpoints = runs, runs[0].checkpoints
+    if others or run.name != view["model"]:
+        return explained
+    names = {checkpoint_name(checkpoints, i): place for i, place in enumerate(checkpoints.places)}
+    return partial(with_links, view, run.shape, checkpoints=names)
 
 
 def _notices(view: ViewState, runs: list[RunCurves], choices: Choices) -> tuple[str, ...]:

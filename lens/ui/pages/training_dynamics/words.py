@@ -52,7 +52,7 @@ def notice(runs: list[RunCurves], phases: list[Phase]) -> str:
 def _of_run(run: RunCurves, phase: Phase) -> str:
     name, curves = title_of(run), run.curves
     best = strongest(curves)
-    last = f"its strongest head at the end is {best} with {written(float(curves.effect[-1][best]))}"
+    last = f"head {best} is the strongest at the end with {written(float(curves.effect[-1][best]))}"
     saved = f"on the second copy of random tokens the loss ends at {_last(curves.second_copy)} nats, on the first at "
     saved += _last(curves.first_copy)
     if phase.first is None:

@@ -168,8 +168,8 @@ def prompt_words(pattern: np.ndarray, labels: list[str], name: str) -> tuple[str
             f"{number(first)} to the first token", "", {"first token": first}
         )
     text += (
-        f"Its strongest look elsewhere is from {labels[pair.query]} (position {pair.query}) to {labels[pair.key]} "
-        f"(position {pair.key}): {number(pair.value)}."
+        f"Its strongest look elsewhere is from {labels[pair.query]} to {labels[pair.key]}, positions "
+        f"{pair.query} and {pair.key} of the prompt: {number(pair.value)}."
     )
     words = f"{number(first)} to the first token, else most to {labels[pair.key]}"
     return text, Finding(words, "", {"first token": first})

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import streamlit as st
 
 from lens.ui.ending import PageOver
+from lens.ui.links import with_links
 from lens.ui.menu import page_link
-from lens.ui.named_heads import with_links
 from lens.ui.view import ViewState
 from lens.ui.waiting import started
 
@@ -106,7 +106,7 @@ def explain_link(case: Case, *sentences: str, help: str = "") -> None:
         st.markdown(" ".join(sentences), help=help)
     else:
         for text in sentences:
-            st.html(f'<p class="lens-told">{with_links(case.view, case.model.cfg, text)}</p>')
+            st.html(f'<p class="lens-finding">{with_links(case.view, case.model.cfg, text)}</p>')
 
 
 def draw_outline(place: "DeltaGenerator", found: Mapping[str, Finding]) -> None:
