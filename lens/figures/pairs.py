@@ -17,7 +17,8 @@ NAMED = 24  # heads whose names fit beside their rows; of more, the layers are n
 MANY = 10_000  # pairs of a map that are all sent with all their numbers
 STRONG = 100  # pairs of a larger map that are, wherever they stand
 NEAR = 8  # pixels from which such a pair answers
-OWN = ("type", "z", "x0", "colorbar")  # of a block of a large map: what differs between them
+# Of a block of a large map: what differs between them, and what a template does not set.
+OWN = ("type", "z", "x0", "colorbar", "zmin", "zmax", "autocolorscale")
 LATER = "<br>its other numbers and a click: choose %{x}"
 Pair = tuple[int, int, int, int]  # sender's layer and head, receiver's layer and head
 
@@ -37,9 +38,9 @@ def _in_blocks(figure: go.Figure) -> Spec:
     them, are counted in bytes.
 
     Numbers are sent in thousandths, as their labels show them: 1234 is read as "1.234" where the separator of thousands
-    is a point. A pair is named by the labels of its axes, and by where it stands when it is clicked. Colours are sent in
-    255 steps; a map of more than ``MANY`` pairs is sent as ``_coarse``. Nothing changes where a number is not finite or
-    does not fit.
+    is a point. A pair is named by the labels of its axes, and by where it stands when it is clicked. Colours are sent
+    in 255 steps; a map of more than ``MANY`` pairs is sent as ``_coarse``. Nothing changes where a number is not finite
+    or does not fit.
     """
     spec = short_form(figure)
     heat, points = spec["data"]
@@ -75,13 +76,13 @@ def _coarse(spec: Spec, heads: int, chosen: np.ndarray) -> Spec:
     answers[order[:STRONG]] = True
     for group in (x // heads * len(heat["z"]) + y // heads, x):
         answers[order[np.unique(group[order], return_index=True)[1]]] = True
-    column, less = _without_sign(points["customdata"])
+    column, less = _without_sign(points["customdata"], 1000 * heat["zmax"])
     z = np.zeros(np.shape(heat["z"]), np.int64)
     z[y, x] = points["customdata"][:, column]
     blocks = _blocks(heat, z, heads, 1000 * heat["zmax"], less)
     number = points["hovertemplate"].removesuffix("<extra></extra>").split("<br>")[1 + column]
     number = number.replace(f"customdata[{column}]", "z") + (f", drawn less {less / 1000:.3f}" if less else "")
-    common = {name: value for name, value in blocks[1].items() if name not in ("type", "z", "x0", "hoverinfo")}
+    common = {name: value for name, value in blocks[1].items() if name not in (*OWN, "hoverinfo")}
     common["hovertemplate"] = f"{_heading('%{y}', '%{x}')}<br>{number}{LATER}<extra></extra>"
     blocks = [
         {name: value for name, value in block.items() if name in OWN} | {"z": narrow(block["z"])} for block in blocks
@@ -92,14 +93,15 @@ def _coarse(spec: Spec, heads: int, chosen: np.ndarray) -> Spec:
     return spec | {"data": [*blocks, _points_of(points, answers)]}
 
 
-def _without_sign(numbers: np.ndarray) -> tuple[int, int]:
+def _without_sign(numbers: np.ndarray, largest: float) -> tuple[int, int]:
     """A column that is the first plus a constant and never negative, and that constant; else the first, and 0.
 
-    What has no sign fits a byte more often, and takes fewer characters in JSON.
+    What has no sign fits a byte more often, and takes fewer characters in JSON. The constant stays below ``largest``:
+    colours of two signs are drawn where the range of a map has both.
     """
     for column in range(1, numbers.shape[1]):
         more = numbers[:, column] - numbers[:, 0]
-        if np.ptp(more) <= 1 and numbers[:, column].min() >= 0:
+        if np.ptp(more) <= 1 and numbers[:, column].min() >= 0 and np.median(more) < largest:
             return column, int(np.median(more))
     return 0, 0
 
@@ -114,7 +116,7 @@ def _blocks(heat: Spec, z: np.ndarray, heads: int, largest: float, above: float 
     bar = heat["colorbar"] | {"tickvals": [largest / heat["zmax"] * tick + above for tick in ticks]}
     bar |= {"ticktext": [f"{tick:g}".replace("-", "−") for tick in ticks]}
     common = {name: value for name, value in heat.items() if name != "colorbar"}
-    common |= {"zmin": above - largest if heat["zmin"] < 0 else above, "zmax": above + largest}
+    common |= {"zmin": round(above - largest if heat["zmin"] < 0 else above, 3), "zmax": round(above + largest, 3)}
     common |= {"dx": 1, "y0": 0, "dy": 1}
     return [
         common | {"z": z[:at, at : at + heads], "x0": at} | ({"showscale": False} if at > heads else {"colorbar": bar})
