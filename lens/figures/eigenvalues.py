@@ -7,7 +7,7 @@ from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, number
 
 DECADES = 3  # of the logarithmic radius: smaller eigenvalues lie at the centre
-NULL_POINTS = 3000
+NULL_POINTS = 1500
 
 
 @drawn

@@ -14,6 +14,12 @@ NAMES = "%{customdata[0]}.%{customdata[1]}", "%{customdata[2]}.%{customdata[3]}"
 SIDE = 470  # pixels of the square
 LARGEST = 80  # pixels of a cell, at most
 NAMED = 24  # heads whose names fit beside their rows; of more, the layers are named
+MANY = 10_000  # pairs of a map that are all sent with all their numbers
+STRONG = 100  # pairs of a larger map that are, wherever they stand
+NEAR = 8  # pixels from which such a pair answers
+# Of a block of a large map: what differs between them, and what a template does not set.
+OWN = ("type", "z", "x0", "colorbar", "zmin", "zmax", "autocolorscale")
+LATER = "<br>its other numbers and a click: choose %{x}"
 Pair = tuple[int, int, int, int]  # sender's layer and head, receiver's layer and head
 
 
@@ -31,43 +37,109 @@ def _in_blocks(figure: go.Figure) -> Spec:
     """The map as a block for each layer of receivers: what is above the diagonal is not sent, and the pairs, most of
     them, are counted in bytes.
 
-    Colours are sent in 255 steps. Numbers are sent in thousandths, as their labels show them: 1234 is read as "1.234"
-    where the separator of thousands is a point. A pair is named by the labels of its axes, and by where it stands when
-    it is clicked. Nothing changes where a number is not finite or does not fit.
+    Numbers are sent in thousandths, as their labels show them: 1234 is read as "1.234" where the separator of thousands
+    is a point. A pair is named by the labels of its axes, and by where it stands when it is clicked. Colours are sent
+    in 255 steps; a map of more than ``MANY`` pairs is sent as ``_coarse``. Nothing changes where a number is not finite
+    or does not fit.
     """
     spec = short_form(figure)
     heat, points = spec["data"]
+    chosen = points.pop("meta", None)
     ids, numbers = np.split(np.asarray(points["customdata"], np.float64), [4], axis=1)
     n, layer, heads = len(heat["z"]), ids[:, 2], int(ids[:, 3].max(initial=0)) + 1
     whole = len(ids) == n * (n - heads) // 2  # no pair is missing
     if not whole or not np.isfinite(numbers).all() or np.abs(numbers).max() >= 1000:
         return spec
-    thousandths = (np.sign(numbers) * np.floor(1000 * np.abs(numbers) + 0.5)).astype(np.int64)
+    _name_by_axes(spec, n, heads)
+    points["customdata"] = (np.sign(numbers) * np.floor(1000 * np.abs(numbers) + 0.5)).astype(np.int64)
+    if len(ids) > MANY:
+        return _coarse(spec, heads, ids[:, 2] * heads + ids[:, 3] == chosen)
     levels = 127 if heat["zmin"] < 0 else 255
     z = np.rint(levels / heat["zmax"] * np.asarray(heat["z"]))
+    blocks = _blocks(heat, z, heads, levels)
+    for block in blocks:
+        block["z"] = block["z"].astype(np.int8 if levels == 127 else np.uint8)
+    return spec | {"data": [*blocks, *(_points_of(points, layer == number) for number in range(1, n // heads))]}
+
+
+def _coarse(spec: Spec, heads: int, chosen: np.ndarray) -> Spec:
+    """A map whose cells are a pixel or two: each says its number, and the pairs that stand out say all and are clicked.
+
+    These are the strongest pair of every two layers and of every receiver, the ``STRONG`` strongest of all, and every
+    pair of the ``chosen`` receiver. One of them within ``NEAR`` pixels answers before the cell under the mouse, so that
+    the map as it stands is read by its strong pairs, and what is zoomed into cell by cell.
+    """
+    heat, points = spec["data"]
+    x, y, drawn = np.asarray(points["x"], int), np.asarray(points["y"], int), points["customdata"][:, 0]
+    order = np.argsort(-drawn, kind="stable")
+    answers = chosen.copy()
+    answers[order[:STRONG]] = True
+    for group in (x // heads * len(heat["z"]) + y // heads, x):
+        answers[order[np.unique(group[order], return_index=True)[1]]] = True
+    column, less = _without_sign(points["customdata"], 1000 * heat["zmax"])
+    z = np.zeros(np.shape(heat["z"]), np.int64)
+    z[y, x] = points["customdata"][:, column]
+    blocks = _blocks(heat, z, heads, 1000 * heat["zmax"], less)
+    number = points["hovertemplate"].removesuffix("<extra></extra>").split("<br>")[1 + column]
+    number = number.replace(f"customdata[{column}]", "z") + (f", drawn less {less / 1000:.3f}" if less else "")
+    common = {name: value for name, value in blocks[1].items() if name not in (*OWN, "hoverinfo")}
+    common["hovertemplate"] = f"{_heading('%{y}', '%{x}')}<br>{number}{LATER}<extra></extra>"
+    blocks = [
+        {name: value for name, value in block.items() if name in OWN} | {"z": narrow(block["z"])} for block in blocks
+    ]
+    blocks[0]["showscale"] = True
+    spec["layout"]["template"]["data"]["heatmap"] = [common]  # what all blocks share is sent once
+    spec["layout"]["hoverdistance"] = NEAR
+    return spec | {"data": [*blocks, _points_of(points, answers)]}
+
+
+def _without_sign(numbers: np.ndarray, largest: float) -> tuple[int, int]:
+    """A column that is the first plus a constant and never negative, and that constant; else the first, and 0.
+
+    What has no sign fits a byte more often, and takes fewer characters in JSON. The constant stays below ``largest``:
+    colours of two signs are drawn where the range of a map has both.
+    """
+    for column in range(1, numbers.shape[1]):
+        more = numbers[:, column] - numbers[:, 0]
+        if np.ptp(more) <= 1 and numbers[:, column].min() >= 0 and np.median(more) < largest:
+            return column, int(np.median(more))
+    return 0, 0
+
+
+def _blocks(heat: Spec, z: np.ndarray, heads: int, largest: float, above: float = 0) -> list[Spec]:
+    """A map for each layer of receivers, of ``z`` between −``largest``, or 0, and ``largest``; the first has the bar.
+
+    All of ``z`` is larger by ``above`` than what is drawn.
+    """
     ticks = round_numbers(heat["zmax"])
     ticks = [-tick for tick in ticks[:0:-1]] + list(ticks) if heat["zmin"] < 0 else ticks
-    heat["colorbar"] |= {"tickvals": [levels / heat["zmax"] * tick for tick in ticks]}
-    heat["colorbar"] |= {"ticktext": [f"{tick:g}".replace("-", "−") for tick in ticks]}
-    heat |= {"zmin": -levels if heat["zmin"] < 0 else 0, "zmax": levels}
-    points["hovertemplate"] = _heading("%{y}", "%{x}") + points["hovertemplate"].removeprefix(_heading(*NAMES))
-    for column in range(numbers.shape[1]):
-        old, new = f"customdata[{4 + column}]:.3f", f"customdata[{column}]:05,d"
-        points["hovertemplate"] = points["hovertemplate"].replace(old, new)
-    blocks, some = [], []
-    for number in range(1, n // heads):
-        first, last = heads * number, heads * (number + 1)
-        block = z[:first, first:last].astype(np.int8 if levels == 127 else np.uint8)
-        blocks.append(heat | {"z": block, "x0": first, "dx": 1, "y0": 0, "dy": 1, "showscale": number == 1})
-        here = layer == number
-        place = {"x": narrow(np.asarray(points["x"])[here]), "y": narrow(np.asarray(points["y"])[here])}
-        some.append(points | place | {"customdata": narrow(thousandths[here])})
-    names = {f"{i}.0": f"{i // heads}.{i % heads}" for i in range(n)}
+    bar = heat["colorbar"] | {"tickvals": [largest / heat["zmax"] * tick + above for tick in ticks]}
+    bar |= {"ticktext": [f"{tick:g}".replace("-", "−") for tick in ticks]}
+    common = {name: value for name, value in heat.items() if name != "colorbar"}
+    common |= {"zmin": round(above - largest if heat["zmin"] < 0 else above, 3), "zmax": round(above + largest, 3)}
+    common |= {"dx": 1, "y0": 0, "dy": 1}
+    return [
+        common | {"z": z[:at, at : at + heads], "x0": at} | ({"showscale": False} if at > heads else {"colorbar": bar})
+        for at in range(heads, len(z), heads)
+    ]
+
+
+def _points_of(points: Spec, some: np.ndarray) -> Spec:
+    """Some of the points, in as few bytes."""
+    return points | {name: narrow(np.asarray(points[name])[some]) for name in ("x", "y", "customdata")}
+
+
+def _name_by_axes(spec: Spec, n: int, heads: int) -> None:
+    """Labels of points name their pair by the labels of the axes, and read their numbers in thousandths."""
+    points, names = spec["data"][1], {f"{i}.0": f"{i // heads}.{i % heads}" for i in range(n)}
+    template = _heading("%{y}", "%{x}") + points["hovertemplate"].removeprefix(_heading(*NAMES))
+    for column in range(np.shape(points["customdata"])[1] - 4):
+        template = template.replace(f"customdata[{4 + column}]:.3f", f"customdata[{column}]:05,d")
+    points["hovertemplate"] = template
     for axis in (spec["layout"]["xaxis"], spec["layout"]["yaxis"]):
         # A pair on a tick would be named by the text of the tick: they stand a little beside it.
         axis |= {"hoverformat": ".1f", "labelalias": names, "tickvals": [at + 0.1 for at in axis["tickvals"]]}
     spec["layout"]["separators"] = ".."
-    return spec | {"data": [*blocks, *some]}
 
 
 def _heading(sender: str, receiver: str) -> str:
@@ -107,7 +179,8 @@ def pair_matrix(
             colorbar=colour_bar(escape(pairs.name)),
         )
     )
-    figure.add_trace(_points(pairs, n, heads))
+    receiver = None if chosen is None else chosen[2] * heads + chosen[3]
+    figure.add_trace(_points(pairs, n, heads).update(meta=receiver))
     figure.update_layout(shapes=[_borders(layers, heads), *_frames(chosen, pinned, heads, n)])
     return figure
 

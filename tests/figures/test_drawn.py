@@ -209,6 +209,39 @@ class TestPairs:
             assert len(spec["data"]) == 2
             assert len(spec["data"][1]["customdata"][0]) == 5
 
+    @pytest.mark.parametrize("less", [0.0, 0.2, 0.9])
+    def test_a_very_large_map_says_every_number_and_all_of_the_pairs_that_stand_out(self, less, monkeypatch):
+        monkeypatch.setattr("lens.figures.pairs.MANY", 20)
+        monkeypatch.setattr("lens.figures.pairs.STRONG", 5)
+        values, heads, n = np.clip(self.values, -0.2, 0.6), self.heads, self.layers * self.heads
+        extra = {"whole": values + less} | self.extra
+        spec = sent(pair_matrix(Pairs("K", "d", values, True, extra), chosen=(0, 1, 4, 2)))
+        *blocks, points = spec["data"]
+        flat, column = np.float64(np.float32(values)).reshape(n, n), 1 if less == 0.2 else 0
+        common, whole = spec["layout"]["template"]["data"]["heatmap"][0], np.full((n, n), np.nan)
+        for block in blocks:
+            rows, columns = block["z"].shape
+            whole[:rows, block["x0"] : block["x0"] + columns] = block["z"]
+            assert block["zmin"] < 0 < block["zmax"]
+            middle = (block["zmin"] + block["zmax"]) / 2
+            assert middle == pytest.approx(1000 * less * column)  # no effect has the colour of none
+        assert (np.isnan(whole) == np.isnan(flat)).all()
+        assert np.nanmax(np.abs(whole / 1000 - less * column - flat)) <= 0.0005 + 1e-6
+        assert ("%{z:05,d}</b> K" in common["hovertemplate"]) is (column == 0)
+        assert ("%{z:05,d} whole, drawn less 0.200" in common["hovertemplate"]) is (column == 1)
+        pairs = set(zip(points["x"].tolist(), points["y"].tolist()))
+        senders = {y for x, y in pairs if x == 4 * heads + 2}
+        assert senders == set(range(4 * heads))  # all of the chosen receiver
+        best = {(x, int(np.nanargmax(flat[:, x]))) for x in range(heads, n)}
+        every = np.argsort(-np.nan_to_num(flat, nan=-9), axis=None)[:5]
+        assert best | {(int(at % n), int(at // n)) for at in every} <= pairs < set(zip(*np.nonzero(~np.isnan(flat.T))))
+        assert {(y // heads, x // heads) for x, y in pairs} == {(a, b) for b in range(5) for a in range(b)}
+        for x, y, data in zip(points["x"], points["y"], points["customdata"]):
+            assert (
+                np.abs(data / 1000 - [np.float32(one).reshape(n, n)[y, x] for one in (values, *extra.values())]).max()
+                < 6e-4
+            )
+
     def test_a_pair_of_a_large_model_takes_a_few_bytes(self):
         layers, heads = 30, 9
         index = np.indices((layers, heads, layers, heads))

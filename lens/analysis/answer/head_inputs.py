@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lens.analysis.circuit_weights import read_through, write_through
 from lens.analysis.names import Head, check_heads
+from lens.attention import KeyValues
 from lens.cache import ActivationCache
 from lens.components import Norm, at_least_float32
 from lens.config import Config
@@ -80,15 +81,49 @@ def names_read(cfg: Config, layer: int) -> list[str]:
 
 
 @torch.no_grad()
-def recorded(model: HookedTransformer, head: Head, tokens: Int[Tensor, "batch pos"]) -> ActivationCache:
-    """A run up to the layer of ``head``, with what :func:`head_inputs` needs. ValueError where there is no such sum."""
+def recorded(
+    model: HookedTransformer, head: Head, tokens: Int[Tensor, "batch pos"], past: KeyValues | None = None
+) -> ActivationCache:
+    """A run up to the layer of ``head``, with what :func:`head_inputs` needs. ValueError where there is no such sum.
+
+    ``past``: the tokens continue what it holds, and stand in it afterwards.
+    """
     check_heads([head], model.cfg)
     reason = why_not_a_sum(model.cfg)
     if reason is not None:
         raise ValueError(f"The scores of head {head} of {model.name} are no sum over writes: {reason}.")
     names = names_read(model.cfg, head.layer)
-    _, cache = model.run_with_cache(tokens, names_filter=names, stop_at_layer=head.layer + 1)
+    _, cache = model.run_with_cache(tokens, names_filter=names, stop_at_layer=head.layer + 1, past=past)
     return cache
+
+
+@torch.no_grad()
+def recorded_beside(
+    model: HookedTransformer, head: Head, tokens: Int[Tensor, "batch pos"], other: Int[Tensor, "batch pos"]
+) -> tuple[ActivationCache, ActivationCache]:
+    """:func:`recorded` of both, row beside row; the first positions, which are the same in both, are run once.
+
+    What comes later changes nothing before it.
+    """
+    differ = (tokens != other).any(0).nonzero()
+    shared = int(differ[0]) if len(differ) else tokens.shape[1]
+    if not 1 < shared < tokens.shape[1]:
+        return recorded(model, head, tokens), recorded(model, head, other)
+    past = KeyValues()
+    first = recorded(model, head, tokens[:, :shared], past)
+    twice = KeyValues()
+    twice.layers = {layer: (torch.cat([k, k]), torch.cat([v, v])) for layer, (k, v) in past.layers.items()}
+    later = recorded(model, head, torch.cat([tokens, other])[:, shared:], twice)
+    return tuple(_joined(first, later, rows) for rows in (slice(None, len(tokens)), slice(len(tokens), None)))
+
+
+def _joined(first: ActivationCache, later: ActivationCache, rows: slice) -> ActivationCache:
+    """A run of the first positions and some rows of one that went on from it, as one run."""
+    joined = {
+        name: torch.cat([x, later[name][rows] if len(later[name]) > 1 else later[name]], dim=1)
+        for name, x in first.items()
+    }
+    return ActivationCache(joined, first.model)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lens.analysis.answer.feeder_cuts import FeederCuts, control_of, cuts_of
-from lens.analysis.answer.head_inputs import Write, recorded
+from lens.analysis.answer.head_inputs import SIDES, Write, recorded, recorded_beside
 from lens.analysis.answer.pair_cut import PairCut, Runs, pair_cut_of
 from lens.analysis.answer.qk_attribution import Cells, QKAttribution, contrast_of, induction_cells, minus_control
 from lens.analysis.names import Head
@@ -71,11 +71,14 @@ def stripe_reasons(
 
 def stripe_runs(model: HookedTransformer, head: Head, repeated: RepeatedTokens, progress: Progress = silent) -> Runs:
     """The repeats, with other tokens second (what queries read) and with other tokens first (what keys read)."""
-    found = []
-    for place, tokens in enumerate((repeated.tokens, control_of(repeated, "q"), control_of(repeated, "k"))):
-        progress(place / 3, f"reading {len(tokens)} sequences up to layer {head.layer}, {place + 1} of 3")
-        found.append(recorded(model, head, tokens.to(model.device)))
-    return Runs(*found, repeated.tokens)
+    tokens, second, first = (
+        one.to(model.device) for one in (repeated.tokens, *(control_of(repeated, side) for side in SIDES))
+    )
+    reading = f"reading {len(tokens)} sequences up to layer {head.layer}"
+    progress(0, f"{reading}, with and without their second copy")
+    base, for_queries = recorded_beside(model, head, tokens, second)
+    progress(0.6, f"{reading}, other tokens first")
+    return Runs(base, for_queries, recorded(model, head, first), repeated.tokens)
 
 
 @torch.no_grad()

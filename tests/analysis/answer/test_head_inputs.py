@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from lens.analysis.answer.head_inputs import head_inputs, names_read, recorded, why_not_a_sum, writes_before
+from lens.analysis.answer.head_inputs import (
+    head_inputs,
+    names_read,
+    recorded,
+    recorded_beside,
+    why_not_a_sum,
+    writes_before,
+)
 from lens.analysis.names import Head
 from lens.components import Norm
 from lens.config import Config
@@ -67,6 +74,19 @@ def test_some_positions_are_those_of_all():
     cache = recorded(model, Head(2, 0), TOKENS)
     every, some = (head_inputs(cache, Head(2, 0), "k", pos) for pos in (EVERY, torch.tensor([7, 3])))
     assert torch.equal(some.values, every.values[:, [7, 3]])
+
+
+@pytest.mark.parametrize("shared", [1, 7, 13])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_two_texts_that_begin_alike_are_what_each_is_alone(variant, shared):
+    model = lens_of(variant)
+    head = Head(model.cfg.n_layers - 1, 1)
+    other = torch.cat([TOKENS[:, :shared], (TOKENS[:, shared:] + 1) % 110], dim=1)
+    for beside, tokens in zip(recorded_beside(model, head, TOKENS, other), (TOKENS, other)):
+        alone = recorded(model, head, tokens)
+        assert set(beside) == set(alone)
+        for name, value in alone.items():
+            torch.testing.assert_close(beside[name].expand(value.shape), value, atol=1e-5, rtol=1e-4)
 
 
 def test_only_what_is_needed_is_kept():

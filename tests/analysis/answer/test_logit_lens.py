@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lens.analysis.answer.logit_lens import logit_lens
+from lens.analysis.answer.logit_lens import STRETCH, _top, logit_lens
 
 
 @pytest.fixture
@@ -40,6 +40,14 @@ def test_chunks_change_nothing(model, tokens):
     whole = logit_lens(model, tokens, tokens)
     for one, other in zip(whole, logit_lens(model, tokens, tokens, max_bytes=8 * 4 * model.cfg.d_vocab)):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("d_vocab", [1, 100, STRETCH, STRETCH + 1, 3 * STRETCH, 3 * STRETCH + 70])
+def test_the_top_is_the_first_of_the_largest(d_vocab):
+    logits = torch.randint(0, 40, (50, d_vocab), generator=torch.Generator().manual_seed(0)).float()
+    assert torch.equal(_top(logits), (logits == logits.amax(-1, keepdim=True)).long().argmax(-1))
+    distinct = torch.randn(50, d_vocab, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(_top(distinct), distinct.argmax(-1))
 
 
 def test_a_target_of_another_shape_is_refused(model, tokens):

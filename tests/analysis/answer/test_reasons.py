@@ -8,7 +8,7 @@ from lens.analysis.answer import qk_attribution as qk
 from lens.analysis.answer.feeder_cuts import FeederCuts, cut_feeders
 from lens.analysis.answer.head_inputs import Write
 from lens.analysis.answer.mechanism import Kinds, heads_above, kinds_of, mechanism, side_of
-from lens.analysis.answer.pair_cut import PairCut
+from lens.analysis.answer.pair_cut import Onward, PairCut
 from lens.analysis.answer.qk_attribution import Cells, QKAttribution, qk_attribution
 from lens.analysis.answer.reasons import (
     DRAWS,
@@ -21,6 +21,7 @@ from lens.analysis.answer.reasons import (
 )
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import repeated_tokens
+from lens.decompose import head_writes
 from tests.families.conftest import lens_of
 from tests.families.variants import VARIANTS
 
@@ -84,6 +85,36 @@ def test_a_cut_is_the_run_with_that_write_exchanged_in_the_heads_own_input(two_l
     torch.testing.assert_close(pair.attention[1], reasons.cut_from_queries.attention[at], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("side", ["q", "k"])
+@torch.no_grad()
+def test_every_cut_of_every_family_is_the_run_with_that_write_exchanged(variant, side):
+    """The write and the norm by hand, in queries or keys at all positions; the model makes the pattern."""
+    model = lens_of(variant)
+    head, cells = Head(model.cfg.n_layers - 1, 1), Cells((7, 9), (3, 4))
+    tokens, other = torch.randint(0, 110, (2, 3, 12), generator=torch.Generator().manual_seed(3))
+    other[:, :4] = tokens[:, :4]
+    found = cut_feeders(model, head, tokens, other, cells, side)
+    which = torch.tensor(1 if side == "q" else 1 // model.cfg.group_size)
+    runs = [model.run_with_cache(ids)[1] for ids in (tokens, other)]
+    for at, write in enumerate(found.writes):
+        if write.kind == "head":
+            written = [head_writes(cache, write.layer)[:, :, write.head] for cache in runs]
+        else:
+            written = [cache["hook_embed" if write.kind == "embedding" else ("mlp_out", write.layer)] for cache in runs]
+        change = written[1] - written[0]
+        one = torch.nn.functional.one_hot(which, model.cfg.n_heads if side == "q" else model.cfg.n_kv_heads)
+        added = change[:, :, None] * one[:, None]
+        hook = (f"blocks.{head.layer}.hook_{side}_input", lambda x, hook, added=added: x + added)
+        name = f"blocks.{head.layer}.attn.hook_pattern"
+        kept = {}
+        model.run_with_hooks(
+            tokens, fwd_hooks=[hook, (name, lambda x, hook, kept=kept: kept.update(pattern=x.clone()))]
+        )
+        wanted = kept["pattern"][:, 1][:, list(cells.queries), list(cells.keys)].mean(1)
+        torch.testing.assert_close(found.attention[at], wanted, atol=1e-5, rtol=1e-4)
+
+
 def test_queries_and_keys_that_read_the_same_other_tokens_match_again(reasons):
     uncut, queries, keys, both = reasons.pair.attention.mean(1).tolist()
     assert max(queries, keys) < 0.2 * uncut
@@ -102,6 +133,29 @@ def test_every_family_goes_on_from_the_layer_as_it_was(variant):
     torch.testing.assert_close(found.pair.loss[0], loss.expand(DRAWS), atol=1e-4, rtol=1e-4)
     assert found.pair.attention.shape == (4, DRAWS)
     assert found.attribution.total.shape == (DRAWS,)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("first_changed", [0, 6, 9, 12])
+@torch.no_grad()
+def test_a_pattern_that_changes_late_is_the_whole_run_with_it(variant, first_changed):
+    model = lens_of(variant)
+    tokens = torch.randint(0, 110, (3, 12), generator=torch.Generator().manual_seed(3))
+    layer, cells = model.cfg.n_layers - 2, Cells((8, 10, 11), (3, 4, 5))
+    _, cache = model.run_with_cache(tokens)
+    own = cache["pattern", layer][:, 1]
+    changed = own.clone()
+    changed[1:, first_changed:] = changed[1:, first_changed:].roll(1, dims=0)
+    onward = Onward(model, Head(layer, 1), cache["resid_pre", layer], tokens, cells)
+
+    def replace(x, hook):
+        x[:, 1] = pattern
+        return x
+
+    for pattern in (own, changed, own):
+        hook = (f"blocks.{layer}.attn.hook_pattern", replace)
+        loss = model.run_with_hooks(tokens, return_type="loss", loss_per_token=True, fwd_hooks=[hook])
+        torch.testing.assert_close(onward.loss(pattern), loss[:, [8, 10]].mean(1), atol=1e-4, rtol=1e-4)
 
 
 def test_a_chosen_pair_is_the_same_cut(two_layers, repeated, reasons):
