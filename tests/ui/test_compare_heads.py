@@ -147,6 +147,14 @@ def test_the_list_of_one_head_has_the_numbers_of_both_with_all_three_intervals()
         assert table.iloc[place, 0].startswith(number(row[0]))
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_models_of_one_shape_that_were_trained_apart_share_no_heads(page):
+    at = app_page(page, with_model="planted-induction", layer="1", head="1", n="8").run()
+    assert words.SAME_RUN_ONLY in fine(at)
+    assert programs(at)
+    assert all(map(printed, programs(at)))
+
+
 def test_copying_scores_are_those_of_both_models():
     (said,) = compared(app_page("ov_copying", with_model=CHECKPOINT).run(), STARTS["ov_copying"])
     first, second = (ov_copying(model).full.score.numpy() for model in models())

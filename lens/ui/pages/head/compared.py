@@ -70,16 +70,17 @@ def draw(case: Case, place: DeltaGenerator, scores: Mapping[str, HeadScore]) -> 
 def _further(first: HookedTransformer, names: tuple[str, ...], model: HookedTransformer) -> list[str]:
     """What repeats alone do not give: of a model of another shape no head is compared, so nothing."""
     same = (first.cfg.n_layers, first.cfg.n_heads) == (model.cfg.n_layers, model.cfg.n_heads)
-    lacking = [name for name in names if not instrument(name).needs.lacks(model.cfg)]
-    return [name for name in lacking if same and instrument(name).pattern is None]
+    possible = [name for name in names if not instrument(name).needs.lacks(model.cfg)]
+    return [name for name in possible if same and instrument(name).pattern is None]
 
 
 def _seconds(first: HookedTransformer, names: tuple[str, ...], view: ViewState, model: HookedTransformer) -> float:
+    """Without the repeats, which ask by themselves."""
     chosen = repeats.settings(view, model)
     samples = [repeats_sample(to_torch(repeats.tokens(model, chosen)))]
     later = [instrument(name) for name in _further(first, names, model)]
     waits = [instruments.seconds(model, of, samples) for of in later if not instruments.is_measured(model, of, samples)]
-    return sum(waits) + (0.0 if repeats.is_read(model, chosen) else repeats.seconds(model, chosen))
+    return sum(waits)
 
 
 def _measured(first: HookedTransformer, names: tuple[str, ...], view: ViewState, model: HookedTransformer) -> Measured:
@@ -95,16 +96,19 @@ def _pairs(head: Head, sides: Sides, first: Measured, second: Measured) -> list[
     both = (first, second)
     if not sides.same_shape:
         return [_by_layer(head, both)]
-    names = [
-        of.name
-        for of in grouped()
-        if all(of.name in side.scores and np.isfinite(side.scores[of.name].score.mean[head]) for side in both)
-    ]
-    quantity = pairs.Quantity("instrument", "", DEFINITION.format(head), *_codes(both, names, OF_HEAD.format(*head)))
-    numbers = ({instrument(name).title: _number(side.scores[name], head) for name in names} for side in both)
+    names = [_names(head, side) for side in both]
+    codes = _codes(both, names, OF_HEAD.format(*head))
+    quantity = pairs.Quantity("instrument", "", DEFINITION.format(head), *codes)
+    numbers = ({instrument(of).title: _number(side.scores[of], head) for of in some} for side, some in zip(both, names))
     difference = _difference(head, names, both)
     note = OTHER_TOKENS if difference is None else PAIRED.format(difference.note)
     return [pairs.listed(quantity, *numbers, note=note, estimate=difference, by_number=True)]
+
+
+def _names(head: Head, side: Measured) -> list[str]:
+    """The instruments that have a number of the head, links in their order."""
+    scores = side.scores
+    return [of.name for of in grouped() if of.name in scores and np.isfinite(scores[of.name].score.mean[head])]
 
 
 def _number(score: HeadScore, head: Head) -> pairs.Number:
@@ -112,21 +116,26 @@ def _number(score: HeadScore, head: Head) -> pairs.Number:
     return pairs.Number(facts.value, score.kind.unit, score_words.interval(facts).strip())
 
 
-def _difference(head: Head, names: list[str], both: tuple[Measured, Measured]) -> Estimate | None:
-    """Of all numbers that both have of each of the same sequences; NaN for the others, None where there are none."""
+def _difference(head: Head, names: list[list[str]], both: tuple[Measured, Measured]) -> Estimate | None:
+    """Of the first side's numbers, those that both have of each of the same sequences; NaN for the others.
+
+    None where there are none.
+    """
     if not np.array_equal(*(side.sample.repeated.tokens for side in both)):
         return None
-    rows = [[np.asarray(side.scores[name].per_sequence)[:, *head] for side in both] for name in names]
-    n = both[0].sample.settings.seqs
-    sampled = [at for at, of in enumerate(rows) if all(len(side) == n > 1 and np.isfinite(side).all() for side in of)]
-    if not sampled:
+    rows, n = {}, both[0].sample.settings.seqs
+    for place, name in enumerate(names[0]):
+        if name in names[1] and "repeats" in instrument(name).needs.samples:
+            values = [np.asarray(side.scores[name].per_sequence)[:, *head] for side in both]
+            if all(len(of) == n > 1 and np.isfinite(of).all() for of in values):
+                rows[place] = values
+    if not rows:
         return None
-    samples = (torch.from_numpy(np.stack([rows[at][side] for at in sampled], 1)) for side in (0, 1))
-    of = analyse(paired_difference, *samples)
-    ends = [None if values is None else np.full(len(names), np.nan) for values in of[:3]]
+    of = analyse(paired_difference, *(torch.from_numpy(np.stack(values, 1)) for values in zip(*rows.values())))
+    ends = [None if values is None else np.full(len(names[0]), np.nan) for values in of[:3]]
     for values, some in zip(ends, of[:3]):
         if values is not None:
-            values[sampled] = some
+            values[list(rows)] = some
     return Estimate(*ends, of.n, of.note)
 
 
@@ -135,12 +144,12 @@ def _by_layer(head: Head, both: tuple[Measured, Measured]) -> Pair:
     names = [name for name, score in both[0].sample.scores.scores.items() if score.kind.unit == "probability"]
     names = [name for name in names if name in both[1].scores]
     tables = [np.stack([per_layer(side.scores[name].score.mean)[:, 0] for name in names], 1) for side in both]
-    codes = (f"{code}.T" for code in _codes(both, names, OF_LAYER))
+    codes = (f"{code}.T" for code in _codes(both, [names, names], OF_LAYER))
     quantity = pairs.Quantity("largest of a layer", "probability", OF_LAYERS.format(head), *codes)
     rows, columns = pairs.layers(*map(len, tables)), pairs.each("instrument", [instrument(of).title for of in names])
     return pairs.table(quantity, *tables, rows, columns, note=OF_LARGEST)
 
 
-def _codes(both: tuple[Measured, Measured], names: list[str], value: str) -> list[str]:
+def _codes(both: tuple[Measured, Measured], names: list[list[str]], value: str) -> list[str]:
     pythons = (repeats_python(side.sample.settings)._asdict() for side in both)
-    return [CODE.format(names=names, value=value, **python) for python in pythons]
+    return [CODE.format(names=some, value=value, **python) for some, python in zip(names, pythons)]
