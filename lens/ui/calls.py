@@ -17,6 +17,7 @@ from lens.ui.badge import note_time
 from lens.ui.ending import end_page
 from lens.ui.estimate import Costs, Kind, n_weights
 from lens.ui.limits import limits
+from lens.ui.once import once
 from lens.ui.progress_words import words_of
 from lens.ui.queue import Job, Queue
 from lens.ui.store import Entry, Store, array_key, to_numpy
@@ -156,7 +157,8 @@ def key_part(value: Any) -> str:
     raise TypeError(f"an argument of type {type(value).__name__} has no stable key; pass numbers, text or tensors")
 
 
-class Call(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Call:
     """One computation that is not in the store: what the queue runs under ``key``."""
 
     key: str
@@ -165,7 +167,7 @@ class Call(NamedTuple):
     params: dict[str, Any]
     progress: bool = False
 
-    @property
+    @once
     def n_weights(self) -> int:
         """Of the models it is given."""
         return n_weights((*self.args, *self.params.values()))

@@ -1,5 +1,7 @@
 """What a second model, checkpoint or prompt says of each token, of the next one, and of the parts of its answer."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,11 @@ from lens.analysis.answer.predictions import predict
 from lens.analysis.loss import per_token, text_stats
 from lens.figures.theme import number
 from lens.ui.fields import DEFAULT_PROMPT
+from lens.ui.labels import token_labels
 from lens.ui.models import Prompt
-from lens.ui.pages.attribution.compared import WHOLE, Asked, sums
+from lens.ui.pages.attribution.compared import Asked, sums
 from lens.ui.pages.attribution.request import Request
+from lens.ui.pages.predictions.compared import _labels
 from lens.ui.shared.compare import words
 from tests.ui.conftest import REAL, app_page, fine, printed
 from tests.ui.test_compare import CHECKPOINT, HOSTILE, OTHER_PROMPT, TITLE, notices, programs
@@ -64,10 +68,19 @@ def test_the_sums_of_parts_are_the_difference_of_the_logits_of_each_model(models
     right, wrong = predict(models[0], tokens, last, (), 2).top.tolist()
     for model in models:
         request = Request(model, Prompt("", tokens, [""] * (last + 1)), "logit_diff", last, right, wrong, True)
-        parts = sums(Asked(request, direct_attribution(model, tokens, request.target)))
-        whole, logits = parts.pop(WHOLE), model(tokens)[0, -1]
-        assert whole == pytest.approx(float(logits[right] - logits[wrong]), abs=1e-4)
-        assert sum(parts.values()) == pytest.approx(whole, abs=1e-3)
+        parts, logits = sums(Asked(request, direct_attribution(model, tokens, request.target))), model(tokens)[0, -1]
+        assert sum(parts.values()) == pytest.approx(float(logits[right] - logits[wrong]), abs=1e-3)
+
+
+def test_mlps_of_other_depths_stand_beside_each_other_and_pieces_of_a_character_are_told_apart():
+    at = app_page("attribution", model=REAL, with_prompt=OTHER_PROMPT).run()
+    assert "direct effect of mlps" in fine(at).lower()
+    model = HookedTransformer.from_pretrained(REAL)
+    every = token_labels(model, range(model.cfg.d_vocab))
+    (alike,) = [label for label, n in Counter(every).most_common(1)]
+    ids = [i for i, label in enumerate(every) if label == alike]
+    assert len(ids) > 1
+    assert len(set(_labels(model, ids))) == len(ids)
 
 
 @pytest.mark.parametrize("page", PAGES)

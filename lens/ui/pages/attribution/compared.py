@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lens.analysis.answer.direct_attribution import DirectAttribution, direct_attribution
+from lens.figures.theme import number as written
 from lens.pieces import Pieces
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from lens.ui.view import ViewState
 
 SUMS = {"head": "attention, all heads", "mlp": "MLPs, all layers"}
-WHOLE = "the number itself"
 DEFINITION = "What each part of the model adds to the {} directly, through the final norm at its scale there."
+TOGETHER = " All parts are {} in the first and {} in the second."
 
 
 class Asked(NamedTuple):
@@ -78,19 +79,24 @@ def _seconds(view: ViewState, model: HookedTransformer) -> float:
 def _pairs(sides: Sides, first: Asked, second: Asked) -> list[Pair]:
     unit, definition = first.request.unit, DEFINITION.format(first.request.name)
     both = (first, second)
+    whole = TOGETHER.format(*(written(float(np.asarray(one.of.value)[0])) for one in both))
     codes = [_code(one.request, NAMED) for one in both]
-    named = pairs.names(pairs.Quantity("sum of parts", unit, definition, *codes, signed=True), *map(sums, both))
+    named = pairs.names(pairs.Quantity("sum of parts", unit, definition + whole, *codes, signed=True), *map(sums, both))
     grids = [_grid(one) for one in both]
     codes = [_code(one.request, HEADS) for one in both]
     heads = pairs.heads(pairs.Quantity("direct effect of heads", unit, definition, *codes, signed=True), *grids)
-    return [named, heads]
+    mlps = [_mlps(one) for one in both]
+    if not all(map(len, mlps)):
+        return [named, heads]
+    codes = [_code(one.request, MLPS) for one in both]
+    quantity = pairs.Quantity("direct effect of MLPs", unit, definition, *codes, signed=True)
+    return [named, heads, pairs.bars(quantity, *mlps, pairs.layers(*map(len, mlps)))]
 
 
 def sums(one: Asked) -> dict[str, float]:
-    """The number, what heads and MLPs add together, and every other part by its name."""
-    own = np.asarray(one.of.parts)[0]
-    found = {WHOLE: float(np.asarray(one.of.value)[0])}
-    for write, part in zip(one.of.writes, own):
+    """What heads and MLPs add together, and every other part by its name."""
+    found: dict[str, float] = {}
+    for write, part in zip(one.of.writes, np.asarray(one.of.parts)[0]):
         name = SUMS.get(write.kind, str(write))
         found[name] = found.get(name, 0.0) + float(part)
     return found
@@ -101,14 +107,20 @@ def _grid(one: Asked) -> np.ndarray:
     return np.asarray(one.of.heads(cfg.n_layers, cfg.n_heads))[0]
 
 
+def _mlps(one: Asked) -> np.ndarray:
+    """[layer]; of a model without MLPs none."""
+    return np.array([part for write, part in zip(one.of.writes, np.asarray(one.of.parts)[0]) if write.kind == "mlp"])
+
+
 HEADS = "values = found.heads(model.cfg.n_layers, model.cfg.n_heads)[0]"
 NAMED = (
-    f"sums, named = {{{WHOLE!r}: float(found.value[0])}}, {SUMS!r}\n"
+    f"sums, named = {{}}, {SUMS!r}\n"
     "for write, part in zip(found.writes, found.parts[0].tolist()):\n"
     "    name = named.get(write.kind, str(write))\n"
     "    sums[name] = sums.get(name, 0.0) + part\n"
     "values = list(sums.values())"
 )
+MLPS = 'values = [part for write, part in zip(found.writes, found.parts[0].tolist()) if write.kind == "mlp"]'
 
 
 def _code(request: Request, values: str) -> str:

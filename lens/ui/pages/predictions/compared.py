@@ -58,10 +58,10 @@ def _next(
     ids = _ids(chosen.top, answers, sides, both, at)
     if not ids[0]:
         return []
-    named = []
+    labels, named = _labels(sides.models[0], ids[0]), []
     for model, read, pos, of in zip(sides.models, both, at, ids):
         found = analyse(predict, model, read.prompt.tokens, pos, tuple(of), 1)
-        named.append(dict(zip(token_labels(sides.models[0], ids[0]), np.exp(found.logprob).tolist())))
+        named.append(dict(zip(labels, np.exp(found.logprob).tolist())))
     codes = [
         "from lens.analysis.answer.predictions import predict\n\n"
         f"values = predict(model, tokens, {pos}, {tuple(of)}).logprob.exp()"
@@ -70,6 +70,12 @@ def _next(
     where = f"{at[0]}: {both[0].prompt.labels[at[0]]}"
     definition = DEFINITION.format(where, chosen.top)
     return [pairs.names(pairs.Quantity("probability of the next token", "probability", definition, *codes), *named)]
+
+
+def _labels(model: HookedTransformer, ids: list[int]) -> list[str]:
+    """Of tokens, all different: pieces of a character look alike, and their ids tell them apart."""
+    labels = token_labels(model, ids)
+    return [f"{label} (id {i})" if labels.count(label) > 1 else label for label, i in zip(labels, ids)]
 
 
 def _ids(
