@@ -123,8 +123,8 @@ def sheet(svg: str, size: tuple[int, int], foot: str, paper: Paper) -> Sheet:
         raise ValueError(f"an SVG was expected, got {svg[:60]!r}")
     inner = svg[opening.start() :]
     text = "".join(
-        f'<text x="{SIDE}" y="{height + LINE * (i + 0.7):.1f}" font-family="{FONT}" font-size="{FOOT_SIZE}" '
-        f'fill="{palette.text}">{html.escape(line)}</text>'
+        f'<text x="{SIDE}" y="{height + LINE * (i + 0.7):.1f}" font-family="{html.escape(FONT)}" '
+        f'font-size="{FOOT_SIZE}" fill="{palette.text}">{html.escape(line)}</text>'
         for i, line in enumerate(lines)
     )
     w, h = width * paper.scale, total * paper.scale

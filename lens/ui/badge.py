@@ -34,6 +34,7 @@ class Run(TypedDict, total=False):
     seconds: float
     cached: bool
     sample: str  # what the last figure was measured on, in words
+    given: bool  # whether a figure was given away: the first is the page's own
 
 
 def start_run(slot: DeltaGenerator) -> None:
@@ -71,6 +72,13 @@ def note_sample(words: str) -> None:
 def sample_named() -> str:
     """What the figure that was explained last was measured on, without its full stop; empty where nothing says it."""
     return st.session_state.get(RUN, {}).get("sample", "").rstrip(". ")
+
+
+def is_first_figure() -> bool:
+    """Whether no figure of this run was given away before: then it is what the page shows inside another one."""
+    run = st.session_state.setdefault(RUN, {})
+    first, run["given"] = not run.get("given", False), True
+    return first
 
 
 def _name(run: Run) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from lens.figures.paper import Paper
-from lens.ui.badge import sample_named, weights_named
+from lens.ui.badge import is_first_figure, sample_named, weights_named
 from lens.ui.embed import draw_alone, is_embedded, root_address, snippet
 from lens.ui.models import prepend_bos, source_of
 from lens.ui.pictures import NO_BROWSER, browser_path, forms_of, picture
@@ -71,7 +71,7 @@ PICTURE_HELP = {
     "pdf": "letters stay letters; a page of the picture's size",
 }
 PRINT = "export:print"
-EMBED_HELP = "This page's first figure, alone and alive, in another web page:"
+EMBED_HELP = "This figure, alone and alive, in another web page:"
 
 
 def export(view: ViewState, what: Export) -> None:
@@ -96,8 +96,9 @@ def export(view: ViewState, what: Export) -> None:
         code = reproduce(view, what.code, what.reads_prompt) if what.opens_model else f"{what.code.strip()}\n"
         st.caption(HOW_TO_RUN)
         st.code(code, language="python")
-        st.caption(EMBED_HELP)
-        st.code(snippet(view, what.figure), language="html", wrap_lines=True)
+        if is_first_figure():
+            st.caption(EMBED_HELP)
+            st.code(snippet(view, what.figure), language="html", wrap_lines=True)
 
 
 def _pictures(row: DeltaGenerator, view: ViewState, what: Export) -> None:

@@ -54,6 +54,11 @@ def html(at: AppTest) -> str:
     return re.sub(r'<(a class="lens-go"|dfn class="lens-term")[^>]*>([^<]*)</(?:a|dfn)>', r"\2", drawn)
 
 
+def python_of(at: AppTest) -> list[str]:
+    """The programs that a page offers, from top to bottom."""
+    return [block.value for block in at.code if block.language == "python"]
+
+
 def fine(at: AppTest) -> str:
     """All HTML of a page without errors."""
     assert not at.exception

@@ -19,7 +19,7 @@ from lens.ui.shared.wording import signed
 from tests.families.variants import VARIANTS
 from tests.helpers import hf_gpt2
 from tests.load.models import save
-from tests.ui.conftest import app_page, bound, fine, local, printed
+from tests.ui.conftest import app_page, bound, fine, local, printed, python_of
 
 HOSTILE = "</script><img src=x onerror=alert(1)> and so on"
 
@@ -64,7 +64,7 @@ def test_the_sources_of_the_chosen_head_and_the_python(model):
     target = Target("logit", torch.tensor([tokens.shape[1] - 1]), right, folded=True)
     split = source_split(model, tokens, target, (0, 3))
     assert f"Head 0.3 adds {signed(float(split.parts.sum()))}, most of it from" in shown
-    out = printed(at.code[0].value).splitlines()
+    out = printed(python_of(at)[0]).splitlines()
     found = direct_attribution(model, tokens, target)
     assert out[0].split()[1] == str(float(found.value))
     assert eval(out[-1]) == split.parts[0].tolist()
@@ -145,7 +145,7 @@ def test_own_pairs_are_taken_apart_and_the_python_says_the_same(model):
     warnings = [one.value.replace("\\", "") for one in at.warning]
     assert [reason for reason, one in zip(REFUSED.values(), warnings, strict=True) if reason not in one] == []
     assert "<img" not in shown
-    lines = printed(at.code[1].value).splitlines()
+    lines = printed(python_of(at)[1]).splitlines()
     parts = [float(line.rsplit(" ", 1)[1]) for line in lines[1 : 1 + len(clean.writes)]]
     assert parts == pytest.approx(clean.parts.mean(0).tolist(), abs=1e-5)
 
@@ -154,7 +154,7 @@ def test_own_pairs_are_taken_apart_and_the_python_says_the_same(model):
 def test_own_pairs_that_cannot_be_read_leave_the_rest_of_the_page(own):
     at = page(more="prompts", task="own", own=own).run()
     fine(at)
-    assert len(at.code) == 1
+    assert len(python_of(at)) == 1
     assert len(at.warning) == bool(own)
 
 

@@ -18,7 +18,7 @@ from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.pages.method import words
 from lens.ui.pages.method.card import plant_query
-from tests.ui.conftest import app_page, fine, html, markdown
+from tests.ui.conftest import app_page, fine, html, markdown, python_of
 
 TITLES = {one.name: one.title for one in INSTRUMENTS}
 
@@ -123,7 +123,7 @@ def test_the_model_of_the_header_is_left_alone():
 
 def test_the_python_of_the_export_computes_the_card_again():
     at = open_page()
-    code = at.code[-1].value
+    code = python_of(at)[-1]
     assert "from_pretrained" not in code
     out = io.StringIO()
     with contextlib.redirect_stdout(out):

@@ -24,7 +24,7 @@ from lens.ui.pages.neurons.choose import pushing_neurons
 from lens.ui.pages.neurons.on_prompt import strongest
 from lens.ui.pages.neurons.words import in_text
 from lens.ui.shared.wording import signed
-from tests.ui.conftest import app_page, bound, fine, llama_folder, local, printed
+from tests.ui.conftest import app_page, bound, fine, llama_folder, local, printed, python_of
 
 PROMPT = "some words to read"
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ {0} %{z}"
@@ -87,14 +87,14 @@ def test_the_python_of_the_exports_says_the_same(page, model):
     at = page(block="2", neuron="7", texts="5").run()
     fine(at)
     activations = layer_activations(model, model.to_tokens(PROMPT), 2)[:, 7]
-    assert printed(at.code[0].value).split() == [f"{value:.4f}" for value in activations.tolist()]
-    assert printed(at.code[1].value).splitlines() == [
+    assert printed(python_of(at)[0]).split() == [f"{value:.4f}" for value in activations.tolist()]
+    assert printed(python_of(at)[1]).splitlines() == [
         str(of(model, 2, 7, 10).high.tolist()) for of in (output_tokens, input_tokens)
     ]
     streams = text_streams(model, 2, 5, 60)
     top = top_contexts(neuron_on_text(model, streams, 2, 7), streams.counted, 12)
     want = [f"{one.chapter} {one.pos} {one.value:.4f}" for one in top]
-    assert printed(at.code[2].value).strip().splitlines() == want
+    assert printed(python_of(at)[2]).strip().splitlines() == want
 
 
 def test_the_lowest_contexts_of_a_gated_neuron_are_shown_and_named(page, model):

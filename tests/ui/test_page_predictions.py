@@ -17,7 +17,7 @@ from lens.ui.fields import DEFAULT_MODEL, DEFAULT_PROMPT
 from lens.ui.labels import token_labels
 from lens.ui.pages.predictions.writing import strip_of
 from lens.ui.store import to_numpy
-from tests.ui.conftest import app_page, bound, fine, local, markdown, printed
+from tests.ui.conftest import app_page, bound, fine, local, markdown, printed, python_of
 
 open_page = partial(app_page, "predictions")
 HOSTILE = "</script><img src=x onerror=alert(1)> $x$ {0} %{z}"
@@ -88,7 +88,7 @@ def test_the_twin_and_the_python_of_the_export_write_the_same(model, query):
     fine(at)
     offered(at).click().run()
     shown = fine(at)
-    lines = printed(at.code[1].value).strip().splitlines()
+    lines = printed(python_of(at)[1]).strip().splitlines()
     for line in lines:
         ids = torch.tensor(eval(line))
         assert len(ids) == 10
@@ -103,7 +103,7 @@ def test_the_python_of_the_bars_says_the_same(model, tokens):
     fine(at)
     found = predict(model, tokens, 3, n_top=4)
     want = [f"{i} {prob:.5f}" for i, prob in zip(found.top.tolist(), found.top_logprob.exp().tolist())]
-    assert printed(at.code[0].value).strip().splitlines() == want
+    assert printed(python_of(at)[0]).strip().splitlines() == want
 
 
 def test_a_change_is_seen_in_the_bars_before_anything_is_written(model, tokens):
@@ -164,7 +164,7 @@ def test_a_pasted_vector_steers_and_stays_out_of_the_address(model, tokens):
     assert set(at.query_params) == {"new", "stop", *query}
     offered(at).click().run()
     fine(at)
-    lines = printed(at.code[1].value).strip().splitlines()
+    lines = printed(python_of(at)[1]).strip().splitlines()
     assert eval(lines[1]) == write(model, tokens, 10, Sampling(0.0), change).ids.tolist()
     at.switch_page("pages/tokens.py").run()
     at.switch_page("pages/predictions.py").run()

@@ -44,6 +44,6 @@ def draw(view: "ViewState") -> None:
     )
     explain(view, model, explanation)
     beside = st.container()
-    show_tabs(view, "more", TABS, view, request, found)
     show.draw_export(view, request, found, figure)
+    show_tabs(view, "more", TABS, view, request, found)
     compared.draw(view, beside, request, found)
