@@ -26,6 +26,7 @@ def test_another_head_by_its_numbers_and_back(server, page):
     offer = page.locator("[class*=st-key-offer]").filter(has_text="What it writes on the repeats is not computed yet")
     offer.get_by_role("button", name="Compute").click()
     expect(page.get_by_text("Weights and data differ about it")).to_be_visible(timeout=120_000)
+    ready(page)
     page.get_by_role("button", name="Strongest induction head: 18.6").click()
     drawn(page, "Head 18.6: OV eigenvalues")
 

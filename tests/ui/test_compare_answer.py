@@ -17,6 +17,7 @@ from lens.ui.pages.attribution.compared import Asked, sums
 from lens.ui.pages.attribution.request import Request
 from lens.ui.pages.predictions.compared import _labels
 from lens.ui.shared.compare import words
+from lens.ui.shared.compare.per_token import id_beside
 from tests.ui.conftest import REAL, app_page, fine, printed
 from tests.ui.test_compare import CHECKPOINT, HOSTILE, OTHER_PROMPT, TITLE, notices, programs
 
@@ -98,6 +99,23 @@ def test_a_model_of_another_shape_and_vocabulary(page):
     assert words.TWO_MODELS in shown or "tokens for" in shown
     if page == "tokens":
         assert "cuts the text into fewer, longer ones holds more" in shown
+
+
+def test_answers_and_places_are_found_by_their_text_in_another_vocabulary(models):
+    other = HookedTransformer.from_pretrained(REAL)
+    (q,) = models[0].all_ids("Q", False)
+    assert (id_beside(models[0], other, q), id_beside(*models, q)) == (*other.all_ids("Q", False), q)
+    at = app_page("predictions", with_model=REAL, right="Q", wrong="Z", top="3").run()
+    fine(at)
+    program = next(code for code in programs(at) if "predict(" in code)
+    for name in "QZ":
+        assert all(str(model.all_ids(name, False)[0]) in program for model in (models[0], other))
+    at = app_page("attribution", with_model=REAL, at="5").run()  # " at": inside of " sat" for the other
+    assert "no token of the second text covers what 5: " in fine(at)
+
+
+def test_a_tab_that_compares_nothing_says_where_it_is_compared():
+    assert "under “Loss by token” alone" in fine(app_page("tokens", part="cut", with_model="lens-3l").run())
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lens.analysis.answer.direct_attribution import DirectAttribution, direct_attribution
+from lens.analysis.answer.direct_attribution import DirectAttribution, direct_attribution, why_not_folded
 from lens.figures.theme import number as written
-from lens.pieces import Pieces
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
 from lens.ui.estimate import forward_seconds
+from lens.ui.labels import token_labels
 from lens.ui.models import read_prompt
 from lens.ui.pages.attribution.request import LONGEST, Request
 from lens.ui.shared.compare import pairs
+from lens.ui.shared.compare.per_token import id_beside, place_beside
 from lens.ui.shared.compare.section import compare
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 SUMS = {"head": "attention, all heads", "mlp": "MLPs, all layers"}
 DEFINITION = "What each part of the model adds to the {} directly, through the final norm at its scale there."
-TOGETHER = " All parts are {} in the first and {} in the second."
+TOGETHER = " With what rounding leaves, all parts are {} in the first and {} in the second."
 
 
 class Asked(NamedTuple):
@@ -52,24 +53,27 @@ def asked(like: Request, view: ViewState, model: HookedTransformer) -> Asked:
     The section ends where it has none of them.
     """
     prompt = read_prompt(view, model, LONGEST)
-    last = len(like.prompt.labels) - 1
-    at = len(prompt.labels) - 1 if like.at == last else like.at
-    if at >= len(prompt.labels):
-        parts.not_computed(f"the second text has no token {at}: it has {len(prompt.labels)}.")
+    at = place_beside((like.model, model), like.prompt, prompt, like.at)
+    if at is None:
+        label = like.prompt.labels[like.at]
+        parts.not_computed(f"no token of the second text covers what {like.at}: {label} covers in the first.")
         end_page()
     tokens = [None if i is None else _token(like.model, model, i) for i in (like.right, like.wrong)]
     request = like._replace(model=model, prompt=prompt, at=at, right=tokens[0], wrong=tokens[1])
+    if why := why_not_folded(model, request._replace(folded=False).target) if like.folded else "":
+        parts.not_computed(f"the first is read with folded weights, and those are not offered here because {why}.")
+        end_page()
     return Asked(request, analyse(direct_attribution, model, prompt.tokens, request.target))
 
 
 def _token(model: HookedTransformer, other: HookedTransformer, token: int) -> int:
     """The id of a token's text in another model; the section ends where that is several tokens."""
-    text = Pieces(model.tokenizer).bytes_of(token).decode("utf-8", "replace")
-    ids = [token] if model is other else other.all_ids(text, False)
-    if len(ids) != 1:
-        parts.not_computed(f"{text!r} is {len(ids)} tokens for {other.name}: a logit belongs to one token.")
+    found = id_beside(model, other, token)
+    if found is None:
+        (label,) = token_labels(model, [token])
+        parts.not_computed(f"{label} is several tokens for {other.name}: a logit belongs to one.")
         end_page()
-    return ids[0]
+    return found
 
 
 def _seconds(view: ViewState, model: HookedTransformer) -> float:

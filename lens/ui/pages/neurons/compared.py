@@ -56,6 +56,6 @@ def _pairs(neuron: Neuron, sides: Sides, first: Fired, second: Fired) -> list[Pa
         "from lens.analysis.answer.neurons import layer_activations\n\n"
         f"values = layer_activations(model, tokens, {neuron.layer})[:, {neuron.place}]"
     )
-    quantity = pairs.Quantity(f"activation of neuron {neuron}", "activation", ACTIVATION, code, signed=True)
+    quantity = pairs.Quantity(f"activation of neuron {neuron}", "", ACTIVATION, code, signed=True)
     along = pairs.text("position", sides.models, (first.prompt, second.prompt))
     return [pairs.tokens(quantity, first.activation, second.activation, along)]

@@ -12,7 +12,7 @@ from lens.ui.calls import analyse
 from lens.ui.labels import token_labels
 from lens.ui.limits import limits
 from lens.ui.shared.compare import pairs
-from lens.ui.shared.compare.per_token import Scored, pair, place_beside, same_vocabulary, scored
+from lens.ui.shared.compare.per_token import Scored, id_beside, pair, place_beside, same_vocabulary, scored
 from lens.ui.shared.compare.section import compare
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def draw(
 
 def _pairs(chosen: Chosen, answers: tuple[int, ...], sides: Sides, first: Scored, second: Scored) -> list[Pair]:
     by_token = pair(chosen.colour, sides, first, second)
-    place = place_beside(sides, first.prompt, second.prompt, chosen.pos)
+    place = place_beside(sides.models, first.prompt, second.prompt, chosen.pos)
     following = [] if place is None else _next(chosen, answers, sides, (first, second), (chosen.pos, place))
     return [*following, by_token]
 
@@ -94,5 +94,9 @@ def _ids(
     there = dict(zip(labels[1], likely[1]))
     words = [(i, there[label]) for label, i in zip(labels[0], likely[0]) if label in there]
     first, second = likely[0][:top], set(likely[1][:top])
-    kept = [(a, b) for a, b in words if a in first or b in second]
-    return [a for a, _ in kept], [b for _, b in kept]
+    kept = {a: b for a, b in words if a in first or b in second}
+    for answer in answers:
+        other = id_beside(*sides.models, answer)
+        if other is not None:
+            kept.setdefault(answer, other)
+    return list(kept), list(kept.values())

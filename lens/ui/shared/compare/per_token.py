@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lens.analysis.loss import PerToken, per_token, text_stats
+from lens.pieces import Pieces
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.ending import end_page
@@ -72,12 +74,21 @@ def pair(name: str, sides: Sides, first: Scored, second: Scored) -> Pair:
     return pairs.tokens(quantity, values(first.by, name), values(second.by, name), along)
 
 
-def place_beside(sides: Sides, first: Prompt, second: Prompt, place: int) -> int | None:
+def id_beside(model: HookedTransformer, other: HookedTransformer, token: int) -> int | None:
+    """The id of a token's text in another model: the same at another time of one training; None where the text is
+    several tokens there."""
+    if model.name == other.name:
+        return token
+    ids = other.all_ids(Pieces(model.tokenizer).bytes_of(token).decode("utf-8", "replace"), False)
+    return ids[0] if len(ids) == 1 else None
+
+
+def place_beside(models: Sequence[HookedTransformer], first: Prompt, second: Prompt, place: int) -> int | None:
     """The position of the second text that covers what ``place`` of the first covers, or is the last as it is the
     last; None where it has none."""
     if place == len(first.labels) - 1:
         return len(second.labels) - 1
-    match = pairs.text("position", sides.models, (first, second), max(len(first.labels), 1)).match
+    match = pairs.text("position", models, (first, second), len(first.labels)).match
     return dict(zip(match.first.tolist(), match.second.tolist())).get(place)
 
 
