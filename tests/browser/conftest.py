@@ -41,6 +41,7 @@ QUIET = (
     "--metrics-recording-only",
     "--no-first-run",
     "--no-pings",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",  # nothing leaves this machine
 )
 BENIGN = "/_stcore/"  # Streamlit asks for these below each page's address and is answered 404
 
@@ -144,22 +145,13 @@ class Watched(NamedTuple):
 
 
 def _watch(context: BrowserContext) -> Watched:
+    """Only looks on: were every request handed to this process, nothing would be cached, and all would take longer."""
     seen = Watched([], [], [])
 
-    def route(route):
-        parts = urlsplit(route.request.url)
-        if parts.hostname in ("localhost", "127.0.0.1") or parts.scheme in ("data", "blob"):
-            route.continue_()
-        else:
-            seen.outside.append(route.request.url)
-            route.abort()
-
-    def websocket(ws):
-        if urlsplit(ws.url).hostname in ("localhost", "127.0.0.1"):
-            ws.connect_to_server()
-        else:
-            seen.outside.append(ws.url)
-            ws.close()
+    def asked(url: str):
+        parts = urlsplit(url)
+        if parts.hostname not in ("localhost", "127.0.0.1") and parts.scheme not in ("data", "blob", "about"):
+            seen.outside.append(url)
 
     def console(message):
         if message.type == "error" and BENIGN not in message.location.get("url", ""):
@@ -169,8 +161,8 @@ def _watch(context: BrowserContext) -> Watched:
         seen.dialogs.append(dialog.message)
         dialog.dismiss()
 
-    context.route("**/*", route)
-    context.route_web_socket("**/*", websocket)
+    context.on("request", lambda request: asked(request.url))
+    context.on("page", lambda page: page.on("websocket", lambda socket: asked(socket.url)))
     context.on("console", console)
     context.on("dialog", dialog)
     context.on("weberror", lambda error: seen.errors.append(str(error.error)))
