@@ -1,4 +1,4 @@
-"""A real server and a real Chromium. Every request that leaves the server is blocked, and fails the test.
+"""A real server and a real Chromium, which reaches nothing but this machine: what it asks for elsewhere fails the test.
 
 Run with ``pytest -m browser``. Chromium is never downloaded: ``LENS_CHROMIUM`` names it, or it is found on PATH.
 """
