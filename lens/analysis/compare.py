@@ -42,6 +42,11 @@ class Match(NamedTuple):
         every = np.arange(self.n_first)
         return self.n_first == self.n_second and all(np.array_equal(of, every) for of in (self.first, self.second))
 
+    def counterpart(self, place: int) -> int | None:
+        """The item of the second list that stands for item ``place`` of the first; None where there is none."""
+        at = np.flatnonzero(self.first == place)
+        return int(self.second[at[0]]) if len(at) else None
+
     def head(self, n: int) -> "Match":
         """The first ``n`` pairs alone."""
         return self._replace(first=self.first[:n], second=self.second[:n])
@@ -162,6 +167,12 @@ def between_layers(
     values = np.asarray(values, np.float64)
     largest = np.where(np.isnan(values), -np.inf, values).max((1, 3))
     return np.where(np.isneginf(largest), np.nan, largest)
+
+
+def log_rank(rank: Int[np.ndarray, "*places"] | Tensor) -> Float[np.ndarray, "*places"]:
+    """log₁₀ of a rank from 1, of zero-based ranks: what differences of ranks are taken of. NaN where it is −1: none."""
+    rank = np.asarray(rank)
+    return np.log10(np.where(rank < 0, np.nan, rank + 1.0))
 
 
 def largest(difference: np.ndarray) -> tuple[int, ...] | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import streamlit as st
 
+from lens.ui.fields import checkpoint_name
+
 if TYPE_CHECKING:
     import torch
     from streamlit.delta_generator import DeltaGenerator
@@ -82,7 +84,7 @@ def is_first_figure() -> bool:
 
 
 def _name(run: Run) -> str:
-    checkpoint = (run["revision"] or "").removesuffix(".safetensors").rpartition("checkpoints/")[-1]
+    checkpoint = checkpoint_name(run["revision"] or "")
     return run["model"] + (f"@{checkpoint}" if checkpoint else "")
 
 

@@ -225,6 +225,11 @@ def address(base: str, path: str, query: Mapping[str, str]) -> str:
     return base.rstrip("/") + "/" + path + ("?" + encoded if encoded else "")
 
 
+def checkpoint_name(revision: str) -> str:
+    """A revision as people call it: the file of a shipped checkpoint by its name, "tokens_000001433600"."""
+    return revision.removesuffix(".safetensors").rpartition("checkpoints/")[-1]
+
+
 def short(value: str) -> str:
     """A foreign value quoted inside a sentence: at most 40 characters."""
     return repr(value if len(value) <= 40 else value[:39] + "…")

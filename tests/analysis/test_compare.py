@@ -13,6 +13,7 @@ from lens.analysis.compare import (
     by_text,
     largest,
     layer_depths,
+    log_rank,
     paired_difference,
     per_layer,
     token_pieces,
@@ -25,6 +26,15 @@ TEXTS = ("The cat sat on the mat. The cat sat on the", "naïve 🙂 déjà-vu �
 
 def pairs(match):
     return list(zip(match.first.tolist(), match.second.tolist()))
+
+
+def test_a_counterpart_is_the_item_that_stands_for_it_or_none():
+    match = by_name(["a", "b", "c"], ["c", "a"])
+    assert [match.counterpart(place) for place in range(4)] == [1, None, 0, None]
+
+
+def test_ranks_are_compared_by_the_logarithm_from_1_and_no_rank_is_no_number():
+    assert np.array_equal(log_rank(np.array([0, 9, 99, -1])), [0, 1, 2, np.nan], equal_nan=True)
 
 
 def test_layers_of_equal_depth_are_the_identity():

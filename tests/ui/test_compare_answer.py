@@ -140,3 +140,13 @@ def test_a_neuron_of_a_prompt_beside_that_of_another_and_none_of_another_model()
     assert words.TWO_TEXTS in fine(at)
     at = app_page("neurons", model=REAL, with_model="lens-2l", block="3", neuron="7").run()
     assert "neuron 3.7 of smollm2-135m-instruct has no counterpart in lens-2l" in fine(at)
+
+
+@pytest.mark.parametrize(("page", "query"), [("tokens", {"colour": "rank"}), ("logit_lens", {"number": "rank"})])
+def test_ranks_are_compared_by_python_that_runs(page, query):
+    at = app_page(page, with_model=CHECKPOINT, **query).run()
+    fine(at)
+    (program,) = programs(at)
+    first, second, difference = map(float, printed(program).split()[-3:])
+    assert difference == pytest.approx(second - first, abs=1e-5)
+    assert f"{number(first)} in lens-2l, {number(second)} in" in notices(at)[-1]

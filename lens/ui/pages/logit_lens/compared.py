@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lens.analysis.compare import log_rank
 from lens.figures.theme import number as written
 from lens.ui import parts
 from lens.ui.ending import end_page
@@ -16,6 +17,7 @@ from lens.ui.pages.logit_lens.fit import ready
 from lens.ui.pages.logit_lens.reading import read_text
 from lens.ui.pages.logit_lens.table import OF
 from lens.ui.shared.compare import pairs
+from lens.ui.shared.compare.per_token import RANKS
 from lens.ui.shared.compare.section import compare
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ UNITS = {"logprob": "nats", "rank": "log₁₀ of the rank from 1", "entropy": "
 VALUES = {
     "prob": "lens.logprob.exp()",
     "logprob": "lens.logprob",
-    "rank": "(lens.rank + 1.0).where(lens.rank >= 0, float('nan')).log10()",
+    "rank": "log_rank(lens.rank)",
     "top": "lens.top_logprob.exp()",
     "entropy": "lens.entropy",
     "kl": "lens.kl",
@@ -76,7 +78,7 @@ def values(lens: Lens, number: str) -> np.ndarray:
     """The chosen number [row, pos], as it is compared: ranks by their logarithm."""
     found = lens.found
     if number == "rank":
-        return np.log10(np.where(found.rank < 0, np.nan, found.rank + 1.0))
+        return log_rank(found.rank)
     if number in ("entropy", "kl", "logprob"):
         return getattr(found, number)
     return np.exp(found.top_logprob if number == "top" else found.logprob)
@@ -102,6 +104,6 @@ def _code(lens: Lens, number: str) -> str:
     last = "" if chosen.about == "final" else "target[:, -1] = -1  # nothing follows the last token\n"
     how = f"source={chosen.source!r}, mid={chosen.mid}, fitted={chosen.fitted}"
     return (
-        "from lens.analysis.answer.logit_lens import logit_lens\n\n"
+        f"from lens.analysis.answer.logit_lens import logit_lens\n{RANKS if number == 'rank' else ''}\n"
         f"target = {target}\n{last}lens = logit_lens(model, tokens, target, {how})\nvalues = {VALUES[number]}[:, 0]"
     )

@@ -33,9 +33,8 @@ class Fired(NamedTuple):
     activation: np.ndarray  # [pos]
 
 
-def draw(view: ViewState, model: HookedTransformer, place: DeltaGenerator, neuron: Neuron) -> None:
+def draw(view: ViewState, model: HookedTransformer, place: DeltaGenerator, first: Fired, neuron: Neuron) -> None:
     """The section."""
-    first = fired(model.name, neuron, view, model)
     compare(view, model, place, first, partial(fired, model.name, neuron), partial(_pairs, neuron))
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 STRONGEST = 24  # neurons of a layer that are shown together
 
 
-def draw(view: ViewState, model: HookedTransformer, prompt: Prompt, neuron: Neuron) -> None:
-    """The text in colours."""
+def draw(view: ViewState, model: HookedTransformer, prompt: Prompt, neuron: Neuron) -> np.ndarray:
+    """The text in colours; the neuron's activations [pos]."""
     values = analyse(layer_activations, model, prompt.tokens, neuron.layer)
     own, labels = values[:, neuron.place], prompt.labels
     top = float(np.abs(own).max()) or 1.0
@@ -55,6 +55,7 @@ def draw(view: ViewState, model: HookedTransformer, prompt: Prompt, neuron: Neur
     html = token_strip(labels, own, scale=scale)
     payload = {"neuron": str(neuron), "activation": own, "direct effect": push._asdict()}
     export(view, Export("neuron", html, rows, payload, code(neuron, push)))
+    return own
 
 
 class Pushed(NamedTuple):

@@ -92,8 +92,7 @@ def _same_cell(first: Request, asked: Request) -> Request:
     """Query and key that cover the same text; the section ends where there are none."""
     pieces = [token_pieces(of.model, of.prompt.tokens[0]) for of in (first, asked)]
     match = by_text(*pieces)
-    places = dict(zip(match.first.tolist(), match.second.tolist()))
-    query, key = (places.get(place, 0) for place in (first.query, first.key))
+    query, key = (match.counterpart(place) or 0 for place in (first.query, first.key))
     if not 0 < key <= query or query < 2:
         parts.not_computed(NO_CELL)
         end_page()

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lens.ui.fields import LOCAL
+from lens.ui.fields import LOCAL, checkpoint_name
 from lens.ui.widgets import button
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def is_asked(view: "ViewState", reads_prompt: bool = True) -> bool:
 def called(name: str) -> str:
     """A model as people call it, its checkpoint by the name of its file: "lens-2l@tokens_000001433600"."""
     model, at, revision = name.removeprefix(LOCAL).partition("@")
-    return model + at + revision.removesuffix(".safetensors").rpartition("checkpoints/")[-1]
+    return model + at + checkpoint_name(revision)
 
 
 def stop_button(view: "ViewState", where: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lens.analysis.compare import by_text, log_rank, token_pieces
 from lens.analysis.loss import PerToken, per_token, text_stats
 from lens.pieces import Pieces
 from lens.ui import parts
@@ -32,9 +33,10 @@ DEFINITIONS = {
 VALUES = {
     "loss": "by.loss",
     "probability": "by.prob",
-    "rank": "np.log10(np.where(by.rank < 0, np.nan, by.rank + 1.0))",
+    "rank": "log_rank(by.rank)",
     "entropy": "by.entropy",
 }
+RANKS = "from lens.analysis.compare import log_rank\n"
 CUTS = "A token of a model that cuts the text into fewer, longer ones holds more, and costs more."
 
 
@@ -58,14 +60,14 @@ def scored(longest: int, view: ViewState, model: HookedTransformer) -> Scored:
 def values(by: PerToken, name: str) -> np.ndarray:
     """[pos], as it is compared: ranks by their logarithm, NaN where nothing was predicted."""
     if name == "rank":
-        return np.log10(np.where(by.rank < 0, np.nan, by.rank + 1.0))
+        return log_rank(by.rank)
     return by.prob if name == "probability" else getattr(by, name)
 
 
 def pair(name: str, sides: Sides, first: Scored, second: Scored) -> Pair:
     """Token by token, those that cover the same text."""
     code = (
-        "import numpy as np\n\nfrom lens.analysis.loss import per_token, text_stats\n\n"
+        f"{RANKS if name == 'rank' else ''}from lens.analysis.loss import per_token, text_stats\n\n"
         f"by = per_token(text_stats(model, tokens).stats)\nvalues = {VALUES[name]}"
     )
     along = pairs.text("position", sides.models, (first.prompt, second.prompt))
@@ -88,11 +90,10 @@ def place_beside(models: Sequence[HookedTransformer], first: Prompt, second: Pro
     last; None where it has none."""
     if place == len(first.labels) - 1:
         return len(second.labels) - 1
-    match = pairs.text("position", models, (first, second), len(first.labels)).match
-    return dict(zip(match.first.tolist(), match.second.tolist())).get(place)
+    return by_text(*map(token_pieces, models, (first.tokens[0], second.tokens[0]))).counterpart(place)
 
 
 def same_vocabulary(sides: Sides) -> bool:
     """Whether an id is the same token for both."""
     tokenizers = [model.tokenizer for model in sides.models]
-    return sides.same_model or (None not in tokenizers and tokenizers[0].get_vocab() == tokenizers[1].get_vocab())
+    return sides.same_run or (None not in tokenizers and tokenizers[0].get_vocab() == tokenizers[1].get_vocab())
