@@ -149,4 +149,4 @@ def test_ranks_are_compared_by_python_that_runs(page, query):
     (program,) = programs(at)
     first, second, difference = map(float, printed(program).split()[-3:])
     assert difference == pytest.approx(second - first, abs=1e-5)
-    assert f"{number(first)} in lens-2l, {number(second)} in" in notices(at)[-1]
+    assert [said for said in notices(at) if f"{number(first)} in lens-2l, {number(second)} in" in said]
