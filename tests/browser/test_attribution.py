@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
-from tests.browser.conftest import HOSTILE, click_head, drawn, fits, query
+from tests.browser.conftest import HOSTILE, click_head, drawn, fits, query, ready
 
 GRID = "Every head"
 
