@@ -109,7 +109,7 @@ def alike(table: Mapping[str, Column], head: Head) -> list[Alike]:
 
 
 def matching(table: Mapping[str, Column], condition: str) -> Bool[np.ndarray, "layer head"]:
-    """True for the heads that meet ``condition``, such as ``induction > 0.3 and (ov_full < 0 or beyond(previous))``.
+    """True for the heads that meet ``condition``, such as ``induction > 0.3 and (ov_copying < 0 or beyond(previous))``.
 
     A name is that instrument's number, ``layer`` and ``head`` are indices from 0, ``beyond(name)`` is whether the head
     is beyond chance in it, ``abs`` the size. A head matches only if it has every number that is named. Nothing else of
