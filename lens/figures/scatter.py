@@ -73,8 +73,9 @@ def scatter(
     if diagonal:
         ends = {"x0": points.min(), "x1": points.max(), "y0": points.min(), "y1": points.max()}
         figure.add_shape(type="line", **ends, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
-    for measure, add_line, side in ((x, figure.add_vline, "bottom right"), (y, figure.add_hline, "top right")):
+    for measure, add_line in ((x, figure.add_vline), (y, figure.add_hline)):
         for value in _thresholds(measure):
+            side = "top right" if measure is y else _beside(value, points[:, 0])
             note = {"text": f"null {number(value)}", "font": {"size": LABEL_SIZE, "color": NEUTRAL}}
             add_line(
                 value, line={"color": NEUTRAL, "width": 1.5, "dash": "dot"}, annotation=note, annotation_position=side
@@ -157,6 +158,12 @@ def _marked(pins: list[bool], cells: list[Cell], colour: Measure | None) -> list
 
 def _ring(is_current: list[bool]) -> dict:
     return {"line": {"color": NEUTRAL, "width": [3 if current else 0 for current in is_current]}}
+
+
+def _beside(value: float, x: np.ndarray) -> str:
+    """Where an upright line has its label: at its top, on the side with more room."""
+    middle = (min(value, *x) + max(value, *x)) / 2 if len(x) else value
+    return "top left" if value > middle else "top right"
 
 
 def _thresholds(measure: Measure) -> list[float]:

@@ -73,12 +73,12 @@ def _choose(view: "ViewState", measured: Measured) -> None:
     titles = {name: instrument(name).title for name in measured.scores}
     for name, label in (("across", "Across"), ("up", "Up")):
         view.one_of(name, tuple(titles))
-        select(view, name, tuple(titles), label, AXIS_HELP, format_func=titles.get, width=230)
+        select(view, name, tuple(titles), label, AXIS_HELP, format_func=titles.get, width=190)
     offered = {NO_COLOUR: "one colour"} | titles
     view.one_of("colour", tuple(offered))
-    select(view, "colour", tuple(offered), "Colour", AXIS_HELP, format_func=offered.get, width=230)
-    text_line(view, "where", "Heads where", WHERE_HELP, placeholder="induction > 0.3 and ov_copying < 0", width=330)
-    number(view, "seed", (0, 2**31 - 1), "Seed", "Of the random tokens: another one draws others.", width=100)
+    select(view, "colour", tuple(offered), "Colour", AXIS_HELP, format_func=offered.get, width=190)
+    text_line(view, "where", "Heads where", WHERE_HELP, placeholder="induction > 0.3 and ov_copying < 0", width=290)
+    number(view, "seed", (0, 2**31 - 1), "Seed", "Of the random tokens: another one draws others.", width=90)
 
 
 def _heads(view: "ViewState", measured: Measured) -> Heads:

@@ -1,6 +1,6 @@
 """All heads in words: what the tests of a whole table find, and what chance would. Text only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lens.analysis.head_table import UNRELATED
@@ -29,18 +29,13 @@ def notice(beyond: "Beyond", n_heads: int, waiting: int) -> str:
         return f"None of these instruments gives a verdict on this sample, so no head can be said to stand out.{rest}"
     if beyond.most is None:
         return f"None of the {n_heads} heads is beyond chance in any of the {beyond.tests} tests.{rest}"
-    titles = [instrument(name).title.lower() for name in beyond.names]
+    titles = "; ".join(instrument(name).title for name in beyond.names)
     kinds = "test" if beyond.tests == 1 else "tests"
     return (
         f"{beyond.finding} of {beyond.tests} {kinds} find a head beyond chance among {n_heads}; "
         f"{number(beyond.by_chance)} would on average if no head did any of it. Head {beyond.most} is beyond chance in "
-        f"most, {len(titles)}: {listed(titles)}.{rest}"
+        f"most, {len(beyond.names)}: {titles}.{rest}"
     )
-
-
-def listed(names: Sequence[str]) -> str:
-    """a, b and c"""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
 
 
 def matched(condition: str, n: int, n_heads: int) -> str:
@@ -57,7 +52,7 @@ def missing(why: Mapping[str, str]) -> str:
     return f"{'; '.join(reasons)}." if reasons else ""
 
 
-def nearest(head: "Head", others: "Sequence[Alike]") -> str:
+def nearest(head: "Head", others: "list[Alike]") -> str:
     """Which heads are most like one, and how near that is."""
     if not others:
         return f"No other head has a number where head {head} has one."
