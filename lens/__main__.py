@@ -2,7 +2,7 @@
 
 import sys
 
-from lens import launch, scores, selftest
+from lens import launch, scan, scores, selftest
 
 
 def deck(arguments: list[str]) -> int:
@@ -12,7 +12,7 @@ def deck(arguments: list[str]) -> int:
     return check(arguments)
 
 
-COMMANDS = {"app": launch.main, "deck": deck, "selftest": selftest.main, "scores": scores.main}
+COMMANDS = {"app": launch.main, "deck": deck, "selftest": selftest.main, "scores": scores.main, "scan": scan.main}
 
 
 def main(arguments: list[str]) -> int:
