@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KEPT = "lens:tour"  # what this visitor's steps came to, by name, as the page said last
 DONE = "lens:tour-done"  # the steps that this visitor has done once
 PENDING = "This is checked as soon as the page below stands."
-AGAIN = "To take it again, or the other chapter: both begin on Home, in the line beside its question."
+AGAIN = "Both chapters begin on Home, beside its question, or here:"
 
 
 def start_link(chapter: Chapter) -> str:
@@ -109,11 +109,10 @@ def _status(view: "ViewState", chapter: Chapter, number: int, check: "Check | No
     said = f'<p role="status" data-done="{int(done)}"><i aria-hidden="true">{"✓" if done else "○"}</i>'
     said += f"<span>{html.escape(words)}</span></p>"
     if number < len(chapter.steps):
-        following = chapter.steps[number]
-        label = f"{'Next' if done else 'Skip'}: {following.ask} →"
+        label = f"{'Next' if done else 'Skip'}: {chapter.steps[number].ask} →"
         return f"{said}<p>{_link(_step_link(view, chapter, number + 1, head), label)}</p>"
-    others = "".join(f" {_link(start_link(of), of.title)}" for of in CHAPTERS.values())
-    return f"{said}<p>That was the last step. {AGAIN}{others}</p>" if done else said
+    both = " · ".join(_link(start_link(of), of.title) for of in CHAPTERS.values())
+    return f'{said}<p class="again">That was the last step. {AGAIN} {both}</p>' if done else said
 
 
 def _why_elsewhere(view: "ViewState", chapter: Chapter) -> str:

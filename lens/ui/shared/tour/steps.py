@@ -40,7 +40,7 @@ WHY = Chapter(
             "Head scores",
             "which head is it?",
             "Each cell of the grid is one head: click the brightest one.",
-            "Beside the grid stands its score, and what the best of all heads would reach by chance.",
+            "Below the grid stands its score, and what the best of all heads would reach by chance.",
             {"on": "random", "shown": "score", "score": "induction"},
             ("revision",),
         ),
@@ -106,7 +106,7 @@ BORN = Chapter(
             "what did it do before?",
             "These are the weights of before: unfold the line under the title, and choose lens-2l under "
             "Compare with, which sets its final weights beside them.",
-            "Watch the cells outlined in orange, where an induction head looks, on both sides.",
+            "Watch the cells outlined in orange, where an induction head looks, here and in the comparison below.",
             {"reads": "repeat", "look": "matrix", "over": "head"},
             ("query", "start", "with_model", "with_prompt"),
         ),

@@ -8,13 +8,14 @@ from lens.figures.theme import number
 from lens.ui.ending import end_page
 from lens.ui.fields import DEFAULT_PROMPT
 from lens.ui.models import read_prompt
-from lens.ui.shared import reason_words, reasons
+from lens.ui.shared import reason_words, reasons, repeats
 from lens.ui.shared.chain import matters, scores
 from lens.ui.shared.patterns import attention, marked
 from lens.ui.shared.tour.check import Check, feeder_of, other_head
-from lens.ui.shared.wording import interval, percent
+from lens.ui.shared.wording import interval, percent, signed
 
 if TYPE_CHECKING:
+    from lens.analysis.names import Head
     from lens.ui.shared.chain.link import Case
     from lens.ui.view import ViewState
 
@@ -84,24 +85,37 @@ def reads(case: "Case", view: "ViewState") -> Check:
 
 def without(case: "Case", view: "ViewState") -> Check:
     """The head that its keys read most is among those that are removed."""
+    if view["task"] != "induction":
+        return Check(False, "Another task is chosen: choose Induction loss.")
     feeder = feeder_of(case)
     removed = {"head": (view.selected,), "pins": view["pins"] or (view.selected,)}.get(view["what"])
     if removed is None:
         return Check(False, f"A whole layer is removed; the keys of head {case.head} read one head most.")
     if feeder not in removed:
-        names = ", ".join(map(str, filter(None, removed))) or "another head"
-        return Check(
-            False, f"What is removed is {names}, not yet the head that the keys of head {case.head} read most."
-        )
-    removal = matters.find(case._replace(head=feeder)).result
-    if removal is None:
+        names = ", ".join(map(str, filter(None, removed))) or "Another head"
+        return Check(False, f"{names} is removed, not yet the head that the keys of head {case.head} read most.")
+    return Check(True, _removal_words(_as_on_page(case, view, feeder)))
+
+
+def _as_on_page(case: "Case", view: "ViewState", head: "Head") -> "Case":
+    """``head`` on the sequences that the page of ablations draws."""
+    chosen = repeats.Settings(view["block"], view["pairs"], view["seed"], case.model.bos.id is not None)
+    sample = case.sample._replace(repeated=repeats.tokens(case.model, chosen), settings=chosen)
+    return case._replace(head=head, sample=sample)
+
+
+def _removal_words(case: "Case") -> str:
+    if (result := matters.find(case).result) is None:
         end_page()
-    removal = removal[1]
-    text = f"Without head {feeder} the loss of the second copy goes from {number(removal.base)} to "
-    text += f"{number(removal.base + removal.change)} nats, by {number(removal.change)}"
-    text += interval(removal.low, removal.high)
+    _, removal = result
+    others = np.abs(np.asarray(removal.others))
+    as_much, rise = int((others >= abs(removal.change)).sum()), interval(removal.low, removal.high)
     share = "" if removal.share is None else f", {percent(removal.share.value)} of the way to no repetition at all"
-    return Check(True, f"{text}{share}. {removal.verdict.reason}")
+    return (
+        f"Without head {case.head} the loss of the second copy goes from {number(removal.base)} to "
+        f"{number(removal.base + removal.change)} nats: {signed(removal.change)}{rise}{share}. Of the {len(others)} "
+        f"other heads of its layer, {as_much} {'does' if as_much == 1 else 'do'} as much. {removal.verdict.reason}"
+    )
 
 
 CHECKS = (scores_most, looks_back, own_words, reads, without)
