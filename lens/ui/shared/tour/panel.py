@@ -110,7 +110,7 @@ def _status(view: "ViewState", chapter: Chapter, number: int, check: "Check | No
     said += f"<span>{html.escape(words)}</span></p>"
     if number < len(chapter.steps):
         label = f"{'Next' if done else 'Skip'}: {chapter.steps[number].ask} →"
-        return f"{said}<p>{_link(_step_link(view, chapter, number + 1, head), label)}</p>"
+        return f"{said} <p>{_link(_step_link(view, chapter, number + 1, head), label)}</p>"
     both = " · ".join(_link(start_link(of), of.title) for of in CHAPTERS.values())
     return f'{said}<p class="again">That was the last step. {AGAIN} {both}</p>' if done else said
 
