@@ -64,15 +64,18 @@ def present() -> tuple[Page, ...]:
     return tuple(page for page in MENU if (root / page.file).is_file())
 
 
-def page_link(view: ViewState, title: str, label: str, with_icon: bool = False, **fields: str) -> None:
+def page_link(
+    view: ViewState, title: str, label: str, with_icon: bool = False, help: str | None = None, **fields: str
+) -> None:
     """A link to the page of the menu with this ``title``, with the values kept, and ``fields`` of its address set.
 
-    Nothing where its file does not exist.
+    Nothing where its file does not exist. ``help`` stands beside the mouse.
     """
     page = page_of(title)
     if page in present():
         icon = f":material/{page.icon}:" if with_icon else None
-        st.page_link(page.file, label=label, icon=icon, query_params=query_for(view, page.path, page.options) | fields)
+        query = query_for(view, page.path, page.options) | fields
+        st.page_link(page.file, label=label, icon=icon, help=help, query_params=query)
 
 
 def draw_menu(view: ViewState) -> None:
