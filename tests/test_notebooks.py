@@ -55,7 +55,7 @@ def stripe(model: HookedTransformer, tokens: torch.Tensor, n: int, layer: int, h
     return float(torch.stack([pattern[:, q, q - n + 1] for q in range(n + 1, 2 * n + 1)]).mean())
 
 
-def without(model: HookedTransformer, tokens: torch.Tensor, put: torch.Tensor | float, layer: int, head: int) -> float:
+def without(model: HookedTransformer, tokens: torch.Tensor, put: torch.Tensor, layer: int, head: int) -> float:
     """The loss of the second copy, its first token left out, with one head's z replaced."""
 
     def replace(z, hook):
@@ -114,9 +114,8 @@ def test_the_classic_names_give_the_same_numbers(ran, model):
     assert type(variables["model"]).__module__.startswith("lens.compat")
     want = [[_with_first(model, tokens, n, layer, head) for head in range(4)] for layer in range(2)]
     np.testing.assert_allclose(variables["induction_score_store"].numpy(), want, atol=1e-4)
-    assert float(variables["ablation_scores"][1, 1]) == pytest.approx(
-        _without_weights(variables["model"], tokens, n), abs=1e-4
-    )
+    classic = variables["model"]
+    assert float(variables["ablation_scores"][1, 1]) == pytest.approx(_without_weights(classic, tokens, n), abs=1e-4)
 
     # one patch by hand: the output of head 1.1 at every position
     clean, corrupted = variables["clean_tokens"], variables["corrupted_tokens"]
@@ -128,14 +127,10 @@ def test_the_classic_names_give_the_same_numbers(ran, model):
     with torch.no_grad():
         logits = model.run_with_hooks(corrupted, fwd_hooks=[("blocks.1.attn.hook_z", patch)])
     assert float(variables["by_head"][1, 1]) == pytest.approx(float(variables["recovered"](logits)), abs=1e-4)
-    assert float(variables["copying_score"][1, 1]) == pytest.approx(copying(variables["model"], 1, 1), abs=1e-4)
-    z, scale = variables["clean_cache"]["z", 1][:, -1, 1], variables["clean_cache"]["ln_final.hook_scale"][:, -1]
-    written = z @ variables["model"].W_O[1, 1] / scale
-    direct = (
-        (written * (variables["model"].W_U[:, variables["right"]] - variables["model"].W_U[:, variables["wrong"]]).T)
-        .sum(1)
-        .mean()
-    )
+    assert float(variables["copying_score"][1, 1]) == pytest.approx(copying(classic, 1, 1), abs=1e-4)
+    cache, right, wrong = (variables[name] for name in ("clean_cache", "right", "wrong"))
+    written = cache["z", 1][:, -1, 1] @ classic.W_O[1, 1] / cache["ln_final.hook_scale"][:, -1]
+    direct = (written * (classic.W_U[:, right] - classic.W_U[:, wrong]).T).sum(1).mean().detach()
     assert float(variables["attribution"][5]) == pytest.approx(float(direct), abs=1e-4)
 
 
