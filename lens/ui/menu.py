@@ -64,18 +64,15 @@ def present() -> tuple[Page, ...]:
     return tuple(page for page in MENU if (root / page.file).is_file())
 
 
-def page_link(
-    view: ViewState, title: str, label: str, with_icon: bool = False, help: str | None = None, **fields: str
-) -> None:
+def page_link(view: ViewState, title: str, label: str, with_icon: bool = False, **fields: str) -> None:
     """A link to the page of the menu with this ``title``, with the values kept, and ``fields`` of its address set.
 
-    Nothing where its file does not exist. ``help`` stands beside the mouse.
+    Nothing where its file does not exist.
     """
     page = page_of(title)
     if page in present():
         icon = f":material/{page.icon}:" if with_icon else None
-        query = query_for(view, page.path, page.options) | fields
-        st.page_link(page.file, label=label, icon=icon, help=help, query_params=query)
+        st.page_link(page.file, label=label, icon=icon, query_params=query_for(view, page.path, page.options) | fields)
 
 
 def draw_menu(view: ViewState) -> None:

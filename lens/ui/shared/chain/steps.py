@@ -36,7 +36,7 @@ def draw_steps(view: ViewState, page: Page) -> None:
     with st.container(horizontal=True, key="chain-steps", gap="small", vertical_alignment="center"):
         for number, link in enumerate(LINKS, 1):
             with st.container(key=f"chain-step-{number}{'-here' if link is own else ''}", width="content"):
-                page_link(view, link.page, f"**{number}** {link.name}", help=link.question, **_tokens(view, link))
+                page_link(view, link.page, f"**{number}** {link.name}", **_tokens(view, link))
         with st.container(key="chain-step-all", width="content"):
             page_link(view, WHOLE, "all of one head")
 
