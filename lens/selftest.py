@@ -17,18 +17,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lens.selftest", description=DESCRIPTION)
     parser.add_argument("--sequences", type=int, default=16, help="random sequences of each length (default: 16)")
     parser.add_argument("--seed", type=int, default=0, help="of the random tokens (default: 0)")
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="planted models (default: all of them)")
     chosen = parser.parse_args(arguments)
     start = perf_counter()
     import torch
 
     from lens.analysis.selftest import run
     from lens.analysis.verdicts import too_few
+    from lens.planted.plants import NAMES
 
     if too_few(chosen.sequences):
         parser.error(f"--sequences {chosen.sequences}: {too_few(chosen.sequences)}")
 
+    models = chosen.models or list(NAMES)
+    if unknown := [name for name in models if name not in NAMES]:
+        parser.error(f"--models {' '.join(unknown)}: no planted model; give some of {', '.join(NAMES)}")
+
     torch.set_num_threads(1)  # the models are small: more threads only wait for each other
-    rows = run(n_seqs=chosen.sequences, seed=chosen.seed)
+    rows = run(models, n_seqs=chosen.sequences, seed=chosen.seed)
     return report(rows, perf_counter() - start)
 
 

@@ -138,13 +138,13 @@ def selected_cell(event: Any) -> Cell | None:
 
     None when nothing is selected.
     """
-    if not event:
-        return None
-    for point in event["selection"]["points"]:
-        pair = ids(point)
-        if len(pair) >= 2:
-            return pair[0], pair[1]
-    return None
+    return next(iter(selected_cells(event)), None)
+
+
+def selected_cells(event: Any) -> list[Cell]:
+    """All (row, column) that were chosen: one by a click, any number by a box."""
+    pairs = [ids(point) for point in event["selection"]["points"]] if event else []
+    return [pair[:2] for pair in pairs if len(pair) >= 2]
 
 
 def ids(point: Mapping[str, Any]) -> tuple[int, ...]:

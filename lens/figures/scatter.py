@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 from lens.figures.drawn import drawn
 from lens.figures.grid import Cell
 from lens.figures.measure import HEADS, Axes, Measure
-from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number
+from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, colour_bar, escape, number
 
+HEIGHT = 440  # pixels of the plot
 FRAME = (640, 400)  # pixels of the cloud on a narrow page
 SIDES = ("top center", "bottom center", "middle right", "middle left")
 LETTER = 6.5  # pixels of a character of a label
@@ -27,12 +28,15 @@ def scatter(
     n_labels: int = 8,
     title: str = "",
     diagonal: bool = False,
+    colour: Measure | None = None,
+    box: bool = False,
 ) -> go.Figure:
     """Every head, or cell of ``axes``, at its two scores; a click returns it through ``grid.selected_cell``.
 
     The ``n_labels`` heads farthest from the middle of the cloud, in units of its spread, are named; pinned heads
     and the current one, which has a ring, always are. Dotted lines are the null thresholds: a head below its line
-    cannot be told from chance in that score. ``diagonal``: a line where both scores are equal.
+    cannot be told from chance in that score. ``diagonal``: a line where both scores are equal. ``colour``: a third
+    score, told by the colour of the points; grey where a head has none. ``box``: dragging chooses the heads in a box.
     """
     if np.shape(x.values) != np.shape(y.values):
         raise ValueError(f"{x.name} {np.shape(x.values)} against {y.name} {np.shape(y.values)}; wanted the same heads.")
@@ -45,27 +49,33 @@ def scatter(
     texts = [f"<b>{names[cell]}</b><br>{x.text(*cell)}<br>{y.text(*cell)}" for cell in cells]
     labels = {(r, c): f"{rows[r]}.{columns[c]}" for r, c in cells}
     sides = _apart({cell: labels[cell] for cell in dict.fromkeys(wanted) if cell in labels}, always, cells, points)
-    figure = go.Figure(layout=_layout(x, y, title))
-    figure.add_trace(
-        go.Scatter(
-            x=points[:, 0],
-            y=points[:, 1],
-            mode="markers+text",
-            text=[escape(labels[cell]) if cell in sides else "" for cell in cells],
-            textposition=[sides.get(cell, "top center") for cell in cells],
-            textfont={"size": LABEL_SIZE},
-            hovertext=texts,
-            hovertemplate="%{hovertext}<extra></extra>",
-            customdata=np.array(cells, np.int32).reshape(-1, 2),
-            marker=_markers([cell in set(pinned) for cell in cells]) | _ring([cell == current for cell in cells]),
-            unselected={"marker": {"opacity": 0.75}},
+    if colour is not None:
+        texts = [f"{text}<br>{colour.text(*cell)}" for text, cell in zip(texts, cells)]
+    figure = go.Figure(layout=_layout(x, y, title) | ({"dragmode": "select"} if box else {}))
+    pins, here = [cell in set(pinned) for cell in cells], [cell == current for cell in cells]
+    for chosen, marker in _marked(pins, cells, colour):
+        ones = [cells[at] for at in chosen]
+        figure.add_trace(
+            go.Scatter(
+                x=points[chosen, 0],
+                y=points[chosen, 1],
+                mode="markers+text",
+                text=[escape(labels[cell]) if cell in sides else "" for cell in ones],
+                textposition=[sides.get(cell, "top center") for cell in ones],
+                textfont={"size": LABEL_SIZE},
+                hovertext=[texts[at] for at in chosen],
+                hovertemplate="%{hovertext}<extra></extra>",
+                customdata=np.array(ones, np.int32).reshape(-1, 2),
+                marker=marker | _ring([here[at] for at in chosen]),
+                unselected={"marker": {"opacity": 0.75}},
+            )
         )
-    )
     if diagonal:
         ends = {"x0": points.min(), "x1": points.max(), "y0": points.min(), "y1": points.max()}
         figure.add_shape(type="line", **ends, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
-    for measure, add_line, side in ((x, figure.add_vline, "bottom right"), (y, figure.add_hline, "top right")):
+    for measure, add_line in ((x, figure.add_vline), (y, figure.add_hline)):
         for value in _thresholds(measure):
+            side = "top right" if measure is y else _beside(value, points[:, 0])
             note = {"text": f"null {number(value)}", "font": {"size": LABEL_SIZE, "color": NEUTRAL}}
             add_line(
                 value, line={"color": NEUTRAL, "width": 1.5, "dash": "dot"}, annotation=note, annotation_position=side
@@ -129,8 +139,31 @@ def _markers(is_pinned: list[bool]) -> dict:
     }
 
 
+def _marked(pins: list[bool], cells: list[Cell], colour: Measure | None) -> list[tuple[list[int], dict]]:
+    """The points that are drawn alike, and how: all, or those that have a third score, and in grey those without."""
+    if colour is None:
+        return [(list(range(len(cells))), _markers(pins))]
+    values = np.array([colour.values[cell] for cell in cells], np.float64)
+    known, rest = np.isfinite(values).nonzero()[0].tolist(), (~np.isfinite(values)).nonzero()[0].tolist()
+    grey = _markers([pins[at] for at in rest]) | {"color": NEUTRAL}
+    if not known:
+        return [(rest, grey)]
+    size = np.abs(values[known]).max()
+    low, high = (-size, size) if colour.signed else (values[known].min(), values[known].max())
+    scale = {"color": values[known], "cmin": low, "cmax": high, "autocolorscale": True, "showscale": True}
+    scale["colorbar"] = colour_bar(colour.bar(HEIGHT))
+    coloured = _markers([pins[at] for at in known]) | scale
+    return [(known, coloured), *([(rest, grey)] if rest else [])]
+
+
 def _ring(is_current: list[bool]) -> dict:
     return {"line": {"color": NEUTRAL, "width": [3 if current else 0 for current in is_current]}}
+
+
+def _beside(value: float, x: np.ndarray) -> str:
+    """Where an upright line has its label: at its top, on the side with more room."""
+    middle = (min(value, *x) + max(value, *x)) / 2 if len(x) else value
+    return "top left" if value > middle else "top right"
 
 
 def _thresholds(measure: Measure) -> list[float]:
@@ -143,7 +176,7 @@ def _layout(x: Measure, y: Measure, title: str) -> dict:
     definition = f"Across, {x.name}: {x.definition} Up, {y.name}: {y.definition}"
     titles = [escape(m.name) + (f" ({escape(m.unit)})" if m.unit else "") for m in (x, y)]
     common = {"showgrid": True, "tickfont": {"size": LABEL_SIZE}, "automargin": True}
-    return base_layout(title or f"{y.name} against {x.name}", definition, height=440) | {
+    return base_layout(title or f"{y.name} against {x.name}", definition, height=HEIGHT) | {
         "hovermode": "closest",
         "clickmode": "event+select",
         "dragmode": False,

@@ -8,6 +8,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from lens.ui.page import Page
 from lens.ui.pages import (
     ablation,
+    all_heads,
     attention,
     attribution,
     composition,
@@ -36,6 +37,7 @@ MENU = (
     attention.PAGE,
     neurons.PAGE,
     head_scores.PAGE,
+    all_heads.PAGE,
     head.PAGE,
     ov_copying.PAGE,
     composition.PAGE,

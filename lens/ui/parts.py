@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import streamlit as st
 
 from lens.figures.drawn import with_meta
-from lens.figures.grid import selected_cell
+from lens.figures.grid import selected_cell, selected_cells
 from lens.figures.paper import larger
 from lens.ui.ending import end_page
 from lens.ui.glossary import explained
@@ -106,11 +106,12 @@ def chart(
     on_cell: Callable[[Cell], object] | None = None,
     read: Callable[[Event], Cell | None] = selected_cell,
     width: str | None = None,
+    on_box: Callable[[list[Cell]], object] | None = None,
 ) -> None:
     """A figure; ``alt`` is it in words.
 
     ``on_cell`` is called with the cell that was clicked, before the page runs again; such a chart needs a ``key``.
-    ``read`` finds the cell in what the browser reports.
+    ``read`` finds the cell in what the browser reports. ``on_box`` is called with all cells in a box that was dragged.
     """
     if on_stage():
         figure = larger(figure, LARGER)
@@ -118,7 +119,8 @@ def chart(
     if on_cell is not None:
         count = st.session_state.get(f"{key}:clicks", 0)
         figure = with_meta(figure, {"clicks": count})  # another figure after each click: it drops its selection
-        clicks = {"on_select": partial(_clicked, key, on_cell, read), "selection_mode": "points"}
+        modes = "points" if on_box is None else ("points", "box")
+        clicks = {"on_select": partial(_clicked, key, on_cell, read, on_box), "selection_mode": modes}
     width = width or ("stretch" if figure.layout.width is None else "content")  # its own, or all there is
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
 
@@ -163,9 +165,18 @@ def follow_click(
     return cell
 
 
-def _clicked(key: str, on_cell: Callable[[Cell], object], read: Callable[[Event], Cell | None]) -> None:
-    if follow_click(st.session_state[key], on_cell, read) is not None:
-        st.session_state[f"{key}:clicks"] = st.session_state.get(f"{key}:clicks", 0) + 1
+def _clicked(
+    key: str,
+    on_cell: Callable[[Cell], object],
+    read: Callable[[Event], Cell | None],
+    on_box: Callable[[list[Cell]], object] | None,
+) -> None:
+    event = st.session_state[key]
+    if on_box is not None and len(cells := selected_cells(event)) > 1:
+        on_box(cells)
+    elif follow_click(event, on_cell, read) is None:
+        return
+    st.session_state[f"{key}:clicks"] = st.session_state.get(f"{key}:clicks", 0) + 1
 
 
 def line(kind: str, title: str, text: str, write: Callable[[str], str] = explained) -> str:

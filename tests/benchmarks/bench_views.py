@@ -5,9 +5,10 @@
 ``pages`` is ``all`` or names with commas (``home,patching``); a root is a checkout, this one if none is given. Two are
 measured in turn, page by page, so that what else the machine does falls on both. Prints, asserts nothing.
 
-A connection is a visitor whose browser keeps nothing: each view is sent whole. "chart" is when the first chart of the
-first view is sent; "cpu" is user and system time of the server, all threads, for one cached view; the last column says
-what most of its bytes are.
+A connection is a visitor whose browser keeps nothing, so each view is sent whole; "again" is what is sent of it to a
+browser that keeps messages, as browsers do, and looks at the same view once more. "chart" is when the first chart of
+the first view is sent; "cpu" is user and system time of the server, all threads, for one cached view; the last column
+says what most of its bytes are.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -40,14 +42,16 @@ class View(NamedTuple):
     n_bytes: int
     parts: Counter[str]  # bytes by kind of element
     errors: list[str]
+    kept: frozenset[str]  # the messages that a browser would keep
 
 
 class Cost(NamedTuple):
-    """A page: its first view, the last of its cached ones, and their processor time in seconds."""
+    """A page: its first view, the last of its cached ones, their processor time in seconds, and what is sent again."""
 
     first: View
     cached: View
     cpu: float
+    again: View
 
 
 class Server:
@@ -77,11 +81,12 @@ class Server:
         return times.user + times.system
 
 
-async def visit(feed: ClientConnection, page: str, query: str) -> View:
-    """Ask for a page and read what is sent until it is finished."""
+async def visit(feed: ClientConnection, page: str, query: str, kept: Iterable[str] = ()) -> View:
+    """Ask for a page and read what is sent until it is finished. ``kept``: messages that this browser has."""
     request = BackMsg()
     request.rerun_script.page_name, request.rerun_script.query_string = page, query
-    start, chart, parts, errors = time.perf_counter(), None, Counter(), []
+    request.rerun_script.cached_message_hashes.extend(kept)
+    start, chart, parts, errors, hashes = time.perf_counter(), None, Counter(), [], set()
     await feed.send(request.SerializeToString())
     while True:
         data = await asyncio.wait_for(feed.recv(), 300)
@@ -96,8 +101,10 @@ async def visit(feed: ClientConnection, page: str, query: str) -> View:
         if kind == "exception":
             errors.append(message.delta.new_element.exception.message)
         parts[kind] += len(data)
+        if message.metadata.cacheable:
+            hashes.add(message.hash)
         if kind == "script_finished":
-            return View(time.perf_counter() - start, chart, parts.total(), parts, errors)
+            return View(time.perf_counter() - start, chart, parts.total(), parts, errors, frozenset(hashes))
 
 
 async def measure(server: Server, page: str, query: str) -> Cost:
@@ -111,7 +118,8 @@ async def measure(server: Server, page: str, query: str) -> Cost:
         for _ in range(WARM):
             cached = await visit(feed, page, query)
         await asyncio.sleep(REST)
-        return Cost(first, cached, (server.cpu() - before) / WARM)
+        cpu = (server.cpu() - before) / WARM
+        return Cost(first, cached, cpu, await visit(feed, page, query, cached.kept))
 
 
 async def wait_for(server: Server) -> None:
@@ -129,13 +137,14 @@ async def compare(servers: list[Server], pages: list[str], query: str) -> None:
     """The table: each page, at each root."""
     for server in servers:
         await wait_for(server)
-    print(f"{'page':18} {'first':>7} {'chart':>7} {'cpu':>7} {'KB':>7}   the largest parts, KB")
+    print(f"{'page':18} {'first':>7} {'chart':>7} {'cpu':>7} {'KB':>7} {'again':>7}   the largest parts, KB")
     for page in pages:
         for server in servers:
             cost = await measure(server, "" if page == "home" else page, query)
             chart = "-" if cost.first.chart is None else f"{cost.first.chart:.2f}"
             parts = ", ".join(f"{kind} {n / 1e3:.0f}" for kind, n in cost.cached.parts.most_common(4))
             row = f"{page:18} {cost.first.seconds:7.2f} {chart:>7} {cost.cpu:7.3f} {cost.cached.n_bytes / 1e3:7.0f}"
+            row += f" {cost.again.n_bytes / 1e3:7.0f}"
             root = f"  {server.root.name}" if len(servers) > 1 else ""
             print(f"{row}   {parts}{root}", *cost.cached.errors, flush=True)
 

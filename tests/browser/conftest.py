@@ -31,6 +31,9 @@ CELL = """([title, layer, head]) => {
     const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
     return [box.left + xaxis._offset + xaxis.d2p(layer), box.top + yaxis._offset + yaxis.d2p(head)];
 }"""
+IDLE = """async () => {
+    for (let i = 0; i < 2; i++) await new Promise(done => requestIdleCallback(done, { timeout: 5000 }));
+}"""
 QUIET = (
     "--no-sandbox",
     "--disable-background-networking",
@@ -43,6 +46,7 @@ QUIET = (
     "--no-pings",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",  # nothing leaves this machine
 )
+SIZE = {"width": 1440, "height": 900}
 BENIGN = "/_stcore/"  # Streamlit asks for these below each page's address and is answered 404
 
 
@@ -169,20 +173,64 @@ def _watch(context: BrowserContext) -> Watched:
     return seen
 
 
-@pytest.fixture
-def new_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
-    """``new_page(color_scheme="dark")``: a tab of a new visitor, watched until the test ends."""
-    contexts: list[tuple[BrowserContext, Watched]] = []
+class Visitors:
+    """Contexts of one browser. Visitors of one look (``color_scheme``) come after each other in the same one.
 
-    def build(**options) -> Page:
-        context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
-        context.set_default_timeout(60_000)
-        contexts.append((context, _watch(context)))
+    So the app's scripts are read and compiled once, which is most of what opening a page costs; cookies and storage
+    go with each visitor.
+    """
+
+    def __init__(self, browser: Browser):
+        self.browser = browser
+        self.kept: dict[frozenset[tuple[str, str]], tuple[BrowserContext, Watched]] = {}
+
+    def come(self, options: dict[str, str]) -> tuple[BrowserContext, Watched]:
+        """An empty context with these options, watched."""
+        key = frozenset(options.items())
+        if key not in self.kept:
+            context = self.browser.new_context(viewport=SIZE, **options)
+            context.set_default_timeout(60_000)
+            self.kept[key] = context, _watch(context)
+        return self.kept[key]
+
+    def go(self) -> list[Watched]:
+        """Every tab is closed and everything stored is forgotten; what the contexts did since the visitor came."""
+        done = []
+        for context, seen in self.kept.values():
+            for page in context.pages:
+                if page.url.startswith("http"):
+                    page.evaluate("localStorage.clear(); sessionStorage.clear()")
+                page.close()
+            context.clear_cookies()
+            done.append(Watched(*map(list, seen)))
+            for part in seen:
+                part.clear()
+        return done
+
+
+@pytest.fixture(scope="session")
+def visitors(chromium: Browser) -> Visitors:
+    return Visitors(chromium)
+
+
+@pytest.fixture
+def new_page(chromium: Browser, visitors: Visitors) -> Iterator[Callable[..., Page]]:
+    """``new_page(color_scheme="dark")``: a tab of a new visitor, watched until the test ends."""
+    alone: list[tuple[BrowserContext, Watched]] = []
+
+    def build(permissions: list[str] | None = None, **options: str) -> Page:
+        if permissions is None:
+            context, _ = visitors.come(options)
+        else:
+            context = chromium.new_context(viewport=SIZE, permissions=permissions, **options)
+            context.set_default_timeout(60_000)
+            alone.append((context, _watch(context)))
         return context.new_page()
 
     yield build
-    for context, seen in contexts:
+    for context, _ in alone:
         context.close()
+    for seen in [*visitors.go(), *(seen for _, seen in alone)]:
         assert seen.outside == [], "requests left this machine"
         assert seen.dialogs == [], "a script of a stranger ran"
         assert seen.errors == [], "errors on the browser's console"
@@ -194,9 +242,13 @@ def page(new_page) -> Page:
 
 
 def ready(page, model=REAL):
-    """Wait until the model is open and the script is at rest."""
+    """Wait until the model is open, the script is at rest, and the browser has drawn what it was sent.
+
+    A chart that is about to be drawn anew still holds its selection, and a second click on it would say nothing new.
+    """
     expect(page.locator(".lens-badge b")).to_have_text(re.compile(re.escape(model)), timeout=120_000)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
+    page.evaluate(IDLE)
 
 
 def query(page) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
-from tests.browser.conftest import HOSTILE, click_head, drawn, fits, query
+from tests.browser.conftest import HOSTILE, click_head, drawn, fits, query, ready
 
 GRID = "Every head"
 
@@ -18,6 +18,7 @@ def test_a_click_selects_a_head_a_second_one_pins_it_and_a_token_moves_the_posit
     click_head(page, GRID, 3, 0, DEFAULT_MODEL)  # heads across, layers down
     expect(page.get_by_text("Head 0.3 adds")).to_be_visible()
     page.wait_for_url("**layer=0&head=3**")
+    ready(page, DEFAULT_MODEL)
     click_head(page, GRID, 3, 0, DEFAULT_MODEL)
     page.wait_for_url("**pins=0.3**")
     page.locator(".lens-strip b").nth(5).click()

@@ -21,6 +21,7 @@ def test_a_click_on_a_cell_selects_the_head_and_opens_its_attention(server, page
     ):
         click_head(page, "Induction: every head", 17, 3)
         page.wait_for_url(url)
+        ready(page)
     page.get_by_role("button", name="Pin 17.3", exact=True).click()
     page.wait_for_url(f"**/head_scores?model={REAL}&layer=17&head=3&pins=17.3")
     expect(page.locator(".annotation-text").filter(has_text="pinned: 17.3")).to_be_visible()

@@ -5,14 +5,17 @@ import io
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from html import escape
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lens.analysis.selftest import INSTRUMENTS, run
-from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED
+from lens.analysis.selftest import INSTRUMENTS
+from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Row
 from lens.planted.plants import NAMES, PLANTS, plant
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
@@ -23,9 +26,35 @@ from tests.ui.conftest import app_page, fine, html, markdown, python_of
 TITLES = {one.name: one.title for one in INSTRUMENTS}
 
 
+class Exported(NamedTuple):
+    """What the exported Python of the default page computed and printed."""
+
+    rows: tuple[Row, ...]
+    printed: str
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory) -> Iterator[Path]:
+    """Where this file's pages keep their scorecards, so that each of them is measured once."""
+    root = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LENS_CACHE", str(root))
+        yield root / "results"
+
+
 @pytest.fixture(scope="module")
-def rows():
-    return run()
+def exported() -> Exported:
+    code = python_of(open_page())[-1]
+    assert "from_pretrained" not in code
+    names, out = {}, io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, names)
+    return Exported(names["rows"], out.getvalue())
+
+
+@pytest.fixture(scope="module")
+def rows(exported):
+    return exported.rows
 
 
 def open_page(**query: str) -> AppTest:
@@ -53,17 +82,16 @@ def test_the_scorecard_shows_every_reading():
     assert all(one.name in shown for one in PLANTS)
 
 
-def test_the_scorecard_says_when_it_was_measured_and_a_button_measures_it_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("LENS_CACHE", str(tmp_path))
-    at, start = open_page(seqs="17"), time.time()
+def test_the_scorecard_says_when_it_was_measured_and_a_button_measures_it_again(folder):
+    start = time.time()
+    at = open_page()
     fine(at)
-    files = sorted((tmp_path / "results").iterdir())
+    files = {path: path.stat().st_mtime for path in folder.iterdir()}
     assert len(files) == len(NAMES)
-    first = [path.stat().st_mtime for path in files]
     next(one for one in at.button if one.label == "Measure again").click().run()
     fine(at)
-    assert sorted((tmp_path / "results").iterdir()) == files
-    assert all(path.stat().st_mtime > before for path, before in zip(files, first))
+    assert set(folder.iterdir()) == set(files)
+    assert all(path.stat().st_mtime > before for path, before in files.items())
     line = next(one.value for one in at.caption if one.value.startswith("Measured on"))
     assert line.endswith("with this code, which gives the same at every run.")
     assert line.removeprefix("Measured on ") >= datetime.fromtimestamp(start).strftime("%Y-%m-%d %H:%M")
@@ -121,15 +149,9 @@ def test_the_model_of_the_header_is_left_alone():
     assert "can be fetched" not in markdown(at)
 
 
-def test_the_python_of_the_export_computes_the_card_again():
-    at = open_page()
-    code = python_of(at)[-1]
-    assert "from_pretrained" not in code
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        exec(code, {})
+def test_the_python_of_the_export_computes_the_card_again(exported):
     n_rows = len(INSTRUMENTS) * len(NAMES)
-    assert f"{n_rows} of {n_rows} rows as planted" in out.getvalue()
+    assert f"{n_rows} of {n_rows} rows as planted" in exported.printed
 
 
 class TestWords:

@@ -47,10 +47,6 @@ def test_intervals_hold_their_value(rows):
             assert reading.low - 1e-6 <= reading.value <= reading.high + 1e-6
 
 
-def test_other_tokens_same_verdicts():
-    assert [row.problem for row in run(seed=1) if not row.ok] == []
-
-
 BROKEN = [
     ("induction", {"head_scores": broken.scores_of(broken.wrong_offset)}, "planted-induction"),
     ("induction", {"head_scores": broken.scores_of(broken.no_causal_mask)}, "planted-induction"),
@@ -225,9 +221,9 @@ def test_the_subject_names_what_follows():
 
 class TestCommand:
     def test_green(self, capsys):
-        assert selftest.main(["--sequences", "16"]) == 0
+        assert selftest.main(["--sequences", "16", "--models", "planted-induction"]) == 0
         out = capsys.readouterr().out
-        n_rows = len(INSTRUMENTS) * len(NAMES)
+        n_rows = len(INSTRUMENTS)
         assert f"{n_rows} of {n_rows} rows as planted" in out
         assert "RED" not in out
 
@@ -240,6 +236,10 @@ class TestCommand:
         with pytest.raises(SystemExit) as end:
             selftest.main(["--sequences", "0"])
         assert end.value.code == 2
+        with pytest.raises(SystemExit) as end:
+            selftest.main(["--models", "planted-decoy", "gpt2"])
+        assert end.value.code == 2
+        assert "--models gpt2: no planted model" in capsys.readouterr().err
         assert __main__.main([]) == 2
         assert "selftest" in capsys.readouterr().err
 

@@ -61,7 +61,7 @@ def draw(view: ViewState) -> None:
     model = open_model(view)
     row = st.container(horizontal=True, vertical_alignment="bottom", key="attention-controls")
     with row:
-        look = choose.choose_look(view)
+        layout = choose.choose_look(view)
         choose_reads(view)
     reading = read(view, model)
     if len(reading.prompt.labels) == 1:
@@ -71,8 +71,8 @@ def draw(view: ViewState) -> None:
     with row:
         head = choose.choose_head(view, model, attention.content_dependence)
     seen = Seen(model, reading, attention, head)
-    picture, side = _places(look)
-    drawn = _draw_all(view, seen, picture, side) if look == "all" else _draw_heads(view, seen, look, picture, side)
+    picture, side = _places(layout)
+    drawn = _draw_all(view, seen, picture, side) if layout == "all" else _draw_heads(view, seen, layout, picture, side)
     with side:
         _draw_facts(view, seen)
     beside = st.container()
@@ -99,9 +99,9 @@ def explanation(seen: Seen, drawn: Drawn) -> Explanation:
     )
 
 
-def _places(look: str) -> tuple[DeltaGenerator, DeltaGenerator]:
+def _places(layout: str) -> tuple[DeltaGenerator, DeltaGenerator]:
     """Where the picture stands, and what is read with it: beside a square matrix, below what fills the width."""
-    if look != "matrix":
+    if layout != "matrix":
         return st.container(), st.container()
     left, right = st.columns([2, 1], gap="medium")
     return left.container(key="square"), right
@@ -119,9 +119,9 @@ def _draw_all(view: ViewState, seen: Seen, picture: DeltaGenerator, side: DeltaG
     return Drawn(text, caption, numbers.overview_export(seen.attention, seen.reading, figure))
 
 
-def _draw_heads(view: ViewState, seen: Seen, look: str, picture: DeltaGenerator, side: DeltaGenerator) -> Drawn:
+def _draw_heads(view: ViewState, seen: Seen, layout: str, picture: DeltaGenerator, side: DeltaGenerator) -> Drawn:
     """One head or several: the picture, and at its side the text with the widgets that change the picture."""
-    model, labels, share = seen.model, seen.labels, look != "matrix"
+    model, labels, share = seen.model, seen.labels, layout != "matrix"
     with side:
         strip = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -129,18 +129,18 @@ def _draw_heads(view: ViewState, seen: Seen, look: str, picture: DeltaGenerator,
             measure = choose.choose_measure(view)
             hide = choose.choose_first(view)
             choose.choose_query(view, labels)
-            most, empty = numbers.longest(look, len(heads)), "the beginning" if share else "all, in blocks"
+            most, empty = numbers.longest(layout, len(heads)), "the beginning" if share else "all, in blocks"
             start = choose.choose_start(view, labels, most, empty)
     with st.container():
         values = numbers.values_of(model, seen.attention, heads, measure, hide, share)
-    part = numbers.part_for(look, values, labels, start)
-    text, caption = words.notice(values, labels, view.query), words.caption(look, values, part, labels, measure)
+    part = numbers.part_for(layout, values, labels, start)
+    text, caption = words.notice(values, labels, view.query), words.caption(layout, values, part, labels, measure)
     figure = views.figure_of(model, values, part, measure, view.query, seen.reading.stripe)
     with strip:
         views.strips(view, values, part, labels, measure)
     with picture:
         if share:
-            views.draw_circuitsvis(look, values, part, labels)
+            views.draw_circuitsvis(layout, values, part, labels)
         else:
             views.draw_matrix(view, figure, part, words.alt_of_matrix(values.names, part, text))
     return Drawn(text, caption, numbers.heads_export(values, seen.reading, measure, share, figure))

@@ -120,17 +120,17 @@ def stretch(of: HeadValues, labels: Sequence[str], start: int, at_most: int) -> 
     return Part(rows[:, :, start:stop], names, start, 1, words)
 
 
-def longest(look: str, n_heads: int) -> int:
+def longest(layout: str, n_heads: int) -> int:
     """How many tokens a view of so many heads can draw one by one."""
-    if look == "matrix":
+    if layout == "matrix":
         return SIDE
-    return isqrt(NUMBERS // n_heads if look == "text" else CELLS // (n_heads + 1))
+    return isqrt(NUMBERS // n_heads if layout == "text" else CELLS // (n_heads + 1))
 
 
-def part_for(look: str, of: HeadValues, labels: Sequence[str], start: int | None) -> Part:
+def part_for(layout: str, of: HeadValues, labels: Sequence[str], start: int | None) -> Part:
     """What of the numbers a view draws: all, a stretch from ``start`` on, or (a matrix) the whole text in blocks."""
-    most = longest(look, len(of.heads))
-    if look == "matrix" and start is None and len(labels) > most:
+    most = longest(layout, len(of.heads))
+    if layout == "matrix" and start is None and len(labels) > most:
         return blocks(of, labels)
     return stretch(of, labels, start or 0, most)
 

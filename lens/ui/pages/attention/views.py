@@ -108,13 +108,13 @@ def draw_matrix(view: ViewState, figure: Figure, part: Part, alt: str) -> None:
         cells.choose_click(view)
 
 
-def draw_circuitsvis(look: str, of: HeadValues, part: Part, labels: Sequence[str]) -> None:
+def draw_circuitsvis(layout: str, of: HeadValues, part: Part, labels: Sequence[str]) -> None:
     """CircuitsVis on the heads, in their order: all on one text, or a map for each with the current one enlarged."""
     tokens = labels[part.start : part.start + len(part.labels)]
     order = sorted(range(len(of.heads)), key=lambda i: of.heads[i])
-    names, values, key = [of.names[i] for i in order], part.values[order], f"attention:{look}"
+    names, values, key = [of.names[i] for i in order], part.values[order], f"attention:{layout}"
     colours = head_colours(sorted(of.heads))
-    if look == "text":
+    if layout == "text":
         circuitsvis.attention_patterns(tokens, values, names, key=key, colours=colours)
     else:  # the current head stands first in ``of``
         circuitsvis.attention_heads(tokens, values, names, key=key, colours=colours, first=order.index(0))

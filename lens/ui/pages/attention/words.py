@@ -133,21 +133,21 @@ def notice(of: HeadValues, labels: Sequence[str], locked: int | None) -> str:
     return several_heads(of.values, of.names, locked, labels)
 
 
-def caption(look: str, of: HeadValues, part: Part, labels: Sequence[str], measure: str) -> str:
+def caption(layout: str, of: HeadValues, part: Part, labels: Sequence[str], measure: str) -> str:
     """What is hidden, thinned or drawn otherwise than asked, and what the number means; "" for plain attention."""
     parts = [part.words] if part.words else []
     if of.hidden is not None:
         of_all = [hidden_words(row, name, labels[0], measure) for row, name in zip(of.hidden, of.names)]
         parts.append(of_all[0] if len(of_all) == 1 else several_hidden(of, labels[0]))
     if measure == "log":
-        alone = look == "matrix" and len(of.heads) == 1
+        alone = layout == "matrix" and len(of.heads) == 1
         other = "The logarithm is drawn for one head as a matrix; here the colours are attention itself."
         parts.append(SCORES_NOTE if alone else other)
     if measure == "moved":
         parts.append(VALUE_WEIGHTED_NOTE)
-    if measure == "moved" and look != "matrix":
+    if measure == "moved" and layout != "matrix":
         parts.append("Here each row is divided by its sum: shares of the length moved.")
-    if look == "matrix" and len(of.heads) > OVERLAID:
+    if layout == "matrix" and len(of.heads) > OVERLAID:
         parts.append(f"{OVERLAID} of {len(of.heads)} heads are laid over each other: a hue each is all there are.")
     return " ".join(parts)
 

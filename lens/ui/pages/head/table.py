@@ -1,7 +1,7 @@
 """Every instrument of the registry on one head: its number, chance, its rank, and what that is worth."""
 
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -10,30 +10,19 @@ from lens.analysis.instruments.measure import sample_for
 from lens.analysis.instruments.sample import WEIGHTS
 from lens.analysis.instruments.sample import repeats as repeats_sample
 from lens.analysis.score_summary import standing
-from lens.ui.ending import PageOver
-from lens.ui.shared import instruments, score_words
+from lens.ui.shared import score_words
+from lens.ui.shared.every_instrument import Measured, measure_every
 from lens.ui.shared.instrument_list import grouped
-from lens.ui.store import to_torch
-from lens.ui.waiting import AGREED, ASK, agree, remembered
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from lens.analysis.instruments.instrument import Instrument
-    from lens.analysis.instruments.sample import Sample
     from lens.analysis.names import Head
     from lens.analysis.score_results import HeadScore
     from lens.ui.shared.chain.link import Case
 
-ONCE = 0.5  # estimated seconds of an instrument that is measured without being asked for
 SAMPLES = {"repeats": "the repeats", "weights": "the weights"}
-
-
-class Measured(NamedTuple):
-    """The instruments that are measured here, and why others are not."""
-
-    scores: "dict[str, HeadScore]"
-    why: dict[str, str]
 
 
 def show_table(case: "Case") -> "tuple[pd.DataFrame, Measured]":
@@ -42,52 +31,12 @@ def show_table(case: "Case") -> "tuple[pd.DataFrame, Measured]":
     """
     st.markdown("##### Every instrument")
     place, offer = st.empty(), st.empty()
-    samples = [repeats_sample(to_torch(case.sample.repeated))]
-    found, later = _quick(case, samples)
-    rows = _draw(place, case, found)
-    if not later:
-        return rows, found
-    key = f"table-{case.view['model']}-{case.view['revision']}-{case.sample.settings}"
-    if key not in remembered(AGREED):
-        help = f"{', '.join(instrument.title for instrument, _ in later)}: of all heads, so that ranks are known."
-        label = f"Compute {len(later)} more, about {max(1.0, sum(seconds for _, seconds in later)):,.0f} s"
-        offer.button(label, key=f"start:{key}", help=help, on_click=agree, args=(key,), type="primary")
-        return rows, found
-    with suppress(PageOver):  # a cancel leaves what is measured, and its own button
-        for instrument, _ in later:
-            found = _with(found, instrument, case, samples)
-            rows = _draw(place, case, found)
-    return rows, found
+    measured = measure_every(case.view, case.model, case.sample, offer, partial(_draw, place, case))
+    return _draw(place, case, measured), measured
 
 
-def _quick(case: "Case", samples: "list[Sample]") -> "tuple[Measured, list[tuple[Instrument, float]]]":
-    """What patterns gave and what takes no wait, and the instruments that are left with their estimated seconds."""
-    found, later, spent = Measured(dict(case.sample.scores.scores), dict(case.sample.scores.missing)), [], 0.0
-    for instrument in grouped():
-        if instrument.name in found.scores or instrument.name in found.why:
-            continue
-        why = instrument.needs.lacks(case.model.cfg)
-        if why:
-            found.why[instrument.name] = why
-            continue
-        measured = instruments.is_measured(case.model, instrument, samples)
-        seconds = 0.0 if measured else instruments.seconds(case.model, instrument, samples)
-        if measured or (seconds <= ONCE and spent + seconds <= ASK):
-            found, spent = _with(found, instrument, case, samples), spent + seconds
-        else:
-            later.append((instrument, seconds))
-            found.why[instrument.name] = f"not yet, about {max(1.0, seconds):,.0f} s"
-    return found, later
-
-
-def _with(found: Measured, instrument: "Instrument", case: "Case", samples: "list[Sample]") -> Measured:
-    scores = instruments.measured(case.model, instrument, samples)
-    why = {name: text for name, text in found.why.items() if name != instrument.name} | dict(scores.missing)
-    return Measured(found.scores | dict(scores.scores), why)
-
-
-def _draw(place: "DeltaGenerator", case: "Case", found: Measured) -> pd.DataFrame:
-    rows = table(case, found)
+def _draw(place: "DeltaGenerator", case: "Case", measured: Measured) -> pd.DataFrame:
+    rows = table(case, measured)
     show_number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     config = {
         "link": text(help="Which claim of the chain it is evidence for.", width=70),
@@ -103,22 +52,22 @@ def _draw(place: "DeltaGenerator", case: "Case", found: Measured) -> pd.DataFram
         "n": show_number(help="Sequences or pairs; the weights are one."),
         "measured on": text(width=110),
     }
-    alt = f"Every instrument on head {case.head}: {len(found.scores)} measured, {len(found.why)} not"
+    alt = f"Every instrument on head {case.head}: {len(measured.scores)} measured, {len(measured.why)} not"
     place.dataframe(rows, hide_index=True, height="content", column_config=config, alt=alt)
     return rows
 
 
-def table(case: "Case", found: Measured) -> pd.DataFrame:
+def table(case: "Case", measured: Measured) -> pd.DataFrame:
     """A row per instrument of the registry, links in their order."""
-    return pd.DataFrame([_row(case, found, instrument) for instrument in grouped()])
+    return pd.DataFrame([_row(case, measured, instrument) for instrument in grouped()])
 
 
-def _row(case: "Case", found: Measured, instrument: "Instrument") -> dict[str, object]:
+def _row(case: "Case", measured: Measured, instrument: "Instrument") -> dict[str, object]:
     row = {"link": instrument.link, "instrument": instrument.title}
     empty = dict.fromkeys(("value", "unit", "95% interval", "null", "threshold", "rank"))
-    score = found.scores.get(instrument.name)
+    score = measured.scores.get(instrument.name)
     if score is None:
-        why = found.why[instrument.name].removeprefix("not computed because ")
+        why = measured.why[instrument.name].removeprefix("not computed because ")
         return row | empty | {"verdict": why, "n": None, "seed": None, "measured on": None}
     sample = sample_for(instrument, [repeats_sample(case.sample.repeated), WEIGHTS])
     return row | _numbers(score, case.head) | {
