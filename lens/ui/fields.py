@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from lens.analysis.names import Head
 from lens.ui.limits import Limits
+from lens.ui.shared.tour.steps import NAMES as TOUR
 
 DEFAULT_MODEL = "lens-2l"  # comes with Lens, opens in a moment, and its whole training is here
 DEFAULT_PROMPT = "The cat sat on the mat. The cat sat on the"  # the second half repeats: induction heads show at once
@@ -185,6 +186,7 @@ def common_fields(bounds: Limits) -> tuple[Field, ...]:
         mark("stage"),
         _with_model(),
         text("with_prompt", "", bounds.prompt_chars, called="the prompt to compare with"),
+        _matching("tour", "", re.compile("|".join(map(re.escape, TOUR))), f"one of its steps, like {TOUR[0]}"),
     )
 
 

@@ -34,6 +34,7 @@ from lens.ui.models import check_model
 from lens.ui.page import IMPORTS, Page
 from lens.ui.shared.chain.steps import draw_next, draw_steps
 from lens.ui.shared.compare.asked import called, stop_button
+from lens.ui.shared.tour.panel import check_tour, draw_tour
 from lens.ui.stage import on_stage, start_stage
 from lens.ui.turns import DRAWING
 from lens.ui.view import REFUSED, ViewState, open_view
@@ -96,7 +97,9 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
 def show_page(page: Page) -> None:
     """The whole of a page: the frame, then what its ``body`` draws, which is imported when the frame is on screen."""
     with DRAWING.turn(page.name), frame(page.title, page.question, page.options) as view:
-        if not on_stage():
+        tour = None
+        if not on_stage() and not is_embedded():
+            tour = draw_tour(view, page)
             draw_steps(view, page)
         with IMPORTS:
             started = "torch" in sys.modules
@@ -105,6 +108,7 @@ def show_page(page: Page) -> None:
                 import_module("transformers")  # here, not in two threads at once: it changes places with another module
                 set_aside()
         body.draw(view)
+        check_tour(view, page, tour)
         if not on_stage():
             draw_next(view, page)
     tidy()

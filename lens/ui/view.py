@@ -87,8 +87,11 @@ class ViewState:
         return write(self._fields.values(), self.values())
 
     def link(self, base: str) -> str:
-        """The complete address of this page as it is now; ``base`` is the app's root address."""
-        return address(base, self.path, self.canonical())
+        """The complete address of what this page shows; ``base`` is the app's root address.
+
+        Where this visitor stands in the tour is no part of it.
+        """
+        return address(base, self.path, {name: text for name, text in self.canonical().items() if name != "tour"})
 
     def load(self, query: Mapping[str, str]) -> None:
         """Replace all values by those of an address; what it does not name goes back to its default."""

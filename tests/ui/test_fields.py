@@ -44,6 +44,7 @@ def random_values(rng: random.Random) -> dict:
         "folded": rng.random() < 0.5,
         "by": rng.choice("abc"),
         "with_model": rng.choice(["", word, f"{word}/{word}@step1000", f"local:{word}@checkpoints/tokens_1.bin"]),
+        "tour": rng.choice(["", "why.1", "born.5"]),
         "with_prompt": "".join(rng.choices(CHARS, k=rng.randint(0, 60))),
     }
 

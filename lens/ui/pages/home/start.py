@@ -11,6 +11,8 @@ from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.menu import page_of, present
 from lens.ui.shared.chain.link import STYLE, Link, heading
 from lens.ui.shared.reads import ON_REPEAT
+from lens.ui.shared.tour.panel import start_link
+from lens.ui.shared.tour.steps import CHAPTERS
 from lens.ui.view import ViewState
 
 if TYPE_CHECKING:
@@ -74,7 +76,12 @@ MORE = (
 def introduce() -> None:
     """What Lens asks, and the three ways in, one after the other."""
     st.html(STYLE)
-    st.html(f'<div class="lens-hero"><h2>{html.escape(QUESTION)}</h2></div>')
+    ways = " · ".join(
+        f'<a class="lens-go" href="{html.escape(start_link(chapter))}">{html.escape(chapter.title)}</a>'
+        for chapter in CHAPTERS.values()
+    )
+    tour = f'<p class="lens-tours">A tour, five steps each: {ways}</p>'
+    st.html(f'<div class="lens-hero"><h2>{html.escape(QUESTION)}</h2>{tour}</div>')
     _cards("starter", STARTERS, len(STARTERS))
 
 

@@ -25,6 +25,8 @@ from lens.ui.store import to_torch
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from lens.analysis.checkpoint import OnRepeats
+    from lens.analysis.training_run import TrainingRun
     from lens.ui.view import ViewState
 
 WIDTH = 520  # pixels of the column, in full
@@ -38,6 +40,15 @@ class Over(NamedTuple):
     curve: HeadCurve
     at: np.ndarray  # [checkpoint]
     axis: str  # what ``at`` counts
+
+
+class Read(NamedTuple):
+    """A training run with the scores of all heads at its checkpoints, by index."""
+
+    run: "TrainingRun"
+    repeats: "dict[int, OnRepeats]"  # of the finite checkpoints
+    lost: list[str]  # a sentence for each that is not finite
+    missing: int  # checkpoints that are not read, after a cancel
 
 
 class Born(NamedTuple):
@@ -65,6 +76,18 @@ def find(case: Case) -> Finding:
     return Finding(born.interval, "found", {"born": born.interval}, born)
 
 
+def read_checkpoints(view: "ViewState", name: str) -> Read:
+    """The scores of all heads at every checkpoint of the model called ``name``, which has some."""
+    source = source_named(name)
+    run = checkpoint_runs.run_of(source)
+    setting = Setting(view["n"], view["seqs"], view["seed"], bos=prepend_bos(view))
+    cells = [checkpoint_runs.Cell(source, i, content_of(run.checkpoints, i)) for i in checkpoint_runs.chosen(run)]
+    done, missing = sweep(checkpoint_runs.score_checkpoint, cells, setting)
+    lost = [measured.lost for measured in done.values() if measured.lost]
+    repeats = {cell.index: to_torch(measured.repeats) for cell, measured in done.items() if not measured.lost}
+    return Read(run, repeats, lost, len(missing))
+
+
 def birth(view: "ViewState", name: str, head: Head) -> Born:
     """When ``head`` of the model called ``name`` became an induction head, under the view's n, sequences and seed.
 
@@ -73,20 +96,17 @@ def birth(view: "ViewState", name: str, head: Head) -> Born:
     why = checkpoint_runs.why_none(name)
     if why:
         return _not_computed(why)
-    source = source_named(name)
-    run = checkpoint_runs.run_of(source)
-    setting = Setting(view["n"], view["seqs"], view["seed"], bos=prepend_bos(view))
-    cells = [checkpoint_runs.Cell(source, i, content_of(run.checkpoints, i)) for i in checkpoint_runs.chosen(run)]
-    done, missing = sweep(checkpoint_runs.score_checkpoint, cells, setting)
-    if missing:
-        return _not_computed(f"{len(missing)} of {len(cells)} checkpoints are not read")
-    lost = [measured.lost for measured in done.values() if measured.lost]
-    repeats = {cell.index: to_torch(measured.repeats) for cell, measured in done.items() if not measured.lost}
-    if lost:
-        view.note(f"left out of the head's birth: {' '.join(lost)[:-1]}")
-    if not repeats:
+    read = read_checkpoints(view, name)
+    if read.missing:
+        return _not_computed(
+            f"{read.missing} of {read.missing + len(read.repeats) + len(read.lost)} checkpoints are not read"
+        )
+    if read.lost:
+        view.note(f"left out of the head's birth: {' '.join(read.lost)[:-1]}")
+    if not read.repeats:
         return _not_computed("no checkpoint is finite")
-    curve, indices = analyse(head_curve, repeats, Head(*head), BORN_AT, setting.seed), sorted(repeats)
+    run, repeats, indices = read.run, read.repeats, sorted(read.repeats)
+    curve = analyse(head_curve, repeats, Head(*head), BORN_AT, view["seed"])
     names = [checkpoint_name(run.checkpoints, index) for index in indices]
     labels = run.checkpoints.labels if run.checkpoints.tokens is None else run.checkpoints.tokens
     unit = run.checkpoints.unit if run.checkpoints.tokens is None else "tokens"
