@@ -11,18 +11,20 @@ address says, names and values of text: together they are an address inside the 
 another. In place of ``figure``, plotly's JSON, may stand ``html``, the markup of a view of tokens or a table.
 """
 
-from lens.findings.finding import LARGEST, LONGEST, MOST, VERSION, Finding, Findings
+from lens.findings.finding import LARGEST, LONGEST, LONGEST_TITLE, MOST, VERSION, Finding, Findings
 from lens.findings.read import Pages, read_findings
-from lens.findings.write import to_html, to_notebook, write_findings
+from lens.findings.write import plain, to_html, to_notebook, write_findings
 
 __all__ = [
     "LARGEST",
     "LONGEST",
+    "LONGEST_TITLE",
     "MOST",
     "VERSION",
     "Finding",
     "Findings",
     "Pages",
+    "plain",
     "read_findings",
     "to_html",
     "to_notebook",

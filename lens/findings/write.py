@@ -77,10 +77,10 @@ def _article(number: int, one: Finding, root: str, chart: "Callable[[str], Figur
 
 def to_notebook(findings: Findings, root: str) -> str:
     """A notebook, format 4.5: of each finding its words and link, then the Python of its page, not yet run."""
-    cells = [_cell("markdown", "title", f"# {_plain(findings.title or STEM)}\n\n{HOW_TO_RUN}")]
+    cells = [_cell("markdown", "title", f"# {plain(findings.title or STEM)}\n\n{HOW_TO_RUN}")]
     for number, one in enumerate(findings.items, 1):
-        words = [f"## {number}. {_plain(one.claim)}", _plain(one.note)]
-        words += [f"{_plain(one.source)}\n\n[Open this view]({_target(one.link(root))})".strip()]
+        words = [f"## {number}. {plain(one.claim)}", plain(one.note)]
+        words += [f"{plain(one.source)}\n\n[Open this view]({_target(one.link(root))})".strip()]
         cells.append(_cell("markdown", f"finding-{number}", "\n\n".join(filter(None, words))))
         if one.code:
             cells.append(_cell("code", f"python-{number}", one.code) | {"execution_count": None, "outputs": []})
@@ -95,7 +95,7 @@ def _cell(kind: str, name: str, source: str) -> dict[str, Any]:
     return {"cell_type": kind, "id": name, "metadata": {}, "source": source.splitlines(keepends=True)}
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is, with its lines."""
     lines = (html.escape(MARKS.sub(r"\\\1", line.strip()), quote=False) for line in text.strip().split("\n"))
     return "  \n".join(lines)

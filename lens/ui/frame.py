@@ -26,6 +26,7 @@ from lens.ui.embed import STYLE as EMBED_STYLE
 from lens.ui.embed import is_embedded
 from lens.ui.ending import PageOver, end_page
 from lens.ui.fields import LOCAL, Field, short
+from lens.ui.findings import draw_pin
 from lens.ui.garbage import set_aside, tidy
 from lens.ui.limits import limits
 from lens.ui.memory import memory_control
@@ -105,6 +106,7 @@ def show_page(page: Page) -> None:
                 import_module("transformers")  # here, not in two threads at once: it changes places with another module
                 set_aside()
         body.draw(view)
+        draw_pin(view, page)
         if not on_stage():
             draw_next(view, page)
     tidy()

@@ -12,6 +12,7 @@ from lens.ui.pages import (
     attribution,
     composition,
     deck,
+    findings,
     head,
     head_scores,
     home,
@@ -45,6 +46,7 @@ MENU = (
     ablation.PAGE,
     patching.PAGE,
     training_dynamics.PAGE,
+    findings.PAGE,
     deck.PAGE,
     method.PAGE,
 )
