@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lens.findings.finding import FORMAT, VERSION, Finding, Findings
+from lens.findings.safe import clean
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -16,16 +17,13 @@ HOW_TO_RUN = "Each code cell computes the numbers of its view again. It needs Le
 # Whatever a text in it says, the page fetches nothing.
 SEAL = (
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:; font-src data:; frame-src 'self'; "
-    "form-action 'none'; base-uri 'none'\">"
+    "script-src 'unsafe-inline'; img-src data: blob:; font-src data:; form-action 'none'; base-uri 'none'\">"
 )
-# A view made of markup stands in a frame of its own, where no script runs and its style ends.
-INSIDE = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1a2330;"
     "background:#fff}article{border-top:1px solid #d5dbe3;padding:1.2rem 0}h1{font-size:1.6rem}h2{font-size:1.15rem}"
     "p{white-space:pre-wrap;overflow-wrap:anywhere}.source{font-size:.85rem;color:#55606e}a{color:#1f5fa8}"
-    "iframe{width:100%;height:24rem;border:0}pre{overflow:auto;background:#f4f6f8;padding:.8rem;font-size:.82rem}"
+    ".view{position:relative;contain:paint;overflow:auto;max-height:40rem}pre{overflow:auto;background:#f4f6f8;padding:.8rem;font-size:.82rem}"
 )
 MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$=:])")  # what Markdown reads
 
@@ -65,8 +63,8 @@ def _article(number: int, one: Finding, root: str, chart: "Callable[[str], Figur
     if one.figure:
         picture = chart(one.figure).to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
     elif one.html:
-        page = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{INSIDE}">{one.html}'
-        picture = f'<iframe sandbox title="The view" srcdoc="{html.escape(page)}"></iframe>'
+        # Its style ends where it stands.
+        picture = f'<div class="view"><template shadowrootmode="open">{clean(one.html)}</template></div>'
     note = f"<p>{html.escape(one.note)}</p>" if one.note else ""
     code = f"<details><summary>Python</summary><pre>{html.escape(one.code)}</pre></details>" if one.code else ""
     link = f'<a href="{html.escape(one.link(root))}" rel="noopener">Open this view</a>'

@@ -129,8 +129,8 @@ def draw_pin(view: ViewState, page: Page) -> None:
             middle.text_area("Note", "", 82, LONGEST["note"], note, help=NOTE_HELP)
             finding = _finding(view, page, shown)
             right.form_submit_button("Keep", on_click=_keep, args=(finding, shown, claim, note), width="stretch")
-        if mine.items:
-            page_link(view, PAGE, f"{len(mine.items)} kept: see them →")
+    if mine.items:
+        page_link(view, PAGE, f"Findings: {len(mine.items)} kept →")
 
 
 def _finding(view: ViewState, page: Page, shown: Shown) -> Finding:

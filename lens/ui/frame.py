@@ -122,6 +122,7 @@ def _say_not_in_workshop(view: ViewState, page: Page) -> None:
     st.info(workshop.NOT_HERE.format(page.title, ", ".join(titles)), icon=":material/school:")
     for title in titles:
         page_link(view, title, title, with_icon=True)
+    workshop.exit_button(view, "page")
     end_page()
 
 

@@ -79,8 +79,13 @@ def draw_exit(view: ViewState) -> None:
     """The way out, below the menu."""
     if is_on():
         st.html('<div class="lens-section">Workshop</div>')
-        icon = ":material/logout:"
-        button("Leave the workshop", EXIT_HELP, _leave, view, key="workshop:leave", icon=icon, type="tertiary")
+        exit_button(view, "menu")
+
+
+def exit_button(view: ViewState, where: str) -> None:
+    """Leaves the workshop; stands in several places."""
+    key, icon = f"workshop:leave:{where}", ":material/logout:"
+    button("Leave the workshop", EXIT_HELP, _leave, view, key=key, icon=icon, type="tertiary")
 
 
 def workshop_link(root: str, page: str, model: str, prompt: str, offered: Workshop) -> str:

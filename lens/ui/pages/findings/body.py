@@ -84,7 +84,9 @@ def _on_paper(chart: str) -> Figure:
 
 def _add_file(mine: Kept) -> None:
     """The findings of a file behind those that stand here; what is wrong with it is said, and nothing changes."""
-    file = st.file_uploader("Open a file of findings", "json", key="findings:file", help=FILE_HELP)
+    file = st.file_uploader(
+        "Open a file of findings", "json", key="findings:file", help=FILE_HELP, max_upload_size=LARGEST // 1_000_000
+    )
     if file is None or file.file_id == st.session_state.get(READ):
         return
     try:
