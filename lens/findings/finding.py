@@ -8,7 +8,7 @@ FORMAT, VERSION = "lens findings", 1
 MOST = 200  # findings of a file
 LARGEST = 30_000_000  # bytes of a file
 LONGEST = {  # characters
-    "page": 40, "claim": 2000, "note": 8000, "model": 200, "dtype": 40, "sample": 2000, "date": 20, "code": 100_000,
+    "page": 40, "claim": 2000, "note": 8000, "model": 400, "dtype": 40, "sample": 2000, "date": 20, "code": 100_000,
     "figure": 4_000_000, "html": 1_000_000,
 }  # fmt: skip
 LONGEST_VALUE = 20_000  # characters of one field of an address

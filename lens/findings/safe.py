@@ -17,7 +17,9 @@ TAGS = frozenset({
     "b", "br", "caption", "code", "dd", "div", "dl", "dt", "em", "i", "li", "ol", "p", "small", "span", "strong",
     "style", "sub", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul",
 })  # fmt: skip
-ATTRIBUTES = frozenset({"border", "class", "colspan", "data-at", "role", "rowspan", "scope", "style", "title"})
+ATTRIBUTES = frozenset(
+    {"border", "class", "colspan", "data-at", "role", "rowspan", "scope", "style", "tabindex", "title"}
+)
 VOID = frozenset({"br"})
 # In CSS: what fetches, what leaves its place, and ways to write either in other letters.
 UNSAFE = re.compile(r"url\s*\(|image|src\s*\(|@(?!media\b)|expression|behavior|binding|fixed|[<\\]", re.IGNORECASE)

@@ -139,7 +139,9 @@ def _finding(view: ViewState, page: Page, shown: Shown) -> Finding:
     named = {"model": view["model"]} | ({"prompt": view["prompt"]} if page.prompt else {})
     query = {name: text for name, text in (named | view.canonical()).items() if name not in FRAME}
     model, dtype = weights_named() or ("", "")
-    return Finding(page.path, query, "", model=model, dtype=dtype, sample=shown.sample, code=shown.code)
+    sample = shown.sample[: LONGEST["sample"]]
+    code = shown.code if len(shown.code) <= LONGEST["code"] else ""
+    return Finding(page.path, query, "", model=model, dtype=dtype, sample=sample, code=code)
 
 
 def _keep(finding: Finding, shown: Shown, claim: str, note: str) -> None:

@@ -60,9 +60,17 @@ def test_a_view_is_kept_with_the_notice_its_figure_its_python_and_its_address():
     assert len(at.get("plotly_chart")) == 1
 
 
-@pytest.mark.parametrize("page", ["tokens", "logit_lens", "model", "method"])
-def test_a_view_that_is_no_chart_is_kept_as_its_markup_and_reads_back(page):
-    at = press(app_page(page).run(), "Keep")
+@pytest.mark.parametrize(
+    ("page", "part"),
+    [
+        *(("model", part) for part in ("config", "works", "weights", "activations", "memory", "models")),
+        *(("tokens", part) for part in ("prompt", "cut", "padding")),
+        ("logit_lens", ""),
+        ("method", ""),
+    ],
+)
+def test_a_view_that_is_no_chart_is_kept_as_its_markup_and_reads_back(page, part):
+    at = press(app_page(page, **({"part": part} if part else {})).run(), "Keep")
     mine = at.session_state[KEPT].findings
     assert [bool(one.html) for one in mine.items] == [True]
     assert read_findings(write_findings(mine), known_pages()) == mine
