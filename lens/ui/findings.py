@@ -166,7 +166,7 @@ def _with_figure(finding: Finding, shown: Shown) -> Finding:
     if isinstance(shown.figure, str):
         markup = clean(shown.figure)
         return finding._replace(html=markup) if len(markup) <= LONGEST["html"] else finding
-    from lens.figures.kept import written  # with plotly, which a page needs only here before its own body is imported
+    from lens.figures.kept import written  # brings plotly, which nothing of a frame may
 
     chart = written(shown.figure)
     return finding._replace(figure=chart) if len(chart) <= LONGEST["figure"] else finding
