@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
 import streamlit as st
 
@@ -11,6 +11,7 @@ from lens.ui.fields import checkpoint_name
 
 if TYPE_CHECKING:
     import torch
+    from plotly.graph_objects import Figure
     from streamlit.delta_generator import DeltaGenerator
 
 RUN = "lens:run"
@@ -25,6 +26,15 @@ class Opened(Protocol):
     dtype: torch.dtype | str
 
 
+class Shown(NamedTuple):
+    """The figure that is the page's own, with what is said of it."""
+
+    figure: Figure | str = ""  # HTML of a view of tokens or a table; "" where the page has none
+    code: str = ""  # the Python that computes its numbers
+    notice: str = ""
+    sample: str = ""
+
+
 class Run(TypedDict, total=False):
     """What a run of the page has used so far."""
 
@@ -36,7 +46,8 @@ class Run(TypedDict, total=False):
     seconds: float
     cached: bool
     sample: str  # what the last figure was measured on, in words
-    given: bool  # whether a figure was given away: the first is the page's own
+    notice: str  # the first that stands with the page's own figure
+    own: Shown  # the first figure that was given away
 
 
 def start_run(slot: DeltaGenerator) -> None:
@@ -76,11 +87,26 @@ def sample_named() -> str:
     return st.session_state.get(RUN, {}).get("sample", "").rstrip(". ")
 
 
-def is_first_figure() -> bool:
-    """Whether no figure of this run was given away before: then it is what the page shows inside another one."""
+def note_notice(words: str) -> None:
+    """What is to notice in the figure that was drawn last."""
     run = st.session_state.setdefault(RUN, {})
-    first, run["given"] = not run.get("given", False), True
+    if "notice" not in run or "own" not in run:
+        run["notice"] = words
+
+
+def is_first_figure(figure: Figure | str, code: str) -> bool:
+    """Whether no figure of this run was given away before: then it is the page's own, alone inside another page."""
+    run = st.session_state.setdefault(RUN, {})
+    first = "own" not in run
+    if first:
+        run["own"] = Shown(figure, code, sample=sample_named())
     return first
+
+
+def own_figure() -> Shown:
+    """What this run has shown first of all that can be taken away."""
+    run = st.session_state.get(RUN, {})
+    return run.get("own", Shown())._replace(notice=run.get("notice", ""))
 
 
 def _name(run: Run) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from lens.load import catalogue
-from lens.ui import by_hand
+from lens.ui import by_hand, workshop
 from lens.ui.components import ASSETS, component
 from lens.ui.embed import root_address
 from lens.ui.fields import LOCAL, BadValue
@@ -55,17 +55,17 @@ NO_MODEL = "no second model"
 
 def model_control(view: ViewState) -> None:
     """Choose a catalogue model; at home also a Hub id, a folder or a GGUF file typed by hand."""
-    names = [name for name, _ in _offered()]
-    labels = dict(_offered())
+    labels = models_offered()
+    names = list(labels)
     if view["model"] not in names:
         names = [view["model"], *names]
-    also = "" if limits().hosted else ", or type a Hub id or the path of a folder or GGUF file"
+    also = ", or type a Hub id or the path of a folder or GGUF file" if _may_type() else ""
     st.selectbox(
         "Model",
         names,
         names.index(view["model"]),
         format_func=lambda name: labels.get(name, name.removeprefix(LOCAL)),
-        accept_new_options=not limits().hosted,
+        accept_new_options=_may_type(),
         help=MODEL_HELP.format(also),
         **bind(view, "model", write=partial(_choose_model, view)),
     )
@@ -83,14 +83,15 @@ def prompt_control(view: ViewState) -> None:
 def with_model_control(view: ViewState) -> None:
     """Choose a second model, and of one whose training is here, its checkpoint."""
     name, _, revision = view["with_model"].partition("@")
-    labels = {"": NO_MODEL} | dict(_offered()) | {name: name.removeprefix(LOCAL) for name in by_hand.opened()}
+    own = {} if workshop.models() else {name: name.removeprefix(LOCAL) for name in by_hand.opened()}
+    labels = {"": NO_MODEL} | models_offered() | own
     names = list(labels) if name in labels else [name, *labels]
     st.selectbox(
         "Compare with",
         names,
         names.index(name),
         format_func=lambda name: labels.get(name, name.removeprefix(LOCAL)),
-        accept_new_options=not limits().hosted,
+        accept_new_options=_may_type(),
         help=WITH_MODEL_HELP,
         **bind(view, "with_model", name, partial(_choose_second, view, names)),
     )
@@ -152,6 +153,16 @@ def link_control(view: ViewState) -> None:
     st.html(f'<p class="lens-to-stage"><a class="lens-go" href="{html.escape(stage_link(view))}">On stage</a></p>')
 
 
+def models_offered() -> dict[str, str]:
+    """What may be chosen, by alias, as the list writes it; in a workshop, its models."""
+    every, own = dict(_offered()), workshop.models()
+    return {name: every.get(name, name) for name in own} if own else every
+
+
+def _may_type() -> bool:
+    return not limits().hosted and not workshop.models()
+
+
 @st.cache_data(ttl=20, max_entries=1, show_spinner=False)
 def _offered() -> list[tuple[str, str]]:
     """(alias, label) of every model that may be chosen: those on this machine first."""
@@ -175,8 +186,8 @@ def _choose_model(view: ViewState, key: str) -> None:
     typed = st.session_state[key]
     if not typed or typed == view["model"]:
         return
-    path, names = Path(typed).expanduser().resolve(), list(dict(_offered()))
-    is_path = typed not in names and not limits().hosted and path.exists()
+    path, names = Path(typed).expanduser().resolve(), list(models_offered())
+    is_path = typed not in names and _may_type() and path.exists()
     name = by_hand.local_name(path) if is_path else begun(typed, names)
     try:
         view.set(model=name, revision=None, layer=None, head=None, query=None)

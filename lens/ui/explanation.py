@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from lens.ui import parts
-from lens.ui.badge import note_sample
+from lens.ui.badge import note_notice, note_sample
 from lens.ui.glossary import explained
 from lens.ui.links import with_links
 from lens.ui.stage import on_stage, subtitle
@@ -44,8 +44,11 @@ def explain(
     notices = (explanation.notice,) if isinstance(explanation.notice, str) else explanation.notice
     write = linked if model is None else partial(with_links, view, model.cfg)
     note_sample(dict(explanation.measured).get("Sample", ""))
+    for text in notices[:1]:
+        note_notice(text)
     if on_stage():
-        subtitle(notices[0], write)
+        for text in notices[:1]:
+            subtitle(text, write)
         return
     for text in notices:
         parts.notice(text, write)

@@ -96,7 +96,7 @@ def export(view: ViewState, what: Export) -> None:
         code = reproduce(view, what.code, what.reads_prompt) if what.opens_model else f"{what.code.strip()}\n"
         st.caption(HOW_TO_RUN)
         st.code(code, language="python")
-        if is_first_figure():
+        if is_first_figure(what.figure, code):
             st.caption(EMBED_HELP)
             st.code(snippet(view, what.figure), language="html", wrap_lines=True)
 

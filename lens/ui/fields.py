@@ -15,6 +15,7 @@ from lens.ui.shared.tour.steps import NAMES as TOUR
 
 DEFAULT_MODEL = "lens-2l"  # comes with Lens, opens in a moment, and its whole training is here
 DEFAULT_PROMPT = "The cat sat on the mat. The cat sat on the"  # the second half repeats: induction heads show at once
+IN_A_WORKSHOP = 24  # pages, and models
 LOCAL = "local:"  # a model opened from a path on this machine; the path itself never stands in an address
 _MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,79}")
@@ -38,6 +39,7 @@ class Field(NamedTuple):
     write: Callable[[Any], str]
     unset: Any = None  # what a page reads while the value is None: nothing was chosen
     joint: bool = False  # an option with one value for all pages that declare it
+    lasting: bool = False  # stays where a link inside the app does not name it
 
 
 def integer(name: str, default: int | None, low: int = 0, high: int = 2**31 - 1) -> Field:
@@ -134,6 +136,24 @@ def heads(name: str, most: int) -> Field:
     return Field(name, (), read, lambda value: ",".join(f"{layer}.{head}" for layer, head in value))
 
 
+def several(name: str, pattern: re.Pattern[str], what: str, most: int) -> Field:
+    """A list of names with spaces between them, in the order they are given, none twice; ``what`` they name."""
+
+    def read(value: str) -> tuple[str, ...]:
+        words = list(dict.fromkeys(value.replace(",", " ").split()))
+        bad = [part for part in words[: most + 1] if not pattern.fullmatch(part) or ".." in part]
+        names = tuple(part for part in words if part not in bad)[:most]
+        if bad:
+            raise BadValue(
+                f"{name} names {what}, with spaces between them; left out {', '.join(map(short, bad))}", names
+            )
+        if len(words) > most:
+            raise BadValue(f"at most {most} {what} of {name} are kept", names)
+        return names
+
+    return Field(name, (), read, " ".join)
+
+
 def _matching(name: str, default: str, pattern: re.Pattern[str], what: str) -> Field:
     def read(value: str) -> str:
         if value and (not pattern.fullmatch(value) or ".." in value):
@@ -187,6 +207,8 @@ def common_fields(bounds: Limits) -> tuple[Field, ...]:
         _with_model(),
         text("with_prompt", "", bounds.prompt_chars, called="the prompt to compare with"),
         _matching("tour", "", re.compile("|".join(map(re.escape, TOUR))), f"one of its steps, like {TOUR[0]}"),
+        several("workshop_pages", _WORD, "pages", IN_A_WORKSHOP)._replace(lasting=True),
+        several("workshop_models", _MODEL, "models", IN_A_WORKSHOP)._replace(lasting=True),
     )
 
 

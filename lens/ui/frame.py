@@ -18,7 +18,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from lens.ui import controls, stage
+from lens.ui import controls, stage, workshop
 from lens.ui.badge import start_run
 from lens.ui.by_hand import is_closed
 from lens.ui.components import component
@@ -26,10 +26,11 @@ from lens.ui.embed import STYLE as EMBED_STYLE
 from lens.ui.embed import is_embedded
 from lens.ui.ending import PageOver, end_page
 from lens.ui.fields import LOCAL, Field, short
+from lens.ui.findings import draw_pin
 from lens.ui.garbage import set_aside, tidy
 from lens.ui.limits import limits
 from lens.ui.memory import memory_control
-from lens.ui.menu import draw_menu, page_of
+from lens.ui.menu import MENU, draw_menu, page_link, page_of, present
 from lens.ui.models import check_model
 from lens.ui.page import IMPORTS, Page
 from lens.ui.shared.chain.steps import draw_next, draw_steps
@@ -64,6 +65,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     st.html(f"<script>{(ASSETS / 'go.js').read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
     view = open_view(title, page.path, options)
     check_model(view)
+    workshop.start(view, [page.name for page in MENU])
     if REFUSED in st.session_state:
         view.note(st.session_state.pop(REFUSED))
     if is_embedded():
@@ -77,6 +79,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
         with st.sidebar:
             st.html('<div class="lens-brand">Lens</div>')
             draw_menu(view)
+            workshop.draw_exit(view)
         _header(page, question, view)
     st.set_page_config(page_icon=str(ASSETS / "icon.svg"))  # last: it imports what reads pictures
     try:
@@ -86,6 +89,8 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
         if is_closed(view["model"]):
             st.info(CLOSED.format(short(view["model"].removeprefix(LOCAL))), icon=":material/folder_open:")
             end_page()
+        if not workshop.is_allowed(page.name):
+            _say_not_in_workshop(view, page)
         yield view
     except PageOver:
         st.stop()
@@ -109,9 +114,20 @@ def show_page(page: Page) -> None:
                 set_aside()
         body.draw(view)
         check_tour(view, page, tour)
+        draw_pin(view, page)
         if not on_stage():
             draw_next(view, page)
     tidy()
+
+
+def _say_not_in_workshop(view: ViewState, page: Page) -> None:
+    """Which pages there are instead; the page ends."""
+    titles = [other.title for other in present()]
+    st.info(workshop.NOT_HERE.format(page.title, ", ".join(titles)), icon=":material/school:")
+    for title in titles:
+        page_link(view, title, title, with_icon=True)
+    workshop.exit_button(view, "page")
+    end_page()
 
 
 def _header(page: Page, question: str, view: ViewState) -> None:

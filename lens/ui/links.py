@@ -16,6 +16,7 @@ from lens.analysis.names import Head
 from lens.ui.fields import address
 from lens.ui.glossary import explained
 from lens.ui.view import query_for
+from lens.ui.workshop import is_allowed
 
 if TYPE_CHECKING:
     from lens.ui.view import ViewState
@@ -80,7 +81,7 @@ def _link(view: ViewState, size: Size, kind: str, name: str, checkpoints: Mappin
         fields = {"query": name}
     elif kind == "checkpoint":
         fields = {"revision": checkpoints[name]}
-    if not fields:
+    if not fields or not is_allowed(page):
         return html.escape(name)
     href = address("", page, query_for(view, page) | fields).lstrip("/")
     return f'<a class="lens-go" href="{html.escape(href)}">{html.escape(name)}</a>'

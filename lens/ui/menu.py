@@ -13,6 +13,7 @@ from lens.ui.pages import (
     attribution,
     composition,
     deck,
+    findings,
     head,
     head_scores,
     home,
@@ -28,6 +29,7 @@ from lens.ui.pages import (
     training_dynamics,
 )
 from lens.ui.view import ViewState, query_for
+from lens.ui.workshop import is_allowed
 
 MENU = (
     home.PAGE,
@@ -47,6 +49,7 @@ MENU = (
     ablation.PAGE,
     patching.PAGE,
     training_dynamics.PAGE,
+    findings.PAGE,
     deck.PAGE,
     method.PAGE,
 )
@@ -61,9 +64,9 @@ def page_of(title: str) -> Page:
 
 
 def present() -> tuple[Page, ...]:
-    """The pages whose file exists beside the running ``app.py``."""
+    """The pages whose file exists beside the running ``app.py``; in a workshop, those that it has."""
     root = Path(get_script_run_ctx().main_script_path).parent
-    return tuple(page for page in MENU if (root / page.file).is_file())
+    return tuple(page for page in MENU if is_allowed(page.name) and (root / page.file).is_file())
 
 
 def page_link(view: ViewState, title: str, label: str, with_icon: bool = False, **fields: str) -> None:

@@ -100,6 +100,10 @@ class ViewState:
             self._home(name)[name] = value
         self.notes.extend(notes)
 
+    def lasting(self) -> dict[str, str]:
+        """What a link inside the app leaves as it is, as text, where it does not name it."""
+        return {name: text for name, text in self.canonical().items() if self.field(name).lasting}
+
     def note(self, sentence: str) -> None:
         """Show a sentence under the header of the page in this run."""
         if sentence not in self.notes:
@@ -210,10 +214,9 @@ def open_view(page: str, path: str, options: Iterable[Field] = ()) -> ViewState:
     moved, store["path"] = store["path"] != path, path
     view.arrived = moved or fresh
     query = st.query_params.to_dict()
-    if query != view.canonical() and (
-        fresh or get_script_run_ctx().is_history_navigation or (moved and _foreign(query))
-    ):
-        view.load(query)
+    outside = fresh or get_script_run_ctx().is_history_navigation
+    if query != view.canonical() and (outside or (moved and _foreign(query))):
+        view.load(query if outside else view.lasting() | query)
     view.changed = partial(write_address, view)
     view.changed()
     return view

@@ -46,6 +46,8 @@ def random_values(rng: random.Random) -> dict:
         "with_model": rng.choice(["", word, f"{word}/{word}@step1000", f"local:{word}@checkpoints/tokens_1.bin"]),
         "tour": rng.choice(["", "why.1", "born.5"]),
         "with_prompt": "".join(rng.choices(CHARS, k=rng.randint(0, 60))),
+        "workshop_pages": tuple(dict.fromkeys(rng.choices(["home", "attention", word], k=rng.randint(0, 5)))),
+        "workshop_models": tuple(dict.fromkeys(rng.choices(["lens-2l", f"{word}/{word}"], k=rng.randint(0, 4)))),
     }
 
 

@@ -14,7 +14,7 @@ def html(at) -> str:
     return "\n".join(element.proto.body for element in at.get("html"))
 
 
-@pytest.mark.parametrize("page", ["head_scores", "attention", "training_dynamics"])
+@pytest.mark.parametrize("page", ["head_scores", "attention", "training_dynamics", "method"])
 def test_on_stage_stand_the_question_one_subtitle_and_the_way_back(page):
     at = opened(page, False, model="lens-2l", layer="1", head="1", stage="1")
     assert not at.exception

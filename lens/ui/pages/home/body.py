@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lens.ui.models import open_model
-from lens.ui.pages.home import start
+from lens.ui.pages.home import class_link, start
 from lens.ui.shared.chain.link import LINKS, draw_outline
 from lens.ui.view import ViewState
 
@@ -20,6 +20,7 @@ def draw(view: ViewState) -> None:
     answers = start.boxes(LINKS[start.BESIDE :])
     below = st.container()
     start.more()
+    class_link.draw(view)
     with places[0]:
         model = open_model(view)
     start.status(state, view, model)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
+from lens.ui import workshop
 from lens.ui.controls import EXAMPLES
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.menu import page_of, present
@@ -94,9 +95,13 @@ def more() -> None:
 
 
 def _cards(name: str, presets: Sequence[Preset], a_row: int) -> None:
-    """Those whose page exists."""
-    there = {page.title for page in present()}
-    offered = [preset for preset in presets if preset.page in there]
+    """Those whose page exists; in a workshop, of its models."""
+    there, models = {page.title for page in present()}, workshop.models()
+    offered = [
+        preset
+        for preset in presets
+        if preset.page in there and (not models or preset.query.get("model", DEFAULT_MODEL) in models)
+    ]
     for first in range(0, len(offered), a_row):
         for number, column in enumerate(st.columns(a_row, gap="small")[: len(offered) - first], first):
             with column.container(border=True, key=f"{name}-{number}", height="stretch"):
