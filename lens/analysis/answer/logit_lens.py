@@ -10,6 +10,7 @@ from torch import Tensor
 from lens.analysis.answer.fitted_lens import FittedDecoder, fitted_decoder, fitted_rows
 from lens.analysis.answer.lens_rows import LensRow, lens_points, lens_rows
 from lens.analysis.loss import BYTES, chunks
+from lens.arrays import as_tensor
 from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
@@ -130,7 +131,7 @@ def follow_tokens(
 
 def settles(rank: Int[Tensor, "row *places"]) -> Int[Tensor, "*places"]:
     """The first row from which on the target stays on top; −1 where it is not on top of the last row."""
-    kept = (torch.as_tensor(rank) == 0).flip(0).long().cumprod(0).sum(0)
+    kept = (as_tensor(rank) == 0).flip(0).long().cumprod(0).sum(0)
     return torch.where(kept > 0, len(rank) - kept, -1)
 
 

@@ -88,6 +88,8 @@ class Pair(NamedTuple):
     upwards: bool = False  # whether the first row is drawn lowest
     by_number: bool = False  # whether heads of one number stand beside each other
     units: tuple[str, ...] = ()  # of each number, where they differ; the notes are then intervals
+    given: str = ""  # Python before all else: imports, and what both sides read
+    finish: str = ""  # Python after all else, of the ``cell`` that differs most
 
     def name(self, cell: Sequence[int]) -> str:
         """A cell in words."""
@@ -207,9 +209,17 @@ def names(
     return Pair("bars", quantity, aligned(*values, [match]), (along,), note, some, by_number=by_number)
 
 
-def bars(quantity: Quantity, first: np.ndarray, second: np.ndarray, along: Along, *, note: str = ONE_TEXT) -> Pair:
-    """A number for each part of an axis that both have, such as ``rows`` or ``layers``."""
-    return Pair("bars", quantity, aligned(first, second, [along.match]), (along,), note)
+def bars(
+    quantity: Quantity,
+    first: np.ndarray,
+    second: np.ndarray,
+    along: Along,
+    *,
+    note: str = ONE_TEXT,
+    estimate: Estimate | None = None,
+) -> Pair:
+    """A number for each part of an axis that both have, such as ``rows`` or ``layers``; ``estimate``: pair by pair."""
+    return Pair("bars", quantity, aligned(first, second, [along.match]), (along,), note, estimate)
 
 
 class Number(NamedTuple):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lens.analysis.compare import largest
 from lens.analysis.verdicts import rounding_of, which_differ_from_zero
+from lens.arrays import as_tensor
 from lens.figures.theme import number
+from lens.ui.shared.wording import interval
 
 if TYPE_CHECKING:
     from lens.ui.shared.compare.pairs import Along, Pair
@@ -54,9 +55,16 @@ def notice(pair: Pair, names: tuple[str, str]) -> str:
     mean = number(float(np.abs(numbers.difference[known]).mean()))
     text = (
         f"{what[:1].upper()}{what[1:]} differs most at {pair.name(cell)}: {first} in {names[0]}, {second} in "
-        f"{names[1]} ({sign}{change}{unit}). The mean size of the difference over {n} {cells} is {mean}{unit}."
+        f"{names[1]} ({sign}{change}{unit}){_ends(pair, cell)}. The mean size of the difference over {n} {cells} is "
+        f"{mean}{unit}."
     )
     return f"{text} {verdict(pair)}".strip()
+
+
+def _ends(pair: Pair, cell: tuple[int, ...]) -> str:
+    """The interval of one cell's difference; "" where there is none."""
+    of = pair.estimate
+    return "" if of is None or of.low is None else interval(float(of.low[cell]), float(of.high[cell]))
 
 
 def verdict(pair: Pair) -> str:
@@ -71,7 +79,7 @@ def verdict(pair: Pair) -> str:
 def _differ(pair: Pair) -> np.ndarray | None:
     if pair.estimate is None:
         return None
-    where = which_differ_from_zero(pair.estimate, rounding_of(*map(torch.from_numpy, pair.numbers)))
+    where = which_differ_from_zero(pair.estimate, rounding_of(*map(as_tensor, pair.numbers)))
     return None if where is None else np.asarray(where)
 
 
