@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,20 +86,30 @@ def _differ(pair: Pair) -> np.ndarray | None:
 
 def _of_a_list(pair: Pair, names: tuple[str, str]) -> str:
     """Which of numbers in different units the sample tells apart: no size of a difference holds for all of them."""
-    n, (along,), where = pair.numbers.first.size, pair.axes, _differ(pair)
+    n, where = pair.numbers.first.size, _differ(pair)
     if not n:
         return f"Nothing of {names[0]} has a counterpart in {names[1]}."
     if where is None:
-        return f"{n} numbers are compared; none of their differences has an interval."
+        said = _beside(pair, range(min(n, NAMED)))
+        none = f"{n} numbers are compared; none of their differences has an interval."
+        return f"{none} {names[0]} | {names[1]}: {said}{_and_more(n)}."
     sure = np.abs(pair.numbers.difference) / np.asarray(pair.estimate.high - pair.estimate.low, float)
     best = [place for place in np.argsort(-np.nan_to_num(sure), kind="stable") if where[place]]
-    said = [
-        f"{along.labels[at]} {number(float(pair.numbers.first[at]))} | {number(float(pair.numbers.second[at]))}"
-        for at in best[:NAMED]
-    ]
-    more = f"; and {len(best) - NAMED} more" if len(best) > NAMED else ""
-    listed = f" Surest ({names[0]} | {names[1]}): {'; '.join(said)}{more}." if said else ""
+    said = _beside(pair, best[:NAMED])
+    listed = f" Surest ({names[0]} | {names[1]}): {said}{_and_more(len(best))}." if said else ""
     return f"{n} numbers are compared. {verdict(pair).removesuffix('.')} that have one.{listed}"
+
+
+def _beside(pair: Pair, places: Sequence[int]) -> str:
+    """Some numbers of a list by name: first | second."""
+    labels, (first, second) = pair.axes[0].labels, pair.numbers
+    return "; ".join(
+        f"{labels[at]} {' | '.join(pair.written(at, float(of[at])) for of in (first, second))}" for at in places
+    )
+
+
+def _and_more(n: int) -> str:
+    return f"; and {n - NAMED} more" if n > NAMED else ""
 
 
 def left_out(pair: Pair, names: tuple[str, str]) -> str:
