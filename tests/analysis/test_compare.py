@@ -170,3 +170,14 @@ def test_pairs_that_share_a_frame_say_less_than_as_many_that_do_not():
     few = difference_over_pairs(by_frame[:, :15], by_frame[:, :15], Pairs(((0,),) * 15, ((0,),) * 15))
     assert few.low is None
     assert few.note == "no interval: 15 pairs, at least 16 are needed"
+
+
+def test_a_number_with_heavy_tails_widens_no_other_and_one_that_is_constant_has_no_width():
+    torch.manual_seed(0)
+    design, x = Pairs(((0,),) * 16, ((0,),) * 16), torch.randn(4, 16)
+    x[2], x[3] = 0.01 * x[2] + 100 * (torch.arange(16) == 5), 1.0
+    found = difference_over_pairs(torch.zeros_like(x), x, design)
+    widths = (found.high - found.low) / 2 / (x.double().std(-1) / 4)
+    assert (widths[:2] < 4).all()
+    assert widths[2] > 2 * widths[:2].max()
+    assert found.low[3] == found.high[3] == 1

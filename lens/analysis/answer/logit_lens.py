@@ -17,8 +17,8 @@ from lens.model import Transformer
 from lens.progress import Progress, part, silent
 
 DEFINITION = (
-    "Log-probability (nats) and rank of a token, read from the residual stream after every layer through the model's "
-    "own final norm, with that stream's own statistics, and its unembedding. Row 0 is the embedding."
+    "What the residual stream says after every layer, read through the model's own final norm, with that stream's own "
+    "statistics, and its unembedding. The first row is the embedding."
 )
 SOURCE = 'nostalgebraist, "interpreting GPT: the logit lens" (2020)'
 CACHED = 1_600_000  # bytes of logits that stay near a core while their numbers are taken

@@ -12,7 +12,7 @@ from lens.analysis.compare import difference_over_pairs
 from lens.analysis.verdicts import mean_over_pairs, rounding_of, which_differ_from_zero
 from lens.arrays import as_tensor
 from lens.figures.bars import Bar, bars
-from lens.figures.fitted import narrow
+from lens.figures.fitted import PHONE, narrow
 from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.calls import analyse, call_key, is_kept
@@ -85,7 +85,7 @@ def show_prompts(view: "ViewState", request: "Request", _: "Parts") -> None:
         definition="Bars sum to the number. Diamond: the same answers in the pair's other run.",
         beside="other run",
     )
-    parts.chart(narrow(figure, 760), notice(over, unit), key="attribution:prompts")
+    parts.chart(narrow(figure, PHONE), notice(over, unit), key="attribution:prompts")
     sample = f"{task.description}, n = {len(task.pairs)} pairs. {sentence(over.difference.note.rstrip('.'))}"
     explain(view, None, Explanation(notice(over, unit), MISREADING, asides=(("Sample", sample),)))
     rows = table(over)

@@ -21,7 +21,7 @@ from lens.ui.pages.attribution.compared import SUMS, sums_by_prompt
 from lens.ui.shared.compare import pairs
 from lens.ui.shared.compare.section import compare
 from lens.ui.shared.tasks import task_beside
-from lens.ui.shared.wording import interval, signed
+from lens.ui.shared.wording import interval, sentence, signed
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -184,7 +184,7 @@ class Over(NamedTuple):
         pairs_of, number = self.first.task.pairs, "the log-probability of the right answer"
         if pairs_of.wrong:
             number = "the logit of the right answer minus that of the wrong one"
-        definition = DEFINITION.format(number, f"{counted(len(pairs_of), 'pair')}: {self.first.task.description}")
+        definition = DEFINITION.format(number, counted(len(pairs_of), "pair"))
         codes = (f"found = task_attribution(model, {of})\n{code}" for of in self._names())
         return pairs.Quantity(name, "logits" if pairs_of.wrong else "nats", definition, *codes, signed=True)
 
@@ -219,7 +219,8 @@ class Over(NamedTuple):
         can = (DOES[_ability(of)].format(name) for of, name in zip(self.both, names))
         left = [n for n in self.match.left_out if n]
         only = f" {counted(sum(left), 'pair')} that one of them alone can read are left out." if left else ""
-        whole = f"All parts together are {means}; difference {signed(float(of.mean[0]))}{interval(*ends)}.{only}"
+        about, change = sentence(self.first.task.description), f"{signed(float(of.mean[0]))}{interval(*ends)}"
+        whole = f"{about} All parts together are {means}; difference {change}.{only}"
         return " ".join([whole, *can])
 
 

@@ -21,7 +21,7 @@ TWO_MODELS = (
     "difference between them says that they differ, not what makes it."
 )
 TWO_TIMES = (
-    "A head that has changed between two checkpoints need not be what changed the model: all its inputs were trained "
+    "A part that has changed between two checkpoints need not be what changed the model: all its inputs were trained "
     "meanwhile as well."
 )
 TWO_TEXTS = (
@@ -74,7 +74,7 @@ def verdict(pair: Pair) -> str:
     if where is None:
         return ""
     n, total = int(where.sum()), int(np.isfinite(np.asarray(pair.estimate.low)).sum())
-    return f"The interval of the difference leaves out 0 for {n} of {total} {_cells(pair)}."
+    return f"The interval of the difference leaves out 0 for {n or 'none'} of {total} {_cells(pair)}."
 
 
 def _differ(pair: Pair) -> np.ndarray | None:
