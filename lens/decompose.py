@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lens.arrays import as_tensor
 from lens.components import Norm
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def indexed(x: Tensor, dim: int, index: Index) -> Tensor:
     if isinstance(index, tuple):
         raise ValueError(f"{index}: a tuple may be a range or a choice; give slice(start, stop) or a list.")
     if not isinstance(index, (int, slice)):
-        index = torch.as_tensor(index, device=x.device)
+        index = as_tensor(index).to(x.device)
     return x[(..., index, *[slice(None)] * (-1 - dim if dim < 0 else x.ndim - 1 - dim))]
 
 

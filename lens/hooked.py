@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lens.arrays import as_tensor
 from lens.cache import ActivationCache
 from lens.circuits import CircuitViews
 from lens.config import Config
@@ -171,7 +172,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, CheckpointVerbs, T
         """The column of W_U for each token: the direction of the stream that raises its logit."""
         if isinstance(tokens, str):
             tokens = self.to_single_token(tokens)
-        return self.unembed.directions(torch.as_tensor(tokens, device=self.device))
+        return self.unembed.directions(as_tensor(tokens).to(self.device))
 
     def generate(
         self,

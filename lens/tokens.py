@@ -151,9 +151,9 @@ class TextVerbs:
 
     def to_string(self, tokens: "Tensor | Sequence[int] | int") -> str | list[str]:
         """The text of one row of ids; a list of texts for several rows."""
-        import torch
+        from lens.arrays import as_tensor  # torch: not for those who only read texts
 
-        tokens = torch.as_tensor(tokens)
+        tokens = as_tensor(tokens)
         if tokens.ndim == 2:
             return [self.to_string(row) for row in tokens]
         return self.needs_tokenizer().decode(tokens.reshape(-1).tolist(), clean_up_tokenization_spaces=False)
@@ -181,9 +181,9 @@ class TextVerbs:
         elif isinstance(text, Sequence) and text and isinstance(text[0], str):
             return [self.to_str_tokens(one, prepend_bos) for one in text]
         else:
-            import torch
+            from lens.arrays import as_tensor
 
-            tokens = torch.as_tensor(text)
+            tokens = as_tensor(text)
             if tokens.ndim > 1 and tokens.shape[0] > 1:
                 return [self.to_str_tokens(row) for row in tokens]
             ids = tokens.reshape(-1).tolist()

@@ -16,6 +16,12 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def every_warning():
+    """What torch warns of once in a process it warns of in every test; ``pyproject.toml`` makes some of it errors."""
+    torch.set_warn_always(True)
+
+
 @pytest.fixture(autouse=True)
 def own_main():
     """A page that a test runs takes the place of ``__main__``, which every process started later would run again."""

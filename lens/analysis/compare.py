@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.analysis.crossed import Crossed, sampled, shortage, unit_note
 from lens.analysis.least import MIN_SAMPLES
 from lens.analysis.stats import LEVEL, Estimate, bootstrap_interval
 from lens.hooked import HookedTransformer
@@ -201,6 +202,28 @@ def paired_difference(
     low, high = bootstrap_interval(samples, level=1 - (1 - LEVEL) / cells)
     note = f"{LEVEL:.0%} interval of the paired difference over {n} {unit}, of all {cells} numbers at once (Bonferroni)"
     return Estimate(mean, low, high, n, note)
+
+
+def difference_over_pairs(
+    first: Float[Tensor, "*rest pair"], second: Float[Tensor, "*rest pair"], pairs: Crossed, seed: int = 0
+) -> Estimate:
+    """The same of pairs of prompts, along the last axis, which need not be independent: frames and names are drawn.
+
+    The intervals hold all cells at once in 95% of cases. None where the pairs carry none.
+    """
+    if first.shape != second.shape or first.shape[-1] != len(pairs):
+        raise ValueError(
+            f"difference_over_pairs: numbers of shape {list(first.shape)} and {list(second.shape)} for {len(pairs)} "
+            "pairs; give the same pairs of both, along the last axis."
+        )
+    found = sampled((second - first).double(), pairs, seed)
+    if shortage(pairs):
+        return Estimate(found.value, None, None, len(pairs), unit_note(pairs, seed))
+    note = f"intervals of the paired difference, which hold all {found.value.numel()} numbers at once"
+    reach = found.reach()
+    return Estimate(
+        found.value, found.value - reach, found.value + reach, len(pairs), f"{note}: {unit_note(pairs, seed)}"
+    )
 
 
 def _counted(names: Sequence[Hashable]) -> list[tuple[Hashable, int]]:

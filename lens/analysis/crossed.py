@@ -70,6 +70,20 @@ class Sampled(NamedTuple):
         low, high = percentiles(self.far.reshape(len(self.far), -1), ends).reshape(2, *self.value.shape)
         return self.value - high * self.error, self.value - low * self.error
 
+    def reach(self) -> Float[Tensor, "*axes"]:
+        """How far from its mean each cell may lie: what all of them keep to at once in 95% of resamples.
+
+        Sizes of resampled distances are ranked cell by cell, so that one with heavy tails does not widen the others'.
+        Source: Beran 1988, "Balanced simultaneous confidence sets".
+        """
+        size = self.far.reshape(len(self.far), -1).abs()
+        varies, reach = size.amax(0) > 0, torch.zeros_like(size[0])
+        if varies.any():
+            ordered, order = size[:, varies].sort(dim=0)
+            highest = order.argsort(dim=0).amax(1).double()  # of each resample, its highest rank in any cell
+            reach[varies] = ordered[int(highest.quantile(LEVEL, interpolation="higher"))]
+        return reach.reshape(self.error.shape) * self.error
+
     def furthest(self) -> float:
         """The 95th percentile over resamples of the largest distance of any cell, in its standard errors."""
         return float(self.far.reshape(len(self.far), -1).abs().amax(1).quantile(LEVEL))

@@ -12,6 +12,7 @@ from lens.analysis.loss import next_token_stats
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.analysis.stats import Estimate, estimate
 from lens.analysis.verdicts import Verdict, rounding_of
+from lens.arrays import as_tensor
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
 from lens.progress import Progress, silent
@@ -108,7 +109,7 @@ def summarise_repeats(losses: RepeatLosses, n: int, bos: int, seed: int, set_siz
 
 def join_losses(parts: Sequence[RepeatLosses]) -> RepeatLosses:
     """Consecutive sequences as one."""
-    return RepeatLosses(*(torch.cat([torch.as_tensor(one) for one in column]) for column in zip(*parts, strict=True)))
+    return RepeatLosses(*(torch.cat([as_tensor(one) for one in column]) for column in zip(*parts, strict=True)))
 
 
 def repetition(found: InductionLoss) -> Repetition:
@@ -120,7 +121,7 @@ def repetition(found: InductionLoss) -> Repetition:
 @torch.no_grad()
 def first_copy_losses(model: Transformer, repeated: RepeatedTokens) -> Float[Tensor, " sequence"]:
     """Mean loss on tokens 2 … n of the first copy, which needs the first copy alone."""
-    whole = torch.as_tensor(repeated.tokens)[:, : repeated.bos + repeated.n]
+    whole = as_tensor(repeated.tokens)[:, : repeated.bos + repeated.n]
     return next_token_stats(model, whole, top_k=1).loss[:, repeated.bos : -1].mean(1)
 
 

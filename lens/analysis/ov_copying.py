@@ -26,6 +26,7 @@ from lens.analysis.circuit_weights import (
     vocabulary_rows,
 )
 from lens.analysis.verdicts import ALPHA
+from lens.arrays import as_tensor
 from lens.finite import require_finite_weights
 from lens.model import Transformer
 from lens.progress import Progress, part, silent
@@ -300,7 +301,7 @@ def with_own(band: NullBand, head: tuple[int, int], scores: Float[Tensor, " draw
     centre, spread = (float(x) for x in centre_and_spread(scores.double()))
     low, high = scores.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     ends = (low, high, centre - band.reach * spread, centre + band.reach * spread)
-    more = torch.as_tensor(band.more).expand(band.low.shape).clone()
+    more = as_tensor(band.more).expand(band.low.shape).clone()
     more[tuple(head)] = len(scores) - band.n
     arrays = [values.clone() for values in band[:4]]
     for values, end in zip(arrays, ends, strict=True):

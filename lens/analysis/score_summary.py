@@ -7,13 +7,13 @@ count.
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 
 from lens.analysis.largest_head import largest_head
 from lens.analysis.names import Head
 from lens.analysis.score_results import HeadScore
 from lens.analysis.verdicts import exceeds
+from lens.arrays import as_tensor
 
 
 class Standing(NamedTuple):
@@ -129,7 +129,7 @@ def differences(score: HeadScore) -> Differences:
     size = np.abs(effect)
     beyond = np.zeros(size.shape, bool)
     if score.threshold is not None:
-        beyond = exceeds(torch.as_tensor(size), score.threshold).numpy()
+        beyond = exceeds(as_tensor(size), score.threshold).numpy()
     return Differences(
         largest_head(effect),
         largest_head(size),

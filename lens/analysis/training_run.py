@@ -28,6 +28,7 @@ from lens.analysis.instruments.registry import instrument
 from lens.analysis.instruments.sample import repeats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens
+from lens.arrays import as_tensor
 from lens.finite import NotFinite
 from lens.hooked import HookedTransformer
 from lens.load.checkpoints import Checkpoints
@@ -207,7 +208,7 @@ class TrainingRun:
                     model.load_checkpoint(index, of=self.checkpoints)
                 return Result({name: tensor.numpy() for name, tensor in measure(model).items()}, {})
 
-        return {name: torch.from_numpy(array.copy()) for name, array in remembered(key, compute).arrays.items()}
+        return {name: as_tensor(array) for name, array in remembered(key, compute).arrays.items()}
 
     def _opened(self) -> HookedTransformer:
         """The model, for whoever holds the lock."""
@@ -244,7 +245,7 @@ class TrainingRun:
 
 
 def _unpacked_inputs(kept: Result) -> Inputs:
-    arrays = {name: torch.from_numpy(array.copy()) for name, array in kept.arrays.items()}
+    arrays = {name: as_tensor(array) for name, array in kept.arrays.items()}
     facts = dict(kept.facts)
     words = facts.pop("words")
     repeated = RepeatedTokens(tokens=arrays["tokens"], control=arrays["control"], **facts)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lens.analysis.crossed import Crossed, sampled, shortage, unit_note
 from lens.analysis.stats import MIN_SAMPLES, Estimate, family_wise_threshold
+from lens.arrays import as_tensor
 
 State = Literal["found", "none", "unknown"]
 ALPHA = 0.05  # how often a verdict may be given where there is nothing, for all heads that are asked together
@@ -41,7 +42,7 @@ def too_few(n: int, unit: str = "sequences") -> str:
 
 def rounding_of(*values: Tensor | float, dtype: torch.dtype = torch.float32) -> float:
     """Below this, a difference of numbers as large as ``values`` may be nothing but rounding, in their unit."""
-    largest = max((float(torch.as_tensor(one).abs().nan_to_num().max()) for one in values), default=0.0)
+    largest = max((float(as_tensor(one).abs().nan_to_num().max()) for one in values), default=0.0)
     return ROUNDINGS * torch.finfo(dtype).eps * largest
 
 
@@ -51,7 +52,7 @@ def exceeds(values: Tensor, threshold: float, dtype: torch.dtype | None = None) 
     None: the values' own. A mean of float32 numbers and a percentile of the same numbers differ in their last digits
     although they are equal: a bare comparison then finds heads that do nothing.
     """
-    values = torch.as_tensor(values)
+    values = as_tensor(values)
     return values.double() > threshold + rounding_of(threshold, dtype=dtype or values.dtype)
 
 
@@ -102,7 +103,7 @@ def which_differ_from_zero(estimate: Estimate, rounding: float = 0.0) -> Bool[Te
     """
     if too_few(estimate.n) or estimate.low is None or estimate.high is None:
         return None
-    mean, low, high = map(torch.as_tensor, (estimate.mean, estimate.low, estimate.high))
+    mean, low, high = map(as_tensor, (estimate.mean, estimate.low, estimate.high))
     return ((low > 0) | (high < 0)) & (mean.abs() > rounding)
 
 
@@ -146,7 +147,7 @@ def gap_between(one: Tensor, other: Tensor, pairs: Crossed, unit: str = "", seed
 
     Found if its interval excludes 0 and it is more than rounding; unknown where the pairs carry no interval.
     """
-    one, other = torch.as_tensor(one).double(), torch.as_tensor(other).double()
+    one, other = as_tensor(one).double(), as_tensor(other).double()
     rounding, found = rounding_of(one, other), mean_over_pairs(one - other, pairs, seed)
     mean, ends = float(found.mean), (None, None) if found.low is None else (float(found.low), float(found.high))
     said = f"{mean:.3g} {unit}".strip()

@@ -3,8 +3,9 @@
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
+
+from lens.arrays import as_tensor
 
 SliceInput: TypeAlias = "int | slice | tuple | list | np.ndarray | Tensor | Slice | None"
 
@@ -25,7 +26,7 @@ class Slice:
             self.slice = slice(*input_slice) if isinstance(input_slice, tuple) else input_slice
             self.mode = "slice"
         elif isinstance(input_slice, (list, np.ndarray, Tensor)):
-            self.slice, self.mode = torch.as_tensor(input_slice), "array"
+            self.slice, self.mode = as_tensor(input_slice), "array"
         else:
             raise ValueError(
                 f"Slice({input_slice!r}): wanted an int, a tuple (start, stop[, step]), a slice, indices or None."

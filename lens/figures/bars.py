@@ -9,6 +9,7 @@ from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number, shorten
 
 ROW = 22  # pixels
+CHARACTER = 0.045  # of the axis, for each character of a number beside a bar: on a telephone, too
 UP, DOWN = CATEGORICAL[:2]
 
 
@@ -155,7 +156,9 @@ def _span(rows: Sequence[Bar], starts: Sequence[float]) -> list[float]:
     """The axis, with room for the numbers beside the bars."""
     ends = [0.0, *starts, *(start + row.value for row, start in zip(rows, starts))]
     ends += [end for row in rows for end in (row.low, row.high, row.beside) if end is not None]
-    room = 0.16 * ((max(ends) - min(ends)) or 1.0)
+    longest = max(len(number(row.value)) for row in rows)
+    share = 0.16 if any(row.low is not None for row in rows) else max(0.16, CHARACTER * longest)
+    room = share * ((max(ends) - min(ends)) or 1.0)
     return [min(ends) - room * (min(ends) < 0), max(ends) + room]
 
 

@@ -9,6 +9,7 @@ from lens.figures.drawn import copy_of, drawn
 from lens.figures.theme import LABEL_SIZE, escape
 
 CHARACTER = 6.4  # pixels of a character of the subtitle, on average
+PHONE = 340  # pixels of a figure on a telephone
 LINE = 18  # pixels of a line of the subtitle
 MOST_TICKS = 24  # across a grid; more would touch each other on a small screen
 # Pixels beside the plot. Given, not measured by plotly: measuring draws every figure twice.

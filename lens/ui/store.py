@@ -58,9 +58,9 @@ def to_numpy(value: Any) -> Any:
 
 def to_torch(value: Any) -> Any:
     """The way back, for results that go into another analysis: arrays inside ``value`` as tensors of their own."""
-    import torch  # see to_numpy
+    from lens.arrays import as_tensor  # see to_numpy
 
-    return _each(value, lambda leaf: torch.from_numpy(leaf.copy()) if isinstance(leaf, np.ndarray) else leaf)
+    return _each(value, lambda leaf: as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf)
 
 
 def nbytes(value: Any) -> int:

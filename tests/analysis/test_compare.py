@@ -1,5 +1,7 @@
 """Matching two models and two texts: hand-made cases, and the identities that a difference must keep."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from lens.analysis.compare import (
     by_depth,
     by_name,
     by_text,
+    difference_over_pairs,
     largest,
     layer_depths,
     log_rank,
@@ -18,6 +21,7 @@ from lens.analysis.compare import (
     per_layer,
     token_pieces,
 )
+from lens.analysis.interventions import Pairs
 from lens.analysis.verdicts import which_differ_from_zero
 from tests.ui.conftest import REAL
 
@@ -137,3 +141,43 @@ def test_a_paired_difference_has_an_interval_from_16_samples_on():
     few = paired_difference(x[:15], x[:15])
     assert few.low is None
     assert which_differ_from_zero(few) is None
+
+
+def crossed(frames: int, names: int) -> Pairs:
+    cells = list(product(range(frames), range(names)))
+    rows = tuple((cell,) for cell in range(len(cells)))
+    return Pairs(rows, rows, frames=tuple(frame for frame, _ in cells), names=tuple(name for _, name in cells))
+
+
+def test_the_difference_over_pairs_is_0_of_the_same_and_its_opposite_the_other_way_round():
+    torch.manual_seed(0)
+    design, (x, y) = crossed(8, 8), torch.randn(2, 3, 64)
+    same = difference_over_pairs(x, x, design)
+    assert not any(of.any() for of in (same.mean, same.low, same.high))
+    there, back = difference_over_pairs(x, y + 3, design), difference_over_pairs(y + 3, x, design)
+    assert all(torch.equal(a, -b) for a, b in [(there.mean, back.mean), (there.low, back.high), (there.high, back.low)])
+    assert which_differ_from_zero(there).all()
+    with pytest.raises(ValueError, match="give the same pairs"):
+        difference_over_pairs(x, y[:, :9], design)
+
+
+def test_pairs_that_share_a_frame_say_less_than_as_many_that_do_not():
+    torch.manual_seed(0)
+    by_frame = torch.randn(1, 8, 1).expand(1, 8, 8).flatten(1)
+    designs = (crossed(8, 8), Pairs(((0,),) * 64, ((0,),) * 64))
+    wide, narrow = (difference_over_pairs(0 * by_frame, by_frame, design) for design in designs)
+    assert float(wide.high - wide.low) > 2 * float(narrow.high - narrow.low)
+    few = difference_over_pairs(by_frame[:, :15], by_frame[:, :15], Pairs(((0,),) * 15, ((0,),) * 15))
+    assert few.low is None
+    assert few.note == "no interval: 15 pairs, at least 16 are needed"
+
+
+def test_a_number_with_heavy_tails_widens_no_other_and_one_that_is_constant_has_no_width():
+    torch.manual_seed(0)
+    design, x = Pairs(((0,),) * 16, ((0,),) * 16), torch.randn(4, 16)
+    x[2], x[3] = 0.01 * x[2] + 100 * (torch.arange(16) == 5), 1.0
+    found = difference_over_pairs(torch.zeros_like(x), x, design)
+    widths = (found.high - found.low) / 2 / (x.double().std(-1) / 4)
+    assert (widths[:2] < 4).all()
+    assert widths[2] > 2 * widths[:2].max()
+    assert found.low[3] == found.high[3] == 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lens import HookedTransformer
-from lens.analysis.compare import paired_difference
+from lens.analysis.compare import difference_over_pairs, paired_difference
 from lens.analysis.coverage import (
     FROM_MODEL,
     MEASURED,
@@ -18,6 +18,7 @@ from lens.analysis.coverage import (
     summary,
 )
 from lens.analysis.head_scores import repeat_scores
+from lens.analysis.interventions import Pairs
 from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.stats import MIN_SAMPLES, estimate
 from lens.analysis.verdicts import differs_from_zero, which_differ_from_zero
@@ -86,3 +87,16 @@ def test_two_models_that_are_alike_rarely_differ_in_any_of_their_heads(skewed):
     sides = torch.randn(2, 200, 16, 2, 4, generator=generator, dtype=torch.float64)
     sides = sides.exp() if skewed else sides
     check_rate([bool(which_differ_from_zero(paired_difference(*pair)).any()) for pair in zip(*sides)])
+
+
+@pytest.mark.statistics
+def test_two_models_that_are_alike_rarely_differ_over_pairs_of_shared_frames_and_names():
+    generator = torch.Generator().manual_seed(7)
+    at = [divmod(cell, 8) for cell in range(64)]
+    pairs = Pairs(((0,),) * 64, ((0,),) * 64, frames=tuple(i for i, _ in at), names=tuple(j for _, j in at))
+    fired = []
+    for _ in range(100):
+        frames, names, own = (torch.randn(8, *size, generator=generator) for size in ((8, 1), (1, 8), (8, 8)))
+        found = difference_over_pairs(torch.zeros(8, 64), (frames + names + own).flatten(1), pairs)
+        fired.append(bool(which_differ_from_zero(found).any()))
+    check_rate(fired)

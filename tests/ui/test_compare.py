@@ -205,7 +205,7 @@ def test_the_choice_stays_from_page_to_page_until_it_is_stopped():
     assert asked(at, "with_model") == CHECKPOINT
     at.switch_page("pages/logit_lens.py").run()
     assert TITLE in fine(at)
-    at.button(key="compare:stop:section").click().run()
+    at.button(key="compare:stop:compare").click().run()
     assert TITLE not in fine(at)
     assert "with_model" not in at.query_params
 

@@ -6,18 +6,23 @@ import numpy as np
 import pytest
 
 from lens import HookedTransformer
-from lens.analysis.answer.direct_attribution import direct_attribution
+from lens.analysis.answer.direct_attribution import direct_attribution, task_attribution
 from lens.analysis.answer.predictions import predict
+from lens.analysis.interventions import Metric
+from lens.analysis.interventions.tasks import parse_pairs, task_of, to_pairs
 from lens.analysis.loss import per_token, text_stats
 from lens.figures.theme import number
 from lens.ui.fields import DEFAULT_PROMPT
 from lens.ui.labels import token_labels
 from lens.ui.models import Prompt
 from lens.ui.pages.attribution.compared import Asked, sums
+from lens.ui.pages.attribution.prompts_compared import Attributed, same_pairs
 from lens.ui.pages.attribution.request import Request
 from lens.ui.pages.predictions.compared import _labels
 from lens.ui.shared.compare import words
 from lens.ui.shared.compare.per_token import id_beside
+from lens.ui.shared.tasks import TaskChoice
+from lens.ui.shared.wording import interval, signed
 from tests.ui.conftest import REAL, app_page, fine, printed
 from tests.ui.test_compare import CHECKPOINT, HOSTILE, OTHER_PROMPT, TITLE, notices, programs
 
@@ -140,6 +145,67 @@ def test_a_neuron_of_a_prompt_beside_that_of_another_and_none_of_another_model()
     assert words.TWO_TEXTS in fine(at)
     at = app_page("neurons", model=REAL, with_model="lens-2l", block="3", neuron="7").run()
     assert "neuron 3.7 of smollm2-135m-instruct has no counterpart in lens-2l" in fine(at)
+
+
+def test_ranks_of_answers_stand_beside_each_other_and_python_says_the_same(models):
+    at = app_page("predictions", with_model=CHECKPOINT, right=" m", wrong=" c").run()
+    fine(at)
+    tokens, answers = models[0].to_tokens(DEFAULT_PROMPT), models[0].inner_ids(" m") + models[0].inner_ids(" c")
+    first, second = (predict(model, tokens, tokens.shape[1] - 1, answers) for model in models)
+    (said,) = [text for text in said_here(at) if "numbers are compared" in text]
+    for label, *ranks in zip(("·m", "·c"), first.rank + 1, second.rank + 1):
+        assert f"{label}: rank {' | '.join(f'{rank:,}' for rank in ranks)}" in said
+    (program,) = [code for code in programs(at) if "found.rank" in code]
+    lines = [line.rsplit(maxsplit=3) for line in printed(program).splitlines()]
+    assert [float(line[1]) for line in lines[::2]] == (first.rank + 1.0).tolist()
+    assert all(float(line[3]) == pytest.approx(float(line[2]) - float(line[1]), abs=1e-5) for line in lines)
+
+
+@pytest.mark.parametrize("second", [CHECKPOINT, "lens-3l"])
+def test_many_prompts_beside_another_model_have_paired_differences_and_python_prints_them(models, second):
+    at = app_page("attribution", more="prompts", task="repeated", with_model=second).run()
+    shown = fine(at)
+    pairs = task_of(models[0], "repeated", 16, 0, "swap", "curly", 10).pairs
+    name, _, revision = second.partition("@")
+    other = HookedTransformer.from_pretrained(name, revision=revision or None)
+    first, other = (task_attribution(model, pairs).value for model in (models[0], other))
+    assert f"difference {signed(float((other - first).mean()))} [" in shown
+    (said,) = [text for text in notices(at) if text.startswith("Mean sum of parts")]
+    (*_, difference), (_, low, high) = (line.split() for line in printed(of_task(at)[0]).splitlines())
+    assert f"{interval(float(low), float(high)).strip()}. The mean size" in said
+    assert float(low) < float(difference) < float(high)
+
+
+def of_task(at) -> list[str]:
+    return [code for code in programs(at) if "task_attribution" in code]
+
+
+def test_many_prompts_of_one_model_twice_differ_in_nothing_and_the_other_way_round_in_the_opposite():
+    at = app_page("attribution", more="prompts", task="repeated", with_model="lens-2l").run()
+    fine(at)
+    assert [info.value for info in at.info] == [words.SAME, words.SAME]
+    name, _, revision = CHECKPOINT.partition("@")
+    sides = ({"with_model": CHECKPOINT}, {"model": name, "revision": revision, "with_model": name})
+    pages = (app_page("attribution", more="prompts", task="own", own=OWN, **side).run() for side in sides)
+    first, second, difference = zip(*(map(float, printed(of_task(at)[1]).split()[-3:]) for at in pages))
+    assert first == second[::-1]
+    assert difference == pytest.approx([second[0] - first[0], first[0] - second[0]])
+
+
+OWN = "The cat sat on a | The dog sat on a | m | b\nThe red cat | The red dog | m | c"
+
+
+def test_pairs_are_the_same_where_their_text_is_however_it_is_cut(models):
+    both = []
+    for model, kept in ((models[0], [0, 1]), (HookedTransformer.from_pretrained(REAL), [1])):
+        pairs = to_pairs(model, parse_pairs(OWN), True).take(kept)
+        task = TaskChoice("own", pairs, Metric("logit_diff"), "")
+        both.append(Attributed(model, task, task_attribution(model, pairs)))
+    match = same_pairs(*both)
+    assert (match.first.tolist(), match.second.tolist(), match.left_out) == ([1], [0], (1, 0))
+    taken = both[0].take(match.first)
+    assert taken.of.value.tolist() == both[0].of.value[1:].tolist()
+    assert taken.heads.shape == (2, 4, 1)
 
 
 @pytest.mark.parametrize(("page", "query"), [("tokens", {"colour": "rank"}), ("logit_lens", {"number": "rank"})])

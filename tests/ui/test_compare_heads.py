@@ -274,5 +274,7 @@ def test_numbers_of_a_list_keep_their_units_and_intervals():
         "(a | b): A 1.00 | 2.00."
     )
     bare = pairs.listed(QUANTITY(), first, second)
-    assert words.notice(bare, ("a", "b")) == "2 numbers are compared; none of their differences has an interval."
+    assert words.notice(bare, ("a", "b")) == (
+        "2 numbers are compared; none of their differences has an interval. a | b: A 1.00 | 2.00; B 30.00 | 20.00."
+    )
     assert len(sides(bare, ("a", "b"))) == 3

@@ -3,10 +3,14 @@
 import pytest
 
 from lens import HookedTransformer
+from lens.analysis.answer.mechanism import Mechanism
 from lens.analysis.answer.reasons import cell_reasons, stripe_reasons
 from lens.analysis.random_tokens import repeated_tokens
+from lens.analysis.verdicts import Verdict
 from lens.figures.theme import number
 from lens.ui.fields import DEFAULT_PROMPT
+from lens.ui.shared.reason_words import left_words
+from lens.ui.shared.reasons import Answer
 from tests.families.variants import VARIANTS
 from tests.helpers import hf_gpt2
 from tests.load.models import save
@@ -75,6 +79,12 @@ def test_a_planted_circuit_is_named_exactly_and_a_decoy_copies_nothing(name):
     assert "0% is left unexplained." in shown
     assert "with 0.1 cut out of its keys alone, 0% [0%, 0%]" in shown
     assert ("as far as its weights say nothing is copied" in shown) is (name == "planted-decoy")
+
+
+def test_shares_of_more_than_all_are_said_without_a_negative_share():
+    over = Mechanism(Verdict("found", ""), "previous", 1.02, 0.1, 1.05, False)
+    said = left_words(Answer(None, None, over, None, None, 0))
+    assert said == "Nothing of it is left unexplained: all other pairs together take 5% away."
 
 
 def test_positions_are_not_a_reading_of_the_text():

@@ -24,6 +24,7 @@ from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.names import Head, check_heads
 from lens.analysis.random_tokens import sampling_set
 from lens.analysis.stats import Estimate, estimate
+from lens.arrays import as_tensor
 from lens.components import Norm, at_least_float32
 from lens.finite import require_finite
 from lens.hooked import HookedTransformer
@@ -88,16 +89,16 @@ class DirectAttribution(NamedTuple):
     @property
     def remainder(self) -> Float[Tensor, " prompt"]:
         """What the parts leave unexplained: rounding."""
-        return torch.as_tensor(self.value) - torch.as_tensor(self.parts).sum(-1)
+        return as_tensor(self.value) - as_tensor(self.parts).sum(-1)
 
     def mean(self, seed: int = 0) -> Estimate:
         """Every part's mean over prompts, with its interval."""
-        return estimate(torch.as_tensor(self.parts), unit="prompts", seed=seed)
+        return estimate(as_tensor(self.parts), unit="prompts", seed=seed)
 
     def heads(self, n_layers: int, n_heads: int) -> Float[Tensor, "prompt layer head"]:
         """The parts of the heads as a grid."""
         at = [place for place, write in enumerate(self.writes) if write.kind == "head"]
-        return torch.as_tensor(self.parts)[:, at].unflatten(1, (n_layers, n_heads))
+        return as_tensor(self.parts)[:, at].unflatten(1, (n_layers, n_heads))
 
 
 @torch.no_grad()

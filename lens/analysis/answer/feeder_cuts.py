@@ -17,6 +17,7 @@ from lens.analysis.answer.head_inputs import SIDES, Side, Write, recorded_beside
 from lens.analysis.answer.qk_attribution import Cells, induction_cells
 from lens.analysis.names import Head, check_heads
 from lens.analysis.random_tokens import RepeatedTokens
+from lens.arrays import as_tensor
 from lens.attention import per_head
 from lens.cache import ActivationCache
 from lens.components import Norm, at_least_float32, softcapped
@@ -43,11 +44,11 @@ class FeederCuts(NamedTuple):
     @property
     def change(self) -> Float[Tensor, "write sequence"]:
         """By how much the attention changes; negative: the head needs this write to look there."""
-        return torch.as_tensor(self.attention) - torch.as_tensor(self.uncut)
+        return as_tensor(self.attention) - as_tensor(self.uncut)
 
     def strongest(self, count: int = 3) -> list[tuple[Write, float]]:
         """The writes whose cut takes away most, with the attention that is left, least first."""
-        left = torch.as_tensor(self.attention).mean(1)
+        left = as_tensor(self.attention).mean(1)
         best = left.topk(min(count, len(left)), largest=False)
         return [(self.writes[at], value) for value, at in zip(best.values.tolist(), best.indices.tolist())]
 

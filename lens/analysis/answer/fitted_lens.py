@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,6 +17,7 @@ from lens.analysis.held_out import beginnings, held_out_digest
 from lens.analysis.loss import chunks
 from lens.analysis.stats import Estimate, estimate
 from lens.analysis.streaming import batches
+from lens.arrays import as_tensor
 from lens.config import Config
 from lens.finite import require_finite
 from lens.hooked import HookedTransformer
@@ -83,7 +83,7 @@ def fitted_decoder(model: HookedTransformer, progress: Progress = silent) -> Fit
             made = fit_decoder(model, progress)
             kept = Result({name: getattr(made, name).numpy() for name in made._fields[:5]}, _facts(made))
             save_if_possible(key, kept)
-        arrays = {name: torch.from_numpy(np.array(array)) for name, array in kept.arrays.items()}
+        arrays = {name: as_tensor(array) for name, array in kept.arrays.items()}
         _kept[model] = (_stamp(model), FittedDecoder(**arrays, **kept.facts, rows=fitted_rows(model.cfg)))
     return _kept[model][1]
 

@@ -10,14 +10,15 @@ from torch import Tensor
 from lens.analysis.answer.fitted_lens import FittedDecoder, fitted_decoder, fitted_rows
 from lens.analysis.answer.lens_rows import LensRow, lens_points, lens_rows
 from lens.analysis.loss import BYTES, chunks
+from lens.arrays import as_tensor
 from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
 from lens.progress import Progress, part, silent
 
 DEFINITION = (
-    "Log-probability (nats) and rank of a token, read from the residual stream after every layer through the model's "
-    "own final norm, with that stream's own statistics, and its unembedding. Row 0 is the embedding."
+    "What the residual stream says after every layer, read through the model's own final norm, with that stream's own "
+    "statistics, and its unembedding. The first row is the embedding."
 )
 SOURCE = 'nostalgebraist, "interpreting GPT: the logit lens" (2020)'
 CACHED = 1_600_000  # bytes of logits that stay near a core while their numbers are taken
@@ -130,7 +131,7 @@ def follow_tokens(
 
 def settles(rank: Int[Tensor, "row *places"]) -> Int[Tensor, "*places"]:
     """The first row from which on the target stays on top; −1 where it is not on top of the last row."""
-    kept = (torch.as_tensor(rank) == 0).flip(0).long().cumprod(0).sum(0)
+    kept = (as_tensor(rank) == 0).flip(0).long().cumprod(0).sum(0)
     return torch.where(kept > 0, len(rank) - kept, -1)
 
 

@@ -15,6 +15,7 @@ from lens.analysis.answer.head_inputs import Write
 from lens.analysis.answer.reasons import Reasons, in_control
 from lens.analysis.stats import Estimate, estimate, within
 from lens.analysis.verdicts import Verdict, differs_from_zero, rounding_of, too_few
+from lens.arrays import as_tensor
 
 Name = Literal["previous", "duplicate", "both", "positions", "other"]
 SHARE = 0.25  # of the contrast, that the heads of a kind must carry on their side for the mechanism to be named by them
@@ -63,8 +64,8 @@ def heads_above(above: torch.Tensor | None) -> frozenset[tuple[int, int]] | None
 def mechanism(reasons: Reasons, kinds: Kinds, looks: bool | None = True) -> Mechanism:
     """The mechanism of one head. ``looks``: whether it attends to the cells beyond chance; None: cannot be said."""
     read, control_too = reasons.read, in_control(reasons.text, reasons.control)
-    total = float(torch.as_tensor(read.total).mean())
-    pairs = torch.as_tensor(read.pairs)
+    total = float(as_tensor(read.total).mean())
+    pairs = as_tensor(read.pairs)
     placed = torch.tensor([write.kind == "positions" for write in read.writes])
     previous = torch.tensor([(write.layer, write.head) in (kinds.previous or ()) for write in read.writes])
     duplicate = torch.tensor([(write.layer, write.head) in (kinds.duplicate or ()) for write in read.writes])
@@ -83,20 +84,20 @@ def mechanism(reasons: Reasons, kinds: Kinds, looks: bool | None = True) -> Mech
 
 def has_shares(reasons: Reasons) -> bool:
     """Whether the contrast has shares: its interval excludes 0."""
-    plain = torch.as_tensor(reasons.text.total)
+    plain = as_tensor(reasons.text.total)
     return differs_from_zero(estimate(plain), rounding_of(plain)).found
 
 
 def _verdict(reasons: Reasons, looks: bool | None) -> Verdict:
     """Whether the contrast, less that of the control, is there at all; of a head that looks there beyond chance."""
-    samples = torch.as_tensor(reasons.attribution.total)
+    samples = as_tensor(reasons.attribution.total)
     few = too_few(len(samples))
     if few or looks is None:
         return Verdict("unknown", few or "whether it looks there beyond chance cannot be said")
     if not looks:
         return Verdict("none", "it does not look there more than chance allows")
-    plain = torch.as_tensor(reasons.text.total)
-    found = differs_from_zero(estimate(samples), rounding_of(plain, torch.as_tensor(reasons.control.total)))
+    plain = as_tensor(reasons.text.total)
+    found = differs_from_zero(estimate(samples), rounding_of(plain, as_tensor(reasons.control.total)))
     if found.found and float(samples.mean()) < 0:
         return Verdict("none", f"the score is lower there: {found.reason}")
     return found
@@ -122,7 +123,7 @@ def side_of(reasons: Reasons, side: Literal["q", "k"], seed: int = 0) -> Side:
     """The largest write of one side, and its cut: chosen by attribution, so the cut is a test of its own."""
     read = reasons.read
     (write, value), *_ = read.strongest(side, 1)
-    total = float(torch.as_tensor(read.total).mean())
+    total = float(as_tensor(read.total).mean())
     cuts = reasons.cut_from_queries if side == "q" else reasons.cut_from_keys
     return Side(write, value / total if total else 0.0, *_cut(cuts, write, seed))
 
@@ -131,7 +132,7 @@ def _cut(cuts: FeederCuts, write: Write, seed: int) -> tuple[Estimate | None, Ve
     if write not in cuts.writes:
         return None, None
     at = cuts.writes.index(write)
-    left, uncut = torch.as_tensor(cuts.attention)[at], torch.as_tensor(cuts.uncut)
+    left, uncut = as_tensor(cuts.attention)[at], as_tensor(cuts.uncut)
     change = estimate(left - uncut, seed=seed)
     lost = differs_from_zero(change, rounding_of(uncut))
     if lost.found and float(change.mean) > 0:

@@ -14,6 +14,7 @@ from lens.analysis.circuit_weights import read_through, vocabulary_rows, write_t
 from lens.analysis.held_out import beginnings
 from lens.analysis.stats import Estimate, estimate
 from lens.analysis.streaming import stream
+from lens.arrays import as_tensor
 from lens.components import Norm
 from lens.finite import require_finite
 from lens.hooked import HookedTransformer
@@ -131,7 +132,7 @@ def neuron_on_text(model: Transformer, streams: TextStreams, layer: int, neuron:
 
 def activity(values: Float[Tensor, "chapter pos"], counted: Bool[Tensor, "chapter pos"], seed: int = 0) -> Activity:
     """How often and how strongly it fires; the chapter is the unit of the intervals."""
-    values, counted = (torch.from_numpy(np.array(np.asarray(one))) for one in (values, counted))
+    values, counted = (as_tensor(np.asarray(one)) for one in (values, counted))
     n = counted.sum(1)
     some = values.masked_fill(~counted, 0)
     active, mean = ((one * counted).sum(1) / n for one in ((values > 0).float(), some))

@@ -16,6 +16,7 @@ from lens.analysis.answer.head_inputs import Write, head_inputs, recorded, write
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.stats import Estimate, estimate
+from lens.arrays import as_tensor
 from lens.cache import ActivationCache
 from lens.hooked import HookedTransformer
 from lens.progress import Progress, part, silent
@@ -66,21 +67,21 @@ class QKAttribution(NamedTuple):
     @property
     def total(self) -> Float[Tensor, " sequence"]:
         """The contrast itself, before a cap on scores: all pairs and the bias together."""
-        return torch.as_tensor(self.query_side).sum(-1) + torch.as_tensor(self.bias)
+        return as_tensor(self.query_side).sum(-1) + as_tensor(self.bias)
 
     def side(self, side: str, seed: int = 0) -> Estimate:
         """Each write's share of the contrast on one side, "q" or "k", with its interval over sequences."""
-        return estimate(torch.as_tensor(self.query_side if side == "q" else self.key_side), seed=seed)
+        return estimate(as_tensor(self.query_side if side == "q" else self.key_side), seed=seed)
 
     def strongest(self, side: str, count: int = 3) -> list[tuple[Write, float]]:
         """The writes that raise the contrast most on one side, the largest first."""
-        mean = torch.as_tensor(self.query_side if side == "q" else self.key_side).mean(0)
+        mean = as_tensor(self.query_side if side == "q" else self.key_side).mean(0)
         best = mean.topk(min(count, len(mean)))
         return [(self.writes[at], value) for value, at in zip(best.values.tolist(), best.indices.tolist())]
 
     def strongest_pairs(self, count: int = 3) -> list[tuple[Write, Write, float]]:
         """The pairs (read by the query, read by the key) that raise the contrast most, the largest first."""
-        flat = torch.as_tensor(self.pairs).flatten()
+        flat = as_tensor(self.pairs).flatten()
         best = flat.topk(min(count, len(flat)))
         n = len(self.writes)
         return [
@@ -95,7 +96,7 @@ def layer_shares(attribution: QKAttribution, side: str) -> dict[str, float]:
     "biases" (with what a cap on queries and keys takes), "embedding" (with the positions), "layer 0" and so on. They
     sum to what all writes add.
     """
-    mean = torch.as_tensor(attribution.query_side if side == "q" else attribution.key_side).mean(0)
+    mean = as_tensor(attribution.query_side if side == "q" else attribution.key_side).mean(0)
     sums = dict.fromkeys(("biases", "embedding", *(f"layer {layer}" for layer in range(attribution.head[0]))), 0.0)
     for write, value in zip(attribution.writes, mean.tolist()):
         outside = "embedding" if write.kind in ("embedding", "positions") else "biases"

@@ -16,6 +16,7 @@ from lens.analysis.answer.pair_cut import PairCut, Runs, pair_cut_of
 from lens.analysis.answer.qk_attribution import Cells, QKAttribution, contrast_of, induction_cells, minus_control
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, sampling_set
+from lens.arrays import as_tensor
 from lens.cache import ActivationCache
 from lens.hooked import HookedTransformer
 from lens.progress import Progress, part, silent
@@ -50,7 +51,7 @@ class Reasons(NamedTuple):
 
 def in_control(text: QKAttribution, control: QKAttribution) -> bool:
     """Whether the control has at least half of the contrast: then what was destroyed there does not make it."""
-    plain, other = (float(torch.as_tensor(one.total).mean()) for one in (text, control))
+    plain, other = (float(as_tensor(one.total).mean()) for one in (text, control))
     return abs(other) >= abs(plain) / 2
 
 

@@ -19,6 +19,7 @@ from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.results import Share, Sweep, effect, gap_of
 from lens.analysis.names import Head, check_heads
 from lens.analysis.verdicts import Gap, mean_over_pairs, rounding_of
+from lens.arrays import as_tensor
 from lens.config import Config
 
 PUTS = ("other", "mean", "zero")  # in the order of trust
@@ -159,10 +160,10 @@ def single_heads(pairs: Pairs, metric: Metric, put: str = "other", frozen: bool 
 
 def with_parts(empty: Sweep, parts: Iterable[Part]) -> Sweep:
     """A sweep with these groups filled in, from the empty one of its outline; needs no model."""
-    values = torch.as_tensor(empty.values).clone()
+    values = as_tensor(empty.values).clone()
     flat = values.reshape(-1, values.shape[-1])
     for part in parts:
-        flat[torch.as_tensor(part.cell).long(), torch.as_tensor(part.pair).long()] = torch.as_tensor(part.value)
+        flat[as_tensor(part.cell).long(), as_tensor(part.pair).long()] = as_tensor(part.value)
     return empty._replace(values=flat.reshape(values.shape))
 
 
@@ -173,7 +174,7 @@ def joint(sweep: Sweep, cells: Cells, seed: int = 0) -> Joint | None:
     """
     if not cells.alone:
         return None
-    change = (torch.as_tensor(sweep.values) - torch.as_tensor(sweep.base)).double()
+    change = (as_tensor(sweep.values) - as_tensor(sweep.base)).double()
     alone = change[1 : 1 + len(cells.alone)].sum(0)
     extra = mean_over_pairs(change[0] - alone, sweep.experiment.pairs, seed)
     ends = (None, None) if extra.low is None else (float(extra.low), float(extra.high))
@@ -192,7 +193,7 @@ class Chance(NamedTuple):
 
 def chance(sweep: Sweep, seed: int = 0) -> Chance:
     """The band that all heads without effect stay inside in 95% of samples of pairs: see :func:`reach_by_chance`."""
-    change = (torch.as_tensor(sweep.values) - torch.as_tensor(sweep.base)).double()
+    change = (as_tensor(sweep.values) - as_tensor(sweep.base)).double()
     return reach_by_chance(change, sweep.experiment.pairs, rounding_of(sweep.base, sweep.values), seed)
 
 
@@ -216,8 +217,8 @@ def share_of_gap(sweep: Sweep, cell: int = 0, seed: int = 0) -> Share | None:
     """The effect of one set as a share of the way from the clean run to the other; None unless the two runs differ."""
     if not gap_of(sweep, seed).found:
         return None
-    base, other = torch.as_tensor(sweep.base), torch.as_tensor(sweep.other)
-    found = sampled(torch.as_tensor(sweep.values)[cell] - base, sweep.experiment.pairs, seed, other - base)
+    base, other = as_tensor(sweep.base), as_tensor(sweep.other)
+    found = sampled(as_tensor(sweep.values)[cell] - base, sweep.experiment.pairs, seed, other - base)
     low, high = found.interval()
     return Share(float(found.value), float(low), float(high))
 
@@ -280,7 +281,7 @@ class HeadChanges(NamedTuple):
 
 def removed(sweep: Sweep, seed: int = 0) -> Removed:
     """The effects of a sweep over sets, the chosen one first, with what they are held against."""
-    found, base = effect(sweep, seed), torch.as_tensor(sweep.base).double()
+    found, base = effect(sweep, seed), as_tensor(sweep.base).double()
     gap, share = gap_of(sweep, seed), share_of_gap(sweep, 0, seed)
     rounding = rounding_of(sweep.base, sweep.values)
     return Removed(found.value, found.low, found.high, found.n, found.note, base, gap, share, rounding)

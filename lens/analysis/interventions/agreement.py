@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lens.analysis.interventions.attribution import NOTE
 from lens.analysis.interventions.results import Sweep
+from lens.arrays import as_tensor
 
 
 class Agreement(NamedTuple):
@@ -28,7 +29,7 @@ class Agreement(NamedTuple):
 
 def agreement(exact: Sweep, approximate: Sweep, n_worst: int = 5) -> Agreement:
     """How well the approximation does on the cells that both have."""
-    both = [torch.as_tensor(one.values) - torch.as_tensor(one.base) for one in (exact, approximate)]
+    both = [as_tensor(one.values) - as_tensor(one.base) for one in (exact, approximate)]
     if both[0].shape != both[1].shape:
         raise ValueError(f"agreement: sweeps of shapes {list(both[0].shape)} and {list(both[1].shape)}; use one grid.")
     a, b = (one.nanmean(-1).flatten() for one in both)

@@ -19,6 +19,7 @@ from lens.analysis.interventions.rows import Rows, cut_positions
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
 from lens.analysis.interventions.walk import Setup, edit_of, walk
+from lens.arrays import as_tensor
 from lens.hooks import HookSpec, hooks
 from lens.model import Transformer
 from lens.progress import Progress, silent
@@ -210,7 +211,7 @@ def assemble(model: Transformer, experiment: Experiment, parts, budget: int = BU
     values = base.expand(plan.status.shape).clone()
     values[(plan.status == COMPUTED) | (plan.status == 3)] = torch.nan
     for part in parts:
-        values[torch.as_tensor(part.cell), torch.as_tensor(part.pair)] = torch.as_tensor(part.value)
+        values[as_tensor(part.cell), as_tensor(part.pair)] = as_tensor(part.value)
     site = find_site(experiment.intervention.site, model.cfg)
     axes = experiment.grid.axes(site, model.cfg, experiment.pairs.n_pos)
     shape = (*map(len, axes.values()), len(base))

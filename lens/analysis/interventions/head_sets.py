@@ -19,6 +19,7 @@ from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.results import Share, Sweep
 from lens.analysis.names import Head, check_heads
 from lens.analysis.verdicts import Gap, gap_between
+from lens.arrays import as_tensor
 from lens.config import Config
 
 N_RANDOM = 20  # random sets, where there are as many: the best of 20 is the 95th percentile
@@ -124,7 +125,7 @@ def _all_but(every: Sequence[Head], working: Sequence[Head]) -> Cell:
 
 def gap_of_heads(sweep: Sweep, seed: int = 0) -> Gap:
     """What all heads do together: the metric with all of them minus with none."""
-    none = torch.as_tensor(sweep.values)[0]
+    none = as_tensor(sweep.values)[0]
     return gap_between(sweep.base, none, sweep.experiment.pairs, sweep.experiment.metric.unit, seed)
 
 
@@ -142,7 +143,7 @@ def faithfulness(sets: HeadSets, sweep: Sweep) -> Faithfulness:
     refused = nothing_to_explain(sweep, sets.seed)
     if refused:
         raise ValueError(f"No shares: {refused}.")
-    values, base, pairs = torch.as_tensor(sweep.values), torch.as_tensor(sweep.base), sweep.experiment.pairs
+    values, base, pairs = as_tensor(sweep.values), as_tensor(sweep.base), sweep.experiment.pairs
     kept, first = 1, 3 + 2 * len(sets.random)
     own, added = first + len(sets.heads), values[first + len(sets.heads) :] - values[kept]
     mine = torch.cat([values[kept : kept + 2] - values[0], values[kept] - values[first:own]])

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.arrays import as_tensor
 from lens.tokens import padded
 
 Ids = tuple[int, ...]
@@ -76,7 +77,7 @@ class Pairs:
     @classmethod
     def of(cls, clean: Tensor, corrupted: Tensor, answers: Sequence = (), wrong: Sequence = ()) -> Self:
         """Pairs of unpadded token ids [pair, pos]; each answer an id or several."""
-        rows = [tuple(map(tuple, torch.atleast_2d(torch.as_tensor(x)).tolist())) for x in (clean, corrupted)]
+        rows = [tuple(map(tuple, torch.atleast_2d(as_tensor(x)).tolist())) for x in (clean, corrupted)]
         return cls(*rows, *(tuple(map(as_ids, ids)) for ids in (answers, wrong)))
 
     def __len__(self) -> int:

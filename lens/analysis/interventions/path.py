@@ -18,6 +18,7 @@ from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.results import Effect, with_interval
 from lens.analysis.names import Head
 from lens.analysis.verdicts import rounding_of
+from lens.arrays import as_tensor
 from lens.config import Config
 
 INPUTS = {"q": "queries", "k": "keys", "v": "values", "final": "the final stream, which the logits are read from"}
@@ -127,11 +128,11 @@ def empty_sweep(cfg: Config, path: Path, base: Tensor, other: Tensor) -> PathSwe
 def with_senders(empty: PathSweep, parts: Iterable[PathPart]) -> PathSweep:
     """The sweep with these parts filled in; needs no model."""
     found = empty._replace(
-        **{name: torch.as_tensor(getattr(empty, name)).clone() for name in ("heads", "mlps", "embed", "together")}
+        **{name: as_tensor(getattr(empty, name)).clone() for name in ("heads", "mlps", "embed", "together")}
     )
     for part in parts:
-        pair = torch.as_tensor(part.pair).long()
-        for sender, value in zip(part.senders, torch.as_tensor(part.value)):
+        pair = as_tensor(part.pair).long()
+        for sender, value in zip(part.senders, as_tensor(part.value)):
             _row_of(found, Sender(*sender))[pair] = value
     return found
 
@@ -144,17 +145,17 @@ def _row_of(sweep: PathSweep, sender: Sender) -> Float[Tensor, " pair"]:
 
 def path_effect(sweep: PathSweep, seed: int = 0) -> Effect:
     """What the direct path from every head does to the metric, mean over pairs [layer, head], with its interval."""
-    change = torch.as_tensor(sweep.heads) - torch.as_tensor(sweep.base)
+    change = as_tensor(sweep.heads) - as_tensor(sweep.base)
     return with_interval(change.mean(-1), change, sweep.path.pairs, seed)
 
 
 def senders_in_order(sweep: PathSweep) -> Iterator[tuple[Sender, float]]:
     """Senders that are computed with the mean effect of their direct path, the largest absolute effect first."""
-    base = torch.as_tensor(sweep.base)
-    effects = [(EMBED, float((torch.as_tensor(sweep.embed) - base).mean()))]
-    for layer, row in enumerate((torch.as_tensor(sweep.heads) - base).mean(-1).tolist()):
+    base = as_tensor(sweep.base)
+    effects = [(EMBED, float((as_tensor(sweep.embed) - base).mean()))]
+    for layer, row in enumerate((as_tensor(sweep.heads) - base).mean(-1).tolist()):
         effects += [(Sender("head", layer, head), one) for head, one in enumerate(row)]
-    for layer, one in enumerate((torch.as_tensor(sweep.mlps) - base).mean(-1).tolist()):
+    for layer, one in enumerate((as_tensor(sweep.mlps) - base).mean(-1).tolist()):
         effects.append((Sender("mlp", layer), one))
     yield from sorted((item for item in effects if item[1] == item[1]), key=lambda item: -abs(item[1]))
 
@@ -173,8 +174,8 @@ class PathSummary(NamedTuple):
 def path_summary(sweep: PathSweep, count: int = 3) -> PathSummary:
     """The ``count`` strongest senders beside what all do."""
     rows = list(senders_in_order(sweep))
-    base, other, together = (torch.as_tensor(one) for one in (sweep.base, sweep.other, sweep.together))
+    base, other, together = (as_tensor(one) for one in (sweep.base, sweep.other, sweep.together))
     acts = bool(rows) and abs(rows[0][1]) > rounding_of(base, other)
-    missing = int(torch.as_tensor(sweep.heads).isnan().any(-1).sum())
+    missing = int(as_tensor(sweep.heads).isnan().any(-1).sum())
     ends = (float((one - base).mean()) for one in (together, other))
     return PathSummary(tuple(rows[:count]), sum(effect for _, effect in rows), *ends, acts, missing)

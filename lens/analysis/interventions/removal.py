@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from lens.analysis.interventions.results import Share, Sweep, effect, gap_of
 from lens.analysis.interventions.tasks import induction_on
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.verdicts import Verdict, mean_over_pairs
+from lens.arrays import as_tensor
 
 NEGLIGIBLE = 0.01  # of what the repetition saves, and at least of 1 nat: less is nothing, whatever the interval says
 
@@ -62,8 +62,8 @@ def read_removal(sweep: Sweep, first_copy: Float[Tensor, " sequence"], seed: int
     """What a finished sweep says; ``first_copy`` is the loss of the first copy of each sequence, nats."""
     found, pairs = effect(sweep, seed), sweep.experiment.pairs
     ends = (None, None) if found.low is None else (float(found.low[0]), float(found.high[0]))
-    base, other = torch.as_tensor(sweep.base), torch.as_tensor(sweep.other)
-    savings = (mean_over_pairs(one - base, pairs, seed) for one in (torch.as_tensor(first_copy), other))
+    base, other = as_tensor(sweep.base), as_tensor(sweep.other)
+    savings = (mean_over_pairs(one - base, pairs, seed) for one in (as_tensor(first_copy), other))
     return Removal(
         float(found.value[0]),
         *ends,

@@ -11,6 +11,7 @@ from lens.analysis.crossed import sampled, shortage, unit_note
 from lens.analysis.interventions.intervention import Experiment
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.verdicts import Gap, gap_between
+from lens.arrays import as_tensor
 
 
 class Sweep(NamedTuple):
@@ -62,7 +63,7 @@ class Recovered(NamedTuple):
 
 def clean_and_corrupted(sweep: Sweep) -> tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]]:
     """The metric of the two unchanged runs, clean first."""
-    base, other = torch.as_tensor(sweep.base), torch.as_tensor(sweep.other)
+    base, other = as_tensor(sweep.base), as_tensor(sweep.other)
     return (other, base) if sweep.experiment.intervention.into == "corrupted" else (base, other)
 
 
@@ -71,7 +72,7 @@ def effect(sweep: Sweep, seed: int = 0) -> Effect:
 
     Frames and names are resampled separately where the pairs have both. Cells that are not computed yet are NaN.
     """
-    change = torch.as_tensor(sweep.values) - torch.as_tensor(sweep.base)
+    change = as_tensor(sweep.values) - as_tensor(sweep.base)
     mean = change.nanmean(-1).masked_fill(_unfinished(sweep), torch.nan)
     return with_interval(mean, change, sweep.experiment.pairs, seed)
 
@@ -86,7 +87,7 @@ def with_interval(mean: Tensor, change: Float[Tensor, "*axes pair"], pairs: Pair
 
 
 def _unfinished(sweep: Sweep) -> Tensor:
-    return (torch.as_tensor(sweep.values).isnan() & (torch.as_tensor(sweep.status) == 0)).any(-1)
+    return (as_tensor(sweep.values).isnan() & (as_tensor(sweep.status) == 0)).any(-1)
 
 
 def gap_of(sweep: Sweep, seed: int = 0) -> Gap:
@@ -107,7 +108,7 @@ def recovered(sweep: Sweep, seed: int = 0) -> Recovered:
     if not gap.found:
         reason = gap.verdict.reason
         return Recovered(None, None, None, *ends, f"no share of the gap: {reason}. Look at the change itself.")
-    found = sampled(torch.as_tensor(sweep.values) - corrupted, pairs, seed, clean - corrupted)
+    found = sampled(as_tensor(sweep.values) - corrupted, pairs, seed, clean - corrupted)
     unfinished = _unfinished(sweep)
     shares = [one.float().masked_fill(unfinished, torch.nan) for one in (found.value, *found.interval())]
     return Recovered(*shares, *ends, unit_note(pairs, seed))

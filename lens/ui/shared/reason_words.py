@@ -86,6 +86,8 @@ def left_words(of: Answer) -> str:
     left = of.mechanism.unexplained
     if of.mechanism.name == "other":
         return "All of it is left unexplained by them."
+    if round(100 * left) < 0:
+        return f"Nothing of it is left unexplained: all other pairs together take {percent(-left)} away."
     text = f"{percent(left)} is left unexplained"
     rest = largest_rest(of)
     if left < 0.01 or rest is None:

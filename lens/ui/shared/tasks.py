@@ -151,6 +151,24 @@ def read_own(view: ViewState, model: HookedTransformer) -> TaskChoice:
     text_area(view, "own", "Pairs, one a line", OWN_HELP, height=SHORT_LINES)
     if not view["own"].strip():
         parts.empty_state("No pairs yet. Write one a line: clean prompt | corrupted prompt | answer | wrong answer")
+    return _checked(view, model)
+
+
+def task_beside(view: ViewState, model: HookedTransformer, name: str) -> TaskChoice:
+    """The same task as it is made for a second model, without a widget.
+
+    What stands beside ends, with the reason, where there are no pairs.
+    """
+    if name == "own":
+        return _checked(view, model)
+    reason = analyse(task_or_reason, model, name, int(view["pairs"]), *_settings(view))
+    if isinstance(reason, str):
+        parts.not_computed(reason)
+        end_page()
+    return _made(view, model, name)
+
+
+def _checked(view: ViewState, model: HookedTransformer) -> TaskChoice:
     prompts, bos, most = parse_pairs(view["own"]), prepend_bos(view), limits().pairs
     checked = analyse(check_all, model, prompts[:most], bos, limits().prompt_tokens)
     refused = [(index, pair) for index, pair in enumerate(checked) if pair.problem]
@@ -228,11 +246,14 @@ def pair_table(model: HookedTransformer, pairs: Pairs) -> pd.DataFrame:
 
 def _task(view: ViewState, model: HookedTransformer, name: str, n: int) -> Task:
     """The task for this model; ValueError where none of its prompts fits."""
-    settings = (view["seed"], view["corruption"], view["apostrophe"], int(view["block"]))
-    task = analyse(task_or_reason, model, name, n, *settings)
+    task = analyse(task_or_reason, model, name, n, *_settings(view))
     if isinstance(task, str):
         raise ValueError(task)
     return task
+
+
+def _settings(view: ViewState) -> tuple[int, str, str, int]:
+    return view["seed"], view["corruption"], view["apostrophe"], int(view["block"])
 
 
 def _first(pairs: Pairs, n: int) -> Pairs:

@@ -99,10 +99,15 @@ def _pairs(sides: Sides, first: Asked, second: Asked) -> list[Pair]:
 
 def sums(one: Asked) -> dict[str, float]:
     """What heads and MLPs add together, and every other part by its name."""
-    found: dict[str, float] = {}
-    for write, part in zip(one.of.writes, np.asarray(one.of.parts)[0]):
+    return {name: float(values[0]) for name, values in sums_by_prompt(one.of).items()}
+
+
+def sums_by_prompt(of: DirectAttribution) -> dict[str, np.ndarray]:
+    """The same, [prompt]."""
+    found: dict[str, np.ndarray] = {}
+    for write, values in zip(of.writes, np.asarray(of.parts, np.float64).T):
         name = SUMS.get(write.kind, str(write))
-        found[name] = found.get(name, 0.0) + float(part)
+        found[name] = found.get(name, 0.0) + values
     return found
 
 

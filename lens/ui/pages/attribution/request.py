@@ -20,6 +20,7 @@ from lens.analysis.largest_head import largest_head
 from lens.analysis.loss import next_token_stats
 from lens.analysis.names import Head
 from lens.analysis.stats import family_wise_threshold
+from lens.arrays import as_tensor
 from lens.ui import parts
 from lens.ui.calls import analyse, call_key, is_kept
 from lens.ui.ending import end_page
@@ -167,7 +168,7 @@ def compute(view: "ViewState", request: Request) -> Parts | None:
 
 def thresholds_of(null: DirectAttribution) -> dict[str, float]:
     """For each kind of part, the 95th percentile over random tokens of the largest by size."""
-    parts, found = torch.as_tensor(np.array(null.parts)), {}
+    parts, found = as_tensor(null.parts), {}
     for kind in ("head", "mlp"):
         at = [place for place, write in enumerate(null.writes) if write.kind == kind]
         if at:

@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from lens.analysis.compare import paired_difference, per_layer
 from lens.analysis.instruments.registry import instrument
 from lens.analysis.instruments.sample import repeats as repeats_sample
 from lens.analysis.score_summary import standing
 from lens.analysis.stats import Estimate
+from lens.arrays import as_tensor
 from lens.ui.calls import analyse
 from lens.ui.shared import instruments, repeats, score_words
 from lens.ui.shared.compare import pairs
@@ -131,7 +131,7 @@ def _difference(head: Head, names: list[list[str]], both: tuple[Measured, Measur
                 rows[place] = values
     if not rows:
         return None
-    of = analyse(paired_difference, *(torch.from_numpy(np.stack(values, 1)) for values in zip(*rows.values())))
+    of = analyse(paired_difference, *(as_tensor(np.stack(values, 1)) for values in zip(*rows.values())))
     ends = [None if values is None else np.full(len(names[0]), np.nan) for values in of[:3]]
     for values, some in zip(ends, of[:3]):
         if values is not None:

@@ -68,7 +68,7 @@ def _pairs(number: str, sides: Sides, *both: Lens) -> list[Pair]:
     name += f" of {of}" if held else ""
     quantity = pairs.Quantity(name, UNITS.get(number, "probability"), held, _code(both[0], number))
     depths = [[_depth(lens, place) for place in range(len(lens.rows))] for lens in both]
-    rows = pairs.rows("row", [[row.label for row in lens.rows] for lens in both], depths)
+    rows = pairs.rows("layer", [[row.label for row in lens.rows] for lens in both], depths)
     columns = pairs.text("position", sides.models, [lens.prompt for lens in both], COLUMNS)
     notes = tuple([_words(lens, row) for row in range(len(lens.rows))] for lens in both)
     return [pairs.table(quantity, *(values(lens, number) for lens in both), rows, columns, notes=notes, upwards=True)]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lens.analysis.answer.logit_lens import DEFINITION
+from lens.figures.fitted import PHONE, narrow
 from lens.figures.lines import Axis, Line, lines
 from lens.ui import parts
 from lens.ui.labels import token_labels
@@ -36,7 +37,8 @@ def draw_paths(model: HookedTransformer, lens: Lens, place: Place, followed: Fol
     names = token_names(model, followed.ids)
     curves = [Line(name, of[kind][:, i], x=x) for i, name in enumerate(names)]
     title = f"Tokens at {lens.labels[place.position]}, layer by layer"
-    figure = lines(curves, Axis(X_MID if lens.chosen.mid else X, AXES[kind]), title=title, definition=DEFINITION)
+    axis = Axis(X_MID if lens.chosen.mid else X, AXES[kind])
+    figure = narrow(lines(curves, axis, title=title, definition=DEFINITION), PHONE)
     last = "; ".join(f"{name} {np.exp(followed.logprob[-1, i]):.3f}" for i, name in enumerate(names))
     parts.chart(figure, f"{title}. Probability in the last row: {last}", key="logit_lens:paths")
     return figure

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
-import torch
 
 from lens.analysis.answer.generation import (
     CHAPTERS,
@@ -18,6 +17,7 @@ from lens.analysis.answer.generation import (
     steering,
 )
 from lens.analysis.names import Head
+from lens.arrays import as_tensor
 from lens.ui import parts
 from lens.ui.calls import analyse, is_kept
 from lens.ui.estimate import forward_seconds
@@ -182,7 +182,7 @@ def _pasted(view: ViewState, model: HookedTransformer, answers: Answers) -> Dire
     if vector is None:
         return None
     code = f"import torch\n\ndirection = torch.tensor({vector.tolist()})\n"
-    return Direction(torch.from_numpy(vector), "the pasted vector", code)
+    return Direction(as_tensor(vector), "the pasted vector", code)
 
 
 _DIRECTIONS = {"answers": _of_answers, "head": _of_head, "vector": _pasted}

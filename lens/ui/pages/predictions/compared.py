@@ -29,6 +29,14 @@ DEFINITION = (
     "Probability of the next token after {}, of the {} likeliest of each that both can say, and of the answers."
 )
 
+RANKS = "Rank 1 is the likeliest next token after {}, of {} tokens in all."
+ANSWERS = """import torch
+
+from lens.analysis.answer.predictions import predict
+
+found = predict(model, tokens, {}, {})
+values = torch.stack([found.rank + 1.0, found.logprob], 1).flatten()"""
+
 
 def draw(
     view: ViewState,
@@ -47,8 +55,10 @@ def draw(
 def _pairs(chosen: Chosen, answers: tuple[int, ...], sides: Sides, first: Scored, second: Scored) -> list[Pair]:
     by_token = pair(chosen.colour, sides, first, second)
     place = place_beside(sides.models, first.prompt, second.prompt, chosen.pos)
-    following = [] if place is None else _next(chosen, answers, sides, (first, second), (chosen.pos, place))
-    return [*following, by_token]
+    if place is None:
+        return [by_token]
+    both, at = (first, second), (chosen.pos, place)
+    return [*_next(chosen, answers, sides, both, at), *_of_answers(answers, sides, both, at), by_token]
 
 
 def _next(
@@ -70,6 +80,26 @@ def _next(
     where = f"{at[0]}: {both[0].prompt.labels[at[0]]}"
     definition = DEFINITION.format(where, chosen.top)
     return [pairs.names(pairs.Quantity("probability of the next token", "probability", definition, *codes), *named)]
+
+
+def _of_answers(answers: tuple[int, ...], sides: Sides, both: tuple[Scored, Scored], at: tuple[int, int]) -> list[Pair]:
+    """The answers' ranks and log-probabilities, side by side; those that both have as one token."""
+    models = sides.models
+    ids = [(i, other) for i in answers if (other := id_beside(*models, i)) is not None]
+    if not ids:
+        return []
+    labels, named = _labels(models[0], [i for i, _ in ids]), []
+    for model, read, pos, some in zip(models, both, at, zip(*ids)):
+        found = analyse(predict, model, read.prompt.tokens, pos, some, 1)
+        named.append({
+            f"{label}: {name}": pairs.Number(float(value), unit)
+            for label, rank, logprob in zip(labels, found.rank, found.logprob)
+            for name, value, unit in (("rank", rank + 1, pairs.RANK), ("log-probability", logprob, "nats"))
+        })  # fmt: skip
+    codes = (ANSWERS.format(pos, some) for pos, some in zip(at, zip(*ids)))
+    sizes = " and ".join(dict.fromkeys(f"{model.cfg.d_vocab:,}" for model in models))
+    definition = RANKS.format(f"{at[0]}: {both[0].prompt.labels[at[0]]}", sizes)
+    return [pairs.listed(pairs.Quantity("answer", "", definition, *codes), *named)]
 
 
 def _labels(model: HookedTransformer, ids: list[int]) -> list[str]:

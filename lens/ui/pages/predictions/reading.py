@@ -11,6 +11,7 @@ import streamlit as st
 from lens.analysis.answer.predictions import DEFINITION, Prediction, predict
 from lens.analysis.loss import text_stats
 from lens.figures.candidates import Candidate, candidates
+from lens.figures.fitted import PHONE, narrow
 from lens.figures.strip import token_strip
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -144,7 +145,7 @@ def _bars(model: HookedTransformer, found: Prediction, top: int, actual: int | N
     rows += sorted(others, key=lambda row: row.rank)
     alt = f"{bars.title}. {bars.about} " + "; ".join(f"{row.label} {row.prob:.3f}" for row in rows)
     definition = f"{bars.about} {DEFINITION} Here {found.entropy:.2f} nats.".strip()
-    figure = candidates(rows, title=bars.title, definition=definition, largest=bars.largest)
+    figure = narrow(candidates(rows, title=bars.title, definition=definition, largest=bars.largest), PHONE)
     parts.chart(figure, alt, key=bars.key)
     return figure
 

@@ -10,6 +10,7 @@ import streamlit as st
 import torch
 
 from lens.analysis.answer.generation import REPEATS, Change, Written, joined, repeated_share, write
+from lens.arrays import as_tensor
 from lens.figures.lines import Axis, Line, lines
 from lens.figures.strip import Scale, token_strip
 from lens.figures.theme import number as written_number
@@ -160,7 +161,7 @@ def _ended(own: list[Written], start: int, settings: Settings) -> bool:
 
 def _text(prompt: Prompt, own: list[Written]) -> torch.Tensor:
     """The prompt and what was written so far."""
-    new = [torch.from_numpy(piece.ids.copy())[None] for piece in own]
+    new = [as_tensor(piece.ids)[None] for piece in own]
     return torch.cat([prompt.tokens, *new], 1)
 
 

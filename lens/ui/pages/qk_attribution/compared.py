@@ -14,6 +14,7 @@ from lens.analysis.compare import by_text, layer_depths, paired_difference, toke
 from lens.analysis.largest_head import largest_head
 from lens.analysis.names import Head
 from lens.analysis.stats import estimate
+from lens.arrays import as_tensor
 from lens.figures.theme import number
 from lens.ui import parts
 from lens.ui.calls import analyse
@@ -163,7 +164,7 @@ def _quantity(side: str, *codes: str) -> pairs.Quantity:
 
 
 def _samples(of: Why, side: str) -> torch.Tensor:
-    return torch.from_numpy(np.array(getattr(of.text, f"{NAMED[side]}_side")))
+    return as_tensor(getattr(of.text, f"{NAMED[side]}_side"))
 
 
 def _contrast(sides: Sides, both: tuple[Why, ...], sampled: bool) -> str:

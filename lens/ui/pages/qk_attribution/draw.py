@@ -151,7 +151,7 @@ def _draw_matrix(view: "ViewState", of: Answer, asks: list[int], answers: list[i
         view.set(asks=names[asks[cell[0]]], answers=names[answers[cell[1]]])
 
     alt = f"Pairs of writes. {pair[0]} with {pair[1]} is chosen."
-    parts.chart(narrow(figure, 460), alt, "qk:pairs", choose)
+    parts.chart(narrow(figure, WIDTH), alt, "qk:pairs", choose)
     return pair
 
 
@@ -190,7 +190,7 @@ def show_cuts(view: "ViewState", request: Request, of: Answer) -> None:
         with column:
             title = f"Cut out of its {name} alone"
             figure = bars(rows, "attention that is left", title=title, definition=words.CUT)
-            parts.chart(narrow(figure, 520), f"{title}: attention that is left", key=f"qk:cut:{side}")
+            parts.chart(narrow(figure, WIDTH), f"{title}: attention that is left", key=f"qk:cut:{side}")
         deep = sum(average(row) < uncut / 2 for row in cuts.attention)
         said.append(f"out of the {name} {deep} of {len(cuts.writes)}")
     text = f"Of all writes cut alone, these take away more than half of the attention: {', '.join(said)}."

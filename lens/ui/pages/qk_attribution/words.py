@@ -13,7 +13,7 @@ from lens.figures.theme import number
 from lens.ui.pages.qk_attribution.request import Request
 from lens.ui.shared import reason_words as words
 from lens.ui.shared.reasons import SIDES, Answer, average, side_estimates
-from lens.ui.shared.wording import percent
+from lens.ui.shared.wording import percent, sentence
 
 if TYPE_CHECKING:
     from lens.analysis.stats import Estimate
@@ -126,4 +126,4 @@ def pair_notice(request: Request, pair: PairCut) -> str:
         + (f", loss {number(row['loss'])} nats" if np.isfinite(row["loss"]) else "")
         for row in rows.to_dict("records")
     ]
-    return f"{'; '.join(said)}."
+    return sentence("; ".join(said))

@@ -18,6 +18,7 @@ from lens.analysis.loss import (
     text_stats,
 )
 from lens.figures.candidates import Candidate, candidates
+from lens.figures.fitted import PHONE, narrow
 from lens.figures.strip import token_strip
 from lens.hooked import HookedTransformer
 from lens.tokens import visible
@@ -182,7 +183,7 @@ def _expected(view: ViewState, model: HookedTransformer, tokens: Tokens, stats: 
         f"{model.cfg.d_vocab:,}, entropy of the prediction {by.entropy[chosen]:.2f} nats."
     )
     alt = f"{title}. " + "; ".join(f"{row.label} {row.prob:.3f}" for row in rows)
-    parts.chart(candidates(rows, title=title, definition=definition), alt, key="tokens:expected")
+    parts.chart(narrow(candidates(rows, title=title, definition=definition), PHONE), alt, key="tokens:expected")
 
 
 def _candidates(model: HookedTransformer, tokens: Tokens, stats: NextToken, chosen: int, top: int) -> list[Candidate]:

@@ -93,7 +93,7 @@ def _draw_effects(case: Case, cells: Cells, removal: Removal) -> None:
     controls = [Named(target.label, float(value)) for target, value in zip(cells.controls, removal.others)]
     row = Row("Resample", Named(name, removal.change), removal.low, removal.high, controls=controls)
     marks = [Mark(removal.saved, "as in the control run")] if removal.share is not None else []
-    title = f"Without head {name}: change of the loss of the second copy"
+    title = f"Loss of the second copy without head {name}"
     figure = effects([row], "nats", title=title, definition=f"{DEFINITION} {cells.note}.", marks=marks)
     parts.chart(narrow(figure, WIDTH), f"{title}. {removal_words(removal)}", key="head:matters")
     control = "the other heads of its layer, removed alike" if controls else "none: it is alone in its layer"

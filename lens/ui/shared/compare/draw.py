@@ -168,7 +168,10 @@ def _draw_list(pair: Pair, names: tuple[str, str]) -> str:
     first, second = (f"{place}: {shorten(name, TITLE)}" for place, name in enumerate(names, 1))
     three = ((first, [note for (note,) in pair.notes[0]]), (second, [note for (note,) in pair.notes[1]]))
     for (title, intervals), values in zip((*three, (DIFFERENCE, ends)), (*pair.numbers, pair.numbers.difference)):
-        columns[title] = [f"{number(float(value))} {end}".strip() for value, end in zip(values, intervals)]
+        columns[title] = [
+            f"{pair.written(place, float(value))} {end}".strip()
+            for place, (value, end) in enumerate(zip(values, intervals))
+        ]
     table = pd.DataFrame(columns | {"unit": pair.units})
     alt = f"{len(table)} numbers of {names[0]} and {names[1]}, and the difference"
     parts.table(table, alt, {table.columns[0]: {"width": NAMES}}, "content")

@@ -32,6 +32,7 @@ from lens.analysis.compare import (
     per_layer,
     token_pieces,
 )
+from lens.figures.theme import number
 
 if TYPE_CHECKING:
     from lens.analysis.stats import Estimate
@@ -46,6 +47,7 @@ BY_DEPTH = "Beside each layer or row of the deeper model stands the one of the o
 EXACT = "no interval: the weights alone give both, nothing was sampled"
 MOST = 64  # tokens along an axis: a cell has its words in its hover label
 BARS = 24  # named parts that are drawn
+RANK = "rank from 1"  # the unit of numbers that are whole
 MORE_HEADS = "Of more heads the largest is larger by chance alone."
 
 
@@ -88,6 +90,8 @@ class Pair(NamedTuple):
     upwards: bool = False  # whether the first row is drawn lowest
     by_number: bool = False  # whether heads of one number stand beside each other
     units: tuple[str, ...] = ()  # of each number, where they differ; the notes are then intervals
+    given: str = ""  # Python before all else: imports, and what both sides read
+    finish: str = ""  # Python after all else, of the ``cell`` that differs most
 
     def name(self, cell: Sequence[int]) -> str:
         """A cell in words."""
@@ -97,6 +101,10 @@ class Pair(NamedTuple):
         if self.kind == "edges":
             return "{}.{} → {}.{}".format(*labels)
         return labels[0] if len(labels) == 1 else " · ".join(f"{a.name} {b}" for a, b in zip(self.axes, labels))
+
+    def written(self, place: int, value: float) -> str:
+        """Number ``place`` of a list, or its difference, for reading."""
+        return f"{value:,.0f}".replace("-", "−") if self.units[place] == RANK else number(value)
 
     def frame(self) -> pd.DataFrame:
         """One row per cell: first, second, difference, with its interval where there is one."""
@@ -207,9 +215,17 @@ def names(
     return Pair("bars", quantity, aligned(*values, [match]), (along,), note, some, by_number=by_number)
 
 
-def bars(quantity: Quantity, first: np.ndarray, second: np.ndarray, along: Along, *, note: str = ONE_TEXT) -> Pair:
-    """A number for each part of an axis that both have, such as ``rows`` or ``layers``."""
-    return Pair("bars", quantity, aligned(first, second, [along.match]), (along,), note)
+def bars(
+    quantity: Quantity,
+    first: np.ndarray,
+    second: np.ndarray,
+    along: Along,
+    *,
+    note: str = ONE_TEXT,
+    estimate: Estimate | None = None,
+) -> Pair:
+    """A number for each part of an axis that both have, such as ``rows`` or ``layers``; ``estimate``: pair by pair."""
+    return Pair("bars", quantity, aligned(first, second, [along.match]), (along,), note, estimate)
 
 
 class Number(NamedTuple):

@@ -71,7 +71,7 @@ def pair(name: str, sides: Sides, first: Scored, second: Scored) -> Pair:
         f"by = per_token(text_stats(model, tokens).stats)\nvalues = {VALUES[name]}"
     )
     along = pairs.text("position", sides.models, (first.prompt, second.prompt))
-    definition = DEFINITIONS[name] if along.match.is_identity else f"{DEFINITIONS[name]} {CUTS}"
+    definition = DEFINITIONS[name] if same_vocabulary(sides) else f"{DEFINITIONS[name]} {CUTS}"
     quantity = pairs.Quantity(f"{name} by token", UNITS[name], definition, code)
     return pairs.tokens(quantity, values(first.by, name), values(second.by, name), along)
 

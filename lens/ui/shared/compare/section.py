@@ -102,17 +102,18 @@ def compare(
     *,
     reads_prompt: bool = True,
     seconds: Callable[[ViewState, HookedTransformer], float] | None = None,
+    key: str = "compare",
 ) -> None:
     """The section, in ``place``; nothing where nothing is asked for. ``first``: the numbers of the page's own side.
 
     ``reads_prompt``: whether the numbers are of the prompt; a second prompt is left out where they are not.
     ``seconds``: a rough time of ``numbers`` for the second side; long work waits for a click. Not needed where
-    ``numbers`` asks by itself.
+    ``numbers`` asks by itself. ``key``: of its own for each section of a page that has several.
     """
     if not is_asked(view):
         return
-    with place, st.container(border=True, key="compare"), part_of_page():
-        _draw_title(view)
+    with place, st.container(border=True, key=key), part_of_page():
+        _draw_title(view, key)
         if view["with_prompt"].strip() and not reads_prompt:
             parts.aside("Second prompt", words.NOT_READ)
         if not is_asked(view, reads_prompt):
@@ -123,12 +124,12 @@ def compare(
         if sides.same_model and sides.same_prompt:
             st.info(words.SAME, icon=":material/equal:")
             return
-        if seconds is not None and not _may_start(sides, seconds(sides.views[1], sides.models[1])):
+        if seconds is not None and not _may_start(sides, key, seconds(sides.views[1], sides.models[1])):
             return
         with st.container():  # keeps what follows in its place, whether or not a progress bar was drawn
             second = numbers(sides.views[1], sides.models[1])
         for number, pair in enumerate(pairs(sides, first, second)):
-            draw(sides, pair, f"compare:{number}")
+            draw(sides, pair, f"{key}:{number}")
 
 
 def open_sides(view: ViewState, model: HookedTransformer, reads_prompt: bool) -> Sides | None:
@@ -206,10 +207,11 @@ def code(sides: Sides, pair: Pair) -> str:
     own_units = pair.kind == "list"
     always = ("aligned",) if own_units else ("aligned", "largest")
     tools = [name for name in TOOLS if f"{name}(" in axes + pair.prepare or name in always]
+    printed = EVERY.format(pair.axes[0].labels) if own_units else LARGEST
     return (
-        f"from lens import HookedTransformer\nfrom lens.analysis.compare import {', '.join(tools)}\n\n\n"
+        f"from lens import HookedTransformer\nfrom lens.analysis.compare import {', '.join(tools)}\n{pair.given}\n\n"
         f"{written}{opened}first, second = {', '.join(calls)}\n{pair.prepare}"
-        f"numbers = aligned(first, second, [{axes}])\n{EVERY.format(pair.axes[0].labels) if own_units else LARGEST}"
+        f"numbers = aligned(first, second, [{axes}])\n{printed}{pair.finish}"
     )
 
 
@@ -224,17 +226,17 @@ TOOLS = (
 )  # fmt: skip
 
 
-def _draw_title(view: ViewState) -> None:
+def _draw_title(view: ViewState, key: str) -> None:
     model = f"<b>{html.escape(called(view['with_model']))}</b>" if view["with_model"] else ""
     words_of = shorten(" ".join(view["with_prompt"].split()), QUOTED)
     prompt = f"<q>{html.escape(words_of)}</q>" if words_of else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(f'<h3 class="lens-beside">Beside {" and ".join(filter(None, [model, prompt]))}</h3>')
-        stop_button(view, "section")
+        stop_button(view, key)
 
 
-def _may_start(sides: Sides, seconds: float) -> bool:
-    which: tuple[Any, ...] = (sides.views[1].path, model_key(sides.models[1]), sides.views[1]["prompt"])
-    key = f"compare-{hashlib.blake2b(repr(which).encode(), digest_size=8).hexdigest()}"
+def _may_start(sides: Sides, key: str, seconds: float) -> bool:
+    which: tuple[Any, ...] = (key, sides.views[1].path, model_key(sides.models[1]), sides.views[1]["prompt"])
+    asked = f"compare-{hashlib.blake2b(repr(which).encode(), digest_size=8).hexdigest()}"
     quick = seconds <= limits().ask_before
-    return quick or started(key, seconds, "The second model's numbers are not computed yet.")
+    return quick or started(asked, seconds, "The second model's numbers are not computed yet.")

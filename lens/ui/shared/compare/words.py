@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from lens.analysis.compare import largest
 from lens.analysis.verdicts import rounding_of, which_differ_from_zero
+from lens.arrays import as_tensor
 from lens.figures.theme import number
+from lens.ui.shared.wording import interval
 
 if TYPE_CHECKING:
     from lens.ui.shared.compare.pairs import Along, Pair
@@ -19,7 +21,7 @@ TWO_MODELS = (
     "difference between them says that they differ, not what makes it."
 )
 TWO_TIMES = (
-    "A head that has changed between two checkpoints need not be what changed the model: all its inputs were trained "
+    "A part that has changed between two checkpoints need not be what changed the model: all its inputs were trained "
     "meanwhile as well."
 )
 TWO_TEXTS = (
@@ -54,9 +56,16 @@ def notice(pair: Pair, names: tuple[str, str]) -> str:
     mean = number(float(np.abs(numbers.difference[known]).mean()))
     text = (
         f"{what[:1].upper()}{what[1:]} differs most at {pair.name(cell)}: {first} in {names[0]}, {second} in "
-        f"{names[1]} ({sign}{change}{unit}). The mean size of the difference over {n} {cells} is {mean}{unit}."
+        f"{names[1]} ({sign}{change}{unit}){_ends(pair, cell)}. The mean size of the difference over {n} {cells} is "
+        f"{mean}{unit}."
     )
     return f"{text} {verdict(pair)}".strip()
+
+
+def _ends(pair: Pair, cell: tuple[int, ...]) -> str:
+    """The interval of one cell's difference; "" where there is none."""
+    of = pair.estimate
+    return "" if of is None or of.low is None else interval(float(of.low[cell]), float(of.high[cell]))
 
 
 def verdict(pair: Pair) -> str:
@@ -65,32 +74,42 @@ def verdict(pair: Pair) -> str:
     if where is None:
         return ""
     n, total = int(where.sum()), int(np.isfinite(np.asarray(pair.estimate.low)).sum())
-    return f"The interval of the difference leaves out 0 for {n} of {total} {_cells(pair)}."
+    return f"The interval of the difference leaves out 0 for {n or 'none'} of {total} {_cells(pair)}."
 
 
 def _differ(pair: Pair) -> np.ndarray | None:
     if pair.estimate is None:
         return None
-    where = which_differ_from_zero(pair.estimate, rounding_of(*map(torch.from_numpy, pair.numbers)))
+    where = which_differ_from_zero(pair.estimate, rounding_of(*map(as_tensor, pair.numbers)))
     return None if where is None else np.asarray(where)
 
 
 def _of_a_list(pair: Pair, names: tuple[str, str]) -> str:
     """Which of numbers in different units the sample tells apart: no size of a difference holds for all of them."""
-    n, (along,), where = pair.numbers.first.size, pair.axes, _differ(pair)
+    n, where = pair.numbers.first.size, _differ(pair)
     if not n:
         return f"Nothing of {names[0]} has a counterpart in {names[1]}."
     if where is None:
-        return f"{n} numbers are compared; none of their differences has an interval."
+        said = _beside(pair, range(min(n, NAMED)))
+        none = f"{n} numbers are compared; none of their differences has an interval."
+        return f"{none} {names[0]} | {names[1]}: {said}{_and_more(n)}."
     sure = np.abs(pair.numbers.difference) / np.asarray(pair.estimate.high - pair.estimate.low, float)
     best = [place for place in np.argsort(-np.nan_to_num(sure), kind="stable") if where[place]]
-    said = [
-        f"{along.labels[at]} {number(float(pair.numbers.first[at]))} | {number(float(pair.numbers.second[at]))}"
-        for at in best[:NAMED]
-    ]
-    more = f"; and {len(best) - NAMED} more" if len(best) > NAMED else ""
-    listed = f" Surest ({names[0]} | {names[1]}): {'; '.join(said)}{more}." if said else ""
+    said = _beside(pair, best[:NAMED])
+    listed = f" Surest ({names[0]} | {names[1]}): {said}{_and_more(len(best))}." if said else ""
     return f"{n} numbers are compared. {verdict(pair).removesuffix('.')} that have one.{listed}"
+
+
+def _beside(pair: Pair, places: Sequence[int]) -> str:
+    """Some numbers of a list by name: first | second."""
+    labels, (first, second) = pair.axes[0].labels, pair.numbers
+    return "; ".join(
+        f"{labels[at]} {' | '.join(pair.written(at, float(of[at])) for of in (first, second))}" for at in places
+    )
+
+
+def _and_more(n: int) -> str:
+    return f"; and {n - NAMED} more" if n > NAMED else ""
 
 
 def left_out(pair: Pair, names: tuple[str, str]) -> str:
