@@ -10,6 +10,7 @@ from lens.analysis.interventions.head_sets import HeadSets
 from lens.analysis.interventions.intervention import Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Noise, Pairs
 from lens.analysis.interventions.path import Path
+from lens.load.number_format import number_format
 
 VERSION = 1
 
@@ -247,11 +248,14 @@ def paths_to_python(model: str, path: Path, revision: str | None = None, seed: i
 
 
 def _opening(model: str, names: str, revision: str | None) -> list[str]:
+    given = [repr(model)]
+    given += [f"revision={revision!r}"] if revision else []
+    given += [f"dtype={number_format()!r}"] if number_format() != "float32" else []
     return [
         "from lens import HookedTransformer",
         "from lens.analysis.interventions import (",
         f"    {names}",
         ")",
         "",
-        f"model = HookedTransformer.from_pretrained({model!r}{f', revision={revision!r}' if revision else ''})",
+        f"model = HookedTransformer.from_pretrained({', '.join(given)})",
     ]
