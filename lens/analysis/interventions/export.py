@@ -11,6 +11,7 @@ from lens.analysis.interventions.intervention import Experiment, Intervention, M
 from lens.analysis.interventions.pairs import Noise, Pairs
 from lens.analysis.interventions.path import Path
 from lens.load.number_format import number_format
+from lens.untrusted import NotJson, parse_json
 
 VERSION = 1
 
@@ -33,9 +34,9 @@ def _short(value: Any) -> dict[str, Any]:
 def from_json(text: str) -> Experiment:
     """The experiment that :func:`to_json` wrote; ValueError says what is wrong with it."""
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"No experiment: the text is no JSON ({error.msg} at character {error.pos + 1}).") from error
+        data = parse_json(text)
+    except NotJson as error:
+        raise ValueError(f"No experiment: the text is no JSON ({error}).") from error
     if not isinstance(data, dict) or data.get("version") != VERSION:
         raise ValueError(f"No experiment of version {VERSION}; export it again with this version of Lens.")
     return Experiment(
