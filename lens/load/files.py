@@ -82,7 +82,7 @@ def _index(root: Path) -> dict[str, Path]:
     where = read_json(root).get("weight_map")
     if not isinstance(where, dict) or not where:
         raise ValueError(f"{root} has no weight_map; it is damaged or not an index of weights.")
-    outside = [name for name in where.values() if not isinstance(name, str) or Path(name).name != name]
+    outside = [name for name in where.values() if not isinstance(name, str) or Path(name).name != name or name == ".."]
     if outside:
         raise ValueError(f"{root} points to {outside[0]!r}; the files of an index must lie beside it.")
     return {tensor: root.parent / name for tensor, name in where.items()}

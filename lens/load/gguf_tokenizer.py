@@ -136,7 +136,7 @@ def _sentence_piece(file: GGUFFile, tokens: list[str]) -> Tokenizer:
     else:
         vocab = {piece: index for index, piece in enumerate(pieces)}
         merges = generate_merges(vocab, dict(zip(pieces, scores, strict=True)))
-    unknown = pieces[file.fields.get("tokenizer.ggml.unknown_token_id", 0)]
+    unknown = pieces[_special(file, "unknown", len(pieces)) or 0]
     tokenizer = Tokenizer(_bpe(file, pieces, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
     prefix = not gemma and file.fields.get("tokenizer.ggml.add_space_prefix", True)
     spaces = [normalizers.Replace(" ", SPACE)]
