@@ -10,7 +10,7 @@ from tests.benchmarks.bench_load import alone, places, visit
 from tests.browser.conftest import ROOT, streamlit_server
 from tests.visitors import Place, differences, visitor
 
-VISITORS, VIEWS = 6, 5  # of each visitor
+VISITORS, VIEWS = 6, 4  # of each visitor
 LEAVES = 0.2  # of the views: the tab is closed in the middle
 STEPS = 1000  # of the slow work: twenty seconds, were nobody to stop it
 HERE = Place("", ())
