@@ -28,6 +28,7 @@ HOSTED = (
     "--server.fileWatcherType=none",
     "--server.runOnSave=false",
     "--server.maxUploadSize=10",  # megabytes; what reads a file asks for less
+    "--server.maxMessageSize=64",  # megabytes of one message, either way
     "--client.showErrorDetails=type",
 )
 NO_AGENTS = "--server.enableAgentApi=false"  # programs that drive the app: never for strangers, whatever else is asked

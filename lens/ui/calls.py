@@ -202,7 +202,9 @@ class Call:
 def _compute(call: Call, bar: Bar, seconds: float) -> Entry:
     """The result of a call that is the next part of ``seconds`` of work."""
     while True:  # again only if another visitor cancelled the job in the moment we joined it
-        job = compute_queue().submit(call.key, call, light=seconds <= LIGHT, wide=call.n_weights >= LARGE)
+        known = seconds if np.isfinite(seconds) else 0.0
+        how = {"light": seconds <= LIGHT, "wide": call.n_weights >= LARGE, "seconds": known}
+        job = compute_queue().submit(call.key, call, **how)
         wait(compute_queue(), job, bar)
         if job.error is not None:
             raise job.error
