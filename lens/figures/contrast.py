@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from lens.figures.theme import DARK, LIGHT, Palette
 
 ENOUGH = 4.5  # of text, at any size
+UNSEEN = 0.05  # opacity below which a text is there for the room that it takes, or to be hovered
 THEMES = {"light": LIGHT, "dark": DARK}
 NAMED = {"white": "#ffffff", "black": "#000000"}
 Colour = tuple[float, float, float, float]  # red, green, blue 0..255, opacity 0..1
@@ -49,6 +50,8 @@ def read_colour(text: str) -> Colour:
 def _contrasts(figure: Mapping[str, Any], theme: str, palette: Palette) -> Iterator[Contrast]:
     yield Contrast(ratio(palette.text, palette.background), theme, "text without a colour of its own")
     for where, colour, paper in _texts({name: figure.get(name) for name in ("layout", "data")}, "", ""):
+        if read_colour(colour)[3] < UNSEEN:
+            continue
         back = paper if paper and read_colour(paper)[3] == 1 else palette.background
         yield Contrast(ratio(colour, back), theme, where)
 

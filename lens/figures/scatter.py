@@ -66,7 +66,7 @@ def scatter(
         figure.add_shape(type="line", **ends, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
     for measure, add_line, side in ((x, figure.add_vline, "bottom right"), (y, figure.add_hline, "top right")):
         for value in _thresholds(measure):
-            note = {"text": f"null {number(value)}", "font": {"size": LABEL_SIZE, "color": NEUTRAL}}
+            note = {"text": f"null {number(value)}", "font": {"size": LABEL_SIZE}}
             add_line(
                 value, line={"color": NEUTRAL, "width": 1.5, "dash": "dot"}, annotation=note, annotation_position=side
             )

@@ -43,3 +43,8 @@ def test_a_label_with_a_background_of_its_own_is_held_against_that():
     assert plain.where == "text without a colour of its own"
     clear = least_contrast(go.Figure(layout={"annotations": [label | {"bgcolor": "rgba(0,0,0,0)"}]}).to_plotly_json())
     assert clear.where == "layout.annotations[0].font"
+
+
+def test_text_that_is_not_there_to_be_seen_does_not_count():
+    figure = go.Figure(go.Scatter(x=[1], y=[1], text=["a"], textfont={"color": "rgba(0,0,0,0)"}))
+    assert least_contrast(figure.to_plotly_json()).value > ENOUGH
