@@ -24,4 +24,5 @@ USER lens
 EXPOSE 7860
 # Unknown paths answer 200 too, so the body is what counts.
 HEALTHCHECK --start-period=60s CMD python -c "import urllib.request as u; assert u.urlopen('http://localhost:7860/_stcore/health').read() == b'ok'"
-CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address=0.0.0.0", "--server.port=7860", "--server.fileWatcherType=none", "--client.showErrorDetails=type"]
+# The settings of a hosted server are in lens/launch.py. Where it is reached: -e LENS_HOSTS=lens.example.org
+CMD ["python", "-m", "lens", "app", "--server.port=7860"]

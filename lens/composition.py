@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lens.batching import at_once
 from lens.factored import FactoredMatrix
 
 BYTES = 16_000_000  # of the Gram rows of one side held at once
@@ -56,7 +57,7 @@ def scores_of_rows(
     Pairs that are not ``wanted`` may lack digits where they are small. ``step`` hears how far it is and may raise.
     """
     squares, d = writes.new_zeros(len(writes), len(reads)), writes.shape[-1]
-    n_rows = max(1, BYTES // (writes.element_size() * d * max(len(writes), len(reads))))
+    n_rows = at_once(BYTES // (writes.element_size() * d * max(len(writes), len(reads))))
     for start in range(0, d, n_rows):
         squares += _gram_rows(writes, start, n_rows) @ _gram_rows(reads, start, n_rows, mirrored=True).T
         step(1 - (1 - min(1.0, (start + n_rows) / d)) ** 2)  # later rows of the triangle are shorter

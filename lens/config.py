@@ -5,14 +5,25 @@ The axis words of the whole project, in shapes and in einops patterns alike:
 """
 
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Literal
 
+MOST_LAYERS = 2000  # the deepest models have under 200; a damaged file may say a billion
+LARGEST = 2**31 - 1  # of a size
+SIZES = ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_vocab", "n_ctx")
+NUMBERS = ("norm_eps", "embed_scale", "attn_scale", "rotary_base", "rotary_gain", "alibi_scale")
+PERHAPS = ("clip_qkv", "attn_softcap", "final_softcap", "local_rotary_base")  # numbers, or None
 CHOICES = {
     "norm": ("LN", "RMS", None),
     "qk_norm": ("head", "all", None),
     "positions": ("learned", "rotary", "alibi", "shortformer"),
     "act_fn": ("gelu_new", "gelu", "silu", "relu", "solu"),
 }
+
+
+def _is_whole(value: object) -> bool:
+    """Whether a value is a whole number that a size can be."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +83,33 @@ class Config:
     processed: tuple[str, ...] = ()  # the functions of lens.process that the weights went through
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         filled = {"n_kv_heads": self.n_heads, "attn_scale": self.d_head**0.5, "rotary_dim": self.d_head}
         for name, value in filled.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         self._check()
 
+    def _check_kinds(self) -> None:
+        """Sizes are whole numbers, the others finite ones: a config may come from a damaged file."""
+        for name in (*SIZES, "d_mlp", "rotary_dim"):
+            value, missing = getattr(self, name), name in ("n_kv_heads", "rotary_dim")
+            if not _is_whole(value) and not (missing and value is None):
+                raise ValueError(f"Config: {name} is {value!r}; a whole number up to {LARGEST:,} was wanted.")
+        for name in (*NUMBERS, *PERHAPS):
+            value = getattr(self, name)
+            if value is not None and not _is_whole(value) and not (isinstance(value, float) and isfinite(value)):
+                raise ValueError(f"Config: {name} is {value!r}; a finite number was wanted.")
+        for field in fields(self):
+            if field.type is bool and not isinstance(getattr(self, field.name), bool):
+                raise ValueError(f"Config: {field.name} is {getattr(self, field.name)!r}; yes or no was wanted.")
+        if self.n_layers > MOST_LAYERS:
+            raise ValueError(f"Config: {self.n_layers} layers; at most {MOST_LAYERS:,} are read.")
+        if self.d_mlp < 0:
+            raise ValueError(f"Config: d_mlp is {self.d_mlp}; it must be at least 0.")
+
     def _check(self) -> None:
-        for name in ("n_layers", "n_heads", "n_kv_heads", "d_model", "d_head", "d_vocab", "n_ctx"):
+        for name in SIZES:
             if getattr(self, name) < 1:
                 raise ValueError(f"Config: {name} is {getattr(self, name)}; it must be at least 1.")
         if self.n_heads % self.n_kv_heads:

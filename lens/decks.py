@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from lens.untrusted import NotJson, parse_json
+
 SHIPPED = Path(__file__).parent / "assets" / "decks"
 MOST_SLIDES = 100
 LONGEST = {"link": 4000, "title": 120, "note": 1000, "question": 300}  # characters
@@ -48,8 +50,8 @@ def read_deck(text: str, pages: Collection[str]) -> Deck:
     ValueError says which slide is wrong and what it should be. A link leads to a page of this app and nowhere else.
     """
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
+        data = parse_json(text)
+    except NotJson as error:
         raise ValueError(f"a deck is a JSON file; this one is none: {error}") from None
     slides = data.get("slides") if isinstance(data, dict) else None
     if not isinstance(slides, list) or not slides:
@@ -88,10 +90,18 @@ def _slide(number: int, slide: Any, pages: Collection[str]) -> Slide:
         if not isinstance(value, str) or len(value) > LONGEST[name]:
             raise ValueError(f"slide {number}: {name} must be text of at most {LONGEST[name]:,} characters")
     link = slide["link"].lstrip("/") if not slide["link"].startswith("//") else slide["link"]
-    parts = urlsplit(link)
-    if parts.scheme or parts.netloc or parts.fragment or parts.path.strip("/") not in pages:
+    if not _leads_to_a_page(link, pages):
         named = ", ".join(sorted(filter(None, pages)))
         raise ValueError(
             f"slide {number}: a link is a page of this app and its query, not {link!r:.60}; pages: {named}"
         )
     return Slide(**{**slide, "link": link})
+
+
+def _leads_to_a_page(link: str, pages: Collection[str]) -> bool:
+    """Whether a link is the name of a page and its query, and nothing else."""
+    try:
+        parts = urlsplit(link)
+    except ValueError:  # what looks like an address of another machine, and is none
+        return False
+    return not (parts.scheme or parts.netloc or parts.fragment) and parts.path.strip("/") in pages

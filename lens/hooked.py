@@ -87,7 +87,7 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, CheckpointVerbs, T
         checkpoint_index: int | None = None,
         checkpoint_value: int | None = None,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         device_map: DeviceMap | None = None,
         ignore: Sequence[str] = (),
         progress: Progress = silent,

@@ -5,6 +5,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from lens.pieces import Pieces, visible
+from lens.untrusted import half_character
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,6 +73,8 @@ class TextVerbs:
 
     def encoded(self, text: str, prepend_bos: bool | None = None) -> list[int]:
         """The ids of a whole text, BOS first under ``prepend_bos``; none for an empty text without BOS."""
+        if half := half_character(text):
+            raise ValueError(f"The text cannot be read: {half}. Take it out.")
         ids = self.needs_tokenizer().encode(text, add_special_tokens=False)
         prepend = self.bos.prepend if prepend_bos is None else prepend_bos
         if prepend and self.bos.id is None:

@@ -73,6 +73,7 @@ def test_the_chain_has_a_slide_for_each_link_in_order():
 def test_a_check_finds_what_cannot_be_shown():
     good = check(Slide("head_scores?model=lens-2l", "It scores"))
     assert good.problems == ()
+    assert good.contrast.value >= 4.5
     (missing,) = check(Slide("head_scores?model=gpt2", "not here")).problems
     assert "Download gpt2" in missing or "gpt2" in missing
     (bad,) = check(Slide("head_scores?model=lens-2l&n=banana", "a value that is none")).problems

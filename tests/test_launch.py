@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lens.__main__ import COMMANDS, main
-from lens.launch import app_script
+from lens.launch import HOSTED, NO_AGENTS, app_script, hosts, options
 from tests.browser.conftest import ROOT, served
 from tests.visitors import Place, visitor
 
@@ -88,3 +88,72 @@ def test_without_a_command_it_says_which_there_are(capsys):
     assert capsys.readouterr().err.count("usage: lens {" + ",".join(COMMANDS)) == 2
     assert main(["app", "--help"]) == 0
     assert "lens app" in capsys.readouterr().out
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    """``settings(LENS_HOSTED="1")``: what Streamlit makes of the options that such an environment gives."""
+    from click.testing import CliRunner
+    from streamlit.web import cli
+
+    def ask(*arguments: str, **environment: str) -> dict[str, object]:
+        for name in ("LENS_HOSTED", "LENS_HOSTS", "SPACE_HOST"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        read: dict[str, object] = {}
+        monkeypatch.setattr("streamlit.web.bootstrap.run", lambda *given: read.update(given[3]))
+        result = CliRunner().invoke(cli.main, ["run", str(app_script()), *options(list(arguments))])
+        assert result.exit_code == 0, result.output
+        return {name: value for name, value in read.items() if value not in (None, (), [])}
+
+    return ask
+
+
+def test_at_home_nothing_is_set_but_what_is_asked_for(settings):
+    assert settings("--server.port=8600") == {"server_port": 8600}
+
+
+def test_a_hosted_server_turns_other_hosts_away_and_keeps_its_cookie_in_an_iframe(settings):
+    found = settings(LENS_HOSTED="1", LENS_HOSTS="lens.example.org, *.example.com")
+    assert list(found["server_allowedHosts"]) == ["lens.example.org", "*.example.com", "localhost"]
+    assert list(found["server_corsAllowedOrigins"]) == ["https://lens.example.org"]
+    assert found["server_xsrfCookieSameSite"] == "none"
+    assert found["server_address"] == "0.0.0.0"
+    assert found["server_fileWatcherType"] == "none"
+    assert found["client_showErrorDetails"] == "type"
+    assert "server_enableCORS" not in found
+    assert "server_enableXsrfProtection" not in found
+
+
+def test_a_space_is_seen_in_an_iframe_and_says_itself_where(settings):
+    found = settings(LENS_HOSTED="1", SPACE_HOST="someone-lens.hf.space")
+    assert list(found["server_corsAllowedOrigins"]) == ["https://someone-lens.hf.space"]
+    assert found["server_xsrfCookieSameSite"] == "none"
+    assert "server_allowedHosts" not in found, "whether the proxy of a Space keeps the name of the host is not known"
+
+
+def test_without_a_name_the_cookie_is_the_stricter_one(settings):
+    assert "server_xsrfCookieSameSite" not in settings(LENS_HOSTED="1")
+
+
+def test_programs_drive_no_hosted_app_whatever_is_asked_for(settings):
+    assert settings("--server.enableAgentApi=true", LENS_HOSTED="1")["server_enableAgentApi"] is False
+
+
+def test_every_setting_of_a_hosted_server_is_one_of_this_streamlit():
+    from streamlit import config
+
+    config.get_config_options()
+    names = [option.lstrip("-").split("=")[0] for option in (*HOSTED, NO_AGENTS)]
+    assert not set(names) - set(config._config_options_template)
+
+
+@pytest.mark.parametrize("name", ["https://lens.example.org", "lens example!", "*", "--server.enableCORS=false"])
+def test_what_is_no_name_of_a_host_is_said_before_anything_starts(monkeypatch, capsys, name):
+    monkeypatch.setenv("LENS_HOSTED", "1")
+    monkeypatch.setenv("LENS_HOSTS", name)
+    with pytest.raises(ValueError, match="LENS_HOSTS names"):
+        hosts()
+    assert main(["app"]) == 2
+    assert "give names such as lens.example.org" in capsys.readouterr().err

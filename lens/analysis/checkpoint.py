@@ -18,6 +18,7 @@ from lens.analysis.instruments.registry import instrument
 from lens.analysis.instruments.sample import WEIGHTS, repeats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
+from lens.batching import at_once
 from lens.hooked import HookedTransformer
 from lens.hooks import HookPoint, hooks
 from lens.tokens import TokenBatch
@@ -142,5 +143,5 @@ def _mask(mask: Tensor) -> Tensor | None:
 
 def _batches(model: HookedTransformer, tokens: Tensor) -> Iterator[slice]:
     n_rows, n_pos = tokens.shape
-    rows = max(1, min(TOKENS // n_pos, BYTES // (4 * n_pos * model.cfg.d_vocab)))
+    rows = at_once(min(TOKENS // n_pos, BYTES // (4 * n_pos * model.cfg.d_vocab)))
     return (slice(start, start + rows) for start in range(0, n_rows, rows))

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lens.analysis.names import Head, check_heads
+from lens.batching import at_once
 from lens.components import Norm, at_least_float32
 from lens.config import Config
 from lens.model import Transformer
@@ -83,9 +84,9 @@ def vocabulary_rows(
     model: Transformer, embedding: Embedding = "tokens", progress: Progress = silent
 ) -> Iterator[tuple[slice, Float[Tensor, "token d_model"]]]:
     """:func:`source_rows` of the whole vocabulary, a few at a time, with the slice of ids they belong to."""
-    d_vocab = model.cfg.d_vocab
-    for start in range(0, d_vocab, ROWS):
-        ids = torch.arange(start, min(start + ROWS, d_vocab), device=model.device)
+    d_vocab, size = model.cfg.d_vocab, at_once(ROWS)
+    for start in range(0, d_vocab, size):
+        ids = torch.arange(start, min(start + size, d_vocab), device=model.device)
         yield slice(start, start + len(ids)), source_rows(model, ids, embedding)
         progress((start + len(ids)) / d_vocab, f"vocabulary, {start + len(ids):,} of {d_vocab:,} tokens")
 

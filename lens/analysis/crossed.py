@@ -13,6 +13,7 @@ from torch import Tensor
 from lens.analysis.counts import counted
 from lens.analysis.least import MIN_LEVELS, MIN_SAMPLES
 from lens.analysis.stats import BYTES, DRAWS, LEVEL, percentiles
+from lens.batching import at_once
 
 LEAST_ERROR = (
     0.1  # of the sample's own standard error: a resample of equal values would otherwise be infinitely far off
@@ -161,7 +162,7 @@ def sampled(
     there = ~top.isnan()
     bottom = torch.ones_like(top) if divisor is None else divisor.double().expand(values.shape).reshape(-1, n)
     drawn = resamples(prompts, seed)
-    width = max(1, BYTES // (8 * len(drawn.weight)))
+    width = at_once(BYTES // (8 * len(drawn.weight)))
     columns = zip(*(x.T.split(width, dim=1) for x in (top.nan_to_num(), bottom * there, there.double())))
     value, error, far = (torch.cat(part, dim=-1) for part in zip(*(_columns(*one, drawn) for one in columns)))
     return Sampled(value.reshape(axes), error.reshape(axes), far.reshape(-1, *axes))

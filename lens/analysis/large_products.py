@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lens.batching import at_once
 from lens.factored import FactoredMatrix
 from lens.progress import Progress, silent
 
@@ -65,7 +66,7 @@ def ranks(
     matrix: FactoredMatrix, rows: Int[Tensor, " row"], columns: Int[Tensor, " row"], progress: Progress = silent
 ) -> Float[Tensor, " row"]:
     """The :func:`midrank` of the entry in ``columns[i]`` among those of ``rows[i]``; 0: it is the largest."""
-    found, step = torch.empty(len(rows), device=rows.device), max(1, ENTRIES // matrix.rdim)
+    found, step = torch.empty(len(rows), device=rows.device), at_once(ENTRIES // matrix.rdim)
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         values = matrix.A[rows[part]] @ matrix.B
@@ -83,7 +84,7 @@ def top_entries(matrix: FactoredMatrix, k: int, progress: Progress = silent) -> 
     k = min(k, matrix.ldim * matrix.rdim)
     lengths = matrix.A.norm(dim=1)
     order, longest = lengths.argsort(descending=True), matrix.B.norm(dim=0).max()
-    best, step = Entries(order[:0], order[:0], matrix.A.new_empty(0)), max(1, ENTRIES // matrix.rdim)
+    best, step = Entries(order[:0], order[:0], matrix.A.new_empty(0)), at_once(ENTRIES // matrix.rdim)
     for start in range(0, matrix.ldim, step):
         rows = order[start : start + step]
         full = len(best.value) == k

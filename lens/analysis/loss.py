@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from lens.analysis.streaming import batches
+from lens.batching import at_once
 from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
@@ -187,7 +188,7 @@ def _blank(tokens: Tensor, top_k: int) -> tuple[Tensor, ...]:
 
 def chunks(n: int, d_vocab: int, max_bytes: int = BYTES) -> Iterator[slice]:
     """Slices of ``n`` positions whose logits together stay within ``max_bytes``."""
-    size = max(1, max_bytes // (4 * d_vocab))
+    size = at_once(max_bytes // (4 * d_vocab))
     return (slice(start, start + size) for start in range(0, n, size))
 
 

@@ -11,6 +11,7 @@ from lens.analysis.composition import check_composes
 from lens.analysis.head_weights import HeadWeights, Weights, head_weights, rotated
 from lens.analysis.names import Head
 from lens.analysis.verdicts import normal_reach
+from lens.batching import at_once
 from lens.model import Transformer
 from lens.progress import Progress, silent
 
@@ -109,9 +110,9 @@ def embedding_gram(model: Transformer) -> Float[Tensor, "d_model d_model"]:
     """W_EᵀW_E of the embeddings minus their mean over the vocabulary, by chunks of tokens, summed in float64."""
     d_vocab, d_model = model.cfg.d_vocab, model.cfg.d_model
     ids, kind = torch.arange(d_vocab, device=model.device), torch.promote_types(model.dtype, torch.float32)
-    mean = sum(model.embed(part).double().sum(0) for part in ids.split(ROWS)) / d_vocab
+    mean = sum(model.embed(part).double().sum(0) for part in ids.split(at_once(ROWS))) / d_vocab
     gram = mean.new_zeros(d_model, d_model)
-    for part in ids.split(ROWS):
+    for part in ids.split(at_once(ROWS)):
         centred = (model.embed(part).double() - mean).to(kind)
         gram += centred.T @ centred
     return gram.to(kind)

@@ -9,6 +9,7 @@ from scipy.special import betaincinv, stdtrit  # not scipy.stats, which takes tw
 from torch import Tensor
 
 from lens.analysis.least import MIN_SAMPLES
+from lens.batching import at_once
 
 DRAWS = 2000  # resamples of the bootstrap
 LEVEL = 0.95
@@ -50,7 +51,7 @@ def bootstrap_interval(
     if len(flat) < 2:
         raise ValueError(f"bootstrap_interval: {len(flat)} samples; a spread needs at least 2.")
     weights = bootstrap_weights(len(flat), draws, seed)
-    width = max(1, BYTES // (8 * draws))
+    width = at_once(BYTES // (8 * draws))
     low, high = torch.cat([_ends(part, weights, level) for part in flat.split(width, dim=1)], dim=1)
     shape, dtype = samples.shape[1:], samples.dtype
     return low.reshape(shape).to(dtype), high.reshape(shape).to(dtype)

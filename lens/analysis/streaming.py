@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from lens.batching import at_once
 from lens.finite import is_sound, not_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
@@ -24,7 +25,7 @@ class _LastSeen(Exception):
 
 def batches(n_rows: int, n_pos: int, n_heads: int) -> Iterator[slice]:
     """Slices of the batch axis, each within the budget of tokens and of bytes of a pattern."""
-    rows = max(1, min(TOKENS // n_pos, BYTES // (4 * n_heads * n_pos**2)))
+    rows = at_once(min(TOKENS // n_pos, BYTES // (4 * n_heads * n_pos**2)))
     return (slice(start, min(start + rows, n_rows)) for start in range(0, n_rows, rows))
 
 

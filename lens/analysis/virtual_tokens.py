@@ -9,6 +9,7 @@ from torch import Tensor
 from lens.analysis.composition import Mode, virtual_weights
 from lens.analysis.head_weights import Weights
 from lens.analysis.names import Head
+from lens.batching import at_once
 from lens.factored import FactoredMatrix
 from lens.model import Transformer
 
@@ -75,10 +76,10 @@ def _along(
     """Every token's embedding, or unembedding, along each direction."""
     if embedded:
         ids = torch.arange(model.cfg.d_vocab, device=side.device)
-        return torch.cat([model.embed(part).to(side.dtype) @ side for part in ids.split(ROWS)])
+        return torch.cat([model.embed(part).to(side.dtype) @ side for part in ids.split(at_once(ROWS))])
     if weights == "folded" and model.cfg.final_norm is not None:
         side = model.ln_final.w.to(side.dtype)[:, None] * side
-    return torch.cat([part.to(side.dtype).T @ side for part in model.unembed.W_U.split(ROWS, dim=1)])
+    return torch.cat([part.to(side.dtype).T @ side for part in model.unembed.W_U.split(at_once(ROWS), dim=1)])
 
 
 def _norm(matrix: FactoredMatrix) -> Tensor:

@@ -43,8 +43,8 @@ __all__ = ["FAMILIES", "Family", "Structure", "convert", "family_of", "structure
 def family_of(hf_config: Mapping[str, Any]) -> Family:
     """The family of a Hugging Face config; ValueError says what kind of model it is, or lists what is supported."""
     model_type = hf_config.get("model_type")
-    if model_type not in FAMILIES:
-        raise ValueError(refusal(model_type, sorted(FAMILIES)))
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise ValueError(refusal(model_type if isinstance(model_type, str) else None, sorted(FAMILIES)))
     return FAMILIES[model_type].bound_to(hf_config)
 
 

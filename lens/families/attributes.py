@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from lens.config import MOST_LAYERS
+
 # Attributes of a config file that change no number of the forward pass: what every config of transformers may have, now
 # or in former versions, what only training reads, how attention is computed, and what tools write for themselves. A
 # name with an underscore before it is private to the program that wrote the file.
@@ -29,7 +31,7 @@ class Attributes:
         self.read.add(name)
         if self.values.get(name) is None:
             raise ValueError(f"The config has no {name!r}, which a {self.model_type} model needs.")
-        return self.values[name]
+        return self._bounded(name, self.values[name])
 
     @property
     def model_type(self) -> str:
@@ -40,7 +42,13 @@ class Attributes:
         """The attribute, or ``default`` where the file leaves it out or says null."""
         self.read.add(name)
         value = self.values.get(name)
-        return default if value is None else value
+        return default if value is None else self._bounded(name, value)
+
+    def _bounded(self, name: str, value: Any) -> Any:
+        """ValueError for more layers than there can be, before a list of them is made."""
+        if "layer" in name and isinstance(value, int) and value > MOST_LAYERS:
+            raise ValueError(f"The config says {name}={value}; Lens reads models of at most {MOST_LAYERS:,} layers.")
+        return value
 
     def only(self, name: str, *allowed: Any) -> None:
         """ValueError unless the attribute is absent, null, or one of ``allowed``."""
@@ -84,7 +92,7 @@ def _says_nothing(name: str, value: Any) -> bool:
     """Whether a value asks for nothing: absent, empty, or full attention in every layer."""
     if value is None or value in ({}, [], ""):
         return True
-    return name == "layer_types" and set(value) == {"full_attention"}
+    return name == "layer_types" and isinstance(value, list) and all(kind == "full_attention" for kind in value)
 
 
 @cache

@@ -17,6 +17,8 @@ from lens.model import Transformer, within_layer
 
 Rows = Mapping[str, tuple[str, str]]
 PACKED = re.compile(r"\w+(?:\|\w+)+")  # several parts along one axis, as in "(head|head|head d_head)"
+# What calculating with a config of the wrong kinds of values raises: words where numbers were wanted, lists for words.
+WRONG_KIND = (TypeError, AttributeError, OverflowError, ZeroDivisionError, KeyError, IndexError)
 ROWS = 4096  # of two vocabulary matrices that are compared at a time
 HEAD = r"(.*\.)?(lm_head|embed_out)\.weight"
 
@@ -61,15 +63,24 @@ class Family:
 
     def bound_to(self, hf_config: Mapping[str, Any]) -> Self:
         """This family with the rows of one config file."""
-        rows = self.variants(Attributes(self.defaults | hf_config))
+        try:
+            rows = self.variants(Attributes(self.defaults | hf_config))
+        except WRONG_KIND as error:
+            raise ValueError(f"The config holds a value of the wrong kind ({error}).") from error
         return replace(self, layer_weights={**self.layer_weights, **rows})
 
     def config(self, hf_config: Mapping[str, Any]) -> Config:
         """Our config from theirs; ValueError names an attribute that Lens does not compute."""
         attributes = Attributes(self.defaults | hf_config)
         attributes.refuse_quantised()
-        cfg = self.read(attributes)
-        rows = [*self.weights, *self.layer_weights, *self.variants(attributes)]
+        try:
+            cfg = self.read(attributes)
+            rows = [*self.weights, *self.layer_weights, *self.variants(attributes)]
+        except WRONG_KIND as error:
+            raise ValueError(
+                f"The config of this {self.model_type} model holds a value of the wrong kind ({error}). It is damaged, "
+                "or of a version that Lens does not know."
+            ) from error
         attributes.refuse_unread()
         return replace(cfg, absent=absent(cfg, {name for row in rows for name in re.split(r"[|+]", row)}))
 

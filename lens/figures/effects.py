@@ -66,7 +66,7 @@ def effects(
         figure.add_vline(
             mark.x,
             line={"color": NEUTRAL, "width": 1.5, "dash": "dot"},
-            annotation={"text": escape(mark.label), "font": {"size": LABEL_SIZE, "color": NEUTRAL}},
+            annotation={"text": escape(mark.label), "font": {"size": LABEL_SIZE}},
             annotation_position="top",
         )
     return figure

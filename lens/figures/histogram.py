@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lens.figures.drawn import drawn
-from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, number, shorten, translucent
+from lens.figures.theme import CATEGORICAL, LABEL_SIZE, base_layout, escape, number, shorten, translucent
 
 BINS = 80
 
@@ -52,7 +52,7 @@ def histogram(
         )
     )
     if band is not None:
-        note = {"text": escape(band.label), "font": {"size": LABEL_SIZE, "color": NEUTRAL}}
+        note = {"text": escape(band.label), "font": {"size": LABEL_SIZE}}
         fill = translucent(CATEGORICAL[1], 0.3)
         place = {"annotation_position": "top left", "layer": "above", "line_width": 0}
         figure.add_vrect(x0=band.low, x1=band.high, fillcolor=fill, annotation=note, **place)

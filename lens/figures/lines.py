@@ -72,7 +72,7 @@ def lines(
         _reference(figure, reference)
     for index, span in enumerate(spans):
         fill = translucent(CATEGORICAL[index % 2], 0.07)
-        note = {"text": escape(span.label), "font": {"size": LABEL_SIZE + 1, "color": NEUTRAL}}
+        note = {"text": escape(span.label), "font": {"size": LABEL_SIZE + 1}}
         place = {"annotation_position": "top left", "layer": "below", "line_width": 0}
         figure.add_vrect(x0=span.x0, x1=span.x1, fillcolor=fill, annotation=note, **place)
     return figure
@@ -157,6 +157,6 @@ def _reference(figure: go.Figure, reference: Reference) -> None:
     figure.add_hline(
         y=reference.y,
         line={"color": NEUTRAL, "width": 1.5, "dash": "dot"},
-        annotation={"text": escape(reference.label), "font": {"size": LABEL_SIZE, "color": NEUTRAL}},
+        annotation={"text": escape(reference.label), "font": {"size": LABEL_SIZE}},
         annotation_position="top right",
     )

@@ -170,7 +170,7 @@ def _slider(labels: Sequence[str], at: int) -> dict:
         "ticklen": 0,
         "minorticklen": 0,
         "font": {"size": 1, "color": "rgba(0,0,0,0)"},  # the labels of all steps would run into each other
-        "currentvalue": {"prefix": "", "xanchor": "left", "font": {"size": LABEL_SIZE + 1, "color": NEUTRAL}},
+        "currentvalue": {"prefix": "", "xanchor": "left", "font": {"size": LABEL_SIZE + 1}},
     }
 
 

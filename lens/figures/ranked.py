@@ -41,7 +41,7 @@ def ranked(measure: Measure, head: Cell, *, title: str) -> go.Figure:
         x=place + 1, y=float(values[head]), xanchor="left" if right else "right", xshift=10 if right else -10, **note
     )
     if measure.threshold is not None:
-        label = {"text": f"chance {number(measure.threshold)}", "font": {"size": LABEL_SIZE, "color": NEUTRAL}}
+        label = {"text": f"chance {number(measure.threshold)}", "font": {"size": LABEL_SIZE}}
         line = {"color": NEUTRAL, "width": 1.5, "dash": "dot"}
         figure.add_hline(y=measure.threshold, line=line, annotation=label, annotation_position="top right")
     return figure

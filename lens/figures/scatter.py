@@ -76,7 +76,7 @@ def scatter(
     for measure, add_line in ((x, figure.add_vline), (y, figure.add_hline)):
         for value in _thresholds(measure):
             side = "top right" if measure is y else _beside(value, points[:, 0])
-            note = {"text": f"null {number(value)}", "font": {"size": LABEL_SIZE, "color": NEUTRAL}}
+            note = {"text": f"null {number(value)}", "font": {"size": LABEL_SIZE}}
             add_line(
                 value, line={"color": NEUTRAL, "width": 1.5, "dash": "dot"}, annotation=note, annotation_position=side
             )

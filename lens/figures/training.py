@@ -12,7 +12,7 @@ from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, es
 PANEL = 150  # pixels of one quantity
 BETWEEN = 34  # pixels between two, for the title of the lower one
 COLOURS = CATEGORICAL[:5]  # of runs
-SMALL = {"size": LABEL_SIZE, "color": NEUTRAL}
+SMALL = {"size": LABEL_SIZE}
 QUIET = {"zeroline": False, "tickfont": {"size": LABEL_SIZE}}
 
 

@@ -1,11 +1,12 @@
 """Which files make up a model folder in the Hugging Face layout. Opens no weights, needs no torch."""
 
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lens.untrusted import parse_json
 
 CONFIG = "config.json"
 TOKENIZER_FILES = (
@@ -44,7 +45,7 @@ class Weights:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; ValueError if it is damaged."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError is one, too
         raise ValueError(f"{path} is not readable JSON ({error}). The file is damaged or truncated.") from error
     if not isinstance(value, dict):
@@ -81,7 +82,7 @@ def _index(root: Path) -> dict[str, Path]:
     where = read_json(root).get("weight_map")
     if not isinstance(where, dict) or not where:
         raise ValueError(f"{root} has no weight_map; it is damaged or not an index of weights.")
-    outside = [name for name in where.values() if not isinstance(name, str) or Path(name).name != name]
+    outside = [name for name in where.values() if not isinstance(name, str) or Path(name).name != name or name == ".."]
     if outside:
         raise ValueError(f"{root} points to {outside[0]!r}; the files of an index must lie beside it.")
     return {tensor: root.parent / name for tensor, name in where.items()}

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import gguf
 import numpy as np
 
+from lens.load.gguf_header import check_header
+
 MAGIC = b"GGUF"
 STRING = gguf.GGUFValueType.STRING
 
@@ -36,6 +38,7 @@ def read_gguf(path: Path) -> GGUFFile:
     if start != MAGIC:
         raise ValueError(f"{path} is no GGUF file: it starts with {start!r}, not {MAGIC!r}.")
     try:
+        check_header(path)
         reader = gguf.GGUFReader(path)
         fields = {name: _value(field) for name, field in reader.fields.items()}
     except (ValueError, IndexError, KeyError, OverflowError) as error:  # what its reader raises at a wrong length

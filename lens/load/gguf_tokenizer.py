@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from lens.load.gguf import GGUFFile
+from lens.untrusted import damage
 
 UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4  # tokenizer.ggml.token_type
 SPACE = "▁"  # what stands for a space in a SentencePiece vocabulary
@@ -51,8 +52,8 @@ def tokenizer_files(file: GGUFFile) -> TokenizerFiles:
 
 def _special(file: GGUFFile, field: str, n_tokens: int) -> int | None:
     token_id = file.fields.get(f"tokenizer.ggml.{field}_token_id")
-    if token_id is not None and not 0 <= token_id < n_tokens:
-        raise ValueError(f"{file.path} is damaged: its {field} token is {token_id} of {n_tokens} tokens.")
+    if token_id is not None and not (isinstance(token_id, int) and 0 <= token_id < n_tokens):
+        raise ValueError(f"{file.path} is damaged: its {field} token is {token_id!r:.40} of {n_tokens} tokens.")
     return token_id
 
 
@@ -94,10 +95,8 @@ def _byte_level_bpe(file: GGUFFile, tokens: list[str]) -> Tokenizer:
 
 
 def _bpe(file: GGUFFile, tokens: list[str], merges: list[tuple[str, ...]], **how: Any) -> models.BPE:
-    try:
+    with damage(f"{file.path} is damaged: its merges do not fit its tokens", "Get the file again."):
         return models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges, **how)
-    except Exception as error:  # the tokenizers library raises nothing narrower
-        raise ValueError(f"{file.path} is damaged: its merges do not fit its tokens ({error}).") from error
 
 
 def _whole_first(file: GGUFFile) -> bool:
@@ -112,7 +111,7 @@ def _pre_tokenizer(file: GGUFFile) -> pre_tokenizers.PreTokenizer:
         return _byte_level()
     if pre in DIGITS_ALONE:
         return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _byte_level()])
-    if pre in SPLITS:
+    if isinstance(pre, str) and pre in SPLITS:
         cut = pre_tokenizers.Split(Regex(SPLITS[pre]), behavior="isolated")
         return pre_tokenizers.Sequence([cut, _byte_level(use_regex=False)])
     known = sorted({*LIKE_GPT2, *DIGITS_ALONE, *SPLITS})
@@ -137,7 +136,7 @@ def _sentence_piece(file: GGUFFile, tokens: list[str]) -> Tokenizer:
     else:
         vocab = {piece: index for index, piece in enumerate(pieces)}
         merges = generate_merges(vocab, dict(zip(pieces, scores, strict=True)))
-    unknown = pieces[file.fields.get("tokenizer.ggml.unknown_token_id", 0)]
+    unknown = pieces[_special(file, "unknown", len(pieces)) or 0]
     tokenizer = Tokenizer(_bpe(file, pieces, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
     prefix = not gemma and file.fields.get("tokenizer.ggml.add_space_prefix", True)
     spaces = [normalizers.Replace(" ", SPACE)]

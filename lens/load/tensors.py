@@ -1,17 +1,17 @@
 """The tensors of a model's weight files, read one at a time."""
 
-import pickle
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from lens.load.files import Weights
 from lens.progress import Progress, silent
+from lens.untrusted import damage
 
 LFS_POINTER = b"version https://git-lfs"
 REOPEN_BYTES = 50_000_000  # read for conversion, and then needed no more, before their pages are given back
@@ -71,22 +71,15 @@ def _open(path: Path) -> _Opened:
 
 
 def _open_safetensors(path: Path) -> _Opened:
-    try:
+    with damage(f"{path} is not a whole safetensors file", "It is damaged or truncated."):
         handle = safe_open(path, framework="pt")
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}). It is damaged or truncated.") from error
     return _Opened(set(handle.keys()), handle.get_tensor)
 
 
 def _open_pickle(path: Path) -> _Opened:
-    try:
+    with damage(f"{path} was not opened", "It is damaged, truncated, or holds code, which is never run."):
         # Files of torch before 1.6 are no zip archives and cannot be memory-mapped.
         state = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:  # all mean damage here
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(
-            f"{path} was not opened ({reason}). It is damaged, truncated, or holds code, which is never run."
-        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no plain table of tensors; a PyTorch state dict was wanted.")
     return _Opened(state.keys(), state.__getitem__)

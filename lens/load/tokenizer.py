@@ -10,6 +10,7 @@ from lens.load.entries import Start
 from lens.load.files import CONFIG, GENERATION, TOKENIZER_ROOTS, read_json
 from lens.progress import Progress
 from lens.tokens import NO_BOS, BosPolicy
+from lens.untrusted import damage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -29,7 +30,9 @@ def read_tokenizer(folder: Path, hf_config: dict[str, Any]) -> "PreTrainedTokeni
     if file.is_file():
         tokenizer = _from_file(file, _settings(folder))
     elif any((folder / name).is_file() for name in TOKENIZER_ROOTS):
-        tokenizer = _class_of(folder).from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        reader = _class_of(folder)
+        with damage(f"{folder} has no readable tokenizer", "Its files are damaged, incomplete or of another kind."):
+            tokenizer = reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     else:
         return None
     _name_special_tokens(tokenizer, hf_config)
@@ -67,11 +70,9 @@ def end_ids(*stated: int | list[int] | None) -> tuple[int, ...]:
 def _from_file(file: Path, settings: dict[str, Any]) -> "PreTrainedTokenizerFast":
     from transformers import PreTrainedTokenizerFast
 
-    try:
+    with damage(f"{file} is not a readable tokenizer", "It is damaged or truncated."):
         # Not from_pretrained: that looks at the class names of the other files and may ask the Hub.
         return PreTrainedTokenizerFast(tokenizer_file=str(file), **settings)
-    except Exception as error:  # the tokenizers library raises nothing narrower
-        raise ValueError(f"{file} is not a readable tokenizer ({error}). It is damaged or truncated.") from error
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -81,14 +82,20 @@ def _settings(folder: Path) -> dict[str, Any]:
         if (folder / name).is_file():
             values |= read_json(folder / name)
     settings = {name: _text(values[name]) for name in SPECIAL if values.get(name)}
-    settings["additional_special_tokens"] = [_text(token) for token in values.get("additional_special_tokens") or ()]
+    further = values.get("additional_special_tokens") or []
+    settings["additional_special_tokens"] = [
+        _text(one) for one in (further if isinstance(further, list) else [further])
+    ]
     template = folder / "chat_template.jinja"
     settings["chat_template"] = template.read_text("utf-8") if template.is_file() else values.get("chat_template")
     return settings
 
 
 def _text(token: str | dict[str, Any]) -> str:
-    return token["content"] if isinstance(token, dict) else token
+    text = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(text, str):
+        raise ValueError(f"The tokenizer's files name {token!r:.60} as a special token; a text was wanted.")
+    return text
 
 
 def _name_special_tokens(tokenizer: "PreTrainedTokenizerBase", hf_config: dict[str, Any]) -> None:

@@ -188,10 +188,12 @@ class Call:
     def __call__(self, job: Job) -> Entry:
         entry = result_store().get(self.key)
         if entry is None:
+            from lens.batching import in_memory  # torch is here by now; what only reads results needs none
+
             start, busy = time.perf_counter(), time.thread_time()
             extra = {"progress": job.report} if self.progress else {}
             with threads_for(self.n_weights):
-                value = to_numpy(self.function(*self.args, **self.params, **extra))
+                value = in_memory(lambda: to_numpy(self.function(*self.args, **self.params, **extra)))
             entry = result_store().put(self.key, value, time.perf_counter() - start)
             costs().note(self.kind, time.thread_time() - busy)
         return entry
@@ -200,7 +202,9 @@ class Call:
 def _compute(call: Call, bar: Bar, seconds: float) -> Entry:
     """The result of a call that is the next part of ``seconds`` of work."""
     while True:  # again only if another visitor cancelled the job in the moment we joined it
-        job = compute_queue().submit(call.key, call, light=seconds <= LIGHT, wide=call.n_weights >= LARGE)
+        known = seconds if np.isfinite(seconds) else 0.0
+        how = {"light": seconds <= LIGHT, "wide": call.n_weights >= LARGE, "seconds": known}
+        job = compute_queue().submit(call.key, call, **how)
         wait(compute_queue(), job, bar)
         if job.error is not None:
             raise job.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import streamlit as st
 
 from lens.figures.paper import Paper
+from lens.load.number_format import number_format
 from lens.ui.badge import is_first_figure, sample_named, weights_named
 from lens.ui.embed import draw_alone, is_embedded, root_address, snippet
 from lens.ui.models import prepend_bos, source_of
@@ -91,7 +93,9 @@ def export(view: ViewState, what: Export) -> None:
             row, "Parquet", f"{what.name}.parquet", "application/vnd.apache.parquet", lambda: to_parquet(_table(what))
         )
         size = "offline" if isinstance(what.figure, str) else "5 MB, offline"
-        _file(row, f"Figure (HTML, {size})", f"{what.name}.html", "text/html", lambda: to_html(what.figure))
+        _file(
+            row, f"Figure (HTML, {size})", f"{what.name}.html", "text/html", partial(to_html, what.figure, footer(view))
+        )
         _pictures(row, view, what)
         code = reproduce(view, what.code, what.reads_prompt) if what.opens_model else f"{what.code.strip()}\n"
         st.caption(HOW_TO_RUN)
@@ -145,22 +149,27 @@ def opening(view: ViewState, reads_prompt: bool = True, of: str = "") -> str:
     revision = f", revision={view['revision']!r}" if view["revision"] else ""
     cut = f", longest={view.longest}" if view.longest else ""
     tokens = f"{of}tokens = {of}model.to_tokens({view['prompt']!r}, prepend_bos={prepend_bos(view)}{cut})\n"
-    model = f"{of}model = HookedTransformer.from_pretrained({source_of(view)!r}{revision})\n"
+    form = "" if number_format() == "float32" else f", dtype={number_format()!r}"
+    model = f"{of}model = HookedTransformer.from_pretrained({source_of(view)!r}{revision}{form})\n"
     return model + (tokens if reads_prompt else "")
 
 
 def to_json(view: ViewState, payload: dict[str, object]) -> str:
-    """``payload`` with the view that produced it; NaN and infinities become null, as JSON has none."""
-    return json.dumps({"view": view.values(), **_plain(payload)}, indent=1, allow_nan=False, ensure_ascii=False)
+    """``payload`` with the view and the weights that produced it; NaN and infinities become null, as JSON has none."""
+    weights = dict(zip(("model", "dtype"), weights_named()))
+    about = {"view": view.values(), "computed_with": weights} if weights else {"view": view.values()}
+    return json.dumps({**about, **_plain(payload)}, indent=1, allow_nan=False, ensure_ascii=False)
 
 
-def to_html(figure: Figure | str) -> bytes:
-    """One file that opens without a network and needs no page around it."""
+def to_html(figure: Figure | str, foot: str = "") -> bytes:
+    """One file that opens without a network and needs no page around it; ``foot`` is a line below the figure."""
+    line = f'<p style="font:11px/1.4 system-ui,sans-serif">{html.escape(foot)}</p>' if foot else ""
     if isinstance(figure, str):
-        return f"{PAPER}{figure}".encode()
+        return f"{PAPER}{figure}{line}".encode()
     from lens.figures.theme import standalone
 
-    return standalone(figure).to_html(include_plotlyjs=True, full_html=True).encode()
+    page = standalone(figure).to_html(include_plotlyjs=True, full_html=True)
+    return f"{line}</body>".join(page.rsplit("</body>", 1)).encode()
 
 
 def to_parquet(table: DataFrame) -> bytes:

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from lens.analysis.names import Head
 from lens.ui.limits import Limits
 from lens.ui.shared.tour.steps import NAMES as TOUR
+from lens.untrusted import half_character, whole_characters
 
 DEFAULT_MODEL = "lens-2l"  # comes with Lens, opens in a moment, and its whole training is here
 DEFAULT_PROMPT = "The cat sat on the mat. The cat sat on the"  # the second half repeats: induction heads show at once
@@ -110,6 +111,8 @@ def text(name: str, default: str, longest: int, called: str = "") -> Field:
     """Free text; what is longer than ``longest`` characters is cut and said so, of the text as it is ``called``."""
 
     def read(value: str) -> str:
+        if half := half_character(value):
+            raise BadValue(f"{half} in {called or name}: it stands as \ufffd", use=whole_characters(value)[:longest])
         if len(value) > longest:
             kept = f"only the first {longest:,} of {len(value):,} characters"
             raise BadValue(f"{kept} of {called or name} are kept", use=value[:longest])

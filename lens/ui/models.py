@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from lens.load import catalogue
+from lens.load.number_format import BYTES, number_format
 from lens.load.ram import budget_bytes
 from lens.ui import by_hand
 from lens.ui.badge import note_model
@@ -91,7 +92,7 @@ def open_beside(view: ViewState) -> HookedTransformer:
     """``open_model`` for a model that stands beside the page's own: the page is not about it."""
     name, revision, source = view["model"], view["revision"], source_of(view)
     label = name.removeprefix(LOCAL) + (f"@{revision}" if revision else "")
-    holder = residents().holder(f"{source}@{revision}:{_stamp(source)}", label)
+    holder = residents().holder(f"{source}@{revision}:{number_format()}:{_stamp(source)}", label)
     model = holder.model
     with st.container():  # keeps what follows in its place in the next run, and with it the keyboard's focus
         if model is None:
@@ -115,6 +116,9 @@ def model_key(model: HookedTransformer) -> str:
     """Names the exact weights: model, revision, precision, device and what was folded. Part of every result's key."""
     processed = "+".join(model.cfg.processed)
     return f"{model.name}@{model.revision}:{model.dtype}:{model.device}:{processed}:{_stamp(model.name)}"
+
+
+NO_ROOM = "There is not enough memory for the weights of {}. Choose a smaller model."
 
 
 class Prompt(NamedTuple):
@@ -189,11 +193,16 @@ def _load(holder: Holder, source: str, revision: str) -> HookedTransformer:
                 with IMPORTS:
                     import transformers  # noqa: F401 - as in ``show_page``
 
+                    from lens.batching import said_when_full
                     from lens.hooked import HookedTransformer
 
                 residents().make_room(expected_bytes(source))
-                with threads_for(expected_bytes(source) // 4):
-                    model = HookedTransformer.from_pretrained(source, revision=revision or None, progress=job.report)
+                with (
+                    threads_for(expected_bytes(source) // BYTES[number_format()]),
+                    said_when_full(NO_ROOM.format(source)),
+                ):
+                    how = {"revision": revision or None, "dtype": number_format()}
+                    model = HookedTransformer.from_pretrained(source, **how, progress=job.report)
                 residents().budget = budget_bytes(model.device)
                 residents().fill(holder, model)
                 set_aside()
@@ -214,7 +223,7 @@ def _load(holder: Holder, source: str, revision: str) -> HookedTransformer:
 def expected_bytes(source: str) -> int:
     """What the weights of a model of the catalogue will take; 0 where nobody wrote down how many there are."""
     known = next((entry for entry in catalogue.entries() if source in entry.names), None)
-    return 4 * ((known and known.n_params) or 0)  # float32
+    return BYTES[number_format()] * ((known and known.n_params) or 0)
 
 
 def _stamp(source: str) -> int:

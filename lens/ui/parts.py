@@ -12,6 +12,7 @@ import streamlit as st
 from lens.figures.drawn import with_meta
 from lens.figures.grid import selected_cell, selected_cells
 from lens.figures.paper import larger
+from lens.load.number_format import rounding_words
 from lens.ui.ending import end_page
 from lens.ui.glossary import explained
 from lens.ui.models import prepend_bos
@@ -73,7 +74,8 @@ def provenance(view: ViewState, model: Transformer) -> None:
 
 def model_words(view: ViewState, model: Transformer) -> str:
     """Which weights, and which token in front, a figure is about."""
-    return f"{model.name}. {model.note} {bos_words(view, model)}".replace("  ", " ")
+    said = (f"{model.name}.", model.note, rounding_words(model.dtype), bos_words(view, model))
+    return " ".join(filter(None, said))
 
 
 def bos_words(view: ViewState, model: Transformer) -> str:

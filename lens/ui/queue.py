@@ -34,7 +34,7 @@ class Job:
     """One piece of work, waiting, running or over. ``fraction`` is 0..1.
 
     ``light`` work is short and goes first; ``wide`` work leaves no core to others. ``pause`` is called at every report,
-    so that other work can have its turn.
+    so that other work can have its turn. ``seconds`` are those it will take, 0 where nobody knows.
     """
 
     def __init__(
@@ -44,8 +44,10 @@ class Job:
         light: bool = False,
         wide: bool = True,
         pause: Callable[["Job"], None] = lambda _: None,
+        seconds: float = 0.0,
     ) -> None:
         self.key = key
+        self.seconds = seconds
         self.light = light
         self.wide = wide
         self.fraction = 0.0
@@ -125,12 +127,14 @@ class Queue:
         self._ahead = MOST_AHEAD  # seconds that light work may still take before heavy work
         self._lock = threading.Condition()
 
-    def submit(self, key: str, work: Callable[[Job], Any], light: bool = False, wide: bool = True) -> Job:
+    def submit(
+        self, key: str, work: Callable[[Job], Any], light: bool = False, wide: bool = True, seconds: float = 0.0
+    ) -> Job:
         """The job of ``key``: the one that already waits or runs, else a new one at the end of its lane."""
         with self._lock:
             job = self.find(key)
             if job is None:
-                job = Job(key, work, light, wide, self._let_light_pass)
+                job = Job(key, work, light, wide, self._let_light_pass, seconds)
                 self._lanes[light].append(job)
                 if len(self._threads[light]) < min(len(self._lanes[light]), self.cores):
                     name = f"lens-{self.name}-{'light' if light else 'heavy'}"
@@ -149,11 +153,23 @@ class Queue:
     def ahead(self, job: Job) -> int:
         """How many jobs come before this one; 0 when it computes, is next with a core free, or is over."""
         with self._lock:
-            lane = self._lanes[job.light]
-            if job in self._turns or job not in lane:
-                return 0
-            others = [other for other in self._turns if not other.light] if job.light else self._lanes[True]
-            return max(0, lane.index(job) + len(others) - (self.cores - 1))
+            return max(0, len(self._before(job)) - (self.cores - 1))
+
+    def seconds_ahead(self, job: Job) -> float:
+        """Seconds until the turn of a job comes, about: what is left of those before it, by what they were expected to
+        take. Work of which nobody knew that counts nothing.
+        """
+        with self._lock:
+            left = sum(other.seconds * (1 - other.fraction) for other in self._before(job))
+            return left / self.cores if self.ahead(job) else 0.0
+
+    def _before(self, job: Job) -> list[Job]:
+        """The jobs that compute or come before this one, if it waits."""
+        lane = self._lanes[job.light]
+        if job in self._turns or job not in lane:
+            return []
+        others = [other for other in self._turns if not other.light] if job.light else self._lanes[True]
+        return [*others, *lane[: lane.index(job)]]
 
     def _serve(self, light: bool) -> None:
         while True:

@@ -31,8 +31,8 @@ class Bar:
         self._button: Any = None
         self._job: Job | None = None
 
-    def draw(self, job: Job, ahead: int) -> None:
-        """One more look at the job."""
+    def draw(self, job: Job, ahead: int, seconds: float = 0.0) -> None:
+        """One more look at the job: ``ahead`` others come first, and take about ``seconds``."""
         waited = time.perf_counter() - self._start
         if waited < SHOW_AFTER or waited - self._drawn < REDRAW:
             return
@@ -46,7 +46,7 @@ class Bar:
             self._button.button("Cancel", key=f"cancel:{self._key}", help=text, on_click=self._cancel)
             self._button = None
         fraction = self.part[0] + self.part[1] * job.fraction
-        place = f"In the queue, {ahead} before you" if ahead else ": ".join(filter(None, (self._words, job.stage)))
+        place = place_words(ahead, seconds) if ahead else ": ".join(filter(None, (self._words, job.stage)))
         now = (round(min(fraction, 1.0), 2), f"{place} · {waited:.0f} s")
         if now != self._last:  # once a second at least, which is also when a closed tab is noticed
             self._bar.progress(*now)
@@ -57,11 +57,17 @@ class Bar:
         remembered(CANCELLED).add(self._key)
 
 
+def place_words(ahead: int, seconds: float) -> str:
+    """The place in the queue, and in about how many seconds it is one's turn, where that is known."""
+    about = f", your turn in about {max(1, round(seconds)):,} s" if seconds else ""
+    return f"In the queue, {ahead} before you{about}"
+
+
 def wait(queue: Queue, job: Job, bar: Bar) -> None:
     """Watch ``job`` until it is over, drawing where it is; ends early when Streamlit ends this run of the page."""
     with job.watch(), DRAWING.let_others():
         while not job.over.wait(0.15):
-            bar.draw(job, queue.ahead(job))
+            bar.draw(job, queue.ahead(job), queue.seconds_ahead(job))
         bar.draw(job, 0)
 
 

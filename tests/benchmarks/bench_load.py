@@ -61,10 +61,10 @@ def places(seed: int, pages: tuple[str, ...] = (), each: int = EACH) -> list[Pla
 
 
 class Walk:
-    """One visitor, who goes on for so many views or so many seconds."""
+    """One visitor, who goes on for so many views or so many seconds, and closes the tab in that share of them."""
 
-    def __init__(self, views: float, seconds: float) -> None:
-        self._left, self._until = views, time.perf_counter() + seconds
+    def __init__(self, views: float, seconds: float, leaves: float) -> None:
+        self._left, self._until, self._leaves = views, time.perf_counter() + seconds, leaves
 
     def goes_on(self) -> bool:
         return self._left > 0 and time.perf_counter() < self._until
@@ -79,7 +79,7 @@ class Walk:
     async def _view(self, tab: Visitor, place: Place, drawn: random.Random, load: Load) -> bool:
         """One view; whether the tab stays open."""
         self._left -= 1
-        if drawn.random() < LEAVES:
+        if drawn.random() < self._leaves:
             with suppress(TimeoutError):
                 await asyncio.wait_for(tab.view(place), drawn.uniform(0.1, PATIENCE))
             load.closed.append(place)
@@ -100,12 +100,20 @@ async def watch(server: psutil.Process, memory: list[tuple[float, int]]) -> None
 
 
 async def visit(
-    url: str, mix: list[Place], visitors: int, seed: int, views: float = np.inf, seconds: float = np.inf
+    url: str,
+    mix: list[Place],
+    visitors: int,
+    seed: int,
+    views: float = np.inf,
+    seconds: float = np.inf,
+    leaves: float = LEAVES,
 ) -> Load:
     """Many visitors of a server that runs, each for so many views or seconds."""
     server, load = serving(url), Load([], [], [], [], [])
     watching = asyncio.create_task(watch(server, load.memory))
-    walks = [Walk(views, seconds).through(url, mix, random.Random(f"{seed} {n}"), load) for n in range(visitors)]
+    walks = [
+        Walk(views, seconds, leaves).through(url, mix, random.Random(f"{seed} {n}"), load) for n in range(visitors)
+    ]
     await asyncio.gather(*walks)
     watching.cancel()
     load.cpu.extend(server.cpu_times()[:2])

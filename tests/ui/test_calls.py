@@ -143,3 +143,30 @@ def test_threads_follow_the_size_of_the_model_and_are_one_afterwards(monkeypatch
     with pytest.raises(ValueError, match="fails"), threads.threads_for(LARGE):
         raise ValueError("fails")
     assert torch.get_num_threads() == 1
+
+
+HUNGRY = """
+import streamlit as st
+from lens.ui.calls import analyse
+from lens.ui.frame import frame
+from tests.ui.work import hungry
+with frame("Home", question="?") as view:
+    st.write(f"{analyse(hungry, MOST)} at once")
+"""
+
+
+@pytest.mark.parametrize(("most", "says"), [(8, "8 at once"), (4, "4 at once")])
+def test_where_memory_runs_out_the_page_computes_half_as_much_at_once(app, calls, most, says):
+    at = app(page(HUNGRY, MOST=most)).run()
+    assert not at.error
+    assert says in markdown(at)
+    assert [n for _, n in calls] == [8, 4][: 8 // most]
+
+
+def test_where_memory_runs_out_twice_the_page_says_it_in_a_sentence_and_keeps_nothing(app, calls):
+    at = app(page(HUNGRY, MOST=2)).run()
+    (error,) = at.error
+    assert error.value.startswith("There is not enough memory for this computation")
+    assert "Report" not in [one.label for one in at.expander]
+    at.run()
+    assert [n for _, n in calls] == [8, 4, 8, 4]

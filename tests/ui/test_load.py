@@ -10,7 +10,8 @@ from tests.benchmarks.bench_load import alone, places, visit
 from tests.browser.conftest import ROOT, streamlit_server
 from tests.visitors import Place, differences, visitor
 
-VIEWS = 5  # of each visitor
+VISITORS, VIEWS = 6, 4  # of each visitor
+LEAVES = 0.2  # of the views: the tab is closed in the middle
 STEPS = 1000  # of the slow work: twenty seconds, were nobody to stop it
 HERE = Place("", ())
 APP = """
@@ -50,12 +51,14 @@ async def begun(path: Path) -> None:
 
 
 def test_visitors_at_once_see_what_one_alone_sees(tmp_path):
-    mix = places(seed=1, pages=("model", "tokens", "attention", "head_scores", "composition"), each=2)
+    pages = ("model", "tokens", "predictions", "attention", "head_scores", "composition", "ablation", "patching")
+    mix = places(seed=1, pages=pages, each=2)
     with streamlit_server(ROOT / "app.py", {"LENS_CACHE": str(tmp_path / "many")}) as url:
-        load = asyncio.run(visit(url, mix, visitors=4, views=VIEWS, seed=1))
+        load = asyncio.run(visit(url, mix, visitors=VISITORS, views=VIEWS, seed=1, leaves=LEAVES))
     assert load.failures == []
     assert [view.errors for view in load.views] == [()] * len(load.views)
-    assert len(load.views) + len(load.closed) == 4 * VIEWS
+    assert len(load.views) + len(load.closed) == VISITORS * VIEWS
+    assert load.closed, "nobody left in the middle of work"
     with streamlit_server(ROOT / "app.py", {"LENS_CACHE": str(tmp_path / "alone")}) as url:
         reference = asyncio.run(alone(url, list(dict.fromkeys(view.place for view in load.views))))
     assert all(view.texts for view in reference.values())

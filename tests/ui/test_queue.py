@@ -400,3 +400,17 @@ class TestCores:
         gate.set()
         assert left.job.over.wait(5)
         assert left.job.result is True
+
+
+def test_the_wait_is_what_is_left_of_those_before(gate):
+    queue = Queue("t")
+    running = Page(queue, "a", hold(gate))
+    running.job.seconds = 20.0
+    deadline = time.monotonic() + 5
+    while running.job.fraction < 0.5 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    waiting = [queue.submit(key, hold(gate), seconds=seconds) for key, seconds in (("b", 4.0), ("c", 0.0), ("d", 1.0))]
+    assert [queue.seconds_ahead(job) for job in (running.job, *waiting)] == [0.0, 10.0, 14.0, 14.0]
+    gate.set()
+    running.join(5)
+    assert queue.seconds_ahead(running.job) == 0.0

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import torch
 
+from lens.batching import at_once
+
 CALLS: list[tuple] = []
 
 
@@ -42,3 +44,11 @@ def slow(path: str, steps: int, progress) -> int:
         time.sleep(0.02)
         progress(step / steps, f"step {step}")
     return steps
+
+
+def hungry(most: int) -> int:
+    """How many of 8 rows were computed at once on a machine that has memory for ``most``."""
+    CALLS.append(("hungry", at_once(8)))
+    if at_once(8) > most:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+    return at_once(8)

@@ -18,6 +18,7 @@ from lens.analysis.loss import chunks
 from lens.analysis.stats import Estimate, estimate
 from lens.analysis.streaming import batches
 from lens.arrays import as_tensor
+from lens.batching import at_once
 from lens.config import Config
 from lens.finite import require_finite
 from lens.hooked import HookedTransformer
@@ -144,7 +145,7 @@ def fit_decoder(model: HookedTransformer, progress: Progress = silent) -> Fitted
         raise ValueError(f"fit_decoder: the maps of {model.name} take {size}, more than is kept. Use the raw decoder.")
     text = beginnings(model, len(held_out()), model.bos.prepend, LENGTH)
     halves = [TokenBatch(text.tokens[start::2], text.mask[start::2]) for start in (0, 1)]
-    size = max(1, SUMS // (16 * d_model**2))
+    size = at_once(SUMS // (16 * d_model**2))
     groups = [rows[start : start + size] for start in range(0, len(rows), size)]
     solved = []
     for done, group in enumerate(groups):
@@ -192,7 +193,7 @@ def _read(model: HookedTransformer, text: TokenBatch, rows: Sequence[LensRow], p
 def _batches(cfg: Config, text: TokenBatch, n_rows: int) -> Iterator[slice]:
     """Slices of the chapters whose streams are held at the same time."""
     n, n_pos = text.tokens.shape
-    most = max(1, STREAMS // (4 * n_rows * n_pos * cfg.d_model))
+    most = at_once(STREAMS // (4 * n_rows * n_pos * cfg.d_model))
     size = min(most, next(batches(n, n_pos, cfg.n_heads)).stop)
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from lens.analysis.answer.qk_attribution import allowed_keys
 from lens.analysis.loss import chunks
 from lens.analysis.names import Head, HeadCell, check_heads
+from lens.batching import at_once
 from lens.finite import require_finite
 from lens.hooked import HookedTransformer
 from lens.hooks import HookPoint, hooks
@@ -201,7 +202,7 @@ def cut_streams(
     ``layer`` is the first, or before the first, in which anything is cut.
     """
     cfg, n_pos = model.cfg, resid.shape[1]
-    size = max(1, BYTES // (4 * n_pos * max(cfg.n_heads * n_pos, 2 * cfg.d_mlp)))
+    size = at_once(BYTES // (4 * n_pos * max(cfg.n_heads * n_pos, 2 * cfg.d_mlp)))
     point = "hook_attn_scores" if rest == "renormalised" else "hook_pattern"
     value = -torch.inf if rest == "renormalised" else 0.0
     for start in range(0, len(runs), size):

@@ -11,6 +11,7 @@ from lens.analysis.answer.fitted_lens import FittedDecoder, fitted_decoder, fitt
 from lens.analysis.answer.lens_rows import LensRow, lens_points, lens_rows
 from lens.analysis.loss import BYTES, chunks
 from lens.arrays import as_tensor
+from lens.batching import at_once
 from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
@@ -167,7 +168,7 @@ class _Lens:
         After the last layer the stream is that of the ``output``.
         """
         last = len(self.rows) - 1 if self.is_output else len(self.rows)
-        together = max(1, max_bytes // (4 * output.numel()))
+        together = at_once(max_bytes // (4 * output.numel()))
         for row in range(0, last, together):
             rows = range(row, min(row + together, last))
             yield from zip(rows, self._together(rows, at))
@@ -200,7 +201,7 @@ class _Final:
 
 def _numbers(logits: Float[Tensor, "chunk d_vocab"], final: _Final, aim: Int[Tensor, " chunk"]) -> LogitLens:
     """Every number of one row, a few positions at a time: what each pass over their logits reads is in the cache."""
-    size = max(1, CACHED // (4 * logits.shape[1]))
+    size = at_once(CACHED // (4 * logits.shape[1]))
     parts = [slice(start, start + size) for start in range(0, len(logits), size)]
     found = [_numbers_of(logits[some], final[some], aim[some]) for some in parts]
     return LogitLens(*(torch.cat(field) for field in zip(*found)))

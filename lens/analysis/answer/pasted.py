@@ -49,7 +49,7 @@ def _array(data: bytes) -> np.ndarray:
     stream = io.BytesIO(data)
     try:
         shape, _, dtype = HEADERS[np.lib.format.read_magic(stream)](stream)
-    except (ValueError, KeyError) as error:
+    except Exception as error:  # what a damaged header makes of NumPy's parser has no name in common
         raise ValueError("the file is no NumPy array; save it with numpy.save.") from error
     if dtype.kind not in "fiu":
         raise ValueError(f"the array holds {dtype}; give real numbers, such as float32.")

@@ -17,6 +17,7 @@ from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.stats import Estimate, estimate
 from lens.arrays import as_tensor
+from lens.batching import at_once
 from lens.cache import ActivationCache
 from lens.hooked import HookedTransformer
 from lens.progress import Progress, part, silent
@@ -163,7 +164,7 @@ def contrast_of(cache: ActivationCache, head: Head, cells: Cells) -> QKAttributi
     query = torch.tensor(cells.queries, device=device)
     weights = contrast_weights(model, head.layer, cells, n_pos).to(device)
     writes = writes_before(model.cfg, head.layer)
-    size = max(1, BYTES // (4 * n_pos * len(writes) * model.cfg.d_head))
+    size = at_once(BYTES // (4 * n_pos * len(writes) * model.cfg.d_head))
     scale, sums = model.blocks[head.layer].attn.scale * len(query), []
     for start in range(0, n_seqs, size):
         some = rows_of(cache, slice(start, start + size))

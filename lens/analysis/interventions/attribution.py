@@ -20,6 +20,7 @@ from lens.analysis.interventions.results import Sweep
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.slopes import metric_of, slopes_of
 from lens.analysis.interventions.values import Values, values_of
+from lens.batching import at_once
 from lens.model import Transformer
 
 NOTE = "approximation: first order in what is replaced, queries and keys exact through the softmax; verify large cells"
@@ -61,7 +62,7 @@ def _shared(one: Experiment) -> tuple:
 def _chunks(model: Transformer, experiment: Experiment, budget: int) -> list[range]:
     """Pairs whose graph fits the budget: backward needs the activations of all layers at once."""
     n, n_pos = len(experiment.pairs), experiment.pairs.n_pos
-    size = max(1, budget // (row_bytes(model.cfg, n_pos, n_pos) * model.cfg.n_layers))
+    size = at_once(budget // (row_bytes(model.cfg, n_pos, n_pos) * model.cfg.n_layers))
     return [range(i, min(i + size, n)) for i in range(0, n, size)]
 
 

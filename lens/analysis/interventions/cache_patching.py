@@ -19,6 +19,7 @@ from lens.analysis.interventions.recording import record
 from lens.analysis.interventions.rows import Rows, cut_positions
 from lens.analysis.interventions.sites import Site, activation_shape, find_site
 from lens.analysis.interventions.walk import Setup, walk
+from lens.batching import at_once
 from lens.model import Transformer
 
 
@@ -95,7 +96,8 @@ class CachePatches:
             bucket.sort(key=lambda row: (row.join, row.cell))
             width = self.n_pos - min(row.start for row in bucket)
             most = min(BUDGET // row_bytes(self.model.cfg, width, self.n_pos), MOST_TOKENS // width) // self.n_batch
-            groups += [bucket[i : i + max(1, most)] for i in range(0, len(bucket), max(1, most))]
+            size = at_once(most)
+            groups += [bucket[i : i + size] for i in range(0, len(bucket), size)]
         return groups
 
     def _walk(self, cells: Sequence[Place], start: int) -> Float[Tensor, "cell batch pos d_model"]:

@@ -20,6 +20,7 @@ from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
 from lens.analysis.interventions.walk import Setup, edit_of, walk
 from lens.arrays import as_tensor
+from lens.batching import at_once, n_parts
 from lens.hooks import HookSpec, hooks
 from lens.model import Transformer
 from lens.progress import Progress, silent
@@ -142,20 +143,25 @@ def read_all(model: Transformer, reader: Reader, final: Tensor, budget: int) -> 
 
 
 def _read(normed: Tensor, pair: Tensor, pos: Tensor, reader: Reader, budget: int) -> Tensor:
-    most = max(1, budget // (2 * reader.bytes_per_place()))
+    most = at_once(budget // (2 * reader.bytes_per_place()))
     parts = zip(normed.split(most), pair.split(most), pos.split(most))
     return torch.cat([reader(*part) for part in parts])
 
 
 @torch.no_grad()
 def compute_group(prepared: Prepared, group: int, budget: int = BUDGET) -> Part:
-    """The metric of every row of one group."""
+    """The metric of every row of one group.
+
+    The group stands in a plan that parts are numbered by: where half as much is to be held, it is walked in two.
+    """
     setup = prepared.setup
     rows = prepared.plan.rows(group, setup.model.device)
     only_last = not prepared.reader.read[rows.pair, rows.start : rows.stop - 1].any()
-    walked = walk(setup, rows, only_last)
-    values = read_rows(setup, prepared.reader, prepared.readings, *walked, budget)
-    return Part(group, rows.ids.cpu(), rows.pair.cpu(), values.cpu())
+    values = [
+        read_rows(setup, prepared.reader, prepared.readings, *walk(setup, some, only_last), budget)
+        for some in rows.cut(n_parts())
+    ]
+    return Part(group, rows.ids.cpu(), rows.pair.cpu(), torch.cat(values).cpu())
 
 
 def read_rows(

@@ -10,6 +10,8 @@ from lens.analysis.interventions.head_sets import HeadSets
 from lens.analysis.interventions.intervention import Experiment, Intervention, Metric
 from lens.analysis.interventions.pairs import Noise, Pairs
 from lens.analysis.interventions.path import Path
+from lens.load.number_format import number_format
+from lens.untrusted import NotJson, parse_json
 
 VERSION = 1
 
@@ -32,9 +34,9 @@ def _short(value: Any) -> dict[str, Any]:
 def from_json(text: str) -> Experiment:
     """The experiment that :func:`to_json` wrote; ValueError says what is wrong with it."""
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"No experiment: the text is no JSON ({error.msg} at character {error.pos + 1}).") from error
+        data = parse_json(text)
+    except NotJson as error:
+        raise ValueError(f"No experiment: the text is no JSON ({error}).") from error
     if not isinstance(data, dict) or data.get("version") != VERSION:
         raise ValueError(f"No experiment of version {VERSION}; export it again with this version of Lens.")
     return Experiment(
@@ -247,11 +249,14 @@ def paths_to_python(model: str, path: Path, revision: str | None = None, seed: i
 
 
 def _opening(model: str, names: str, revision: str | None) -> list[str]:
+    given = [repr(model)]
+    given += [f"revision={revision!r}"] if revision else []
+    given += [f"dtype={number_format()!r}"] if number_format() != "float32" else []
     return [
         "from lens import HookedTransformer",
         "from lens.analysis.interventions import (",
         f"    {names}",
         ")",
         "",
-        f"model = HookedTransformer.from_pretrained({model!r}{f', revision={revision!r}' if revision else ''})",
+        f"model = HookedTransformer.from_pretrained({', '.join(given)})",
     ]

@@ -20,6 +20,7 @@ from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
 from lens.analysis.interventions.walk import Prefix, Setup, Walked, walk
 from lens.attention import per_head
+from lens.batching import n_parts
 from lens.config import Config
 from lens.model import Transformer
 from lens.progress import Progress, silent
@@ -53,6 +54,11 @@ class _Job(NamedTuple):
     first: int
     last: int
 
+    def halves(self) -> list["_Job"]:
+        """The same in two jobs, or in one where there is only one pair."""
+        middle = (self.first + self.last + 1) // 2
+        return [job for job in (self._replace(last=middle), self._replace(first=middle)) if job.first < job.last]
+
 
 class _Piece(NamedTuple):
     """What the receivers read when the path from each sender of a job is patched: by layer [row, pos, …]."""
@@ -79,11 +85,20 @@ def path_outline(model: Transformer, path: Path, budget: int = BUDGET) -> PathOu
 
 @torch.no_grad()
 def path_group(group: int, model: Transformer, path: Path, budget: int = BUDGET) -> tuple[PathPart, ...]:
-    """One group of senders: each can be cached on its own, and :func:`with_senders` puts any of them together."""
-    runs = _runs(model, path, budget)
-    pieces = [_piece(model, path, runs, job) for job in _groups(model, path, budget)[group]]
+    """One group of senders: each can be cached on its own, and :func:`with_senders` puts any of them together.
+
+    Where half as much is to be held, each of its jobs is computed alone and in two halves.
+    """
+    runs, jobs = _runs(model, path, budget), _groups(model, path, budget)[group]
+    together = [jobs] if n_parts() == 1 else [[half] for job in jobs for half in job.halves()]
+    return tuple(part for some in together for part in _parts_of(model, path, runs, some))
+
+
+def _parts_of(model: Transformer, path: Path, runs: _Runs, jobs: list[_Job]) -> list[PathPart]:
+    """The effects of the senders of some jobs, computed at once."""
+    pieces = [_piece(model, path, runs, job) for job in jobs]
     found = _measured(model, path, runs, pieces)
-    return tuple(PathPart(piece.senders, piece.pair.cpu(), one.cpu()) for piece, one in zip(pieces, found))
+    return [PathPart(piece.senders, piece.pair.cpu(), one.cpu()) for piece, one in zip(pieces, found)]
 
 
 def path_patch(model: Transformer, path: Path, progress: Progress = silent, budget: int = BUDGET) -> PathSweep:

@@ -18,6 +18,15 @@ class Rows(NamedTuple):
     stop: int
     ids: Int[Tensor, " row"]  # index of the row's own values, where the values belong to rows
 
+    def cut(self, n: int) -> "list[Rows]":
+        """The rows in at most ``n`` parts, in order."""
+        size = -(-len(self.pair) // n)
+        parts = (slice(first, first + size) for first in range(0, len(self.pair), size))
+        return [
+            self._replace(pair=self.pair[at], cells=self.cells[at], join=self.join[at], ids=self.ids[at])
+            for at in parts
+        ]
+
 
 def cut_positions(x: Tensor, rows: Rows, name: str) -> Tensor:
     """The rows' positions of an activation of whole prompts; of a pattern its queries, and all keys before ``stop``."""

@@ -1,9 +1,9 @@
 """The user's own pairs, pasted as lines of text or as JSONL."""
 
-import json
 from typing import Any
 
 from lens.analysis.interventions.tasks.prompts import PromptPair
+from lens.untrusted import NotJson, half_character, parse_json
 
 TEXT_FORM = "clean prompt | corrupted prompt | answer | wrong answer"
 JSONL_FORM = '{"clean": "…", "corrupted": "…", "answer": " …", "wrong": [" …", " …"]}'
@@ -35,10 +35,9 @@ def _from_text(line: str, number: int) -> PromptPair:
 
 def _from_json(line: str, number: int) -> PromptPair:
     try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        where = f"{error.msg} at character {error.pos + 1}"
-        raise ValueError(f"Line {number} is no JSON ({where}); wanted: {JSONL_FORM}") from error
+        entry = parse_json(line)
+    except NotJson as error:
+        raise ValueError(f"Line {number} is no JSON ({error}); wanted: {JSONL_FORM}") from error
     missing = [key for key in ("clean", "corrupted", "answer") if key not in entry]
     if missing:
         raise ValueError(f"Line {number} lacks {', '.join(missing)}; wanted: {JSONL_FORM}")
@@ -56,6 +55,9 @@ def _texts(value: Any, number: int) -> tuple[str, ...]:
 
 
 def _checked(clean: str, corrupted: str, answers: tuple[str, ...], wrong: tuple[str, ...], number: int) -> PromptPair:
+    for text in (clean, corrupted, *answers, *wrong):
+        if half := half_character(text):
+            raise ValueError(f"Line {number}: {half}. Take it out.")
     longest = max(len(clean), len(corrupted))
     if longest > MOST_CHARACTERS:
         raise ValueError(f"Line {number}: a prompt of {longest} characters; at most {MOST_CHARACTERS} can be read.")

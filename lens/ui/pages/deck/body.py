@@ -64,7 +64,8 @@ def _choose(view: ViewState, pages: set[str]) -> Deck:
         with left:
             select(view, "deck", names, "Deck", DECK_HELP)
         with right:
-            file = st.file_uploader("A deck of your own", "json", help=FILE_HELP, key="deck:file")
+            size = -(-LARGEST // 1_000_000)
+            file = st.file_uploader("A deck of your own", "json", help=FILE_HELP, key="deck:file", max_upload_size=size)
         if file is not None and file.file_id != st.session_state.get("deck:read"):
             _open(view, file, pages)
     text = st.session_state[UPLOADED] if view["deck"] == OWN else shipped()[view["deck"]].read_text(encoding="utf-8")

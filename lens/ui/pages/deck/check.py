@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import json
 import logging
 import os
 import re
@@ -13,10 +14,14 @@ from time import perf_counter
 from typing import NamedTuple
 
 from lens.decks import Deck, Slide, read_deck, shipped
+from lens.figures.contrast import ENOUGH, Contrast, least_contrast
 from lens.launch import app_script
 from lens.ui.menu import MENU
 
-DESCRIPTION = "Draw every slide of a deck as on stage, offline: how long it takes, and what is missing."
+DESCRIPTION = (
+    "Draw every slide of a deck as on stage, offline: how long it takes, what is missing, and how well the text of its "
+    "figures stands out from the page, light and dark."
+)
 PATIENCE = 300  # seconds for one slide
 
 
@@ -26,6 +31,7 @@ class Checked(NamedTuple):
     slide: Slide
     seconds: float
     problems: tuple[str, ...]  # errors, notes about values that could not be shown, a model that is not here
+    contrast: Contrast | None  # of the text that stands out least; None without a chart
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,13 +71,20 @@ def check(slide: Slide) -> Checked:
     if not problems and not any('class="lens-subtitle"' in text for text in drawn):
         asks = [button.label for button in at.button if (button.key or "").startswith("start:")]
         problems.append(f"nothing to see before a click on {asks[0]!r}" if asks else "there is nothing to show")
-    return Checked(slide, seconds, tuple(problems))
+    figures = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+    contrast = min(map(least_contrast, figures), default=None)
+    if contrast is not None and contrast.value < ENOUGH:
+        problems.append(
+            f"text is hard to read: contrast {contrast.value:.1f} in the {contrast.theme} theme, {contrast.where}"
+        )
+    return Checked(slide, seconds, tuple(problems), contrast)
 
 
 def report(number: int, checked: Checked) -> Checked:
     """Print what one slide did."""
     state = "ok     " if not checked.problems else "PROBLEM"
-    print(f"{number:>3}  {state} {checked.seconds:6.1f} s  {checked.slide.title}  ({checked.slide.link})")  # noqa: T201
+    contrast = "no chart     " if checked.contrast is None else f"contrast {checked.contrast.value:4.1f}"
+    print(f"{number:>3}  {state} {checked.seconds:6.1f} s  {contrast}  {checked.slide.title}  ({checked.slide.link})")  # noqa: T201
     for problem in checked.problems:
         print(f"       {problem}")  # noqa: T201
     return checked

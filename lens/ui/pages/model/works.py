@@ -162,7 +162,9 @@ def hosted_words() -> str:
     listed = sum((entry.n_params or 0) <= bounds.max_params for entry in catalogue.entries())
     return (
         f"{listed} listed models, up to {bounds.max_params / 1e9:g} billion weights; prompts of {bounds.prompt_tokens} "
-        f"tokens, {bounds.sequences} random sequences and {bounds.checkpoints} checkpoints for each request."
+        f"tokens, {bounds.sequences} random sequences and {bounds.checkpoints} checkpoints for each request, "
+        f"{bounds.pairs} pairs of prompts, {bounds.written_tokens} written tokens, vectors of "
+        f"{bounds.vector_bytes / 1000:,.0f} kB. No folders or models of your own."
     )
 
 

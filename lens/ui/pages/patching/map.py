@@ -61,8 +61,9 @@ def draw_meanwhile(place: DeltaGenerator, view: ViewState, result: PatchMap) -> 
 def show_map(view: ViewState, result: PatchMap, cell: tuple[int, int]) -> Figure:
     """The clickable map; returns the figure."""
     figure = make_figure(view, result, cell)
+    above = st.empty()  # always there: a place keeps what stood lower down in it, and that was the approximation's map
     if result.approximate:
-        st.warning(words.APPROXIMATION, icon=":material/speed:")
+        above.warning(words.APPROXIMATION, icon=":material/speed:")
     alt = f"{figure.layout.title.text}. {words.notice(result)}"
     parts.chart(figure, alt, "patching:map", partial(_click, view, result))
     return figure
