@@ -27,7 +27,7 @@ HOSTED = (
     "--server.headless=true",
     "--server.fileWatcherType=none",
     "--server.runOnSave=false",
-    "--server.maxUploadSize=10",  # megabytes; what reads a file asks for less
+    "--server.maxUploadSize=30",  # megabytes, refused while they arrive: the largest is a file of findings
     "--server.maxMessageSize=64",  # megabytes of one message, either way
     "--client.showErrorDetails=type",
 )

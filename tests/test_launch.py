@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lens.__main__ import COMMANDS, main
+from lens.findings.finding import LARGEST
 from lens.launch import HOSTED, NO_AGENTS, app_script, hosts, options
 from tests.browser.conftest import ROOT, served
 from tests.visitors import Place, visitor
@@ -122,6 +123,7 @@ def test_a_hosted_server_turns_other_hosts_away_and_keeps_its_cookie_in_an_ifram
     assert found["server_address"] == "0.0.0.0"
     assert found["server_fileWatcherType"] == "none"
     assert found["client_showErrorDetails"] == "type"
+    assert found["server_maxUploadSize"] * 2**20 >= LARGEST, "a whole file of findings can be opened"
     assert "server_enableCORS" not in found
     assert "server_enableXsrfProtection" not in found
 
