@@ -23,7 +23,7 @@ from lens.ui.view import ViewState
 from tests.ui.conftest import app_page, fine, python_of
 
 SAID = "Computed in bfloat16: every weight and activation is rounded to 8 binary digits, about 1 part in 250."
-OWN = ("deck", "method", "training_dynamics")  # open no model, or their own in float32, and say so
+OWN = ("deck", "findings", "method", "training_dynamics")  # open no model, or their own in float32, and say so
 VIEWS = {page.path: {"model": "lens-1l"} for page in MENU if page.path not in OWN} | {
     "head": {"model": "planted-induction", "layer": "1", "head": "0"},
     "ablation": {"model": "planted-induction"},
