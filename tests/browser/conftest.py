@@ -34,6 +34,10 @@ CELL = """([title, layer, head]) => {
 IDLE = """async () => {
     for (let i = 0; i < 2; i++) await new Promise(done => requestIdleCallback(done, { timeout: 5000 }));
 }"""
+IS_DARK = """dark => {
+    const ground = getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor.match(/\\d+/g);
+    return ground.slice(0, 3).reduce((sum, part) => sum + Number(part), 0) < 384 === dark;
+}"""
 QUIET = (
     "--no-sandbox",
     "--disable-background-networking",
@@ -290,10 +294,22 @@ def click_head(page, title, layer, head, model=REAL):
     page.mouse.click(*page.evaluate(CELL, [title, layer, head]))
 
 
+def in_both_themes(page) -> Iterator[str]:
+    """``light``, then ``dark``, as the visitor's system asks for; the page is drawn anew in between, not loaded."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(IS_DARK, arg=scheme == "dark")
+        page.evaluate(IDLE)
+        yield scheme
+
+
 def fits(page, url, chart, name, width, model=REAL):
-    """Open ``url`` at this width: the chart titled ``chart`` is drawn, nothing sticks out, and a picture is taken."""
+    """Open ``url`` at this width: the chart titled ``chart`` is drawn, nothing sticks out in either theme, and pictures
+    are taken.
+    """
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(url)
     drawn(page, chart, model)
-    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
-    page.screenshot(path=f"screenshots/{name}-{width}.png", full_page=True)
+    for scheme in in_both_themes(page):
+        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+        page.screenshot(path=f"screenshots/{name}-{scheme}-{width}.png", full_page=True)

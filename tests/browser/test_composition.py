@@ -2,7 +2,6 @@
 
 from urllib.parse import quote
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, fits, query
@@ -65,8 +64,6 @@ def test_a_hostile_prompt_changes_nothing(server, page):
     assert page.locator("img[src=x]").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
-    page = new_page(color_scheme=scheme)
+def test_the_page_fits_the_width_of_a_projector(server, page):
     for width in (1280, 1920):
-        fits(page, f"{server}/composition?{SMALL}&pins=18.6", "The 30 strongest pairs", f"composition-{scheme}", width)
+        fits(page, f"{server}/composition?{SMALL}&pins=18.6", "The 30 strongest pairs", "composition", width)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import in_both_themes
+
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 LEAST = 4.5
 PAGES = {
@@ -19,6 +21,7 @@ PAGES = {
     "text": "attention?look=text&query=5",  # tokens in colours, by CircuitsVis too
     "maps": "attention?look=maps",
     "head_scores": "head_scores?pins=1.1,0.2",
+    "all_heads": "all_heads?colour=first&pins=1.1,0.1",
     "head": "head",
     "ov_copying": "ov_copying?pins=1.2",
     "composition": "composition",
@@ -32,10 +35,8 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_all_text_can_be_read(server, new_page, name, scheme):
-    page = new_page(color_scheme=scheme)
+def test_all_text_can_be_read(server, page, name):
     page.goto(f"{server}/{PAGES[name]}")
     expect(page.locator(".lens-title")).to_be_visible()
     expect(
@@ -43,11 +44,12 @@ def test_all_text_can_be_read(server, new_page, name, scheme):
     ).to_be_visible(timeout=120_000)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=240_000)
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
-    page.wait_for_timeout(500)  # what was stale fades
-    found = page.evaluate(CONTRAST)
-    assert len(found) > 20
-    page.screenshot(path=f"screenshots/contrast-{name}-{scheme}.png", full_page=True)
-    assert sorted({(value, where, text) for text, value, where in found if value < LEAST}) == []
+    for scheme in in_both_themes(page):
+        page.wait_for_timeout(500)  # what was stale fades, and colours turn
+        found = page.evaluate(CONTRAST)
+        assert len(found) > 20
+        page.screenshot(path=f"screenshots/contrast-{name}-{scheme}.png", full_page=True)
+        assert sorted({(value, where, text) for text, value, where in found if value < LEAST}) == [], scheme
 
 
 def test_the_measure_knows_what_it_measures(page):

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.pages.home.start import IOI
-from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, prompt_box, query, ready
+from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, in_both_themes, prompt_box, query, ready
 
 
 def test_the_text_stands_before_the_numbers_and_the_chain_fills(server, page):
@@ -113,13 +113,12 @@ def test_a_hostile_prompt_is_text(server, page):
     assert page.locator("img[src=x]").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_home_fits_the_width_of_a_projector(server, new_page, scheme):
-    page = new_page(color_scheme=scheme)
+def test_home_fits_the_width_of_a_projector(server, page):
     for width, height in ((1280, 800), (1920, 1080)):
         page.set_viewport_size({"width": width, "height": height})
         page.goto(server)
         ready(page, DEFAULT_MODEL)
         drawn(page, re.compile(r"^1 · Head 1\.\d attends"), DEFAULT_MODEL)
-        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
-        page.screenshot(path=f"screenshots/home-{scheme}-{width}.png", full_page=True)
+        for scheme in in_both_themes(page):
+            assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+            page.screenshot(path=f"screenshots/home-{scheme}-{width}.png", full_page=True)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import REAL, prompt_box, query, ready
+from tests.browser.conftest import REAL, in_both_themes, prompt_box, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -73,11 +73,10 @@ def test_hostile_text_is_text(server, page, part):
     assert page.locator("img[src=x]").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_looks_right_in_both_themes(server, new_page, scheme):
-    page = new_page(color_scheme=scheme)
+def test_it_looks_right_in_both_themes(server, page):
     page.goto(f"{server}/model?model={REAL}")
     for tab in ("What it is", "What works", "Embedding norms", "Memory"):
         open_tab(page, tab)
         expect(page.locator(".lens-line.notice >> visible=true")).to_have_count(1)
-        page.screenshot(path=f"screenshots/model-{tab.lower().replace(' ', '-')}-{scheme}.png", full_page=True)
+        for scheme in in_both_themes(page):
+            page.screenshot(path=f"screenshots/model-{tab.lower().replace(' ', '-')}-{scheme}.png", full_page=True)

@@ -1,11 +1,10 @@
 """Patching in a real browser: a click on a cell looks into it, on a head selects it, both themes fit a projector."""
 
-import pytest
 from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.shared.task_fields import EXAMPLE
-from tests.browser.conftest import CELL, go, query, ready
+from tests.browser.conftest import CELL, go, in_both_themes, query, ready
 
 PLANTED = "model=planted-induction&task=repeated"
 
@@ -75,12 +74,11 @@ def test_own_pairs_go_from_page_to_page_and_the_metric_is_called_what_it_is(serv
     assert query(page)["own"] == [pair]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
-    page = new_page(color_scheme=scheme)
+def test_the_page_fits_the_width_of_a_projector(server, page):
     for width, height in ((1280, 800), (1920, 1080)):
         page.set_viewport_size({"width": width, "height": height})
         page.goto(f"{server}/patching?{PLANTED}")
         drawn(page, "APPROXIMATION against exact values")
-        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
-        page.screenshot(path=f"screenshots/patching-{scheme}-{width}.png")
+        for scheme in in_both_themes(page):
+            assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+            page.screenshot(path=f"screenshots/patching-{scheme}-{width}.png")
