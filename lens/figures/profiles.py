@@ -57,7 +57,7 @@ def _layout(title: str) -> dict:
     return layout | {
         "hovermode": "closest",
         "dragmode": False,
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "yref": "paper"},
+        "legend": {"x": 1.01, "xanchor": "left", "y": 1, "yanchor": "top"},
         "xaxis": {"type": "category", "tickangle": -45, "tickfont": {"size": LABEL_SIZE}, "automargin": True},
         "yaxis": {"range": [-0.05, 1.05], "tickvals": [0, 0.5, 1], "tickfont": {"size": LABEL_SIZE}, "zeroline": False},
     }

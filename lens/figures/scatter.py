@@ -66,7 +66,8 @@ def scatter(
                 hovertext=[texts[at] for at in chosen],
                 hovertemplate="%{hovertext}<extra></extra>",
                 customdata=np.array(ones, np.int32).reshape(-1, 2),
-                marker=marker | _ring([here[at] for at in chosen]),
+                marker=marker
+                | _ring([here[at] for at in chosen], 0 if colour is None else 1),  # 1: pale ones stand out
                 unselected={"marker": {"opacity": 0.75}},
             )
         )
@@ -156,8 +157,8 @@ def _marked(pins: list[bool], cells: list[Cell], colour: Measure | None) -> list
     return [(known, coloured), *([(rest, grey)] if rest else [])]
 
 
-def _ring(is_current: list[bool]) -> dict:
-    return {"line": {"color": NEUTRAL, "width": [3 if current else 0 for current in is_current]}}
+def _ring(is_current: list[bool], others: int) -> dict:
+    return {"line": {"color": NEUTRAL, "width": [3 if current else others for current in is_current]}}
 
 
 def _beside(value: float, x: np.ndarray) -> str:
