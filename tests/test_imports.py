@@ -8,15 +8,16 @@ ABOVE = ("ui", "compat", "analysis", "figures")  # of the core
 COMMAND = "lens.__main__"  # the one command line, which starts every other: above all
 PROGRAMS = (
     "lens.selftest",
+    "lens.scan",
     "lens.scores",
     "lens.train",
-)  # command lines stand above the analyses, too
+)  # command lines stand above the analyses, too; a report of theirs has a figure
 MAY = {
     "core": {"core"},
     "analysis": {"core", "analysis"},
     "figures": {"figures"},
     "compat": {"core", "analysis", "compat"},
-    "programs": {"core", "analysis", "programs"},
+    "programs": {"core", "analysis", "figures", "programs"},
 }
 
 

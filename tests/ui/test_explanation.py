@@ -10,12 +10,13 @@ from tests.ui.conftest import fine
 
 PAGE = """
 from types import SimpleNamespace
+import torch
 from lens.tokens import BosPolicy
 from lens.ui.explanation import Explanation, explain
 from lens.ui.frame import frame
 with frame("Home", question="?") as view:
     bos, cfg = BosPolicy(7, "<s>", True, "it was trained so"), SimpleNamespace(n_layers=2, n_heads=4)
-    model = SimpleNamespace(name="<toy>", note="A toy.", cfg=cfg, bos=bos)
+    model = SimpleNamespace(name="<toy>", note="A toy.", cfg=cfg, bos=bos, dtype=torch.float32)
     whole = Explanation(("One.", "Two."), "Not so.", (("Aside", "Beside."), ("Empty", "")),
                         (("Chance", "A <null>."), ("None", "")), "x^2", "x is x")
     explain(view, {model}, whole)

@@ -83,7 +83,7 @@ def test_only_the_menu_knows_all_pages():
 
 def test_the_core_knows_no_analysis_figure_or_page():
     above = ("lens.ui", "lens.figures")
-    core = [m for m in FILES if not any(inside(m, package) for package in (*above, "lens.__main__"))]
+    core = [m for m in FILES if not any(inside(m, package) for package in (*above, "lens.__main__", "lens.scan"))]
     assert [(m, name) for m in core for name in GRAPH[m] if any(inside(name, package) for package in above)] == []
 
 

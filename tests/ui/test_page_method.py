@@ -5,18 +5,17 @@ import io
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime
 from html import escape
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lens.analysis.selftest import INSTRUMENTS
+from lens.analysis.selftest import INSTRUMENTS, SEED, SEQUENCES, kept
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Row
 from lens.planted.plants import NAMES, PLANTS, plant
+from lens.results import load, result_key
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
 from lens.ui.pages.method import words
@@ -31,15 +30,6 @@ class Exported(NamedTuple):
 
     rows: tuple[Row, ...]
     printed: str
-
-
-@pytest.fixture(scope="module", autouse=True)
-def folder(tmp_path_factory) -> Iterator[Path]:
-    """Where this file's pages keep their scorecards, so that each of them is measured once."""
-    root = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LENS_CACHE", str(root))
-        yield root / "results"
 
 
 @pytest.fixture(scope="module")
@@ -82,16 +72,14 @@ def test_the_scorecard_shows_every_reading():
     assert all(one.name in shown for one in PLANTS)
 
 
-def test_the_scorecard_says_when_it_was_measured_and_a_button_measures_it_again(folder):
-    start = time.time()
+def test_the_scorecard_says_when_it_was_measured_and_a_button_measures_it_again():
     at = open_page()
     fine(at)
-    files = {path: path.stat().st_mtime for path in folder.iterdir()}
-    assert len(files) == len(NAMES)
+    start = time.time()
     next(one for one in at.button if one.label == "Measure again").click().run()
     fine(at)
-    assert set(folder.iterdir()) == set(files)
-    assert all(path.stat().st_mtime > before for path, before in files.items())
+    keys = [result_key("selftest", kept.__name__, model=name, n_seqs=SEQUENCES, seed=SEED) for name in NAMES]
+    assert all(load(key).facts["measured"] > start for key in keys)
     line = next(one.value for one in at.caption if one.value.startswith("Measured on"))
     assert line.endswith("with this code, which gives the same at every run.")
     assert line.removeprefix("Measured on ") >= datetime.fromtimestamp(start).strftime("%Y-%m-%d %H:%M")
