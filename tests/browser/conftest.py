@@ -288,6 +288,11 @@ def drawn(page, title, model=REAL):
     ready(page, model)
 
 
+def said(page, text):
+    """Where a page says this under a figure; the folded claim of a finding begins with the same words."""
+    return page.locator(".lens-line").get_by_text(text)
+
+
 def click_head(page, title, layer, head, model=REAL):
     """Click the cell of a head in the grid with this title."""
     drawn(page, title, model)

@@ -4,7 +4,7 @@ from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.shared.task_fields import EXAMPLE
-from tests.browser.conftest import CELL, go, in_both_themes, query, ready
+from tests.browser.conftest import CELL, go, in_both_themes, query, ready, said
 
 PLANTED = "model=planted-induction&task=repeated"
 
@@ -42,12 +42,12 @@ def test_a_click_on_a_head_selects_it_and_a_second_one_pins_it(server, page):
     page.wait_for_url("**pins=1.2**")
     assert query(page)["cell"] == ["1.2"]
     page.get_by_role("tab", name="Path patching").click()
-    expect(page.get_by_text("Strongest direct senders into the final stream: head 1.2")).to_be_visible()
+    expect(said(page, "Strongest direct senders into the final stream: head 1.2")).to_be_visible()
     page.get_by_role("radio", name="Values").or_(page.get_by_role("button", name="Values")).first.click()
-    expect(page.get_by_text("Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
+    expect(said(page, "Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
     click_cell(page, "Direct paths into the values of 1.2", 1, 0)
     page.wait_for_url("**receivers=1.2**")
-    expect(page.get_by_text("Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
+    expect(said(page, "Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
     assert (query(page)["layer"], query(page)["head"], query(page)["pins"]) == (["0"], ["1"], ["1.2"])
 
 
