@@ -149,7 +149,8 @@ def _draw_bars(view: ViewState, pair: Pair, side: Side, key: str) -> Figure | st
 def _draw_strip(view: ViewState, pair: Pair, side: Side, key: str) -> str:
     low, high = side.ends
     signed = side.difference or pair.quantity.signed
-    scale = Scale(f"{side.title}: {pair.quantity.name} ({pair.quantity.unit})", low, high, signed)
+    unit = f" ({pair.quantity.unit})" if pair.quantity.unit else ""
+    scale = Scale(f"{side.title}: {pair.quantity.name}{unit}", low, high, signed)
     labels = [label.partition(": ")[2] for label in pair.axes[0].labels]
     html = token_strip(labels, side.values, scale=scale)
     st.html(html)
