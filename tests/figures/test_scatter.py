@@ -32,3 +32,18 @@ def test_pinned_heads_and_the_current_one_are_named_however_crowded():
     figure = scatter(Measure("x", "", same), Measure("y", "", same), pinned=pinned, current=(1, 2), n_labels=1)
     named = {text for text in figure.data[0].text if text}
     assert {f"{layer}.{head}" for layer, head in [*pinned, (1, 2)]} <= named
+
+
+def test_a_third_score_is_the_colour_of_the_heads_that_have_it():
+    x, third = np.arange(6.0).reshape(2, 3), np.array([[0.5, np.nan, -2.0], [1.0, 0.0, np.nan]])
+    colour = Measure("third", "", third, signed=True)
+    known, rest = scatter(Measure("x", "", x), Measure("y", "", x), colour=colour, pinned=[(0, 1)], box=True).data
+    assert list(known.marker.color) == [0.5, -2.0, 1.0, 0.0]
+    assert (known.marker.cmin, known.marker.cmax) == (-2.0, 2.0)
+    assert known.customdata.tolist() == [[0, 0], [0, 2], [1, 0], [1, 1]]
+    assert rest.customdata.tolist() == [[0, 1], [1, 2]]
+    assert list(rest.marker.symbol) == ["diamond", "circle"]
+    assert "third <b>−2.00</b>" in known.hovertext[1]
+    nowhere = Measure("third", "", np.full((2, 3), np.nan))
+    (grey,) = scatter(Measure("x", "", x), Measure("y", "", x), colour=nowhere).data
+    assert len(grey.x) == 6

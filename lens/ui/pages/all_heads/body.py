@@ -72,7 +72,7 @@ def _choose(view: "ViewState", measured: Measured) -> None:
     """Which instruments are drawn, which heads, and on which tokens they are measured."""
     titles = {name: instrument(name).title for name in measured.scores}
     for name, label in (("across", "Across"), ("up", "Up")):
-        view.one_of(name, tuple(titles))
+        view.one_of(name, (view.field(name).default, *titles))
         select(view, name, tuple(titles), label, AXIS_HELP, format_func=titles.get, width=190)
     offered = {NO_COLOUR: "one colour"} | titles
     view.one_of("colour", tuple(offered))

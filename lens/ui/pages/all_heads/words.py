@@ -42,8 +42,8 @@ def matched(condition: str, n: int, n_heads: int) -> str:
     """How many heads a condition leaves."""
     if not condition:
         return ""
-    heads = "head meets" if n == 1 else "heads meet"
-    return f"{n} of {n_heads} {heads} the condition {condition}. Heads that lack a number it names do not."
+    meet = "meets" if n == 1 else "meet"
+    return f"{n} of {n_heads} heads {meet} the condition {condition}. Heads that lack a number it names do not."
 
 
 def missing(why: Mapping[str, str]) -> str:
