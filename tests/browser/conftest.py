@@ -229,7 +229,11 @@ def new_page(chromium: Browser, visitors: Visitors) -> Iterator[Callable[..., Pa
             context = chromium.new_context(viewport=SIZE, permissions=permissions, **options)
             context.set_default_timeout(60_000)
             alone.append((context, _watch(context)))
-        return context.new_page()
+        page = context.new_page()
+        by_text = page.get_by_text
+        # What stands in a box to be edited is not what a page says: the claim of a finding begins with the notice.
+        page.get_by_text = lambda *text, **how: by_text(*text, **how).and_(page.locator(":not(textarea)"))
+        return page
 
     yield build
     for context, _ in alone:

@@ -4,7 +4,7 @@ from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.shared.task_fields import EXAMPLE
-from tests.browser.conftest import CELL, go, in_both_themes, query, ready, said
+from tests.browser.conftest import CELL, IDLE, go, in_both_themes, query, ready, said
 
 PLANTED = "model=planted-induction&task=repeated"
 
@@ -13,6 +13,7 @@ def drawn(page, title):
     """A chart with this title is on the page, and the script is at rest."""
     expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=120_000)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
+    page.evaluate(IDLE)
 
 
 def click_cell(page, title, across, down):
@@ -38,6 +39,7 @@ def test_a_click_on_a_head_selects_it_and_a_second_one_pins_it(server, page):
     click_cell(page, "Output of heads", 2, 1)
     page.wait_for_url("**cell=1.2**")
     assert (query(page)["layer"], query(page)["head"]) == (["1"], ["2"])
+    drawn(page, "Output of heads")
     click_cell(page, "Output of heads", 2, 1)
     page.wait_for_url("**pins=1.2**")
     assert query(page)["cell"] == ["1.2"]
