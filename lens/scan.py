@@ -9,6 +9,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from lens.analysis.instruments.registry import instrument
+from lens.progress import printed
+
 if TYPE_CHECKING:
     from lens.analysis.scan import Finding, Habit, Scan
 
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         model = HookedTransformer.from_pretrained(chosen.model)
         with torch.no_grad():
             seeds = (chosen.seed, chosen.seed + 1)
-            result = scan(model, seeds, chosen.n, chosen.seqs, chosen.budget, _progress)
+            result = scan(model, seeds, chosen.n, chosen.seqs, chosen.budget, printed)
     except (ValueError, KeyError, OSError) as error:
         parser.error(str(error) if isinstance(error, OSError) else str(error.args[0]))
     print(file=sys.stderr)  # noqa: T201 - ends the line of the progress
@@ -71,14 +74,8 @@ def _seconds(text: str) -> float:
     return float(text.removesuffix("s"))
 
 
-def _progress(fraction: float, stage: str) -> None:
-    print(f"\r{fraction:4.0%} {stage:<70.70}", end="", file=sys.stderr, flush=True)  # noqa: T201 - a command line
-
-
 def sentences(result: "Scan", model: str) -> list[str]:
     """What is found, first what both samples say; with how many heads were tried."""
-    from lens.analysis.instruments.registry import instrument
-
     tests = "; ".join(instrument(name).title for name in result.tests) or "none"
     counts = {
         name: sum(one.verdict == name for one in result.findings) for name in ("found", "rejected", "inconclusive")
@@ -99,8 +96,6 @@ def sentences(result: "Scan", model: str) -> list[str]:
 
 def finding(one: "Finding", result: "Scan") -> str:
     """One head in a sentence."""
-    from lens.analysis.instruments.registry import instrument
-
     habits = "; ".join(_habit(habit) for habit in one.habits)
     need = "its need was not measured"
     if one.need is not None:
@@ -113,8 +108,6 @@ def finding(one: "Finding", result: "Scan") -> str:
 
 
 def _habit(habit: "Habit") -> str:
-    from lens.analysis.instruments.registry import instrument
-
     again = _value(habit.again.value, habit.again.low, habit.again.high)
     return f"{instrument(habit.instrument).title} {habit.picked.value:.3f}, on sample B {again}, {habit.verdict}"
 
@@ -192,18 +185,12 @@ def _figure(result: "Scan") -> str:
     """Where the heads that are found stand among all, in every instrument; nothing where none is."""
     if not result.found:
         return ""
-    import numpy as np
-
-    from lens.analysis.head_table import head_table
-    from lens.analysis.instruments.registry import instrument
+    from lens.analysis.head_table import columns_of, profiles_of
     from lens.figures.profiles import profiles
     from lens.figures.theme import standalone
 
-    table = head_table({**result.samples[1].scores, **result.evidence.scores})
-    heads, columns = [one.head for one in result.found], table.values()
-    value = np.array([[column.value[head] for column in columns] for head in heads])
-    place = np.array([[column.place[head] for column in columns] for head in heads])
-    above = np.array([[column.above is not None and bool(column.above[head]) for column in columns] for head in heads])
-    titles = [instrument(name).title for name in table]
-    figure = profiles(heads, place, value, above, titles, title="What is found, among all heads (sample B)")
+    table = columns_of({**result.samples[1].scores, **result.evidence.scores})
+    heads, titles = [one.head for one in result.found], [instrument(name).title for name in table]
+    title = "What is found, among all heads (sample B)"
+    figure = profiles(heads, *profiles_of(table, heads), titles, title=title)
     return standalone(figure).to_html(full_html=False, include_plotlyjs=True)

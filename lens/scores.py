@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lens.analysis.instruments.registry import HEAD_SCORES, INSTRUMENTS, instruments_named
+from lens.progress import part, printed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ def _measure(chosen: argparse.Namespace, wanted: "Sequence[Instrument]") -> "tup
         samples.append(_task(model, chosen.task, chosen.seed))
     with torch.no_grad():
         if chosen.text is None:
-            found = measure(model, wanted, samples, _progress)
+            found = measure(model, wanted, samples, printed)
         else:
             found = _with_text(model, wanted, samples, _text(model, chosen.text))
     print(file=sys.stderr)  # noqa: T201 - ends the line of the progress
@@ -86,21 +87,16 @@ def _with_text(
     from dataclasses import replace
 
     from lens.analysis.instruments.measure import measure
-    from lens.progress import part
 
     patterns = [one for one in wanted if one.pattern is not None]
     others = [one for one in wanted if one.pattern is None]
     share = len(patterns) / len(wanted)
-    on_texts = measure(model, patterns, [texts], part(_progress, 0, share))
-    found = measure(model, others, samples, part(_progress, share, 1))
+    on_texts = measure(model, patterns, [texts], part(printed, 0, share))
+    found = measure(model, others, samples, part(printed, share, 1))
     every = {**on_texts.scores, **found.scores}
     ordered = {one.name: every[one.name] for one in wanted if one.name in every}
     source = "; ".join(filter(None, (on_texts.source, found.source)))
     return replace(found, scores=ordered, missing={**on_texts.missing, **found.missing}, source=source)
-
-
-def _progress(fraction: float, stage: str) -> None:
-    print(f"\r{fraction:4.0%} {stage:<70.70}", end="", file=sys.stderr, flush=True)  # noqa: T201 - a command line
 
 
 def _text(model: "HookedTransformer", path: Path) -> "Sample":

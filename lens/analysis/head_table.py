@@ -5,7 +5,7 @@ All functions take scores with tensors or with numpy arrays. Where a head has no
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -42,6 +42,14 @@ class Column(NamedTuple):
     place: Float[np.ndarray, "layer head"]  # share of the other heads that it stands out from; 1: most of all
 
 
+class Profiles(NamedTuple):
+    """Some heads beside each other, as ``lens.figures.profiles`` draws them."""
+
+    place: Float[np.ndarray, "head instrument"]
+    value: Float[np.ndarray, "head instrument"]
+    above: Bool[np.ndarray, "head instrument"]  # False also where there is no verdict
+
+
 class Alike(NamedTuple):
     """A head beside another: the mean distance of their places, over the instruments that give both a number."""
 
@@ -60,11 +68,11 @@ class Beyond(NamedTuple):
     names: tuple[str, ...]  # in these
 
 
-def head_table(scores: Mapping[str, HeadScore]) -> dict[str, Column]:
+def columns_of(scores: Mapping[str, HeadScore]) -> dict[str, Column]:
     """A column for each score, by name. ValueError for scores of different models."""
     shapes = {name: np.shape(score.score.mean) for name, score in scores.items()}
     if len(set(shapes.values())) > 1:
-        raise ValueError(f"head_table: scores of different shapes, {shapes}; measure all in one model.")
+        raise ValueError(f"columns_of: scores of different shapes, {shapes}; measure all in one model.")
     return {name: _column(score) for name, score in scores.items()}
 
 
@@ -74,6 +82,16 @@ def _column(score: HeadScore) -> Column:
     place = np.where(placed > 0, (total - placed) / max(1, total - 1), np.nan)
     above = None if score.above is None else np.asarray(score.above)
     return Column(np.asarray(score.score.mean, np.float64), above, place)
+
+
+def profiles_of(table: Mapping[str, Column], heads: Sequence[Head]) -> Profiles:
+    """Some heads in all instruments."""
+    columns = table.values()
+    return Profiles(
+        np.array([[column.place[head] for column in columns] for head in heads]),
+        np.array([[column.value[head] for column in columns] for head in heads]),
+        np.array([[column.above is not None and bool(column.above[head]) for column in columns] for head in heads]),
+    )
 
 
 def beyond_chance(table: Mapping[str, Column]) -> Beyond:

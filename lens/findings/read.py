@@ -17,6 +17,7 @@ from lens.findings.finding import (
     Findings,
 )
 from lens.findings.safe import check_figure, clean
+from lens.untrusted import half_character
 
 Pages: TypeAlias = "Mapping[str, Collection[str]]"  # names of the pages there are, and of the fields of their addresses
 MUST = ("page", "view", "claim")
@@ -44,7 +45,7 @@ def read_findings(text: str, pages: Pages) -> Findings:
         raise ValueError(f'"findings" must be a list, not {items!r:.60}. A file is {SHAPE}')
     if len(items) > MOST:
         raise ValueError(f"a file has at most {MOST} findings; this one has {len(items)}. Divide it")
-    if not isinstance(title, str) or len(title) > LONGEST_TITLE or not _is_whole(title):
+    if not isinstance(title, str) or len(title) > LONGEST_TITLE or half_character(title):
         raise ValueError(f'"title" must be text of at most {LONGEST_TITLE} characters, not {title!r:.60}')
     return Findings(title, tuple(_finding(number, item, pages) for number, item in enumerate(items, 1)))
 
@@ -112,13 +113,8 @@ def _check_text(name: str, value: Any, longest: int) -> None:
         raise ValueError(f"its {name} must be text, not {value!r:.60}")
     if len(value) > longest:
         raise ValueError(f"its {name} has {len(value):,} characters; at most {longest:,} are read")
-    if not _is_whole(value):
+    if half_character(value):
         raise ValueError(f"its {name} holds half of a character")
-
-
-def _is_whole(text: str) -> bool:
-    """Whether no half of a surrogate pair stands alone in it: JSON can write one, and nothing can show it."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _check_date(date: str) -> None:

@@ -46,9 +46,9 @@ def explain(
     note_sample(dict(explanation.measured).get("Sample", ""))
     for text in notices[:1]:
         note_notice(text)
-    if on_stage():
-        for text in notices[:1]:
+        if on_stage():
             subtitle(text, write)
+    if on_stage():
         return
     for text in notices:
         parts.notice(text, write)

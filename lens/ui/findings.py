@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 KEPT = "lens:findings"
 UNDONE = 5  # deletions that can be undone, one after the other
 PAGE = "Findings"  # the page that lists them
-FRAME = frozenset({"stage", "workshop_pages", "workshop_models"})  # of an address: how it is shown, not what
+FRAME = frozenset({"stage", "tour", "workshop_pages", "workshop_models"})  # of an address: how it is shown, not what
 CLAIM_HELP = "What this view shows, in your words. It begins with the notice of the page."
 NOTE_HELP = "Anything else: what would refute it, what to try next."
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lens.analysis import score_results
-from lens.analysis.head_table import LONGEST, UNRELATED, alike, beyond_chance, head_table, matching
+from lens.analysis.head_table import LONGEST, UNRELATED, alike, beyond_chance, columns_of, matching
 from lens.analysis.names import Head
 from lens.analysis.score_results import Kind, Samples, head_score, weights_score
 
@@ -33,7 +33,7 @@ def score(values, above=None, scale="positive"):
 @pytest.fixture
 def table():
     above = {"induction": [[False, True], [True, False]], "previous": [[False, False], [True, False]], "ov_full": None}
-    return head_table({name: score(values, above[name]) for name, values in VALUES.items()})
+    return columns_of({name: score(values, above[name]) for name, values in VALUES.items()})
 
 
 @pytest.mark.parametrize(
@@ -95,16 +95,16 @@ def test_without_columns_there_is_nothing_to_ask():
 
 
 def test_places_are_by_rank_and_by_size_where_both_ends_stand_out():
-    table = head_table(
+    table = columns_of(
         {"a": score([[1.0, 5.0], [3.0, NONE]]), "b": score([[-4.0, 1.0], [3.0, 3.0]], scale="two-sided")}
     )
     np.testing.assert_array_equal(table["a"].place, [[0, 1], [0.5, np.nan]])
     np.testing.assert_allclose(table["b"].place, [[1, 0], [2 / 3, 2 / 3]])  # equal heads share the better place
-    assert head_table({"a": score([[1.0]])})["a"].place == 0
+    assert columns_of({"a": score([[1.0]])})["a"].place == 0
 
 
 def test_likeness_is_a_distance_of_places(table):
-    twins = head_table({"a": score([[1.0, 5.0, 1.0]]), "b": score([[9.0, 2.0, 9.0]])})
+    twins = columns_of({"a": score([[1.0, 5.0, 1.0]]), "b": score([[9.0, 2.0, 9.0]])})
     nearest, farthest = alike(twins, Head(0, 0))
     assert nearest == (Head(0, 2), 0.0, 2)
     assert farthest.head == Head(0, 1)
@@ -119,7 +119,7 @@ def test_likeness_is_a_distance_of_places(table):
 
 def test_unrelated_heads_are_a_third_apart():
     draws = np.random.default_rng(0).normal(size=(400, 1, 40))
-    table = head_table({str(i): score(values.tolist()) for i, values in enumerate(draws)})
+    table = columns_of({str(i): score(values.tolist()) for i, values in enumerate(draws)})
     assert np.mean([each.distance for each in alike(table, Head(0, 0))]) == pytest.approx(UNRELATED, abs=0.02)
 
 
@@ -129,7 +129,7 @@ def test_tests_are_counted_with_what_chance_would_find(table):
     assert found.by_chance == pytest.approx(0.1)
     assert found.most == (1, 0)
     assert found.names == ("induction", "previous")
-    none = head_table({"a": score(VALUES["previous"], [[False] * 2] * 2)})
+    none = columns_of({"a": score(VALUES["previous"], [[False] * 2] * 2)})
     assert beyond_chance(none) == (1, 0, 0.05, None, ())
 
 
@@ -138,7 +138,7 @@ def test_random_numbers_are_beyond_chance_as_seldom_as_is_said():
     random, finds = torch.Generator().manual_seed(0), 0
     for _ in range(200):
         values, null = torch.rand(2, 40, 2, 4, generator=random)
-        found = beyond_chance(head_table({"a": head_score(KIND, Samples(values, null, 0.0, 1), "sequences")}))
+        found = beyond_chance(columns_of({"a": head_score(KIND, Samples(values, null, 0.0, 1), "sequences")}))
         finds += found.finding
         assert found.tests == 1
     assert finds <= 0.05 * 200 + 2 * (0.05 * 0.95 * 200) ** 0.5
@@ -146,4 +146,4 @@ def test_random_numbers_are_beyond_chance_as_seldom_as_is_said():
 
 def test_scores_of_two_models_make_no_table():
     with pytest.raises(ValueError, match="different shapes"):
-        head_table({"a": score([[1.0]]), "b": score([[1.0, 2.0]])})
+        columns_of({"a": score([[1.0]]), "b": score([[1.0, 2.0]])})

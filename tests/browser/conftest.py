@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -192,10 +192,14 @@ class Visitors:
         """An empty context with these options, watched."""
         key = frozenset(options.items())
         if key not in self.kept:
-            context = self.browser.new_context(viewport=SIZE, **options)
-            context.set_default_timeout(60_000)
-            self.kept[key] = context, _watch(context)
+            self.kept[key] = self.alone(options)
         return self.kept[key]
+
+    def alone(self, options: dict[str, Any]) -> tuple[BrowserContext, Watched]:
+        """A context for one visitor, who may have ``permissions``; whoever asks for it closes it."""
+        context = self.browser.new_context(viewport=SIZE, **options)
+        context.set_default_timeout(60_000)
+        return context, _watch(context)
 
     def go(self) -> list[Watched]:
         """Every tab is closed and everything stored is forgotten; what the contexts did since the visitor came."""
@@ -218,17 +222,16 @@ def visitors(chromium: Browser) -> Visitors:
 
 
 @pytest.fixture
-def new_page(chromium: Browser, visitors: Visitors) -> Iterator[Callable[..., Page]]:
+def new_page(visitors: Visitors) -> Iterator[Callable[..., Page]]:
     """``new_page(color_scheme="dark")``: a tab of a new visitor, watched until the test ends."""
     alone: list[tuple[BrowserContext, Watched]] = []
 
-    def build(permissions: list[str] | None = None, **options: str) -> Page:
-        if permissions is None:
-            context, _ = visitors.come(options)
+    def build(**options: Any) -> Page:
+        if "permissions" in options:
+            alone.append(visitors.alone(options))
+            context, _ = alone[-1]
         else:
-            context = chromium.new_context(viewport=SIZE, permissions=permissions, **options)
-            context.set_default_timeout(60_000)
-            alone.append((context, _watch(context)))
+            context, _ = visitors.come(options)
         page = context.new_page()
         by_text = page.get_by_text
         # What stands in a box to be edited is not what a page says: the claim of a finding begins with the notice.
@@ -249,14 +252,19 @@ def page(new_page) -> Page:
     return new_page()
 
 
-def ready(page, model=REAL):
-    """Wait until the model is open, the script is at rest, and the browser has drawn what it was sent.
+def at_rest(page):
+    """Wait until the script has ended and the browser has drawn what it was sent.
 
     A chart that is about to be drawn anew still holds its selection, and a second click on it would say nothing new.
     """
-    expect(page.locator(".lens-badge b")).to_have_text(re.compile(re.escape(model)), timeout=120_000)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
     page.evaluate(IDLE)
+
+
+def ready(page, model=REAL):
+    """Wait until the model is open and the page at rest."""
+    expect(page.locator(".lens-badge b")).to_have_text(re.compile(re.escape(model)), timeout=120_000)
+    at_rest(page)
 
 
 def query(page) -> dict[str, list[str]]:
@@ -290,11 +298,6 @@ def drawn(page, title, model=REAL):
     """A chart with this title is on the page, and the page is at rest."""
     expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=120_000)
     ready(page, model)
-
-
-def said(page, text):
-    """Where a page says this under a figure; the folded claim of a finding begins with the same words."""
-    return page.locator(".lens-line").get_by_text(text)
 
 
 def click_head(page, title, layer, head, model=REAL):

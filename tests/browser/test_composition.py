@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, fits, query, said
+from tests.browser.conftest import HOSTILE, REAL, click_head, drawn, fits, query
 
 SMALL = f"model={REAL}&n=10&seqs=4"
 MATRIX = "K-composition − null of all pairs of heads"
@@ -31,9 +31,9 @@ def test_a_click_on_a_pair_chooses_it_and_a_second_one_pins_the_receiver(server,
     page.wait_for_url("**pins=17.3**")
     assert query(page)["sender"] == ["11.1"]
     page.get_by_role("tab", name="Virtual weights").click()
-    expect(said(page, "11.1 → 17.3 through K: the first of the directions")).to_be_visible()
+    expect(page.get_by_text("11.1 → 17.3 through K: the first of the directions")).to_be_visible()
     page.reload()
-    expect(said(page, "11.1 → 17.3 through K: the first of the directions")).to_be_visible()
+    expect(page.get_by_text("11.1 → 17.3 through K: the first of the directions")).to_be_visible()
 
 
 def test_a_node_of_the_graph_becomes_the_receiver_and_a_row_the_sender(server, page):
@@ -53,8 +53,8 @@ def test_a_node_of_the_graph_becomes_the_receiver_and_a_row_the_sender(server, p
 def test_the_weights_agree_with_the_activations_about_the_strongest_induction_head(server, page):
     page.goto(f"{server}/composition?{SMALL}&more=prefix&pins=17.3")
     drawn(page, "Prefix matching: weights against activations")
-    expect(said(page, "From weights the strongest is 18.6")).to_be_visible()
-    expect(said(page, "the strongest induction head 18.6 has")).to_be_visible()
+    expect(page.get_by_text("From weights the strongest is 18.6")).to_be_visible()
+    expect(page.get_by_text("the strongest induction head 18.6 has")).to_be_visible()
 
 
 def test_a_hostile_prompt_changes_nothing(server, page):

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import query
+from tests.browser.conftest import at_rest, query
 
 SCORECARD = re.compile(r"(\d+) of \1 readings are as planted")
 
@@ -15,14 +15,14 @@ def choose(page, label, option):
     page.get_by_role("option", name=option, exact=True).click()
 
 
-def at_rest(page):
+def measured(page):
     expect(page.get_by_text(SCORECARD)).to_be_visible(timeout=180_000)
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
+    at_rest(page)
 
 
 def test_from_the_scorecard_to_the_planted_head(server, page):
     page.goto(f"{server}/method")
-    at_rest(page)
+    measured(page)
     expect(page.get_by_role("columnheader", name="offset")).to_be_visible()
     expect(page.get_by_role("rowheader", name="Induction score")).to_be_visible()
     expect(page.get_by_role("cell", name="rejected").first).to_be_visible()
@@ -36,7 +36,7 @@ def test_from_the_scorecard_to_the_planted_head(server, page):
     expect(page.locator(".lens-badge b")).to_have_text("planted-induction", timeout=120_000)
     expect(page.locator(".gtitle").first).to_be_visible(timeout=120_000)
     page.go_back()
-    at_rest(page)
+    measured(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -44,6 +44,6 @@ def test_the_page_fits_the_width_of_a_projector(server, new_page, scheme):
     page = new_page(color_scheme=scheme)
     page.set_viewport_size({"width": 1280, "height": 800})
     page.goto(f"{server}/method")
-    at_rest(page)
+    measured(page)
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 1280
     page.screenshot(path=f"screenshots/method-{scheme}.png", full_page=True)

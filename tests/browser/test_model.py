@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import REAL, in_both_themes, prompt_box, query, ready, said
+from tests.browser.conftest import REAL, in_both_themes, prompt_box, query, ready
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -50,7 +50,7 @@ def test_the_fidelity_card_becomes_green_when_it_is_asked_for(server, page):
     expect(page.locator(".lens-facts tr.good")).to_have_count(9, timeout=480_000)
     expect(page.locator(".lens-facts tr.bad")).to_have_count(0)
     ready(page)
-    expect(said(page, "9 of 9 checks hold on 13 tokens")).to_be_visible()
+    expect(page.get_by_text("9 of 9 checks hold on 13 tokens")).to_be_visible()
     page.screenshot(path="screenshots/model-fidelity.png", full_page=True)
 
 

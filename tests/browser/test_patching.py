@@ -1,25 +1,19 @@
 """Patching in a real browser: a click on a cell looks into it, on a head selects it, both themes fit a projector."""
 
+from functools import partial
+
 from playwright.sync_api import expect
 
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.shared.task_fields import EXAMPLE
-from tests.browser.conftest import CELL, IDLE, go, in_both_themes, query, ready, said
+from tests.browser import conftest
+from tests.browser.conftest import go, in_both_themes, query, ready
 
 PLANTED = "model=planted-induction&task=repeated"
 
 
-def drawn(page, title):
-    """A chart with this title is on the page, and the script is at rest."""
-    expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=120_000)
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
-    page.evaluate(IDLE)
-
-
-def click_cell(page, title, across, down):
-    """Click a cell of the map with this title."""
-    drawn(page, title)
-    page.mouse.click(*page.evaluate(CELL, [title, across, down]))
+drawn = partial(conftest.drawn, model="planted-induction")
+click_cell = partial(conftest.click_head, model="planted-induction")  # of any map: across, down
 
 
 def test_a_click_on_a_cell_looks_into_it_and_the_address_keeps_it(server, page):
@@ -44,12 +38,12 @@ def test_a_click_on_a_head_selects_it_and_a_second_one_pins_it(server, page):
     page.wait_for_url("**pins=1.2**")
     assert query(page)["cell"] == ["1.2"]
     page.get_by_role("tab", name="Path patching").click()
-    expect(said(page, "Strongest direct senders into the final stream: head 1.2")).to_be_visible()
+    expect(page.get_by_text("Strongest direct senders into the final stream: head 1.2")).to_be_visible()
     page.get_by_role("radio", name="Values").or_(page.get_by_role("button", name="Values")).first.click()
-    expect(said(page, "Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
+    expect(page.get_by_text("Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
     click_cell(page, "Direct paths into the values of 1.2", 1, 0)
     page.wait_for_url("**receivers=1.2**")
-    expect(said(page, "Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
+    expect(page.get_by_text("Strongest direct senders into the values of 1.2: embedding (20.00)")).to_be_visible()
     assert (query(page)["layer"], query(page)["head"], query(page)["pins"]) == (["0"], ["1"], ["1.2"])
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.analysis.runs import write_run
-from tests.browser.conftest import ROOT, open_controls, query, streamlit_server
+from tests.browser.conftest import ROOT, at_rest, open_controls, query, streamlit_server
 from tests.helpers import byte_tokenizer
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -38,14 +38,10 @@ def address(tmp_path_factory):
         yield url
 
 
-def rest(page):
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=120_000)
-
-
 def drawn(page):
     """The curves and the playing head are on the page, and the page is at rest."""
     expect(page.locator(".gtitle").filter(has_text="Head ").first).to_be_visible(timeout=120_000)
-    rest(page)
+    at_rest(page)
 
 
 def open_run(page, address, folder, rest_of=SMALL):
@@ -53,7 +49,7 @@ def open_run(page, address, folder, rest_of=SMALL):
     open_controls(page)
     box = page.get_by_role("combobox", name="Model")
     expect(page.get_by_text("No checkpoints of")).to_be_visible(timeout=120_000)
-    rest(page)
+    at_rest(page)
     box.click()
     box.fill(str(folder))
     page.keyboard.press("Enter")
@@ -84,7 +80,7 @@ def test_the_head_plays_and_the_slider_goes_to_a_checkpoint(address, page, folde
     rail = page.locator(".slider-rail-touch-rect").bounding_box()
     page.mouse.click(rail["x"] + 2, rail["y"] + rail["height"] / 2)
     page.wait_for_function(f"({PLAYED})()[1] === 0")
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    at_rest(page)
 
 
 def test_a_cancel_keeps_the_curves_that_are_done(address, page):

@@ -42,7 +42,7 @@ def test_the_table_is_that_of_the_analysis(scores):
     assert "2 more instruments wait for a click." in fine(at)
     next(button for button in at.button if button.label.startswith("Compute 2 more")).click().run()
     shown = fine(at)
-    table, columns = table_of(at), analysis.head_table(scores.scores)
+    table, columns = table_of(at), analysis.columns_of(scores.scores)
     assert set(table.columns) == {"head", "layer", "index", "beyond chance", *columns}
     for name, column in columns.items():
         got = table.set_index(["layer", "index"])[name]

@@ -60,6 +60,13 @@ def test_a_view_is_kept_with_the_notice_its_figure_its_python_and_its_address():
     assert len(at.get("plotly_chart")) == 1
 
 
+def test_where_a_visitor_stands_in_the_tour_is_no_part_of_a_view():
+    at = press(app_page("tokens", tour="why.1").run(), "Keep")
+    (item,) = at.session_state[KEPT].items
+    assert "tour" not in item.finding.view
+    assert at.query_params["tour"] == "why.1"
+
+
 @pytest.mark.parametrize(
     ("page", "part"),
     [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from lens.analysis.head_table import beyond_chance, head_table, matching
+from lens.analysis.head_table import beyond_chance, columns_of, matching, profiles_of
 from lens.analysis.instruments.registry import instrument
 from lens.analysis.names import Head
 from lens.analysis.score_summary import strongest
@@ -82,7 +82,7 @@ def _choose(view: "ViewState", measured: Measured) -> None:
 
 
 def _heads(view: "ViewState", measured: Measured) -> Heads:
-    columns, wanted = head_table(measured.scores), None
+    columns, wanted = columns_of(measured.scores), None
     if view["where"].strip():
         try:
             wanted = matching(columns, view["where"])
@@ -121,14 +121,11 @@ def _pin_all(view: "ViewState", cells: list[tuple[int, ...]]) -> None:
 
 def _show_profiles(view: "ViewState", heads: Heads) -> None:
     """The pinned heads, or the current one, in every instrument."""
-    chosen, columns = list(view["pins"]) or [heads.head], heads.columns.values()
-    value = np.array([[column.value[head] for column in columns] for head in chosen])
-    place = np.array([[column.place[head] for column in columns] for head in chosen])
-    above = np.array([[column.above is not None and bool(column.above[head]) for column in columns] for head in chosen])
+    chosen = list(view["pins"]) or [heads.head]
     names = ", ".join(map(str, chosen))
     titles = [instrument(name).title for name in heads.columns]
     title = f"{'Head' if len(chosen) == 1 else 'Heads'} {names} among all, in {len(titles)} instruments"
-    parts.chart(profiles(chosen, place, value, above, titles, title=title), title, "all-heads:profiles")
+    parts.chart(profiles(chosen, *profiles_of(heads.columns, chosen), titles, title=title), title, "all-heads:profiles")
 
 
 def _explain(view: "ViewState", model: "HookedTransformer", heads: Heads, sample: "Sample") -> None:
@@ -140,7 +137,7 @@ def _explain(view: "ViewState", model: "HookedTransformer", heads: Heads, sample
 
 
 def _take_away(view: "ViewState", heads: Heads, sample: "Sample", figure: "go.Figure") -> None:
-    scores = heads.measured.scores
+    scores, frame = heads.measured.scores, rows(heads)
     payload = {
         "instruments": {name: score.kind._asdict() for name, score in scores.items()},
         "thresholds": {name: score.threshold for name, score in scores.items()},
@@ -148,9 +145,9 @@ def _take_away(view: "ViewState", heads: Heads, sample: "Sample", figure: "go.Fi
         "condition": view["where"],
         "source": sample.scores.source,
         "seed": sample.settings.seed,
-        "heads": rows(heads).to_dict(orient="list"),
+        "heads": frame.to_dict(orient="list"),
     }
-    export(view, Export("all-heads", figure, rows(heads), payload, _code(view, heads, sample), reads_prompt=False))
+    export(view, Export("all-heads", figure, frame, payload, _code(view, heads, sample), reads_prompt=False))
 
 
 def _code(view: "ViewState", heads: Heads, sample: "Sample") -> str:
@@ -158,13 +155,13 @@ def _code(view: "ViewState", heads: Heads, sample: "Sample") -> str:
     python = repeats_python(sample.settings)
     condition = view["where"].strip() or "layer >= 0"
     return (
-        "from lens.analysis.head_table import beyond_chance, head_table, matching\n"
+        "from lens.analysis.head_table import beyond_chance, columns_of, matching\n"
         "from lens.analysis.instruments.measure import measure\n"
         "from lens.analysis.instruments.registry import instruments_named\n"
         f"{python.imports}\n"
         f"names = {list(heads.measured.scores)!r}\n"
         f"scores = measure(model, instruments_named(names), {python.samples})\n"
-        "table = head_table(scores.scores)\n"
+        "table = columns_of(scores.scores)\n"
         "print(beyond_chance(table))\n"
         f"print(matching(table, {condition!r}).nonzero())"
     )
