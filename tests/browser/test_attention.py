@@ -55,7 +55,7 @@ def test_a_click_on_a_row_locks_its_query_and_a_second_one_unlocks_it(server, pa
     chip(page, 4).click()
     page.wait_for_url("**query=4*")
     ready(page)  # an open list closes when the page is drawn anew
-    page.get_by_role("combobox", name="Locked query").click()
+    page.get_by_role("combobox", name="Locked query").click(delay=90)
     page.get_by_role("option", name=re.compile("^3: ")).click()
     page.wait_for_url("**query=3*")
     page.go_back()

@@ -61,7 +61,7 @@ def test_own_pairs_go_from_page_to_page_and_the_metric_is_called_what_it_is(serv
     ready(page, DEFAULT_MODEL)
     go(page, "Ablation")
     ready(page, DEFAULT_MODEL)
-    page.get_by_role("combobox", name="Task").click()
+    page.get_by_role("combobox", name="Task").click(delay=90)
     page.get_by_role("option", name="Your own pairs").click()
     expect(page.get_by_role("textbox", name="Pairs, one a line").first).to_have_value(pair)
     expect(metric).to_have_value("Task's own: log-probability")

@@ -28,7 +28,7 @@ def test_a_click_on_a_token_shows_what_was_expected_there(server, page):
     expected(page, 11)
     expect(chip(page, 11)).to_have_class(re.compile(r"\bon\b"))
     expect(page.locator(".bartext").filter(has_text="what came")).to_have_count(1)
-    page.get_by_role("combobox", name="Token", exact=True).click()
+    page.get_by_role("combobox", name="Token", exact=True).click(delay=90)
     page.get_by_role("option", name=re.compile("^6: ")).click()
     page.wait_for_url(f"**/tokens?model={REAL}&token=6")
     expected(page, 6)
