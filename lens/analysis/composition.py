@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy.special import gammaincc  # not scipy.stats, which takes half a second to import
 from torch import Tensor
 
 from lens.analysis.circuit_weights import CUT
@@ -359,12 +360,20 @@ def _tail(
     Mean and variance are exact. The skewness is that of Σ aᵢ bⱼ gᵢⱼ² with independent normal g, what entries of a
     rotation become in many dimensions. Source: Hall 1983, Buckley and Eagleson 1988, sums of weighted χ².
     """
-    from scipy.stats import pearson3  # here: it takes half a second, and first charts do without it
-
     spread = _variance(writes[0], reads[0], width).sqrt().cpu().double()
     shape = (writes[0][:, None] * reads[0]).cpu().double(), (writes[1][:, None] * reads[1]).cpu().double()
     skewness = math.sqrt(8) * shape[1] / shape[0].pow(1.5)
     moves = spread > torch.finfo(scores.dtype).eps  # else every rotation gives the same, or there is nothing to turn
     square, spread = scores.square().cpu().double(), spread.where(moves, 1.0)
-    tail = torch.from_numpy(pearson3.sf(square, skewness.where(moves, 0.0), loc=1 / width, scale=spread))
+    tail = pearson3_tail((square - 1 / width) / spread, skewness.where(moves, 1.0))
     return tail.where(moves, 1.0).to(scores)
+
+
+def pearson3_tail(values: Float[Tensor, "*shape"], skewness: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The share above standardised ``values`` of a Pearson III distribution of positive ``skewness``: a shifted gamma.
+
+    What ``scipy.stats.pearson3.sf`` gives, without the half second that importing ``scipy.stats`` takes.
+    """
+    half = skewness / 2
+    at = ((1 + half * values) / half**2).clamp(min=0)
+    return torch.from_numpy(gammaincc((half**-2).numpy(), at.numpy()))

@@ -1,5 +1,6 @@
 """The one menu of Lens: which pages there are, in their order. What a page is called stands in its own folder."""
 
+from functools import cache
 from pathlib import Path
 
 import streamlit as st
@@ -65,8 +66,15 @@ def page_of(title: str) -> Page:
 
 def present() -> tuple[Page, ...]:
     """The pages whose file exists beside the running ``app.py``; in a workshop, those that it has."""
-    root = Path(get_script_run_ctx().main_script_path).parent
-    return tuple(page for page in MENU if is_allowed(page.name) and (root / page.file).is_file())
+    return tuple(
+        page for page in _with_a_file(Path(get_script_run_ctx().main_script_path).parent) if is_allowed(page.name)
+    )
+
+
+@cache
+def _with_a_file(root: Path) -> tuple[Page, ...]:
+    """The rows of the menu whose file stands below ``root``, asked of the disk once: every link of a page needs it."""
+    return tuple(page for page in MENU if (root / page.file).is_file())
 
 
 def page_link(view: ViewState, title: str, label: str, with_icon: bool = False, **fields: str) -> None:

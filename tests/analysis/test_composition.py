@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from scipy.stats import pearson3
 
 from lens import Config, HookedTransformer
 from lens.analysis.composition import (
@@ -17,6 +18,7 @@ from lens.analysis.composition import (
     composition,
     fed_by,
     feeders,
+    pearson3_tail,
     strongest_pairs,
     virtual_weights,
 )
@@ -350,3 +352,9 @@ def test_the_busiest_heads_are_counted():
     values = torch.full((3, 2, 3, 2), torch.nan)
     values[0, 0, 1, 0], values[0, 0, 2, 1], values[1, 1, 2, 1] = 0.1, 0.3, 0.2
     assert busiest(strongest_pairs(values)) == ((0, 0), 2, (2, 1), 2)
+
+
+def test_the_tail_of_a_skewed_score_is_that_of_pearsons_third_type():
+    values, skewness = torch.linspace(-2.5, 8, 22).double(), torch.tensor([0.01, 0.3, 1.0, 2.8]).double()[:, None]
+    expected = torch.from_numpy(pearson3.sf(values.numpy(), skewness.numpy()))
+    torch.testing.assert_close(pearson3_tail(values.expand_as(expected), skewness), expected, rtol=1e-7, atol=1e-12)
