@@ -14,6 +14,7 @@ from lens.figures.grid import selected_cell, selected_cells
 from lens.figures.paper import larger
 from lens.load.number_format import rounding_words
 from lens.ui.ending import end_page
+from lens.ui.first_paint import give_way
 from lens.ui.glossary import explained
 from lens.ui.models import prepend_bos
 from lens.ui.stage import LARGER, on_stage
@@ -125,6 +126,7 @@ def chart(
         clicks = {"on_select": partial(_clicked, key, on_cell, read, on_box), "selection_mode": modes}
     width = width or ("stretch" if figure.layout.width is None else "content")  # its own, or all there is
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
+    give_way()
 
 
 def table(
