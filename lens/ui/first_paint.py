@@ -16,6 +16,7 @@ import streamlit as st
 
 from lens import __version__
 from lens.ui.fields import address
+from lens.ui.heading import heading_html
 from lens.ui.page import Page
 from lens.ui.view import ViewState
 
@@ -61,6 +62,7 @@ def draw_kept(view: ViewState, page: Page, notice: Callable[[str], object]) -> N
     st.session_state[SLOT], painted = st.empty(), kept(file)
     with st.session_state[SLOT].container(key="first-paint"):
         st.html(f'<div class="lens-empty" role="status">{WORDS.format(__version__)}</div>')
+        st.html(heading_html(painted.figure["layout"]))
         st.plotly_chart(painted.figure, key="first-paint:figure", config={"displaylogo": False}, alt=painted.alt)
         notice(painted.notice)
 

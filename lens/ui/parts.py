@@ -16,6 +16,7 @@ from lens.load.number_format import rounding_words
 from lens.ui.ending import end_page
 from lens.ui.first_paint import give_way
 from lens.ui.glossary import explained
+from lens.ui.heading import heading_html
 from lens.ui.models import prepend_bos
 from lens.ui.stage import LARGER, on_stage
 
@@ -118,6 +119,8 @@ def chart(
     """
     if on_stage():
         figure = larger(figure, LARGER)
+    else:
+        st.html(heading_html(figure.to_dict()["layout"]))
     clicks: dict[str, Any] = {}
     if on_cell is not None:
         count = st.session_state.get(f"{key}:clicks", 0)
