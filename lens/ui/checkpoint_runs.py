@@ -12,7 +12,7 @@ import streamlit as st
 from lens.analysis.names import Head
 from lens.load import catalogue
 from lens.load.files import CONFIG
-from lens.ui.by_hand import PATHS
+from lens.ui import by_hand
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.models import source_named
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 def with_checkpoints() -> list[str]:
     """Models whose checkpoints are on this machine: those of the catalogue, and the runs this visitor opened."""
     shipped = [entry.alias for entry in catalogue.entries() if entry.shipped and not why_none(entry.alias)]
-    opened = [name for name in st.session_state.get(PATHS, {}) if not why_none(name)]
+    opened = [name for name in by_hand.paths() if not why_none(name)]
     return [*shipped, *opened]
 
 
