@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
 
+LOCAL = "local:"  # before the name of a model of this machine; neither a path nor weights stand in an address
 IN_MEMORY = "in memory: "
 _SOURCES: dict[str, str] = {}  # name -> source
 _MODELS: dict[str, HookedTransformer] = {}  # source -> model

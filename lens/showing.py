@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
-from lens.given import give
+from lens.given import LOCAL, give
 from lens.launch import app_script
 
 if TYPE_CHECKING:
@@ -120,8 +120,6 @@ def show(
 
 def _address(model: HookedTransformer | PreTrainedModel | str | Path, tokenizer: object, name: str) -> str:
     """What an address calls the model; it is given to the app if the catalogue does not have it."""
-    from lens.ui.fields import LOCAL
-
     if isinstance(model, (str, Path)):
         path = Path(model).expanduser()
         if path.exists():
