@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lens.analysis.checkpoint import OnRepeats, OnSequences
+from lens.analysis.checkpoint import OnRepeats, OnSequences, Setting
 from lens.analysis.dynamics import thresholds
 from lens.analysis.names import Head
 from lens.analysis.phase_change import BORN_AT, Birth, birth
 from lens.analysis.stats import DRAWS, LEVEL, bootstrap_weights
+from lens.analysis.training_run import TrainingRun
 from lens.analysis.verdicts import ALPHA, Verdict, exceeds
 
 PREVIOUS, INDUCTION, LOSS, SINK = "previous", "induction", "loss", "sink"
@@ -141,6 +142,33 @@ def order_of_events(
     level = 1 - ALPHA / max(1, len(asked))
     orders = tuple(_order([dated[name] for name in pair], [first[name] for name in pair], level) for pair in asked)
     return Orders(tuple(dated.values()), orders, threshold, n, level)
+
+
+def order_of_run(
+    repeats: Mapping[int, OnRepeats],
+    sinks: Mapping[int, OnSequences] | None = None,
+    threshold: float = BORN_AT,
+    seed: int = 0,
+) -> Orders:
+    """:func:`order_of_events` of what was measured at the checkpoints of one run."""
+    return order_of_events(events_of(repeats, sinks), threshold, seed)
+
+
+def event_dynamics(
+    run: TrainingRun,
+    setting: Setting | None = None,
+    threshold: float = BORN_AT,
+    indices: Sequence[int] | None = None,
+) -> Orders:
+    """The events of a run in order, sinks among them; a checkpoint that is not finite is left out. Kept on disk."""
+    setting = setting or Setting()
+    chosen = range(len(run.checkpoints)) if indices is None else indices
+    repeats = {index: run.measure(index, setting, texts=False).repeats for index in chosen}
+    sinks = {index: run.sequences(index, SINK, setting).scores for index in chosen}
+    finite = [index for index in chosen if repeats[index] is not None and sinks[index] is not None]
+    return order_of_run(
+        {index: repeats[index] for index in finite}, {index: sinks[index] for index in finite}, threshold, setting.seed
+    )
 
 
 def resampled(event: Event, threshold: float, seed: int = 0, draws: int = DRAWS) -> Int[Tensor, " draw"]:

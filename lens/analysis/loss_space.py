@@ -1,13 +1,13 @@
 """Training runs as paths through the losses of many fixed tokens, seen along the two directions of most variance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 FEWEST = 2000  # tokens, below which a few of them would decide the picture
-SAMPLE = "tokens that every checkpoint of every run predicts"
+SAMPLE = "tokens are predicted by every checkpoint of every run"
 
 SPACE_RULE = (
     "Every checkpoint of every run is the vector of its losses on the same tokens. Each token's loss is standardised "
@@ -25,35 +25,42 @@ class Paths(NamedTuple):
     n_tokens: int
 
 
-def paths(losses: Mapping[str, Float[np.ndarray, "checkpoint token"]], fewest: int = FEWEST) -> Paths:
+Losses = Mapping[str, Float[np.ndarray, "checkpoint token"]]
+
+
+def why_none(losses: Losses, fewest: int = FEWEST) -> str:
+    """Why there are no paths, as half a sentence; "" where there are."""
+    n, n_tokens = sum(map(len, losses.values())), int(_moving(losses).sum())
+    if n < 3:
+        return f"two components need at least 3 checkpoints, and there are {n}"
+    return f"{n_tokens:,} {SAMPLE}, and at least {fewest:,} are wanted" if n_tokens < fewest else ""
+
+
+def paths(losses: Losses, fewest: int = FEWEST) -> Paths:
     """``losses`` of every run on the same tokens, checkpoints ascending; entries that are NaN anywhere are left out.
 
     A component is positive where the first run ends. ValueError for too few tokens or checkpoints.
     """
-    rows = np.concatenate([np.asarray(one, np.float64) for one in losses.values()])
-    if len(rows) < 3:
-        raise ValueError(f"paths: {len(rows)} checkpoints; two components need at least 3.")
-    rows = rows[:, np.isfinite(rows).all(0)]
-    rows = rows[:, np.ptp(rows, axis=0) > 0]
-    n_tokens = rows.shape[1]
-    if n_tokens < fewest:
-        raise ValueError(f"paths: {n_tokens:,} {SAMPLE}; wanted at least {fewest:,}.")
+    if why := why_none(losses, fewest):
+        raise ValueError(f"paths: {why}.")
+    rows = np.concatenate([np.asarray(one, np.float64) for one in losses.values()])[:, _moving(losses)]
     rows = (rows - rows.mean(0)) / rows.std(0)
     left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
     lengths = [len(one) for one in losses.values()]
     ends = left[lengths[0] - 1, :2]
-    at = left[:, :2] * sizes[:2] * np.where(ends < 0, -1, 1) / np.sqrt(n_tokens)
+    at = left[:, :2] * sizes[:2] * np.where(ends < 0, -1, 1) / np.sqrt(rows.shape[1])
     parts = np.split(at, np.cumsum(lengths)[:-1])
     share = sizes**2 / (sizes**2).sum()
-    return Paths(dict(zip(losses, parts)), (float(share[0]), float(share[1])), n_tokens)
+    return Paths(dict(zip(losses, parts)), (float(share[0]), float(share[1])), rows.shape[1])
+
+
+def _moving(losses: Losses) -> Bool[np.ndarray, " token"]:
+    """Tokens that every checkpoint predicts, and whose loss is not the same at all of them."""
+    rows = np.concatenate(list(losses.values()))
+    return np.isfinite(rows).all(0) & (np.ptp(rows, axis=0) > 0)
 
 
 def share_of_path(at: Float[np.ndarray, "checkpoint 2"], first: int, last: int) -> float:
     """Which share of a path's length lies between two of its places."""
     steps = np.linalg.norm(np.diff(at, axis=0), axis=1)
     return float(steps[first:last].sum() / steps.sum()) if steps.any() else float("nan")
-
-
-def same_tokens(runs: Sequence[np.ndarray]) -> list[bool]:
-    """Which of these batches of tokens equal the first, so that their losses can be compared entry by entry."""
-    return [np.array_equal(runs[0], one) for one in runs]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lens.analysis.loss_space import paths, same_tokens, share_of_path
+from lens.analysis.loss_space import paths, share_of_path, why_none
 
 
 def made(n: int, tokens: int = 60, seed: int = 0) -> np.ndarray:
@@ -46,11 +46,8 @@ def test_tokens_that_are_missing_or_never_move_are_left_out():
 
 
 def test_too_few_say_so():
-    with pytest.raises(ValueError, match=r"60 tokens that every .* wanted at least 2,000"):
+    with pytest.raises(ValueError, match=r"60 tokens are predicted .* at least 2,000 are wanted"):
         paths({"a": made(6)})
-    with pytest.raises(ValueError, match="2 checkpoints; two components need at least 3"):
+    assert why_none({"a": made(6)}, 60) == ""
+    with pytest.raises(ValueError, match="at least 3 checkpoints, and there are 2"):
         paths({"a": made(2)}, 10)
-
-
-def test_same_tokens():
-    assert same_tokens([np.arange(6), np.arange(6), np.arange(6)[::-1], np.arange(5)]) == [True, True, False, False]

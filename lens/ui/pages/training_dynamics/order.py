@@ -1,0 +1,193 @@
+"""Which came first: the previous-token head, the induction head, the drop of the loss, the attention sink?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lens.analysis.event_order import ORDER_RULE, SCORES, SINK, TITLES, Dated, Order, Orders, order_of_run
+from lens.figures.theme import number as written
+from lens.figures.training import Axis, Level, Panel, Span, Trace, clicked, training
+from lens.ui import checkpoint_runs, parts
+from lens.ui.calls import analyse
+from lens.ui.explanation import Explanation, explain
+from lens.ui.export import Export, export
+from lens.ui.models import source_named
+from lens.ui.pages.training_dynamics import words
+from lens.ui.pages.training_dynamics.figure import at, checkpoint_at, shared_axis, title_of
+from lens.ui.pages.training_dynamics.opened import main_run, open_index, open_point
+from lens.ui.shared.computing import Cells
+from lens.ui.store import to_torch
+from lens.ui.view import ViewState
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from lens.ui.pages.training_dynamics.controls import Choices
+    from lens.ui.pages.training_dynamics.run_curves import RunCurves
+
+OTHERS = (0.05, 0.1, 0.2, 0.3)  # thresholds at which the order is asked as well
+LEAST = 0.7  # of the first checkpoint above 0: where a birth begins on a logarithmic axis that began at 0
+MISREADING = (
+    "What comes first need not cause what comes later: both may follow from a third. This is the order of this run; "
+    "another seed may have another, and for training the seed is the unit. An event is where a line is drawn: with "
+    "another line it lies elsewhere, and the order can change."
+)
+
+
+class RunOrder(NamedTuple):
+    """The events of one run on the page, at the page's threshold and at others."""
+
+    run: RunCurves
+    orders: Orders
+    others: dict[float, Orders]
+
+
+def show_order(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
+    """Scores and births of every run, their order in words, and the way to take them away."""
+    found = [run_order(view, run, choices) for run in runs]
+    figures = [figure_of(view, one, choices) for one in found]
+    for one, figure in zip(found, figures):
+        alt = f"{figure.layout.title.text}. {notice(one)}"
+        parts.chart(figure, alt, f"dynamics:order:{one.run.number}", partial(open_point, view, runs), read=clicked)
+    events = [event.name for event in found[0].orders.events]
+    scores = " ".join(f"{TITLES[name].capitalize()}: {SCORES[name]}" for name in events)
+    asides = (("Rule", ORDER_RULE), *(("Other thresholds", other_words(one)) for one in found), ("Scores", scores))
+    sample = f"{found[0].orders.n} sequences of {choices.setting.n} random tokens, twice; seed {choices.setting.seed}"
+    said = tuple(notice(one) for one in found)
+    explain(view, None, Explanation(said, MISREADING, asides, (("Sample", sample),)))
+    payload = {title_of(one.run): one.orders._asdict() | {"labels": one.run.curves.labels} for one in found}
+    code = order_code(main_run(view, runs), choices)
+    export(view, Export("order-of-events", figures[0], partial(table, found), payload, code, opens_model=False))
+
+
+def run_order(view: ViewState, run: RunCurves, choices: Choices) -> RunOrder:
+    """The events of a run; without the sink, and so said, where it is not measured at every checkpoint."""
+    cells = Cells(checkpoint_runs.measure_sequences, run.cells, (SINK, choices.setting))
+    n_tokens = 2 * choices.setting.seqs * (2 * choices.setting.n + 1)
+    done = cells.sweep(estimate=run.seconds(n_tokens)).done
+    sinks = {cell.index: to_torch(one.scores) for cell, one in done.items() if not one.lost}
+    if set(sinks) != set(run.indices):
+        view.note(f"the attention sink of {title_of(run)} is not measured at every checkpoint: left out of the order")
+    ask = partial(analyse, order_of_run, run.repeats, sinks)
+    others = {other: ask(other, choices.setting.seed) for other in OTHERS if other != choices.born}
+    return RunOrder(run, ask(choices.born, choices.setting.seed), others)
+
+
+def figure_of(view: ViewState, one: RunOrder, choices: Choices) -> go.Figure:
+    """All scores on one axis, as shares of the most they can be, with the births as stretches in their colours."""
+    run, x = one.run, shared_axis([one.run])
+    where, traces, spans = at(run, x, run.indices), [], []
+    least = LEAST * where[where > 0].min(initial=np.inf) if choices.log else 0.0
+    for number, event in enumerate(one.orders.events):
+        head = (-1, -1) if event.head is None else event.head
+        points = np.array([(run.number, index, *head) for index in run.indices], np.int32)
+        traces.append(Trace(_title(event), where, event.score, points, number, legend=True))
+        first, last = event.birth.last_below, event.birth.first_above
+        if first is not None and last is not None:
+            spans.append(Span(max(where[first], least), where[last], number, TITLES[event.name]))
+    levels = [Level(choices.born, f"threshold {written(choices.born)}")]
+    panel = Panel(
+        "Scores, each as a share of the most that it can be; shaded: between which checkpoints", traces, levels
+    )
+    cursor = float(at(run, x, [open_index(view, run)])[0]) if run.name == view["model"] and view["revision"] else None
+    title = f"Order of events in {title_of(run)}"
+    return training([panel], Axis(x.title, choices.log), title=title, spans=spans, cursor=cursor)
+
+
+def notice(one: RunOrder) -> str:
+    """When each event was, and what can be said of their order."""
+    when = "; ".join(event_words(one.run, event) for event in one.orders.events)
+    return f"{title_of(one.run)}: {when}. {order_words(one.orders)}"
+
+
+def order_words(orders: Orders) -> str:
+    """Which events came before which, of which that cannot be told, and which are not there."""
+    told = [f"the {first} before the {second} (in {max(pair.before, pair.after):.1%} of resamples)"
+            for pair in orders.pairs if pair.verdict.found for first, second in [in_order(pair)]]  # fmt: skip
+    said = [f"In this run came {', '.join(told)}"] if told else []
+    said += [
+        f"Whether the {TITLES[pair.first]} or the {TITLES[pair.second]} came first cannot be told: first in "
+        f"{pair.before:.0%} and {pair.after:.0%} of resamples, in {pair.same:.0%} neither"
+        for pair in orders.pairs
+        if pair.verdict.state == "unknown"
+    ]
+    if any(pair.verdict.state == "none" for pair in orders.pairs):
+        said.append("What is not there has no order")
+    return f"{'. '.join(said)}."
+
+
+def in_order(pair: Order) -> tuple[str, str]:
+    """What came first of two events whose order is found, and what came second."""
+    one, other = TITLES[pair.first], TITLES[pair.second]
+    return (one, other) if pair.is_before else (other, one)
+
+
+def event_words(run: RunCurves, event: Dated) -> str:
+    """Between which checkpoints an event lies, and where in most resamples; or why it does not."""
+    born = event.birth
+    if born.first_above is None:
+        return f"{TITLES[event.name]}: {'none' if born.state == 'none' else 'cannot be said'}, because {born.reason}"
+    if born.last_below is None:
+        return f"{_title(event)} at or before {checkpoint_at(run, 0)}"
+    text = f"{_title(event)} between {checkpoint_at(run, born.last_below)} and {checkpoint_at(run, born.first_above)}"
+    if (event.earliest, event.latest) != (born.first_above, born.first_above):
+        text += f" (in 95% of resamples between {_at(run, event.earliest - 1)} and {_at(run, event.latest)})"
+    if born.below_again is not None:
+        text += f", below again at {checkpoint_at(run, born.below_again)}"
+    return text
+
+
+def other_words(one: RunOrder) -> str:
+    """What the same rule says at other thresholds."""
+    said = []
+    for threshold, orders in one.others.items():
+        told = [" before ".join(in_order(pair)) for pair in orders.pairs if pair.verdict.found]
+        rest = len(orders.pairs) - len(told)
+        text = ", ".join(told) or "no order is told"
+        said.append(f"at {written(threshold)} {text}" + (f" ({rest} pairs not told)" if told and rest else ""))
+    return f"{title_of(one.run)}: {'; '.join(said)}."
+
+
+def table(found: list[RunOrder]) -> pd.DataFrame:
+    """One row per run and event, then one per run and pair."""
+    rows = []
+    for one in found:
+        labels = one.run.curves.labels
+        for event in one.orders.events:
+            places = (event.birth.last_below, event.birth.first_above, event.earliest, event.latest)
+            ends = (None if place is None or place >= len(labels) else labels[place] for place in places)
+            row = {"run": title_of(one.run), "event": TITLES[event.name], "head": str(event.head or "")}
+            row |= dict(zip(("last below", "first above", "earliest above", "latest above"), ends))
+            rows.append(row | {"state": event.birth.state})
+        for pair in one.orders.pairs:
+            row = {"run": title_of(one.run), "event": f"{TITLES[pair.first]} before {TITLES[pair.second]}"}
+            shares = {"share before": pair.before, "share after": pair.after, "share neither": pair.same}
+            rows.append(row | shares | {"state": pair.verdict.state})
+    return pd.DataFrame(rows)
+
+
+def order_code(run: RunCurves, choices: Choices) -> str:
+    """The Python that computes the order of a run again."""
+    opened = words.opening(source_named(run.name), "from lens.analysis.event_order import event_dynamics")
+    arguments = f"run, {words.setting_code(choices)}, threshold={choices.born!r}, indices={run.indices}"
+    return (
+        f"{opened}orders = event_dynamics({arguments})\n"
+        "for event in orders.events:\n"
+        "    print(event.name, event.birth.last_below, event.birth.first_above, event.head)\n"
+        "for pair in orders.pairs:\n"
+        "    print(pair.first, pair.second, pair.before, pair.after, pair.verdict.state)"
+    )
+
+
+def _title(event: Dated) -> str:
+    return TITLES[event.name] + ("" if event.head is None else f" (head {event.head})")
+
+
+def _at(run: RunCurves, place: int) -> str:
+    if place < 0:
+        return "the beginning"
+    return "never" if place >= len(run.indices) else checkpoint_at(run, place)
