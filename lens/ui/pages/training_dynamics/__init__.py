@@ -13,6 +13,7 @@ AXES = {"linear": "Linear", "log": "Log"}
 PLAYS = {"repeat": "Random repeat", "prompt": "Prompt"}
 TABS = ("heads", "tokens", "order", "paths", "schedule", "table", "runs")
 TEXTS = {"passage": "Passage", "prompt": "Prompt"}
+PLANES = {"trained": "Without the untrained", "all": "All"}
 AUTO = "auto"
 EDGES = ("first", "last")
 BEFORE, AFTER = "before", "after"
@@ -55,6 +56,7 @@ PAGE = Page(
         choice("text", "passage", tuple(TEXTS)),
         word(BEFORE, AUTO),
         word(AFTER, AUTO),
+        choice("plane", "trained", tuple(PLANES)),
         integer("token", None, high=limits().text_tokens),
     ),
     prompt=True,

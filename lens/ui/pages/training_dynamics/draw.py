@@ -204,7 +204,9 @@ def _text(view: ViewState, run: RunCurves, choices: Choices) -> Text | None:
         n, queries = inputs.repeated.n, inputs.repeated.queries
         marks = Marks([(q, q - n + 1) for q in queries], "the token after its first occurrence")
         return Text(inputs.repeated.tokens[:1], [visible(word) for word in inputs.words], marks)
-    read = read_text(view, run, choices, view["prompt"], LONGEST, "play")
+    read = read_text(view, run, choices, view["prompt"], LONGEST)
     if read is None:
         return None
+    if read.n_all > len(read.words):
+        view.note(f"the prompt has {read.n_all} tokens: the first {len(read.words)} play")
     return Text(read.tokens, [visible(word) for word in read.words], None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,10 @@ from lens.ui.calls import analyse
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import source_named
-from lens.ui.pages.training_dynamics import words
+from lens.ui.pages.training_dynamics import PLANES, words
 from lens.ui.pages.training_dynamics.figure import checkpoint_at, phase_of, title_of
 from lens.ui.pages.training_dynamics.opened import main_run, open_index, open_point
+from lens.ui.widgets import segmented
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from lens.ui.pages.training_dynamics.run_curves import RunCurves
     from lens.ui.view import ViewState
 
+PLANE_HELP = (
+    "Which checkpoints make the plane. The untrained one lies so far from all others that with it the first component "
+    "is little else than the way from there."
+)
 MISREADING = (
     "A bend is no event by itself: the first components of any smooth course through many dimensions, a random walk "
     "among them, draw arcs and turns (Antognini and Sohl-Dickstein 2018). The plane is made for these runs: with "
@@ -36,87 +41,106 @@ MISREADING = (
 )
 
 
+class InPlane(NamedTuple):
+    """The checkpoints of a run that are points of the plane."""
+
+    run: RunCurves
+    places: list[int]  # in its curves, ascending
+    phase: tuple[int, int] | None  # the ends of the phase change among them; None: there is none
+
+    @property
+    def indices(self) -> list[int]:
+        """The same as indices of checkpoints."""
+        return [self.run.indices[place] for place in self.places]
+
+    def losses(self) -> np.ndarray:
+        """The loss of every token of the held-out text at each of them. [checkpoint, token]"""
+        return np.stack([np.asarray(self.run.texts[index].loss).reshape(-1) for index in self.indices])
+
+
 def show_paths(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
     """The paths of all runs that read the same tokens, what to see in them, and the way to take them away."""
+    segmented(view, "plane", tuple(PLANES), "Checkpoints", PLANE_HELP, format_func=PLANES.get)
     main = main_run(view, runs)
-    used, left_out = _alike(main, runs, choices)
-    for run in left_out:
-        parts.aside(f"Loss paths, {title_of(run)}", "Left out: it does not read the same tokens at every checkpoint.")
-    losses = {run.name: losses_of(run) for run in used}
+    alike = _alike(main, runs, choices)
+    for run in runs:
+        if run not in alike:
+            text = "Left out: it does not read the same tokens at every checkpoint."
+            parts.aside(f"Paths of losses, {title_of(run)}", text)
+    used = [in_plane(view, run) for run in alike]
+    losses = {one.run.name: one.losses() for one in used if one.places}
     why = why_none(losses) if losses else f"{title_of(main)} has not read the held-out text at every checkpoint"
     if why:
         parts.not_computed(f"{why}. Settings has the number of chapters.")
         return
     found = analyse(paths, losses)
-    figure, said = figure_of(view, used, found), notice(view, used, found)
+    figure, said = figure_of(view, used, found), notice(used, found)
     parts.chart(figure, f"{figure.layout.title.text}. {said}", "dynamics:paths", partial(open_point, view, runs),
                 read=clicked)  # fmt: skip
     sample = f"{found.n_tokens:,} tokens from the beginnings of {choices.setting.texts} chapters of {HELD_OUT_NAME}"
     explain(view, None, Explanation(said, MISREADING, (("Components", SPACE_RULE),), (("Sample", sample),)))
-    payload = {title_of(run): found.at[run.name] for run in used}
+    payload = {title_of(one.run): {"indices": one.indices, "at": found.at[one.run.name]} for one in used}
     payload |= {"explained": found.explained, "n_tokens": found.n_tokens}
     rows = partial(table, used, found)
     export(view, Export("loss-paths", figure, rows, payload, code(used, choices), opens_model=False))
 
 
-def losses_of(run: RunCurves) -> np.ndarray:
-    """The loss of every token of the held-out text at every checkpoint on the curves. [checkpoint, token]"""
-    return np.stack([np.asarray(run.texts[index].loss).reshape(-1) for index in run.indices])
+def in_plane(view: ViewState, run: RunCurves) -> InPlane:
+    """All checkpoints on the curves of a run, or those at which it has read something."""
+    labels, phase = run.curves.labels, phase_of(view, run)
+    places = [place for place, label in enumerate(labels) if label > 0 or view["plane"] == "all"]
+    ends = (phase.first, phase.last)
+    return InPlane(run, places, tuple(map(places.index, ends)) if set(ends) <= set(places) else None)
 
 
-def figure_of(view: ViewState, runs: list[RunCurves], found: Paths) -> go.Figure:
+def figure_of(view: ViewState, used: list[InPlane], found: Paths) -> go.Figure:
     """All paths in one plane."""
     drawn = []
-    for run in runs:
-        phase, index = phase_of(view, run), open_index(view, run)
-        labels = [checkpoint_name(run.checkpoints, i) for i in run.indices]
-        points = np.array([(run.number, i, -1, -1) for i in run.indices], np.int32)
-        is_open = run.name == view["model"] and view["revision"] and index in run.indices
-        opened = run.indices.index(index) if is_open else None
-        drawn.append(
-            Path(title_of(run), found.at[run.name], labels, points, run.number, phase.first, phase.last, opened)
-        )
+    for one in used:
+        run, indices, index = one.run, one.indices, open_index(view, one.run)
+        labels = [checkpoint_name(run.checkpoints, i) for i in indices]
+        points = np.array([(run.number, i, -1, -1) for i in indices], np.int32)
+        is_open = run.name == view["model"] and view["revision"] and index in indices
+        opened = indices.index(index) if is_open else None
+        ends = one.phase or (None, None)
+        drawn.append(Path(title_of(run), found.at[run.name], labels, points, run.number, *ends, opened))
     axes = tuple(f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(found.explained))
     definition = "From the open circle to the diamond; thick: the phase change."
     return trajectories(drawn, axes, title="Training as a path through the losses of tokens", definition=definition)
 
 
-def notice(view: ViewState, runs: list[RunCurves], found: Paths) -> str:
+def notice(used: list[InPlane], found: Paths) -> str:
     """What the two components hold, and how much of each path lies in its phase change."""
     one, two = found.explained
-    n = sum(len(found.at[run.name]) for run in runs)
-    text = (
-        f"Of the variance of {found.n_tokens:,} losses over {n} checkpoints the first component holds {one:.0%}, the "
-    )
-    text += f"second {two:.0%}."
-    for run in runs:
-        phase, at = phase_of(view, run), found.at[run.name]
-        if phase.first is None:
-            text += f" {title_of(run)}: no phase change to colour."
+    n = sum(map(len, found.at.values()))
+    said = f"Of the variance of {found.n_tokens:,} losses over {n} checkpoints the first component holds {one:.0%}, "
+    said += f"the second {two:.0%}."
+    for each in used:
+        run, at = each.run, found.at[each.run.name]
+        if each.phase is None:
+            said += f" {title_of(run)}: no phase change to colour."
             continue
-        share = share_of_path(at, phase.first, phase.last)
-        ends = f"{checkpoint_at(run, phase.first)} to {checkpoint_at(run, phase.last)}"
-        text += (
-            f" {title_of(run)}: its phase change, {ends}, is {phase.last - phase.first} of {len(at) - 1} steps from "
-        )
-        text += f"checkpoint to checkpoint and {share:.0%} of the length of its path here."
-    return text
+        first, last = each.phase
+        ends = f"{checkpoint_at(run, each.places[first])} to {checkpoint_at(run, each.places[last])}"
+        said += f" {title_of(run)}: its phase change, {ends}, is {last - first} of {len(at) - 1} steps from checkpoint "
+        said += f"to checkpoint and {share_of_path(at, first, last):.0%} of the length of its path here."
+    return said
 
 
-def table(runs: list[RunCurves], found: Paths) -> pd.DataFrame:
+def table(used: list[InPlane], found: Paths) -> pd.DataFrame:
     """One row per run and checkpoint."""
     rows = []
-    for run in runs:
-        for index, at in zip(run.indices, found.at[run.name]):
-            point = run.checkpoints.at(index)
-            row = {"run": title_of(run), "checkpoint": index, run.checkpoints.unit: point.label}
+    for one in used:
+        for index, at in zip(one.indices, found.at[one.run.name]):
+            point = one.run.checkpoints.at(index)
+            row = {"run": title_of(one.run), "checkpoint": index, one.run.checkpoints.unit: point.label}
             rows.append(row | {"component 1": float(at[0]), "component 2": float(at[1])})
     return pd.DataFrame(rows)
 
 
-def code(runs: list[RunCurves], choices: Choices) -> str:
+def code(used: list[InPlane], choices: Choices) -> str:
     """The Python that computes the paths again."""
-    names = {source_named(run.name): run.indices for run in runs}
+    names = {source_named(one.run.name): one.indices for one in used}
     return (
         "import numpy as np\n\n"
         "from lens.analysis.checkpoint import Setting\n"
@@ -134,12 +158,10 @@ def code(runs: list[RunCurves], choices: Choices) -> str:
     )
 
 
-def _alike(main: RunCurves, runs: list[RunCurves], choices: Choices) -> tuple[list[RunCurves], list[RunCurves]]:
-    """The runs that read what the view's model reads, at every checkpoint, and the others."""
-    read = {run.name: _tokens(run, choices) for run in runs}
-    alike = {run.name: set(run.texts) == set(run.indices) and np.array_equal(read[run.name], read[main.name])
-             for run in runs}  # fmt: skip
-    return [run for run in runs if alike[run.name]], [run for run in runs if not alike[run.name]]
+def _alike(main: RunCurves, runs: list[RunCurves], choices: Choices) -> list[RunCurves]:
+    """The runs that read what the view's model reads, at every checkpoint."""
+    wanted = _tokens(main, choices)
+    return [run for run in runs if set(run.texts) == set(run.indices) and np.array_equal(_tokens(run, choices), wanted)]
 
 
 def _tokens(run: RunCurves, choices: Choices) -> np.ndarray:

@@ -40,11 +40,8 @@ def open_index(view: ViewState, run: RunCurves) -> int:
     return places.index(view["revision"]) if view["revision"] in places else len(places) - 1
 
 
-def read_text(view: ViewState, run: RunCurves, choices: Choices, text: str, longest: int, verb: str) -> Reading | None:
-    """The beginning of a text as the models of a run read it; None, with a sentence, where there is none to read.
-
-    ``verb``: what the tokens do on the page, said where some are cut.
-    """
+def read_text(view: ViewState, run: RunCurves, choices: Choices, text: str, longest: int) -> Reading | None:
+    """The beginning of a text as the models of a run read it; None, with a sentence, where there is none to read."""
     training = checkpoint_runs.run_of(source_named(run.name))
     if training.inputs(choices.setting).texts is None:
         parts.not_computed(f"{title_of(run)} has no tokenizer, so it cannot read a text.")
@@ -53,8 +50,6 @@ def read_text(view: ViewState, run: RunCurves, choices: Choices, text: str, long
         st.info("The prompt is empty. Type a text above.", icon=":material/edit:")
         return None
     read = training.read(text, prepend_bos(view), longest)
-    if read.n_all > len(read.words):
-        view.note(f"the text has {read.n_all} tokens: the first {len(read.words)} {verb}")
     if read.notice:
         view.note(read.notice.removesuffix("."))
     return read

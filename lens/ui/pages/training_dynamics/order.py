@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lens.analysis.event_order import ORDER_RULE, SCORES, SINK, TITLES, Dated, Order, Orders, order_of_run
+from lens.analysis.counts import counted
+from lens.analysis.event_order import (
+    INDUCTION,
+    LOSS,
+    ORDER_RULE,
+    PREVIOUS,
+    SCORES,
+    SINK,
+    TITLES,
+    Dated,
+    Order,
+    Orders,
+    order_of_run,
+)
 from lens.figures.theme import number as written
 from lens.figures.training import Axis, Level, Panel, Span, Trace, clicked, training
 from lens.ui import checkpoint_runs, parts
@@ -31,6 +44,8 @@ if TYPE_CHECKING:
 
 OTHERS = (0.05, 0.1, 0.2, 0.3)  # thresholds at which the order is asked as well
 LEAST = 0.7  # of the first checkpoint above 0: where a birth begins on a logarithmic axis that began at 0
+HEIGHT = 230  # pixels of the panel
+SHORT = {PREVIOUS: "previous token", INDUCTION: "induction", LOSS: "loss drop", SINK: "sink"}  # in the figure
 MISREADING = (
     "What comes first need not cause what comes later: both may follow from a third. This is the order of this run; "
     "another seed may have another, and for training the seed is the unit. An event is where a line is drawn: with "
@@ -51,7 +66,7 @@ def show_order(view: ViewState, runs: list[RunCurves], choices: Choices) -> None
     found = [run_order(view, run, choices) for run in runs]
     figures = [figure_of(view, one, choices) for one in found]
     for one, figure in zip(found, figures):
-        alt = f"{figure.layout.title.text}. {notice(one)}"
+        alt = f"Order of events in {title_of(one.run)}. {notice(one)}"
         parts.chart(figure, alt, f"dynamics:order:{one.run.number}", partial(open_point, view, runs), read=clicked)
     events = [event.name for event in found[0].orders.events]
     scores = " ".join(f"{TITLES[name].capitalize()}: {SCORES[name]}" for name in events)
@@ -85,17 +100,17 @@ def figure_of(view: ViewState, one: RunOrder, choices: Choices) -> go.Figure:
     for number, event in enumerate(one.orders.events):
         head = (-1, -1) if event.head is None else event.head
         points = np.array([(run.number, index, *head) for index in run.indices], np.int32)
-        traces.append(Trace(_title(event), where, event.score, points, number, legend=True))
+        name = " ".join([SHORT[event.name], *([] if event.head is None else [str(event.head)])])
+        traces.append(Trace(name, where, event.score, points, number, legend=True))
         first, last = event.birth.last_below, event.birth.first_above
         if first is not None and last is not None:
-            spans.append(Span(max(where[first], least), where[last], number, TITLES[event.name]))
+            spans.append(Span(max(where[first], least), where[last], number, SHORT[event.name]))
     levels = [Level(choices.born, f"threshold {written(choices.born)}")]
-    panel = Panel(
-        "Scores, each as a share of the most that it can be; shaded: between which checkpoints", traces, levels
-    )
-    cursor = float(at(run, x, [open_index(view, run)])[0]) if run.name == view["model"] and view["revision"] else None
-    title = f"Order of events in {title_of(run)}"
-    return training([panel], Axis(x.title, choices.log), title=title, spans=spans, cursor=cursor)
+    panel = Panel(f"Order of events, {title_of(run)} (share of the most possible)", traces, levels)
+    is_open = run.name == view["model"] and view["revision"]
+    cursor = float(at(run, x, [open_index(view, run)])[0]) if is_open else None
+    axis = Axis(x.title, choices.log)
+    return training([panel], axis, title="", spans=spans, cursor=cursor, panel_height=HEIGHT)
 
 
 def notice(one: RunOrder) -> str:
@@ -108,13 +123,12 @@ def order_words(orders: Orders) -> str:
     """Which events came before which, of which that cannot be told, and which are not there."""
     told = [f"the {first} before the {second} (in {max(pair.before, pair.after):.1%} of resamples)"
             for pair in orders.pairs if pair.verdict.found for first, second in [in_order(pair)]]  # fmt: skip
-    said = [f"In this run came {', '.join(told)}"] if told else []
-    said += [
-        f"Whether the {TITLES[pair.first]} or the {TITLES[pair.second]} came first cannot be told: first in "
-        f"{pair.before:.0%} and {pair.after:.0%} of resamples, in {pair.same:.0%} neither"
-        for pair in orders.pairs
-        if pair.verdict.state == "unknown"
-    ]
+    said = [f"In this run {', '.join(told).replace(' before', ' came before', 1)}"] if told else []
+    undated = {event.name for event in orders.events if event.birth.first_above is None}
+    for pair in (pair for pair in orders.pairs if pair.verdict.state == "unknown"):
+        why = f"first in {pair.before:.0%} and {pair.after:.0%} of resamples, neither in {pair.same:.0%}"
+        why = "it is not known when both were" if undated & {pair.first, pair.second} else why
+        said.append(f"Whether the {TITLES[pair.first]} or the {TITLES[pair.second]} came first cannot be told: {why}")
     if any(pair.verdict.state == "none" for pair in orders.pairs):
         said.append("What is not there has no order")
     return f"{'. '.join(said)}."
@@ -148,7 +162,9 @@ def other_words(one: RunOrder) -> str:
         told = [" before ".join(in_order(pair)) for pair in orders.pairs if pair.verdict.found]
         rest = len(orders.pairs) - len(told)
         text = ", ".join(told) or "no order is told"
-        said.append(f"at {written(threshold)} {text}" + (f" ({rest} pairs not told)" if told and rest else ""))
+        said.append(
+            f"at {written(threshold)} {text}" + (f" ({counted(rest, 'pair')} not told)" if told and rest else "")
+        )
     return f"{title_of(one.run)}: {'; '.join(said)}."
 
 

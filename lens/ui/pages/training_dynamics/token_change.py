@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 TEXT_HELP = "What is read at every checkpoint: a shipped passage in which rare names come again, or the prompt above."
 BEFORE_HELP, AFTER_HELP = (
-    f"The {which} of the two checkpoints that are compared. By itself: where the phase change {verb}, or, without one, "
-    f"the {end} checkpoint."
+    f"The {which} of the two checkpoints that are compared. By the rule: where the phase change {verb}, or, without "
+    f"one, the {end} checkpoint."
     for which, verb, end in (("earlier", "begins", "first"), ("later", "ends", "last"))
 )
 MISREADING = (
@@ -94,7 +94,7 @@ class OneText(NamedTuple):
 def show_tokens(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
     """Strip, curves and map of one text in the view's model, what to see in them, and the way to take them away."""
     run = main_run(view, runs)
-    names = {AUTO: "by itself"} | {str(i): checkpoint_name(run.checkpoints, i) for i in run.indices}
+    names = {AUTO: "by the rule"} | {str(i): checkpoint_name(run.checkpoints, i) for i in run.indices}
     with st.container(horizontal=True, vertical_alignment="bottom", key="dynamics-text"):
         segmented(view, "text", tuple(TEXTS), "Text", TEXT_HELP, format_func=TEXTS.get)
         select(view, BEFORE, tuple(names), "Before", BEFORE_HELP, format_func=names.get, width=190)
@@ -113,7 +113,11 @@ def show_tokens(view: ViewState, runs: list[RunCurves], choices: Choices) -> Non
     with st.container(height=HIGH if len(text.labels) > LONG else "content", border=False):
         st.html(acquisition_strip(text, learned))
     about = (("Repeated", REPEATED), ("Top guess", ACQUIRED))
-    sample = f"{text.name}, {len(text.labels)} tokens read by {title_of(run)} at {len(text.curves.indices)} checkpoints"
+    n, n_all = len(text.labels), text.read.n_all
+    sample = f"{text.name}, {f'the first {n} of {n_all}' if n_all > n else n} tokens, read by {title_of(run)} at "
+    sample += f"{len(text.curves.indices)} checkpoints"
+    if n_all > n:
+        st.caption(f"The first {n} of {n_all} tokens: {title_of(run)} reads no more at once here.")
     explain(view, None, Explanation((said, learned_words(text, learned)), MISREADING, about, (("Sample", sample),)))
     rows = partial(table, text, learned)
     payload = text.curves._asdict() | {"tokens": text.read.words, "acquired": learned._asdict(), "html": html}
@@ -125,7 +129,7 @@ def one_text(view: ViewState, run: RunCurves, choices: Choices) -> OneText | Non
     """The chosen text at every checkpoint that is on the curves; None, with a sentence, where it cannot be shown."""
     shipped = view["text"] == "passage"
     source = passage() if shipped else view["prompt"]
-    read = read_text(view, run, choices, source, limits().prompt_tokens, "are read")
+    read = read_text(view, run, choices, source, limits().prompt_tokens)
     if read is None:
         return None
     if len(read.words) < 2:
@@ -183,10 +187,9 @@ def figure_of(view: ViewState, text: OneText, choices: Choices, chosen: int) -> 
     if phase.first is not None:
         ends = at(run, x, [run.indices[phase.first], run.indices[phase.last]])
         spans.append(Span(*ends, len(losses), "phase change"))
-    panels = [Panel("Loss (nats)", losses), Panel("Share of tokens that are the top guess", guesses)]
+    panels = [Panel("Loss (nats)", losses), Panel("Top guess right (share of tokens)", guesses)]
     cursor = float(at(run, x, [open_index(view, run)])[0]) if view["revision"] else None
-    title = f"{text.name}, read by {title_of(run)}"
-    return training(panels, Axis(x.title, choices.log), title=title, spans=spans, cursor=cursor)
+    return training(panels, Axis(x.title, choices.log), title="", spans=spans, cursor=cursor)
 
 
 def groups(text: OneText, chosen: int) -> dict[str, np.ndarray]:
@@ -194,10 +197,10 @@ def groups(text: OneText, chosen: int) -> dict[str, np.ndarray]:
     every = np.ones(len(text.repeated), bool)
     found = {f"all {len(every)}": every}
     if text.repeated.any():
-        found[f"the {text.repeated.sum()} whose pair stands earlier"] = text.repeated
+        found[f"{text.repeated.sum()} repeated"] = text.repeated
     if text.common.any():
         word = text.labels[int(np.flatnonzero(text.common)[0]) + 1]
-        found[f"the {text.common.sum()} × {word}"] = text.common
+        found[f"{text.common.sum()} × {word}"] = text.common
     if chosen:
         found[f"{chosen}: {text.labels[chosen]}"] = np.arange(len(every)) == chosen - 1
     return found
@@ -206,6 +209,10 @@ def groups(text: OneText, chosen: int) -> dict[str, np.ndarray]:
 def notice(text: OneText) -> str:
     """How the text's loss moves between the two checkpoints, of repeated tokens and of the others."""
     of, run = text.change, title_of(text.run)
+    one, other = (text.run.contents[text.curves.indices[place]] for place in (text.before, text.after))
+    if one == other:
+        ends = f"{text.called(text.before)} and {text.called(text.after)}"
+        return f"{ends} of {run} are the same files, so no loss changes."
     said = f"From {text.called(text.before)} to {text.called(text.after)} the mean loss of {run} on {text.name} goes "
     said += f"from {written(of.before)} to {written(of.after)} nats"
     if of.n_repeated and of.n_others:
