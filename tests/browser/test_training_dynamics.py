@@ -96,6 +96,7 @@ def test_a_click_on_a_cell_of_every_head_opens_its_checkpoint_and_its_head(addre
     open_run(page, address, folder, f"{SMALL}&score=duplicate")
     page.mouse.click(*page.evaluate(CELL, [6, 2]))
     page.wait_for_url("**revision=checkpoint-40**")
+    drawn(page)
     assert (query(page)["layer"], query(page)["head"]) == (["1"], ["2"])
 
 

@@ -423,7 +423,7 @@ def test_two_checkpoints_that_are_the_same_files_change_no_token(page, folders, 
     monkeypatch.setitem(folders, "local:small", str(copy))
     shown = fine(page(model="local:small", more="tokens", before="2", after="3"))
     assert f"step {STEPS[2]} and step 90 of small are the same files, so no loss changes" in shown
-    assert "falls most" not in shown
+    assert "Of those that repeat" not in shown
 
 
 @pytest.mark.parametrize("name", TABS)
