@@ -180,12 +180,12 @@ def resampled(event: Event, threshold: float, seed: int = 0, draws: int = DRAWS)
 
 
 def _dated(event: Event, first: Int[Tensor, " draw"], threshold: float) -> Dated:
-    found = birth(event.score, threshold, event.null, event.samples.shape[1])
-    if found.first_above is None:
-        return Dated(event.name, event.score, found, None, None, None)
+    born = birth(event.score, threshold, event.null, event.samples.shape[1])
+    if born.first_above is None:
+        return Dated(event.name, event.score, born, None, None, None)
     tail = (1 - LEVEL) / 2
     ends = np.quantile(first.numpy(), [tail, 1 - tail], method="inverted_cdf")
-    return Dated(event.name, event.score, found, event.head(found.first_above), *map(int, ends))
+    return Dated(event.name, event.score, born, event.head(born.first_above), *map(int, ends))
 
 
 def _order(events: Sequence[Dated], first: Sequence[Int[Tensor, " draw"]], level: float) -> Order:

@@ -68,8 +68,9 @@ def token_curves(labels: Sequence[int], measured: Mapping[int, OnTokens]) -> Tok
 def token_dynamics(run: TrainingRun, tokens: Int[Tensor, "1 pos"], indices: Sequence[int] | None = None) -> TokenCurves:
     """One text at the checkpoints of a run, all by default; one that is not finite is left out. Kept on disk."""
     chosen = range(len(run.checkpoints)) if indices is None else indices
-    found = {index: run.tokens(index, tokens).scores for index in chosen}
-    return token_curves(run.checkpoints.labels, {index: one for index, one in found.items() if one is not None})
+    measured = {index: run.tokens(index, tokens).scores for index in chosen}
+    finite = {index: scores for index, scores in measured.items() if scores is not None}
+    return token_curves(run.checkpoints.labels, finite)
 
 
 def is_repeated(ids: Sequence[int], skip: int = 0) -> Bool[np.ndarray, " predicted"]:

@@ -59,24 +59,26 @@ class HeadMap(NamedTuple):
 
 def show_heads(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
     """The map of every run that has the chosen number, what to see in it, and the way to take it away."""
-    maps = [one for run in runs if (one := head_map(run, choices)) is not None]
+    maps = [scores for run in runs if (scores := head_map(run, choices)) is not None]
     if not maps:
         name = choices.instrument.title.lower()
         parts.not_computed(f"no run here has {name}, or it is not measured yet: its button stands above the curves.")
         return
-    size = max(float(np.nanmax(np.abs(one.value[:, *zip(*one.heads)]), initial=0)) for one in maps) or 1.0
-    figures = [figure_of(view, one, choices, size) for one in maps]
-    for one, figure in zip(maps, figures):
-        click = partial(_open, view, runs, one)
-        parts.chart(figure, f"{figure.layout.title.text}. {notice(one)}", f"dynamics:heads:{one.run.number}", click)
-        n_heads = one.value[0].size
+    size = max(float(np.nanmax(np.abs(scores.value[:, *zip(*scores.heads)]), initial=0)) for scores in maps) or 1.0
+    figures = [figure_of(view, scores, choices, size) for scores in maps]
+    for scores, figure in zip(maps, figures):
+        click = partial(_open, view, runs, scores)
+        parts.chart(
+            figure, f"{figure.layout.title.text}. {notice(scores)}", f"dynamics:heads:{scores.run.number}", click
+        )
+        n_heads = scores.value[0].size
         if n_heads > ROWS:
             st.caption(f"The {ROWS} of {n_heads} heads that stand out most at the end; the file of numbers has all.")
     text = " ".join(map(notice, maps))
     kind = choices.instrument
     explain(view, None, Explanation(text, MISREADING, ((kind.title, f"{kind.definition} Null: {kind.null}."),)))
-    payload = {title_of(one.run): one._asdict() | {"run": one.run.name} for one in maps}
-    code = head_code(main_run(view, [one.run for one in maps]), choices)
+    payload = {title_of(scores.run): scores._asdict() | {"run": scores.run.name} for scores in maps}
+    code = head_code(main_run(view, [scores.run for scores in maps]), choices)
     export(view, Export("head-map", figures[0], partial(table, maps), payload, code, opens_model=False))
 
 
@@ -96,52 +98,54 @@ def head_map(run: RunCurves, choices: Choices) -> HeadMap | None:
     return HeadMap(run, kind.title, run.instrument.value, within, run.instrument.indices, kind.scale == "two-sided")
 
 
-def figure_of(view: ViewState, one: HeadMap, choices: Choices, size: float) -> go.Figure:
+def figure_of(view: ViewState, scores: HeadMap, choices: Choices, size: float) -> go.Figure:
     """The map; ``size`` is the largest number of all maps beside each other."""
-    run, heads = one.run, one.heads
+    run, heads = scores.run, scores.heads
     rows = tuple(zip(*heads))
-    names = [checkpoint_name(run.checkpoints, i).removesuffix(" tokens").removeprefix("step ") for i in one.indices]
+    names = [checkpoint_name(run.checkpoints, i).removesuffix(" tokens").removeprefix("step ") for i in scores.indices]
     axes = Axes("head", shared_axis([run]).title, [str(head) for head in heads], names, turns=False)
-    values, kind = one.value[:, *rows].T, choices.instrument
-    within = None if one.within is None else one.within[:, *rows].T
-    signed = one.by_size or bool(np.nanmin(values, initial=0) < -0.1 * size)
-    measure = Measure(one.title, "", values, kind.unit, signed=signed, within=within, absent="no such number here")
+    values, kind = scores.value[:, *rows].T, choices.instrument
+    within = None if scores.within is None else scores.within[:, *rows].T
+    signed = scores.by_size or bool(np.nanmin(values, initial=0) < -0.1 * size)
+    measure = Measure(scores.title, "", values, kind.unit, signed=signed, within=within, absent="no such number here")
     selected, index = view.selected, open_index(view, run)
     current = None
-    if run.name == view["model"] and selected in heads and index in one.indices:
-        current = (heads.index(selected), one.indices.index(index))
-    title = f"{one.title} of every head of {title_of(run)}"
+    if run.name == view["model"] and selected in heads and index in scores.indices:
+        current = (heads.index(selected), scores.indices.index(index))
+    title = f"{scores.title} of every head of {title_of(run)}"
     return grid(measure, axes, current=current, title=title, ends=(-size, size) if signed else (0.0, size))
 
 
-def notice(one: HeadMap) -> str:
+def notice(scores: HeadMap) -> str:
     """How many heads stand out at the end, which was the first to, and where the map is strongest."""
-    run, size = one.run, np.abs(one.value) if one.by_size else one.value
+    run, size = scores.run, np.abs(scores.value) if scores.by_size else scores.value
     place, *best = np.unravel_index(np.nanargmax(size), size.shape)
-    text = f"{one.title} of {title_of(run)}: the largest is {written(float(one.value[place, *best]))}, of head "
-    text += f"{Head(*map(int, best))} at {checkpoint_at(run, _place(one, place))}"
-    if one.within is None:
+    text = f"{scores.title} of {title_of(run)}: the largest is {written(float(scores.value[place, *best]))}, of head "
+    text += f"{Head(*map(int, best))} at {checkpoint_at(run, _place(scores, place))}"
+    if scores.within is None:
         return f"{text}; no sample says what chance would give."
-    above = ~one.within & np.isfinite(one.value)
+    above = ~scores.within & np.isfinite(scores.value)
     last = int(above[-1].sum())
-    text += f"; beyond chance at the last checkpoint: {last} of {one.value[0].size} heads"
+    text += f"; beyond chance at the last checkpoint: {last} of {scores.value[0].size} heads"
     if not above.any():
         return f"{text}, as at all others."
     first = int(above.any((1, 2)).argmax())
     heads = [str(Head(*map(int, head))) for head in np.argwhere(above[first])]
     named = f"head{'s' * (len(heads) > 1)} {', '.join(heads[:4])}" + (" and others" if len(heads) > 4 else "")
-    return f"{text}; first of all {named} at {checkpoint_at(run, _place(one, first))}."
+    return f"{text}; first of all {named} at {checkpoint_at(run, _place(scores, first))}."
 
 
 def table(maps: list[HeadMap]) -> pd.DataFrame:
     """One row per run, head and checkpoint."""
     rows = []
-    for one in maps:
-        for place, (layer, head) in ((p, h) for p in range(len(one.indices)) for h in np.ndindex(one.value.shape[1:])):
-            point = one.run.checkpoints.at(one.indices[place])
-            row = {"run": title_of(one.run), "head": str(Head(layer, head)), "checkpoint": point.index}
-            row |= {one.run.checkpoints.unit: point.label, one.title.lower(): float(one.value[place, layer, head])}
-            rows.append(row | ({} if one.within is None else {"within chance": bool(one.within[place, layer, head])}))
+    for scores in maps:
+        run, title = scores.run, scores.title.lower()
+        for at in np.ndindex(scores.value.shape):
+            place, layer, head = at
+            point = run.checkpoints.at(scores.indices[place])
+            row = {"run": title_of(run), "head": str(Head(layer, head)), "checkpoint": point.index}
+            row |= {run.checkpoints.unit: point.label, title: float(scores.value[at])}
+            rows.append(row | ({} if scores.within is None else {"within chance": bool(scores.within[at])}))
     return pd.DataFrame(rows)
 
 
@@ -163,14 +167,14 @@ def _within(
 ) -> Bool[np.ndarray, "checkpoint layer head"] | None:
     if np.isnan(null).all():
         return None
-    return np.stack([~np.asarray(exceeds(one, float(chance))) for one, chance in zip(score, null)])
+    return np.stack([~np.asarray(exceeds(heads, float(chance))) for heads, chance in zip(score, null)])
 
 
-def _place(one: HeadMap, place: int) -> int:
+def _place(scores: HeadMap, place: int) -> int:
     """A place in a map as one on the run's curves."""
-    return one.run.indices.index(one.indices[place])
+    return scores.run.indices.index(scores.indices[place])
 
 
-def _open(view: ViewState, runs: list[RunCurves], one: HeadMap, cell: tuple[int, ...]) -> None:
+def _open(view: ViewState, runs: list[RunCurves], scores: HeadMap, cell: tuple[int, ...]) -> None:
     row, column = cell
-    open_point(view, runs, (one.run.number, one.indices[column], *one.heads[row]))
+    open_point(view, runs, (scores.run.number, scores.indices[column], *scores.heads[row]))

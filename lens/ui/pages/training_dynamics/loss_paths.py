@@ -62,26 +62,24 @@ def show_paths(view: ViewState, runs: list[RunCurves], choices: Choices) -> None
     """The paths of all runs that read the same tokens, what to see in them, and the way to take them away."""
     segmented(view, "plane", tuple(PLANES), "Checkpoints", PLANE_HELP, format_func=PLANES.get)
     main = main_run(view, runs)
-    alike = _alike(main, runs, choices)
-    for run in runs:
-        if run not in alike:
-            text = "Left out: it does not read the same tokens at every checkpoint."
-            parts.aside(f"Paths of losses, {title_of(run)}", text)
-    used = [in_plane(view, run) for run in alike]
-    losses = {one.run.name: one.losses() for one in used if one.places}
+    used = [in_plane(view, run) for run in _alike(main, runs, choices)]
+    used = [each for each in used if each.places]
+    for name in sorted({title_of(run) for run in runs} - {title_of(each.run) for each in used}):
+        parts.aside(f"Paths of losses, {name}", "Left out: it does not read the same tokens at every checkpoint.")
+    losses = {each.run.name: each.losses() for each in used}
     why = why_none(losses) if losses else f"{title_of(main)} has not read the held-out text at every checkpoint"
     if why:
         parts.not_computed(f"{why}. Settings has the number of chapters.")
         return
-    found = analyse(paths, losses)
-    figure, said = figure_of(view, used, found), notice(used, found)
+    plane = analyse(paths, losses)
+    figure, said = figure_of(view, used, plane), notice(used, plane)
     parts.chart(figure, f"{figure.layout.title.text}. {said}", "dynamics:paths", partial(open_point, view, runs),
                 read=clicked)  # fmt: skip
-    sample = f"{found.n_tokens:,} tokens from the beginnings of {choices.setting.texts} chapters of {HELD_OUT_NAME}"
+    sample = f"{plane.n_tokens:,} tokens from the beginnings of {choices.setting.texts} chapters of {HELD_OUT_NAME}"
     explain(view, None, Explanation(said, MISREADING, (("Components", SPACE_RULE),), (("Sample", sample),)))
-    payload = {title_of(one.run): {"indices": one.indices, "at": found.at[one.run.name]} for one in used}
-    payload |= {"explained": found.explained, "n_tokens": found.n_tokens}
-    rows = partial(table, used, found)
+    payload = {title_of(each.run): {"indices": each.indices, "at": plane.at[each.run.name]} for each in used}
+    payload |= {"explained": plane.explained, "n_tokens": plane.n_tokens}
+    rows = partial(table, used, plane)
     export(view, Export("loss-paths", figure, rows, payload, code(used, choices), opens_model=False))
 
 
@@ -89,34 +87,36 @@ def in_plane(view: ViewState, run: RunCurves) -> InPlane:
     """All checkpoints on the curves of a run, or those at which it has read something."""
     labels, phase = run.curves.labels, phase_of(view, run)
     places = [place for place, label in enumerate(labels) if label > 0 or view["plane"] == "all"]
-    ends = (phase.first, phase.last)
-    return InPlane(run, places, tuple(map(places.index, ends)) if set(ends) <= set(places) else None)
+    if phase.first is None or phase.last is None:
+        return InPlane(run, places, None)
+    inside = [at for at, place in enumerate(places) if phase.first <= place <= phase.last]
+    return InPlane(run, places, (inside[0], inside[-1]))
 
 
-def figure_of(view: ViewState, used: list[InPlane], found: Paths) -> go.Figure:
+def figure_of(view: ViewState, used: list[InPlane], plane: Paths) -> go.Figure:
     """All paths in one plane."""
     drawn = []
-    for one in used:
-        run, indices, index = one.run, one.indices, open_index(view, one.run)
+    for each in used:
+        run, indices, index = each.run, each.indices, open_index(view, each.run)
         labels = [checkpoint_name(run.checkpoints, i) for i in indices]
         points = np.array([(run.number, i, -1, -1) for i in indices], np.int32)
         is_open = run.name == view["model"] and view["revision"] and index in indices
         opened = indices.index(index) if is_open else None
-        ends = one.phase or (None, None)
-        drawn.append(Path(title_of(run), found.at[run.name], labels, points, run.number, *ends, opened))
-    axes = tuple(f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(found.explained))
+        ends = each.phase or (None, None)
+        drawn.append(Path(title_of(run), plane.at[run.name], labels, points, run.number, *ends, opened))
+    axes = tuple(f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(plane.explained))
     definition = "From the open circle to the diamond; thick: the phase change."
     return trajectories(drawn, axes, title="Training as a path through the losses of tokens", definition=definition)
 
 
-def notice(used: list[InPlane], found: Paths) -> str:
+def notice(used: list[InPlane], plane: Paths) -> str:
     """What the two components hold, and how much of each path lies in its phase change."""
-    one, two = found.explained
-    n = sum(map(len, found.at.values()))
-    said = f"Of the variance of {found.n_tokens:,} losses over {n} checkpoints the first component holds {one:.0%}, "
+    one, two = plane.explained
+    n = sum(map(len, plane.at.values()))
+    said = f"Of the variance of {plane.n_tokens:,} losses over {n} checkpoints the first component holds {one:.0%}, "
     said += f"the second {two:.0%}."
     for each in used:
-        run, at = each.run, found.at[each.run.name]
+        run, at = each.run, plane.at[each.run.name]
         if each.phase is None:
             said += f" {title_of(run)}: no phase change to colour."
             continue
@@ -127,20 +127,20 @@ def notice(used: list[InPlane], found: Paths) -> str:
     return said
 
 
-def table(used: list[InPlane], found: Paths) -> pd.DataFrame:
+def table(used: list[InPlane], plane: Paths) -> pd.DataFrame:
     """One row per run and checkpoint."""
     rows = []
-    for one in used:
-        for index, at in zip(one.indices, found.at[one.run.name]):
-            point = one.run.checkpoints.at(index)
-            row = {"run": title_of(one.run), "checkpoint": index, one.run.checkpoints.unit: point.label}
+    for each in used:
+        for index, at in zip(each.indices, plane.at[each.run.name]):
+            point = each.run.checkpoints.at(index)
+            row = {"run": title_of(each.run), "checkpoint": index, each.run.checkpoints.unit: point.label}
             rows.append(row | {"component 1": float(at[0]), "component 2": float(at[1])})
     return pd.DataFrame(rows)
 
 
 def code(used: list[InPlane], choices: Choices) -> str:
     """The Python that computes the paths again."""
-    names = {source_named(one.run.name): one.indices for one in used}
+    names = {source_named(each.run.name): each.indices for each in used}
     return (
         "import numpy as np\n\n"
         "from lens.analysis.checkpoint import Setting\n"
@@ -152,9 +152,9 @@ def code(used: list[InPlane], choices: Choices) -> str:
         "    run = TrainingRun(checkpoints(name))\n"
         f"    texts = [run.texts(index, {words.setting_code(choices)}) for index in indices]\n"
         "    losses[name] = np.stack([one.loss.flatten().numpy() for one in texts])\n"
-        "found = paths(losses)\n"
-        "print(found.explained, found.n_tokens)\n"
-        "print({name: at[-1] for name, at in found.at.items()})  # the last checkpoint of each"
+        "plane = paths(losses)\n"
+        "print(plane.explained, plane.n_tokens)\n"
+        "print({name: at[-1] for name, at in plane.at.items()})  # the last checkpoint of each"
     )
 
 

@@ -25,14 +25,13 @@ from lens.analysis.event_order import (
 from lens.figures.theme import number as written
 from lens.figures.training import Axis, Level, Panel, Span, Trace, clicked, training
 from lens.ui import checkpoint_runs, parts
-from lens.ui.calls import analyse
+from lens.ui.calls import analyse, sweep
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import source_named
 from lens.ui.pages.training_dynamics import words
 from lens.ui.pages.training_dynamics.figure import at, checkpoint_at, shared_axis, title_of
 from lens.ui.pages.training_dynamics.opened import main_run, open_index, open_point
-from lens.ui.shared.computing import Cells
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
 
@@ -63,28 +62,27 @@ class RunOrder(NamedTuple):
 
 def show_order(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
     """Scores and births of every run, their order in words, and the way to take them away."""
-    found = [run_order(view, run, choices) for run in runs]
-    figures = [figure_of(view, one, choices) for one in found]
-    for one, figure in zip(found, figures):
-        alt = f"Order of events in {title_of(one.run)}. {notice(one)}"
-        parts.chart(figure, alt, f"dynamics:order:{one.run.number}", partial(open_point, view, runs), read=clicked)
-    events = [event.name for event in found[0].orders.events]
+    orders = [run_order(view, run, choices) for run in runs]
+    figures = [figure_of(view, order, choices) for order in orders]
+    for order, figure in zip(orders, figures):
+        alt = f"Order of events in {title_of(order.run)}. {notice(order)}"
+        parts.chart(figure, alt, f"dynamics:order:{order.run.number}", partial(open_point, view, runs), read=clicked)
+    events = [event.name for event in orders[0].orders.events]
     scores = " ".join(f"{TITLES[name].capitalize()}: {SCORES[name]}" for name in events)
-    asides = (("Rule", ORDER_RULE), *(("Other thresholds", other_words(one)) for one in found), ("Scores", scores))
-    sample = f"{found[0].orders.n} sequences of {choices.setting.n} random tokens, twice; seed {choices.setting.seed}"
-    said = tuple(notice(one) for one in found)
+    asides = (("Rule", ORDER_RULE), *(("Other thresholds", other_words(order)) for order in orders), ("Scores", scores))
+    sample = f"{orders[0].orders.n} sequences of {choices.setting.n} random tokens, twice; seed {choices.setting.seed}"
+    said = tuple(notice(order) for order in orders)
     explain(view, None, Explanation(said, MISREADING, asides, (("Sample", sample),)))
-    payload = {title_of(one.run): one.orders._asdict() | {"labels": one.run.curves.labels} for one in found}
+    payload = {title_of(order.run): order.orders._asdict() | {"labels": order.run.curves.labels} for order in orders}
     code = order_code(main_run(view, runs), choices)
-    export(view, Export("order-of-events", figures[0], partial(table, found), payload, code, opens_model=False))
+    export(view, Export("order-of-events", figures[0], partial(table, orders), payload, code, opens_model=False))
 
 
 def run_order(view: ViewState, run: RunCurves, choices: Choices) -> RunOrder:
     """The events of a run; without the sink, and so said, where it is not measured at every checkpoint."""
-    cells = Cells(checkpoint_runs.measure_sequences, run.cells, (SINK, choices.setting))
-    n_tokens = 2 * choices.setting.seqs * (2 * choices.setting.n + 1)
-    done = cells.sweep(estimate=run.seconds(n_tokens)).done
-    sinks = {cell.index: to_torch(one.scores) for cell, one in done.items() if not one.lost}
+    seconds = run.seconds(2 * choices.setting.seqs * (2 * choices.setting.n + 1))
+    done = sweep(checkpoint_runs.measure_sequences, run.cells, SINK, choices.setting, estimate=seconds).done
+    sinks = {cell.index: to_torch(measured.scores) for cell, measured in done.items() if not measured.lost}
     if set(sinks) != set(run.indices):
         view.note(f"the attention sink of {title_of(run)} is not measured at every checkpoint: left out of the order")
     ask = partial(analyse, order_of_run, run.repeats, sinks)
@@ -92,12 +90,12 @@ def run_order(view: ViewState, run: RunCurves, choices: Choices) -> RunOrder:
     return RunOrder(run, ask(choices.born, choices.setting.seed), others)
 
 
-def figure_of(view: ViewState, one: RunOrder, choices: Choices) -> go.Figure:
+def figure_of(view: ViewState, order: RunOrder, choices: Choices) -> go.Figure:
     """All scores on one axis, as shares of the most they can be, with the births as stretches in their colours."""
-    run, x = one.run, shared_axis([one.run])
+    run, x = order.run, shared_axis([order.run])
     where, traces, spans = at(run, x, run.indices), [], []
     least = LEAST * where[where > 0].min(initial=np.inf) if choices.log else 0.0
-    for number, event in enumerate(one.orders.events):
+    for number, event in enumerate(order.orders.events):
         head = (-1, -1) if event.head is None else event.head
         points = np.array([(run.number, index, *head) for index in run.indices], np.int32)
         name = " ".join([SHORT[event.name], *([] if event.head is None else [str(event.head)])])
@@ -113,17 +111,20 @@ def figure_of(view: ViewState, one: RunOrder, choices: Choices) -> go.Figure:
     return training([panel], axis, title="", spans=spans, cursor=cursor, panel_height=HEIGHT)
 
 
-def notice(one: RunOrder) -> str:
+def notice(order: RunOrder) -> str:
     """When each event was, and what can be said of their order."""
-    when = "; ".join(event_words(one.run, event) for event in one.orders.events)
-    return f"{title_of(one.run)}: {when}. {order_words(one.orders)}"
+    when = "; ".join(event_words(order.run, event) for event in order.orders.events)
+    return f"{title_of(order.run)}: {when}. {order_words(order.orders)}"
 
 
 def order_words(orders: Orders) -> str:
     """Which events came before which, of which that cannot be told, and which are not there."""
-    told = [f"the {first} before the {second} (in {max(pair.before, pair.after):.1%} of resamples)"
-            for pair in orders.pairs if pair.verdict.found for first, second in [in_order(pair)]]  # fmt: skip
-    said = [f"In this run {', '.join(told).replace(' before', ' came before', 1)}"] if told else []
+    ordered = [
+        f"the {' before the '.join(in_order(pair))} (in {max(pair.before, pair.after):.1%} of resamples)"
+        for pair in orders.pairs
+        if pair.verdict.found
+    ]
+    said = [f"In this run {', '.join(ordered).replace(' before', ' came before', 1)}"] if ordered else []
     undated = {event.name for event in orders.events if event.birth.first_above is None}
     for pair in (pair for pair in orders.pairs if pair.verdict.state == "unknown"):
         why = f"first in {pair.before:.0%} and {pair.after:.0%} of resamples, neither in {pair.same:.0%}"
@@ -155,32 +156,31 @@ def event_words(run: RunCurves, event: Dated) -> str:
     return text
 
 
-def other_words(one: RunOrder) -> str:
+def other_words(order: RunOrder) -> str:
     """What the same rule says at other thresholds."""
     said = []
-    for threshold, orders in one.others.items():
-        told = [" before ".join(in_order(pair)) for pair in orders.pairs if pair.verdict.found]
-        rest = len(orders.pairs) - len(told)
-        text = ", ".join(told) or "no order is told"
-        said.append(
-            f"at {written(threshold)} {text}" + (f" ({counted(rest, 'pair')} not told)" if told and rest else "")
-        )
-    return f"{title_of(one.run)}: {'; '.join(said)}."
+    for threshold, orders in order.others.items():
+        ordered = [" before ".join(in_order(pair)) for pair in orders.pairs if pair.verdict.found]
+        rest = len(orders.pairs) - len(ordered)
+        text = ", ".join(ordered) or "no order is told"
+        text += f" ({counted(rest, 'pair')} not told)" if ordered and rest else ""
+        said.append(f"at {written(threshold)} {text}")
+    return f"{title_of(order.run)}: {'; '.join(said)}."
 
 
-def table(found: list[RunOrder]) -> pd.DataFrame:
+def table(orders: list[RunOrder]) -> pd.DataFrame:
     """One row per run and event, then one per run and pair."""
     rows = []
-    for one in found:
-        labels = one.run.curves.labels
-        for event in one.orders.events:
+    for order in orders:
+        labels = order.run.curves.labels
+        for event in order.orders.events:
             places = (event.birth.last_below, event.birth.first_above, event.earliest, event.latest)
             ends = (None if place is None or place >= len(labels) else labels[place] for place in places)
-            row = {"run": title_of(one.run), "event": TITLES[event.name], "head": str(event.head or "")}
+            row = {"run": title_of(order.run), "event": TITLES[event.name], "head": str(event.head or "")}
             row |= dict(zip(("last below", "first above", "earliest above", "latest above"), ends))
             rows.append(row | {"state": event.birth.state})
-        for pair in one.orders.pairs:
-            row = {"run": title_of(one.run), "event": f"{TITLES[pair.first]} before {TITLES[pair.second]}"}
+        for pair in order.orders.pairs:
+            row = {"run": title_of(order.run), "event": f"{TITLES[pair.first]} before {TITLES[pair.second]}"}
             shares = {"share before": pair.before, "share after": pair.after, "share neither": pair.same}
             rows.append(row | shares | {"state": pair.verdict.state})
     return pd.DataFrame(rows)

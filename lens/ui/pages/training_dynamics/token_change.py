@@ -28,6 +28,7 @@ from lens.load.checkpoints import checkpoint_name
 from lens.texts import PASSAGE_NAME, passage
 from lens.tokens import visible
 from lens.ui import checkpoint_runs, parts
+from lens.ui.calls import sweep
 from lens.ui.components import chips
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
@@ -36,7 +37,6 @@ from lens.ui.models import prepend_bos, source_named
 from lens.ui.pages.training_dynamics import AFTER, AUTO, BEFORE, TEXTS, words
 from lens.ui.pages.training_dynamics.figure import at, phase_of, shared_axis, title_of
 from lens.ui.pages.training_dynamics.opened import main_run, open_index, open_point, read_text
-from lens.ui.shared.computing import Cells
 from lens.ui.widgets import segmented, select
 
 if TYPE_CHECKING:
@@ -135,15 +135,15 @@ def one_text(view: ViewState, run: RunCurves, choices: Choices) -> OneText | Non
     if len(read.words) < 2:
         parts.not_computed("a text of one token has none that is predicted.")
         return None
-    cells = Cells(checkpoint_runs.measure_tokens, run.cells, (read.tokens,))
-    done = cells.sweep(estimate=run.seconds(len(read.words))).done
-    for sentence in (one.lost for one in done.values() if one.lost):
+    seconds = run.seconds(len(read.words))
+    done = sweep(checkpoint_runs.measure_tokens, run.cells, read.tokens, estimate=seconds).done
+    for sentence in (measured.lost for measured in done.values() if measured.lost):
         view.note(f"left out of the text: {sentence.removesuffix('.')}")
-    measured = {cell.index: one.scores for cell, one in done.items() if not one.lost}
-    if len(measured) < 2:
+    finite = {cell.index: measured.scores for cell, measured in done.items() if not measured.lost}
+    if len(finite) < 2:
         parts.not_computed("two checkpoints are compared, and fewer are measured.")
         return None
-    curves, ids = token_curves(run.checkpoints.labels, measured), read.tokens[0].tolist()
+    curves, ids = token_curves(run.checkpoints.labels, finite), read.tokens[0].tolist()
     skip = checkpoint_runs.run_of(source_named(run.name)).inputs(choices.setting).repeated.bos
     marks = is_repeated(ids, skip), common_word(ids, read.words, skip)
     name = PASSAGE_NAME if shipped else "the prompt"
@@ -195,15 +195,15 @@ def figure_of(view: ViewState, text: OneText, choices: Choices, chosen: int) -> 
 def groups(text: OneText, chosen: int) -> dict[str, np.ndarray]:
     """The tokens whose mean loss is drawn, by what the legend calls them; bool [predicted]."""
     every = np.ones(len(text.repeated), bool)
-    found = {f"all {len(every)}": every}
+    curves = {f"all {len(every)}": every}
     if text.repeated.any():
-        found[f"{text.repeated.sum()} repeated"] = text.repeated
+        curves[f"{text.repeated.sum()} repeated"] = text.repeated
     if text.common.any():
         word = text.labels[int(np.flatnonzero(text.common)[0]) + 1]
-        found[f"{text.common.sum()} × {word}"] = text.common
+        curves[f"{text.common.sum()} × {word}"] = text.common
     if chosen:
-        found[f"{chosen}: {text.labels[chosen]}"] = np.arange(len(every)) == chosen - 1
-    return found
+        curves[f"{chosen}: {text.labels[chosen]}"] = np.arange(len(every)) == chosen - 1
+    return curves
 
 
 def notice(text: OneText) -> str:
