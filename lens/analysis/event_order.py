@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.special import ndtri, stdtrit  # not scipy.stats, which takes long to import
 from torch import Tensor
 
 from lens.analysis.checkpoint import OnRepeats, OnSequences, Setting
@@ -39,8 +40,9 @@ SCORES = {
 ORDER_RULE = (
     "An event lies between the last checkpoint at which its score is below the threshold and the first above it; one "
     "threshold for all, each score being a share of the most that it can be. The order of two events is told only if "
-    f"it is the same in enough resamples of the sequences ({ALPHA:.0%} in all may err, divided by the pairs that are "
-    "asked). Where both fall between the same two checkpoints, which was first cannot be told."
+    "it is the same in enough resamples of the sequences, spread as Student's t asks of so few "
+    f"({ALPHA:.0%} in all may err, divided by the pairs that are asked). Where both fall between the same two "
+    "checkpoints, which was first cannot be told."
 )
 
 
@@ -136,10 +138,10 @@ def order_of_events(
     Every event sees the same resamples of the sequences, at every checkpoint, so what they share does not blur them.
     """
     n = events[0].samples.shape[1]
-    first = {event.name: resampled(event, threshold, seed, draws) for event in events}
+    asked = [pair for pair in pairs if set(pair) <= {event.name for event in events}]
+    level = 1 - ALPHA / 2 / max(1, len(asked))  # either of two may seem the earlier by chance
+    first = {event.name: resampled(event, threshold, seed, draws, _wider(n, level)) for event in events}
     dated = {event.name: _dated(event, first[event.name], threshold) for event in events}
-    asked = [pair for pair in pairs if set(pair) <= set(dated)]
-    level = 1 - ALPHA / max(1, len(asked))
     orders = tuple(_order([dated[name] for name in pair], [first[name] for name in pair], level) for pair in asked)
     return Orders(tuple(dated.values()), orders, threshold, n, level)
 
@@ -171,12 +173,28 @@ def event_dynamics(
     )
 
 
-def resampled(event: Event, threshold: float, seed: int = 0, draws: int = DRAWS) -> Int[Tensor, " draw"]:
-    """Place of the first checkpoint above the threshold in each resample of the sequences; past the end: never."""
+def resampled(
+    event: Event, threshold: float, seed: int = 0, draws: int = DRAWS, wider: float = 1.0
+) -> Int[Tensor, " draw"]:
+    """Place of the first checkpoint above the threshold in each resample of the sequences; past the end: never.
+
+    ``wider``: by which factor a resample lies farther from the sample than its own draw would have it.
+    """
     weights = bootstrap_weights(event.samples.shape[1], draws, seed)
-    above = torch.stack([exceeds((weights @ one).amax(1), threshold, torch.float32) for one in event.samples.double()])
-    never = torch.ones(1, draws, dtype=torch.bool)
-    return torch.cat([above, never]).int().argmax(0)
+    above = []
+    for samples in event.samples.double():
+        mean = samples.mean(0)
+        means = mean + wider * (weights @ samples - mean)
+        above.append(exceeds(means.amax(1), threshold, torch.float32))
+    return torch.stack([*above, torch.ones(draws, dtype=torch.bool)]).int().argmax(0)
+
+
+def _wider(n: int, level: float) -> float:
+    """Resamples of few sequences lie too close together: by how much, at this level, for a mean of normal numbers.
+
+    Their variance is divided by n, not n − 1, and their tails are not Student's.
+    """
+    return 1.0 if n < 2 else float(stdtrit(n - 1, level) / ndtri(level)) * (n / (n - 1)) ** 0.5
 
 
 def _dated(event: Event, first: Int[Tensor, " draw"], threshold: float) -> Dated:

@@ -76,6 +76,8 @@ def test_the_interval_of_the_resamples_holds_the_birth():
     first = resampled(noisy, 0.1)
     assert torch.equal(first, resampled(noisy, 0.1))
     assert not torch.equal(first, resampled(noisy, 0.1, seed=1))
+    centre, far = (resampled(noisy, 0.1, wider=wider).double().std() for wider in (0.0, 2.0))
+    assert centre == 0 < first.double().std() < far
     never = resampled(event(INDUCTION, [0.0] * 6), 0.1, draws=5)
     assert never.tolist() == [6] * 5
 
@@ -86,8 +88,8 @@ def test_more_pairs_ask_for_more():
         for names in ((PREVIOUS, INDUCTION), (PREVIOUS, INDUCTION, LOSS, SINK))
     )
     assert (len(few.pairs), len(all_of_them.pairs)) == (1, 4)
-    assert few.level == pytest.approx(0.95)
-    assert all_of_them.level == pytest.approx(0.9875)
+    assert few.level == pytest.approx(0.975)
+    assert all_of_them.level == pytest.approx(0.99375)
 
 
 def test_the_events_of_a_run_are_its_scores():

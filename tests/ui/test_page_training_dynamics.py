@@ -29,6 +29,7 @@ from lens.ui.pages.training_dynamics.shipped_runs import grouped
 from lens.ui.pages.training_dynamics.shipped_runs import notice as runs_notice
 from lens.ui.shared.chain.was_born import birth_words as told
 from tests.analysis.runs import STEPS, spoil, write_run
+from tests.helpers import hf_gpt2
 from tests.ui.conftest import app_page, bound, fine, html, markdown, printed, python_of
 
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
@@ -298,9 +299,6 @@ def test_an_instrument_is_read_from_disk_the_second_time(page, monkeypatch):
     assert again.split("lens-line")[1:] == first.split("lens-line")[1:]
 
 
-TABS = ("heads", "tokens", "order", "paths")
-
-
 def tab(page, name: str, **query: str) -> tuple[AppTest, str]:
     """The page with a tab open, and what the Python that the tab offers prints."""
     at = page(model="local:run", more=name, **query)
@@ -405,7 +403,18 @@ def test_paths_need_many_tokens_and_many_checkpoints(page):
     assert "252 tokens are predicted by every checkpoint of every run, and at least 2,000 are wanted" in shown
 
 
-@pytest.mark.parametrize("name", TABS)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("tokens", "has no tokenizer, so it cannot read a text"), ("paths", "has not read the held-out text")],
+)
+def test_a_run_without_a_tokenizer_has_tabs_that_say_so(tmp_path, page, folders, monkeypatch, name, said):
+    for step in (1, 2):
+        hf_gpt2().save_pretrained(tmp_path / "mute" / f"checkpoint-{step}")
+    monkeypatch.setitem(folders, "local:mute", str(tmp_path / "mute"))
+    assert f"Not computed because mute {said}" in fine(page(model="local:mute", more=name, n="10"))
+
+
+@pytest.mark.parametrize("name", ["tokens", "order", "paths"])
 def test_a_broken_checkpoint_is_left_out_of_every_tab(tmp_path, tokenizer, page, folders, monkeypatch, name):
     broken = write_run(tmp_path / "broken", tokenizer, steps=STEPS[:4])
     spoil(broken, STEPS[1])
@@ -426,7 +435,7 @@ def test_two_checkpoints_that_are_the_same_files_change_no_token(page, folders, 
     assert "Of those that repeat" not in shown
 
 
-@pytest.mark.parametrize("name", TABS)
+@pytest.mark.parametrize("name", ["tokens", "order"])
 def test_a_second_visit_of_a_tab_computes_nothing(page, monkeypatch, name):
     query = {"model": "local:run", "more": name, "texts": "36"}
     first = fine(page(**query))
