@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from lens.analysis.checkpoint import Setting
-    from lens.analysis.training_run import Measured, MeasuredInstrument, TrainingRun
+    from lens.analysis.checkpoint import OnSequences, OnTokens, Setting
+    from lens.analysis.training_run import Measured, MeasuredInstrument, MeasuredScores, TrainingRun
 
 
 class Cell(NamedTuple):
@@ -98,6 +98,18 @@ def measure_instrument(cell: Cell, name: str, setting: Setting) -> MeasuredInstr
     """One instrument at one checkpoint, from disk where it was measured before."""
     with _reading(cell) as run:
         return run.measure_instrument(cell[1], name, setting)
+
+
+def measure_sequences(cell: Cell, name: str, setting: Setting) -> MeasuredScores[OnSequences]:
+    """One instrument on every repeated sequence at one checkpoint, from disk where it was measured before."""
+    with _reading(cell) as run:
+        return run.sequences(cell.index, name, setting)
+
+
+def measure_tokens(cell: Cell, tokens: Int[Tensor, "1 pos"]) -> MeasuredScores[OnTokens]:
+    """Every prediction of one text at one checkpoint, from disk where it was measured before."""
+    with _reading(cell) as run:
+        return run.tokens(cell.index, tokens)
 
 
 def measure_pattern(cell: Cell, tokens: Int[Tensor, "1 pos"], layer: int, head: int) -> Float[np.ndarray, "query key"]:
