@@ -41,8 +41,8 @@ class HeadOnText(NamedTuple):
     """What one head does on documents, the first token apart."""
 
     bins: tuple[DistanceBin, ...]
-    shares: Estimate  # [bin] of a query's attention, mean over documents; what is left is on the first token
-    even_shares: Float[np.ndarray, " bin"]  # of a head that looks at all keys alike
+    shares: Estimate  # of a query's attention, mean over documents: [first token, bin …], which sum to 1
+    even_shares: Float[np.ndarray, " share"]  # of a head that looks at all keys alike
     n_queries: int  # of all documents
     top: list[Look]  # the largest attention, exactly; the largest first
     tenths: list[list[Look]]  # drawn from each tenth of all queries by their largest attention, the lowest first
@@ -60,11 +60,11 @@ def head_on_text(of: Corpus, unit: str = "documents", seed: int = 0) -> HeadOnTe
     counted = np.isfinite(look)
     edges = np.quantile(look[counted].astype(np.float64), np.linspace(0, 1, DECILES + 1))
     tenths = decile_contexts(look, counted, PER_TENTH, seed)
-    shares = within(estimate(of.shares, unit, seed), 0.0, 1.0)
+    shares = within(estimate(with_first(of.shares), unit, seed), 0.0, 1.0)
     return HeadOnText(
         distance_bins(look.shape[-1]),
         shares,
-        np.asarray(of.even_shares.mean(0)),
+        np.asarray(with_first(of.even_shares).mean(0)),
         int(counted.sum()),
         _with_keys(top_contexts(look, counted, TOP), key),
         [_with_keys(tenth, key) for tenth in tenths],
@@ -72,6 +72,11 @@ def head_on_text(of: Corpus, unit: str = "documents", seed: int = 0) -> HeadOnTe
         token_lifts(of.tokens, of.tokens.gave, of.tokens.even_gave),
         token_lifts(of.tokens, of.tokens.got, of.tokens.even_got),
     )
+
+
+def with_first(shares: Float[Tensor, "*batch bin"]) -> Float[Tensor, "*batch share"]:
+    """The share of the first token before those of the bins: what they leave."""
+    return torch.cat([1 - shares.sum(-1, keepdim=True), shares], -1)
 
 
 def _with_keys(contexts: Sequence[Context], key: Int[np.ndarray, "document query"]) -> list[Look]:
