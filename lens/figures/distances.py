@@ -29,7 +29,18 @@ def distances(rows: Sequence[DistanceShare], *, title: str, definition: str, bes
     if not rows:
         raise ValueError("distances: no rows; give at least one.")
     labels = [escape(row.label) for row in rows]
-    figure = go.Figure(layout=_layout(title, definition))
+    figure = go.Figure(layout=_layout(title, definition, labels))
+    for apart, colour in ((False, BAR), (True, NEUTRAL)):
+        some = [row for row in rows if row.apart is apart]
+        if some:
+            figure.add_trace(_bars(some, colour, beside, legend=not apart))
+    figure.add_trace(_marks("looking at all keys alike", labels, [row.even for row in rows], "diamond", NEUTRAL))
+    if any(row.beside is not None for row in rows):
+        figure.add_trace(_marks(beside, labels, [row.beside for row in rows], "circle", OTHER))
+    return figure
+
+
+def _bars(rows: Sequence[DistanceShare], colour: str, beside: str, legend: bool) -> go.Bar:
     error = {
         "type": "data",
         "symmetric": False,
@@ -39,21 +50,16 @@ def distances(rows: Sequence[DistanceShare], *, title: str, definition: str, bes
         "thickness": 1.5,
         "width": 3,
     }
-    figure.add_trace(
-        go.Bar(
-            name="on the text",
-            x=labels,
-            y=[row.value for row in rows],
-            marker={"color": [NEUTRAL if row.apart else BAR for row in rows]},
-            error_y=error if any(row.low is not None for row in rows) else None,
-            hovertext=[_hover(row, beside) for row in rows],
-            hovertemplate="%{hovertext}<extra></extra>",
-        )
+    return go.Bar(
+        name="on the text",
+        x=[escape(row.label) for row in rows],
+        y=[row.value for row in rows],
+        marker={"color": colour},
+        showlegend=legend,
+        error_y=error if any(row.low is not None for row in rows) else None,
+        hovertext=[_hover(row, beside) for row in rows],
+        hovertemplate="%{hovertext}<extra></extra>",
     )
-    figure.add_trace(_marks("looking at all keys alike", labels, [row.even for row in rows], "diamond", NEUTRAL))
-    if any(row.beside is not None for row in rows):
-        figure.add_trace(_marks(beside, labels, [row.beside for row in rows], "circle", OTHER))
-    return figure
 
 
 def _marks(name: str, x: Sequence[str], y: Sequence[float | None], symbol: str, colour: str) -> go.Scatter:
@@ -67,14 +73,15 @@ def _hover(row: DistanceShare, beside: str) -> str:
     return f"<b>{escape(row.label)}</b><br>{number(row.value)}{interval}<br>alike {number(row.even)}{other}"
 
 
-def _layout(title: str, definition: str) -> dict:
-    common = {"automargin": True, "tickfont": {"size": LABEL_SIZE}}
+def _layout(title: str, definition: str, labels: Sequence[str]) -> dict:
+    common, far = {"automargin": True, "tickfont": {"size": LABEL_SIZE}}, {"text": "tokens back, q − k", "standoff": 6}
     return base_layout(title, definition, height=250) | {
         "bargap": 0.25,
+        "barmode": "overlay",
         "dragmode": False,
         "hovermode": "closest",
         "showlegend": True,
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "top"},
-        "xaxis": common | {"type": "category", "title": {"text": "tokens back, q − k", "standoff": 6}},
+        "xaxis": common | {"type": "category", "categoryorder": "array", "categoryarray": list(labels), "title": far},
         "yaxis": common | {"title": {"text": "share of attention", "standoff": 6}, "rangemode": "tozero"},
     }

@@ -6,7 +6,7 @@ import torch
 
 from lens.analysis.attention import head_patterns
 from lens.analysis.corpus.distances import bin_of, distance_bins
-from lens.analysis.corpus.head import head_on_text, scores_on_text, token_lifts
+from lens.analysis.corpus.head import head_on_text, scores_on_text, selectivity, token_lifts
 from lens.analysis.corpus.own_text import own_text
 from lens.analysis.corpus.reading import (
     Corpus,
@@ -248,3 +248,16 @@ def test_what_cannot_be_read_is_said(model, texts):
         read_documents(model, TokenBatch(texts.tokens[:, :1], texts.mask[:, :1]))
     with pytest.raises(ValueError, match="no parts"):
         join([])
+
+
+def test_selectivity_is_attention_to_marked_keys_over_that_to_as_many_others(model):
+    tokens = torch.tensor([[3, 4, 5, 3, 6, 7]])
+    texts = TokenBatch(tokens, torch.ones_like(tokens).bool())
+    score, head = scores_on_text(read_documents(model, texts).readings, text(texts))["induction"], Head(1, 1)
+    found = selectivity(score, head)
+    assert found.ratio == pytest.approx(found.target / found.others)
+    pattern = head_patterns(model, tokens, [head]).pattern.reshape(6, 6)
+    assert found.target == pytest.approx(float(pattern[3, 1]), abs=1e-5)  # after the 3 at 0, which query 3 reads again
+    assert found.others == pytest.approx(float(pattern[3, 2]), abs=1e-5)  # the only other earlier key
+    with pytest.raises(ValueError, match="no null"):
+        selectivity(score._replace(null_mean=None), head)

@@ -9,15 +9,16 @@ def test_every_distance_has_a_bar_with_its_interval_and_both_marks():
         DistanceShare("1", 0.2, 0.1, 0.3, 0.1, None),
     ]
     figure = distances(rows, title="<b>", definition="d")
-    bars, even, prompt = figure.data
-    assert list(bars.y) == [0.5, 0.2]
-    assert list(bars.x) == ["&lt;s&gt;", "1"]
-    assert list(bars.error_y.array) == pytest.approx([0.2, 0.1])
-    assert list(bars.error_y.arrayminus) == pytest.approx([0.1, 0.1])
+    bars, first, even, prompt = figure.data
+    assert (list(first.x), list(first.y)) == (["&lt;s&gt;"], [0.5])
+    assert (list(bars.x), list(bars.y)) == (["1"], [0.2])
+    assert list(first.error_y.array) == pytest.approx([0.2])
+    assert list(first.error_y.arrayminus) == pytest.approx([0.1])
+    assert list(figure.layout.xaxis.categoryarray) == ["&lt;s&gt;", "1"]
     assert list(even.y) == [0.1, 0.1]
     assert list(prompt.y) == [0.6, None]
-    assert bars.marker.color[0] != bars.marker.color[1]
-    assert "<b>&lt;s&gt;</b><br>0.5" in bars.hovertext[0]
+    assert bars.marker.color != first.marker.color
+    assert "<b>&lt;s&gt;</b><br>0.5" in first.hovertext[0]
 
 
 def test_without_interval_and_prompt_there_are_neither():

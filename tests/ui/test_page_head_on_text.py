@@ -7,11 +7,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
-from lens.analysis.corpus.head import head_on_text, scores_on_text
+from lens.analysis.corpus.head import head_on_text, scores_on_text, selectivity
 from lens.analysis.corpus.own_text import own_text
 from lens.analysis.corpus.reading import corpus, of_head
 from lens.analysis.instruments.sample import shipped_text
 from lens.analysis.names import Head
+from lens.figures.theme import number
 from lens.ui.pages.head.text_sample import FAULT, TEXT, _keep
 from tests.ui.conftest import app_page, fine, printed, python_of
 
@@ -54,6 +55,8 @@ def test_the_numbers_are_those_of_the_analysis_and_the_program_prints_them(model
     assert pd.isna(beside["Ablation, zero"])
     assert shown.count("lens-strip b.on") >= 10
     assert f"of {one.n_queries:,} queries" in shown
+    chosen = selectivity(scores["induction"], HEAD)
+    assert f"Induction: {number(chosen.target)} to the marked keys, {number(chosen.others)} to as many" in shown
     lines = printed(python_of(at)[-1]).splitlines()
     assert [float(line.split()[-1]) for line in lines if line.startswith("back")] == pytest.approx(
         one.shares.mean.tolist(), abs=1e-4

@@ -13,7 +13,8 @@ from lens.analysis.corpus.distances import DistanceBin, distance_bins
 from lens.analysis.corpus.reading import Corpus, TokenSums, text_instruments
 from lens.analysis.instruments.patterns import Readings, summarise_texts
 from lens.analysis.instruments.sample import Sample
-from lens.analysis.score_results import HeadScores
+from lens.analysis.names import Head
+from lens.analysis.score_results import HeadScore, HeadScores
 from lens.analysis.stats import Estimate, estimate, within
 
 TOP, PER_TENTH = 10, 2  # looks
@@ -35,6 +36,14 @@ class TokenLift(NamedTuple):
     id: int
     lift: float  # share of the attention off the first token, over the same share of a head that looks at all alike
     n: int  # occurrences
+
+
+class Selectivity(NamedTuple):
+    """How much more one of the marked keys gets than another key that its query may see, on text."""
+
+    target: float  # attention to all marked keys of a query, mean
+    others: float  # the same to as many other earlier keys: all of them are averaged, key 0 aside
+    ratio: float | None  # None where the others get nothing
 
 
 class HeadOnText(NamedTuple):
@@ -99,3 +108,14 @@ def token_lifts(
 def scores_on_text(readings: Readings, sample: Sample) -> HeadScores:
     """The instruments of patterns on all heads, as on any text: with their nulls, verdicts and intervals."""
     return summarise_texts(readings, text_instruments(), sample)
+
+
+def selectivity(score: HeadScore, head: Head) -> Selectivity:
+    """Of an instrument whose null on text is other keys of the same query (induction, duplicate token).
+
+    The ratio is one of means over documents. ValueError for a score that has no such null.
+    """
+    if score.null_mean is None:
+        raise ValueError(f"selectivity: {score.kind.name} has no null here; give induction or duplicate on text.")
+    target, others = float(score.score.mean[head]), float(score.null_mean[head])
+    return Selectivity(target, others, target / others if others > 0 else None)

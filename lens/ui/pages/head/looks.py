@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lens.figures.strip import Scale, token_strip
+from lens.figures.strip import legend as scale_legend
 from lens.figures.theme import number
 from lens.ui.labels import token_labels
 
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
 
 BEFORE, AFTER, ROUND_KEY = 10, 3, 4  # tokens before and after the query, and round a key that is far from it
+GAP = 2  # tokens at least: fewer that are left out stand there instead
 SCALE = Scale("attention of the outlined query to the underlined key", mark="the key")
 
 
 def looks_html(model: HookedTransformer, sample: Sample, looks: Sequence[Look], legend: bool = True) -> str:
-    """One strip below another, the first with the legend."""
-    scales = (SCALE._replace(legend=legend and not place) for place in range(len(looks)))
-    return "".join(_strip(model, sample, look, scale) for look, scale in zip(looks, scales))
+    """One strip below another, the legend above the first."""
+    strips = "".join(_strip(model, sample, look) for look in looks)
+    return f"{scale_legend(SCALE)}{strips}" if legend else strips
 
 
-def _strip(model: HookedTransformer, sample: Sample, look: Look, scale: Scale) -> str:
+def _strip(model: HookedTransformer, sample: Sample, look: Look) -> str:
     """The tokens round one query and its key; what is left out between them is said."""
     texts = sample.text_batch()
     row = texts.tokens[look.document][texts.mask[look.document]]
@@ -36,7 +38,7 @@ def _strip(model: HookedTransformer, sample: Sample, look: Look, scale: Scale) -
     hover = [f"position {at}" if at >= 0 else "left out" for at in places]
     query, key = places.index(look.query), places.index(look.key)
     hover[key] += f" · attention {number(look.value)}"
-    strip = token_strip(words, values, scale=scale, hover=hover, selected=[query], marked=[key])
+    strip = token_strip(words, values, scale=SCALE._replace(legend=False), hover=hover, selected=[query], marked=[key])
     return f"<small>{place_words(look, sample.unit)}: <b>{number(look.value)}</b></small>{strip}"
 
 
@@ -54,4 +56,4 @@ def _places(look: Look, length: int) -> list[int]:
         return list(near)
     far = range(max(0, look.key - ROUND_KEY), min(near.start, look.key + ROUND_KEY + 1))
     gap = near.start - far.stop
-    return [*far, *([-gap] if gap else []), *near]
+    return [*far, *([-gap] if gap >= GAP else range(far.stop, near.start)), *near]

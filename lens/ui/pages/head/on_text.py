@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from lens.analysis.corpus.head import head_on_text, scores_on_text, with_first
+from lens.analysis.corpus.head import head_on_text, scores_on_text, selectivity, with_first
 from lens.analysis.corpus.reading import Corpus, join, of_head, read_documents
+from lens.analysis.instruments.duplicate import DUPLICATE
+from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.patterns import join as join_readings
 from lens.analysis.instruments.registry import instrument
 from lens.analysis.score_summary import standing
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from streamlit.delta_generator import DeltaGenerator
 
-    from lens.analysis.corpus.head import HeadOnText, TokenLift
+    from lens.analysis.corpus.head import HeadOnText, Selectivity, TokenLift
     from lens.analysis.instruments.sample import Sample
     from lens.analysis.names import Head
     from lens.analysis.score_results import HeadScores
@@ -50,7 +52,6 @@ LOOKS_HELP = (
 )
 COLUMNS = {
     "on the text": "Mean over documents.",
-    "95% interval": "Over the documents; from 16 on.",
     "alike": "Of a head that looks at all keys alike.",
     "your prompt": "The same on the prompt above: one text, no interval.",
     "random tokens": "The same on the random tokens that repeat.",
@@ -65,6 +66,7 @@ class OnText(NamedTuple):
     found: HeadOnText
     prompt: Corpus | None  # numpy; the one head
     quantities: list[Quantity]
+    selective: dict[str, Selectivity]  # by title of the instrument
 
 
 def draw(case: Case) -> HeadScores | None:
@@ -114,7 +116,7 @@ def _draw(case: Case, sample: Sample) -> HeadScores | None:
     one = join([of_head(to_torch(part), case.head) for part in done.values()])
     found = analyse(head_on_text, one, sample.unit, case.view["seed"])
     prompt = _prompt(case)
-    result = OnText(sample, case.head, found, prompt, quantities(case, scores, found, prompt))
+    result = OnText(sample, case.head, found, prompt, quantities(case, scores, prompt), selective(case, scores))
     _show(case, result, figure)
     return scores
 
@@ -130,8 +132,8 @@ def _prompt(case: Case) -> Corpus | None:
     return of_head(read, case.head)
 
 
-def quantities(case: Case, scores: HeadScores, found: HeadOnText, prompt: Corpus | None) -> list[Quantity]:
-    """Every instrument that reads patterns of a text, and the mean of the largest looks."""
+def quantities(case: Case, scores: HeadScores, prompt: Corpus | None) -> list[Quantity]:
+    """Every instrument that reads patterns of a text."""
     random, rows = case.sample.scores, []
     for name, score in scores.scores.items():
         facts = standing(score, case.head)
@@ -140,6 +142,12 @@ def quantities(case: Case, scores: HeadScores, found: HeadOnText, prompt: Corpus
         how = (facts.value, facts.low, facts.high, score.uniform, _on_prompt(prompt, name, case.head), other, verdict)
         rows.append(Quantity(instrument(name).title, score.kind.unit, *how))
     return rows
+
+
+def selective(case: Case, scores: HeadScores) -> dict[str, Selectivity]:
+    """Of the instruments that mark keys of a text, beside other keys of the same queries."""
+    marking = [name for name in (INDUCTION.name, DUPLICATE.name) if name in scores.scores]
+    return {instrument(name).title: selectivity(scores[name], case.head) for name in marking}
 
 
 def _on_prompt(prompt: Corpus | None, name: str, head: Head) -> float | None:
@@ -157,7 +165,7 @@ def shares(found: HeadOnText, prompt: Corpus | None) -> list[DistanceShare]:
     rows = []
     for place, label in enumerate(["first token", "0, itself", *map(str, found.bins[1:])]):
         ends = (None, None) if low is None or high is None else (float(low[place]), float(high[place]))
-        there = None if not beside else beside[place] if place < len(beside) else 0.0
+        there = beside[place] if place < len(beside) else None  # a prompt may be too short to look so far
         even = float(found.even_shares[place])
         rows.append(DistanceShare(label, float(mean[place]), *ends, even, there, apart=not place))
     return rows
@@ -175,11 +183,6 @@ def _show(case: Case, of: OnText, place: DeltaGenerator) -> None:
     said = text_words.far(str(of.head), found, sample.size.sequences, sample.unit)
     with place.container():
         parts.chart(figure, f"Attention by distance. {said}", key="head:distances")
-    numbers = table(of.quantities)
-    columns = {name: st.column_config.Column(help=help) for name, help in COLUMNS.items()}
-    parts.table(numbers, f"{len(numbers)} numbers of head {of.head} on the text, the prompt, random tokens", columns)
-    _draw_looks(case, of)
-    _draw_tokens(case, of)
     best = found.top[0]
     texts = sample.text_batch()
     labels = tuple(token_labels(model, texts.tokens[best.document, [best.query, best.key]]))
@@ -188,6 +191,7 @@ def _show(case: Case, of: OnText, place: DeltaGenerator) -> None:
         text_words.looks(str(of.head), found, labels),
         text_words.tokens(model, found),
         text_words.compared(of.quantities, of.prompt is not None),
+        text_words.selective(of.selective),
     )
     explanation = Explanation(
         tuple(filter(None, notices)),
@@ -197,7 +201,14 @@ def _show(case: Case, of: OnText, place: DeltaGenerator) -> None:
         where=text_words.WHERE,
     )
     explain(view, model, explanation)
+    numbers = table(of.quantities)
+    columns = {name: st.column_config.NumberColumn(help=help, format="%.3f") for name, help in COLUMNS.items()}
+    columns["95% interval"] = st.column_config.TextColumn(help="Over the documents; from 16 on.")
+    parts.table(numbers, f"{len(numbers)} numbers of head {of.head} on the text, the prompt, random tokens", columns)
+    _draw_looks(case, of)
+    _draw_tokens(case, of)
     payload = {"head": of.head, "sample": sample.source, "numbers": [one._asdict() for one in of.quantities]}
+    payload["selectivity"] = {name: one._asdict() for name, one in of.selective.items()}
     payload |= found._asdict() | {"bins": list(map(str, found.bins)), "shares": found.shares._asdict()}
     rows = everything(case, of)
     name = f"head-{of.head.layer}-{of.head.head}-on-text"
@@ -208,13 +219,13 @@ def table(rows: list[Quantity]) -> pd.DataFrame:
     """The numbers as they are drawn."""
     return pd.DataFrame({
         "number": [one.name for one in rows],
-        "unit": [one.unit for one in rows],
         "on the text": [one.value for one in rows],
         "95% interval": ["none" if one.low is None else f"{written(one.low)} … {written(one.high)}" for one in rows],
         "alike": [one.even for one in rows],
         "your prompt": [one.prompt for one in rows],
         "random tokens": [one.random for one in rows],
-        "verdict": [one.verdict or "no test" for one in rows],
+        "verdict on the text": [one.verdict or "no test" for one in rows],
+        "unit": [one.unit for one in rows],
     })  # fmt: skip
 
 
@@ -244,7 +255,7 @@ def _draw_tokens(case: Case, of: OnText) -> None:
 def lift_table(case: Case, lifts: list[TokenLift]) -> pd.DataFrame:
     """Tokens with their lift and how often they occur."""
     labels = token_labels(case.model, [one.id for one in lifts])
-    return pd.DataFrame({"token": labels, "lift": [one.lift for one in lifts], "n": [one.n for one in lifts]})
+    return pd.DataFrame({"token": labels, "lift": [round(one.lift, 2) for one in lifts], "n": [one.n for one in lifts]})
 
 
 def everything(case: Case, of: OnText) -> pd.DataFrame:

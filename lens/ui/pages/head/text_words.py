@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from lens.ui.labels import token_labels
 from lens.ui.shared.wording import interval
 
 if TYPE_CHECKING:
-    from lens.analysis.corpus.head import HeadOnText, TokenLift
+    from lens.analysis.corpus.head import HeadOnText, Selectivity, TokenLift
     from lens.analysis.instruments.sample import Sample
     from lens.hooked import HookedTransformer
 
@@ -22,10 +22,7 @@ MISREADING = (
     "queries, and that is most of what it does. Read the tenths too. A token with a large lift need not be what the "
     "head reads: what stands before or after it may be. And on code or another language it may do something else."
 )
-SHARES = (
-    "Share of a query's attention at each distance, mean over the queries of a document, then over documents; the "
-    "first token apart."
-)
+SHARES = "Share of attention, mean over queries, then documents."
 FORMULA = (
     r"\text{share}_b = \operatorname{mean}_{q \ge 1} \sum_{k \ge 1,\; q-k \in b} A[q,k], \qquad "
     r"\text{lift}_t = \frac{\sum_{q,\; k \ge 1,\; x_k = t} A[q,k]}{\sum_{q,\; k \ge 1} A[q,k]} \Big/ "
@@ -112,6 +109,16 @@ def compared(quantities: Sequence[Quantity], has_prompt: bool) -> str:
         for one in both
     )
     return f"{said}. One prompt has no interval." if has_prompt else f"{said}."
+
+
+def selective(of: Mapping[str, Selectivity]) -> str:
+    """How much more the marked keys get than other keys, with both numbers."""
+    said = [
+        f"{name}: {number(one.target)} to the marked keys, {number(one.others)} to as many other keys of the same "
+        f"queries{'' if one.ratio is None else f', {number(one.ratio)} times as much'}"
+        for name, one in of.items()
+    ]
+    return f"Selectivity. {'; '.join(said)}. Looking at all keys alike would give as much to both." if said else ""
 
 
 def sample_words(sample: Sample, note: str, seed: int) -> str:
