@@ -9,6 +9,7 @@ from lens.figures.drawn import drawn
 from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, number
 
 BAR, OTHER = CATEGORICAL[0], CATEGORICAL[1]
+ROOM = 1.3  # of the largest number: the legend stands above the marks, in three lines on a telephone
 
 
 class DistanceShare(NamedTuple):
@@ -30,6 +31,8 @@ def distances(rows: Sequence[DistanceShare], *, title: str, definition: str, bes
         raise ValueError("distances: no rows; give at least one.")
     labels = [escape(row.label) for row in rows]
     figure = go.Figure(layout=_layout(title, definition, labels))
+    highest = max(max(row.value, row.even, row.high or 0.0, row.beside or 0.0) for row in rows)
+    figure.update_yaxes(range=[0, ROOM * highest])
     for apart, colour in ((False, BAR), (True, NEUTRAL)):
         some = [row for row in rows if row.apart is apart]
         if some:
@@ -83,5 +86,5 @@ def _layout(title: str, definition: str, labels: Sequence[str]) -> dict:
         "showlegend": True,
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "top"},
         "xaxis": common | {"type": "category", "categoryorder": "array", "categoryarray": list(labels), "title": far},
-        "yaxis": common | {"title": {"text": "share of attention", "standoff": 6}, "rangemode": "tozero"},
+        "yaxis": common | {"title": {"text": "share of attention", "standoff": 6}},
     }

@@ -1,5 +1,6 @@
 """One head on text: its numbers are those of the analysis, looks are marked and escaped, own texts are read."""
 
+import json
 import re
 
 import pandas as pd
@@ -7,13 +8,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
-from lens.analysis.corpus.head import head_on_text, scores_on_text, selectivity
+from lens.analysis.corpus.head import Look, head_on_text, scores_on_text, selectivity
 from lens.analysis.corpus.own_text import own_text
 from lens.analysis.corpus.reading import corpus, of_head
 from lens.analysis.instruments.sample import shipped_text
 from lens.analysis.names import Head
 from lens.figures.theme import number
+from lens.ui.export import _plain
+from lens.ui.pages.head import on_text as page
+from lens.ui.pages.head.looks import looks_html
 from lens.ui.pages.head.text_sample import FAULT, TEXT, _keep
+from lens.ui.store import to_numpy
 from tests.ui.conftest import app_page, fine, printed, python_of
 
 HEAD = Head(1, 2)
@@ -116,3 +121,27 @@ def test_an_empty_prompt_leaves_the_text():
     shown = fine(at)
     assert "Of all other distances most goes" in shown
     assert numbers_of(at)["your prompt"].isna().all()
+
+
+def test_both_files_hold_every_number_by_its_name(model):
+    sample = shipped_text(model, 4, 24)
+    found = to_numpy(head_on_text(of_head(corpus(model, sample), HEAD), sample.unit))
+    of = page.OnText(sample, HEAD, found, None, [], {})
+    plain = json.loads(json.dumps(_plain(page.payload_of(of))))
+    assert plain["looks"][0] == found.top[0]._asdict()
+    assert plain["shares"][0]["label"] == "first token"
+    assert len(plain["tenths"]["edges"]) == 11
+    rows = page.everything(model, of)
+    assert rows[rows["kind"] == "share"]["value"].sum() == pytest.approx(1)
+    assert (rows["kind"] == "look").sum() == 10
+    assert rows[rows["kind"] == "lift of key"]["n"].min() >= 5
+
+
+def test_what_stands_between_a_query_and_a_far_key_is_said(model):
+    sample = shipped_text(model, 1, 60)
+    near, far = (looks_html(model, sample, [Look(0, 40, key, 0.5)]) for key in (38, 5))
+    assert "tokens ⋯" not in near
+    assert "⋯ 20 tokens ⋯" in far  # the key at 5 with 4 on each side, the query at 40 with 10 before it
+    assert near.count('class="on') == far.count('class="on') == 1
+    assert "chapter 1, from position 40 to position 5, 35 back: <b>0.50</b>" in far
+    assert "to itself" in looks_html(model, sample, [Look(0, 7, 7, 0.5)])

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lens.analysis.instruments.sample import Sample
     from lens.analysis.names import Head
     from lens.analysis.score_results import HeadScores
+    from lens.hooked import HookedTransformer
     from lens.ui.shared.chain.link import Case
 
 TOKENS = 8  # of each list
@@ -101,7 +102,7 @@ def _draw(case: Case, sample: Sample) -> HeadScores | None:
     figure = st.empty()
 
     def fill(done: Mapping[tuple[int, int], Corpus]) -> None:
-        first = join([of_head(to_torch(one), case.head) for one in done.values()])
+        first = join([to_torch(of_head(one, case.head)) for one in done.values()])
         found = head_on_text(first, sample.unit, case.view["seed"])
         n = len(first.look)
         title = f"Head {case.head} on {n} of {sample.size.sequences} {sample.unit}"
@@ -113,7 +114,7 @@ def _draw(case: Case, sample: Sample) -> HeadScores | None:
     if missing:
         return None
     scores = _scores(list(done.values()), sample)
-    one = join([of_head(to_torch(part), case.head) for part in done.values()])
+    one = join([to_torch(of_head(part, case.head)) for part in done.values()])
     found = analyse(head_on_text, one, sample.unit, case.view["seed"])
     prompt = _prompt(case)
     result = OnText(sample, case.head, found, prompt, quantities(case, scores, prompt), selective(case, scores))
@@ -207,12 +208,9 @@ def _show(case: Case, of: OnText, place: DeltaGenerator) -> None:
     parts.table(numbers, f"{len(numbers)} numbers of head {of.head} on the text, the prompt, random tokens", columns)
     _draw_looks(case, of)
     _draw_tokens(case, of)
-    payload = {"head": of.head, "sample": sample.source, "numbers": [one._asdict() for one in of.quantities]}
-    payload["selectivity"] = {name: one._asdict() for name, one in of.selective.items()}
-    payload |= found._asdict() | {"bins": list(map(str, found.bins)), "shares": found.shares._asdict()}
-    rows = everything(case, of)
+    rows = everything(model, of)
     name = f"head-{of.head.layer}-{of.head.head}-on-text"
-    export(view, Export(name, figure, rows, payload, code(case, of), reads_prompt=False))
+    export(view, Export(name, figure, rows, payload_of(of), code(case, of), reads_prompt=False))
 
 
 def table(rows: list[Quantity]) -> pd.DataFrame:
@@ -258,7 +256,7 @@ def lift_table(case: Case, lifts: list[TokenLift]) -> pd.DataFrame:
     return pd.DataFrame({"token": labels, "lift": [round(one.lift, 2) for one in lifts], "n": [one.n for one in lifts]})
 
 
-def everything(case: Case, of: OnText) -> pd.DataFrame:
+def everything(model: HookedTransformer, of: OnText) -> pd.DataFrame:
     """One row per number: shares by distance, instruments, looks and tokens."""
     rows: list[tuple] = [("share", *row[:6], None) for row in shares(of.found, of.prompt)]
     rows += [("number", q.name, q.value, q.low, q.high, q.even, q.prompt, None) for q in of.quantities]
@@ -266,9 +264,27 @@ def everything(case: Case, of: OnText) -> pd.DataFrame:
     looks += [(f"look of tenth {place}", look) for place, tenth in enumerate(of.found.tenths, 1) for look in tenth]
     rows += [(kind, place_words(look, of.sample.unit), look.value, *[None] * 5) for kind, look in looks]
     for kind, lifts in (("lift of query", of.found.from_tokens), ("lift of key", of.found.to_tokens)):
-        labels = token_labels(case.model, [one.id for one in lifts])
+        labels = token_labels(model, [one.id for one in lifts])
         rows += [(kind, label, one.lift, *[None] * 4, one.n) for label, one in zip(labels, lifts)]
     return pd.DataFrame(rows, columns=["kind", "of", "value", "low", "high", "alike", "prompt", "n"])
+
+
+def payload_of(of: OnText) -> dict[str, object]:
+    """Everything by its name, for JSON."""
+    found = of.found
+    return {
+        "head": of.head,
+        "sample": of.sample.source,
+        "numbers": [one._asdict() for one in of.quantities],
+        "selectivity": {name: one._asdict() for name, one in of.selective.items()},
+        "shares": [one._asdict() for one in shares(found, of.prompt)],
+        "intervals": found.shares.note,
+        "queries": found.n_queries,
+        "looks": [look._asdict() for look in found.top],
+        "tenths": {"edges": found.edges, "looks": [[look._asdict() for look in tenth] for tenth in found.tenths]},
+        "query tokens": [one._asdict() for one in found.from_tokens],
+        "key tokens": [one._asdict() for one in found.to_tokens],
+    }
 
 
 def code(case: Case, of: OnText) -> str:
