@@ -103,8 +103,10 @@ def test_a_head_that_looks_at_all_keys_alike_has_every_token_as_often_as_it_stan
     assert float(read.gave[0, 0, 4]) == pytest.approx(4 / 5)
 
 
-def test_a_padded_batch_reads_every_document_as_if_it_were_alone(model, texts):
+def test_a_padded_batch_reads_every_document_as_if_it_were_alone(model, texts, monkeypatch):
     together = read_documents(model, texts)
+    monkeypatch.setattr("lens.analysis.streaming.TOKENS", 11)  # one at a time
+    alike(read_documents(model, texts), together)
     alone = [
         read_documents(model, TokenBatch(tokens[None, :n], mask[None, :n])) for tokens, mask, n in zip(*texts, LENGTHS)
     ]
@@ -215,6 +217,13 @@ def test_tokens_stand_out_by_what_an_even_pattern_would_give_them():
     assert [one.lift for one in found.from_tokens] == pytest.approx([total / asked, 0, 0])
     assert [one.lift for one in found.to_tokens] == pytest.approx([total / looked, 0, 0])
     assert found.to_tokens[0].id == 1
+
+
+def test_a_text_of_a_few_tokens_has_looks_and_no_more_than_it_has_queries():
+    found = head_on_text(by_hand(torch.eye(4), [0, 1, 2, 3]))
+    assert [(one.query, one.key) for one in found.top] == [(1, 1), (2, 2), (3, 3)]
+    assert sum(len(tenth) for tenth in found.tenths) == 3
+    assert (found.from_tokens, found.shares.low) == ([], None)
 
 
 def test_a_rare_token_has_no_lift_and_a_head_at_rest_has_none():

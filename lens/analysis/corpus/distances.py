@@ -39,8 +39,8 @@ def bin_of(distance: Int[Tensor, "*rest"]) -> Int[Tensor, "*rest"]:
 def bin_entries(n_pos: int, device: torch.device | str = "cpu") -> Float[Tensor, "query key bin"]:
     """1 where a key other than the first lies in a bin: attention times this, summed, is the share of each bin."""
     distance = torch.arange(n_pos)[:, None] - torch.arange(n_pos)
-    n_bins = len(distance_bins(n_pos))
-    entries = torch.nn.functional.one_hot(bin_of(distance.clamp(min=0)), n_bins).float()
+    entries = torch.zeros(n_pos, n_pos, len(distance_bins(n_pos)))
+    entries.scatter_(2, bin_of(distance.clamp(min=0))[..., None], 1.0)
     entries[distance < 0] = 0
     entries[:, 0] = 0
     return entries.to(device)

@@ -21,7 +21,7 @@ def own_text(
 ) -> Sample:
     """The first ``n`` pieces of ``length`` tokens, BOS counted. ``prepend_bos`` None: the model's own policy.
 
-    ValueError for a text without a piece.
+    Tokens that the tokenizer knows and the model has no row for are left out. ValueError for a text without a piece.
     """
     bos = model.bos.id is not None and (model.bos.prepend if prepend_bos is None else prepend_bos)
     start = [model.bos.id] if bos else []

@@ -177,7 +177,7 @@ def _figure(found: HeadOnText, prompt: Corpus | None, title: str) -> go.Figure:
 
 
 def _show(case: Case, of: OnText, place: DeltaGenerator) -> None:
-    """Histogram, numbers, looks, tokens; then what to see in them, and the files."""
+    """Histogram and what to see in it; numbers, looks, tokens; the files."""
     view, model, found, sample = case.view, case.model, of.found, of.sample
     title = f"Head {of.head} on {sample.size.sequences} {sample.unit}"
     figure = _figure(found, of.prompt, title)
