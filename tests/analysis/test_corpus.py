@@ -128,6 +128,12 @@ def test_the_scores_are_those_of_the_instruments(model, texts):
         torch.testing.assert_close(found[key].score.mean, score.score.mean, msg=key)
 
 
+def test_the_mean_of_the_largest_looks_is_an_instrument(model, texts):
+    read = read_documents(model, texts)
+    score = scores_on_text(read.readings, text(texts))["largest"].per_sequence
+    torch.testing.assert_close(score, read.look.nanmean(-1).movedim(-1, 0))
+
+
 def test_the_mean_distance_lies_in_the_shares(model, texts):
     """Of texts of up to three tokens every bin is one distance."""
     short = TokenBatch(texts.tokens[:, :3], texts.mask[:, :3])

@@ -6,7 +6,7 @@ from lens.ui.shared import reads
 
 TEXTS = {"shipped": "Shipped novels", "own": "Your text"}
 LOOKS = {"top": "Largest", "tenths": "By tenth"}
-MOST_TEXTS, LONGEST_TEXT = 256, 1024  # documents, and tokens of each
+MOST_TEXTS, LONGEST_TEXT = 256, 512  # documents, and tokens of each
 
 PAGE = Page(
     name="head",
