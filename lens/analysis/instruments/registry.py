@@ -14,6 +14,7 @@ from lens.analysis.instruments.feeders import FEEDER_K, FEEDER_Q, FEEDER_V
 from lens.analysis.instruments.first import FIRST
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.instrument import LINKS, Instrument, Link
+from lens.analysis.instruments.largest import LARGEST
 from lens.analysis.instruments.ov_copying import OV_FULL, OV_RESIDUAL
 from lens.analysis.instruments.ov_diagonal import TOP_1, TOP_10
 from lens.analysis.instruments.prefix_matching import PREFIX_MATCHING
@@ -27,6 +28,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     SINK,
     SELF,
     DISTANCE,
+    LARGEST,
     ENTROPY,
     ENTROPY_SHARE,
     INDUCTION,
