@@ -1,7 +1,7 @@
 """One training run: its checkpoints are read into one model in turn, and every result is kept on disk."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import NamedTuple
 
@@ -16,10 +16,12 @@ from lens.analysis.checkpoint import (
     OnTexts,
     Setting,
     inputs_of,
-    measure_instrument,
+    measure_instruments,
     measure_pattern,
     measure_repeats,
     measure_texts,
+    measured_together,
+    on_instrument,
 )
 from lens.analysis.held_out import held_out_digest
 from lens.analysis.instruments.instrument import Cost
@@ -35,7 +37,7 @@ from lens.load.checkpoints import Checkpoints
 from lens.load.device import pick_device
 from lens.load.identity import content_of, identical, reader_of
 from lens.pieces import cut_characters, say_cut
-from lens.results import Result, remembered, result_key, results_folder
+from lens.results import Result, load, remembered, result_key, results_folder, save_if_possible
 from lens.tokens import TokenBatch
 
 
@@ -75,6 +77,8 @@ class MeasuredInstrument(NamedTuple):
 
     scores: OnInstrument | None
     lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
+    n: int = 0  # samples that a number is the mean of: sequences, pairs or tokens; 1 where the weights alone give it
+    unit: str = ""
 
 
 class Terms(NamedTuple):
@@ -93,13 +97,14 @@ class TrainingRun:
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
+        self.first = 0  # the checkpoint that is opened where any would do
         self._model: HookedTransformer | None = None
         self._known: tuple[Setting, Inputs] | None = None
         self._lock = Lock()  # the weights of the one model change: whoever reads it holds this
 
     def shape(self) -> Shape:
         """Name and sizes of the models of this run."""
-        parts = {"reader": reader_of(self.checkpoints), "device": str(pick_device(None))}
+        parts = {"reader": self._reader(), "device": str(pick_device(None))}
         result = remembered(result_key("shape", __name__, **parts), self._shape)
         return Shape(**result.facts)
 
@@ -112,7 +117,7 @@ class TrainingRun:
         """The tokens that every checkpoint is measured on."""
         known = self._known  # one pair, so that two threads never mix a setting and another's tokens
         if known is None or known[0] != setting:
-            parts = {"reader": reader_of(self.checkpoints), "text": held_out_digest(), "setting": list(setting)}
+            parts = {"reader": self._reader(), "text": held_out_digest(), "setting": list(setting)}
             kept = remembered(result_key("inputs", __name__, **parts), lambda: self._inputs(setting))
             known = self._known = (setting, _unpacked_inputs(kept))
         return known[1]
@@ -146,18 +151,33 @@ class TrainingRun:
         return OnTexts(**self._measured(key, index, lambda model: measure_texts(model, texts)._asdict()))
 
     def instrument(self, index: int, name: str, setting: Setting) -> OnInstrument:
-        """:func:`measure_instrument` at one checkpoint."""
-        inputs, key = self.inputs(setting), self._instrument_key(index, name, setting)
-        return OnInstrument(
-            **self._measured(key, index, lambda model: measure_instrument(model, name, inputs)._asdict())
-        )
+        """:func:`on_instrument` of one instrument at one checkpoint."""
+        key = self._instrument_key(index, name, setting)
+        kept = remembered(key, lambda: self._instruments(index, [name], setting)[name])
+        return _unpacked_instrument(kept).scores
+
+    def instruments(self, index: int, names: Sequence[str], setting: Setting) -> dict[str, MeasuredInstrument]:
+        """Several instruments at one checkpoint, by name: the same results as one by one, in less time.
+
+        One that is not finite is lost by itself, or with all those that read the same patterns.
+        """
+        keys = {name: self._instrument_key(index, name, setting) for name in names}
+        kept = {name: load(key) for name, key in keys.items()}
+        measured = {name: _unpacked_instrument(one) for name, one in kept.items() if one is not None}
+        for group in measured_together([name for name in names if name not in measured]):
+            try:
+                results = self._instruments(index, group, setting)
+            except NotFinite as fault:
+                measured |= dict.fromkeys(group, MeasuredInstrument(None, self._lost(index, fault)))
+            else:
+                for name, result in results.items():
+                    save_if_possible(keys[name], result)
+                    measured[name] = _unpacked_instrument(result)
+        return {name: measured[name] for name in names}
 
     def measure_instrument(self, index: int, name: str, setting: Setting) -> MeasuredInstrument:
         """:meth:`instrument`; a checkpoint that is not finite loses its own point only."""
-        try:
-            return MeasuredInstrument(self.instrument(index, name, setting))
-        except NotFinite as fault:
-            return MeasuredInstrument(None, self._lost(index, fault))
+        return self.instruments(index, [name], setting)[name]
 
     def has_instrument(self, index: int, name: str, setting: Setting) -> bool:
         """Whether :meth:`instrument` of a checkpoint lies on disk."""
@@ -165,7 +185,7 @@ class TrainingRun:
 
     def terms(self, name: str, setting: Setting) -> Terms:
         """Whether an instrument can be measured in these models, and what that takes at one checkpoint."""
-        parts = {"reader": reader_of(self.checkpoints), "name": name, "setting": list(setting)}
+        parts = {"reader": self._reader(), "name": name, "setting": list(setting)}
         result = remembered(result_key("terms", __name__, **parts), lambda: self._terms(name, setting))
         return Terms(**result.facts)
 
@@ -195,6 +215,9 @@ class TrainingRun:
     def _lost(self, index: int, fault: NotFinite) -> str:
         return f"The checkpoint at {self.checkpoints.labels[index]:,} {self.checkpoints.unit}: {fault}"
 
+    def _reader(self) -> str:
+        return reader_of(self.checkpoints, self.first)
+
     def _key(self, analysis: str, index: int, *tokens: Tensor, **parameters: int) -> str:
         digest = hashlib.sha256(b"".join(_bytes_of(one) for one in tokens)).hexdigest()
         weights, device = content_of(self.checkpoints, index), str(pick_device(None))
@@ -203,17 +226,34 @@ class TrainingRun:
     def _measured(self, key: str, index: int, measure) -> dict[str, Tensor]:
         def compute() -> Result:
             with self._lock:
-                model = self._opened()
-                if model.checkpoint.index != index:
-                    model.load_checkpoint(index, of=self.checkpoints)
-                return Result({name: tensor.numpy() for name, tensor in measure(model).items()}, {})
+                return Result({name: tensor.numpy() for name, tensor in measure(self._at(index)).items()}, {})
 
-        return {name: as_tensor(array) for name, array in remembered(key, compute).arrays.items()}
+        return _tensors(remembered(key, compute))
+
+    def _instruments(self, index: int, names: Sequence[str], setting: Setting) -> dict[str, Result]:
+        """Instruments at one checkpoint as they are kept."""
+        inputs = self.inputs(setting)
+        with self._lock:
+            scores = measure_instruments(self._at(index), names, inputs)
+        return {
+            name: Result(
+                {field: tensor.numpy() for field, tensor in on_instrument(score)._asdict().items()},
+                {"n": score.score.n, "unit": score.kind.unit},
+            )
+            for name, score in scores.items()
+        }
+
+    def _at(self, index: int) -> HookedTransformer:
+        """The model with the weights of one checkpoint, for whoever holds the lock."""
+        model = self._opened()
+        if model.checkpoint.index != index:
+            model.load_checkpoint(index, of=self.checkpoints)
+        return model
 
     def _opened(self) -> HookedTransformer:
         """The model, for whoever holds the lock."""
         if self._model is None:
-            self._model = HookedTransformer.from_pretrained(self.checkpoints, checkpoint_index=0)
+            self._model = HookedTransformer.from_pretrained(self.checkpoints, checkpoint_index=self.first)
         return self._model
 
     def _shape(self) -> Result:
@@ -244,8 +284,16 @@ class TrainingRun:
         return Result({name: array.numpy() for name, array in arrays.items()}, facts)
 
 
+def _tensors(kept: Result) -> dict[str, Tensor]:
+    return {name: as_tensor(array) for name, array in kept.arrays.items()}
+
+
+def _unpacked_instrument(kept: Result) -> MeasuredInstrument:
+    return MeasuredInstrument(OnInstrument(**_tensors(kept)), **kept.facts)
+
+
 def _unpacked_inputs(kept: Result) -> Inputs:
-    arrays = {name: as_tensor(array) for name, array in kept.arrays.items()}
+    arrays = _tensors(kept)
     facts = dict(kept.facts)
     words = facts.pop("words")
     repeated = RepeatedTokens(tokens=arrays["tokens"], control=arrays["control"], **facts)
