@@ -13,7 +13,12 @@ from lens.results import Result, load, remembered, result_key, save
 from tests.imports import import_graph
 
 MADE = Result(
-    {"loss": np.linspace(0, 1, 7, dtype=np.float32), "ids": np.arange(6).reshape(2, 3)}, {"n": 16, "why": "ü"}
+    {
+        "loss": np.linspace(0, 1, 7, dtype=np.float32),
+        "ids": np.arange(6).reshape(2, 3).T,
+        "threshold": np.array(0.5),
+    },
+    {"n": 16, "why": "ü"},
 )
 
 
