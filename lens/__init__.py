@@ -20,8 +20,18 @@ _HOME = {
     "HookedTransformer": "lens.hooked",
     "HookPoint": "lens.hooks",
     "Transformer": "lens.model",
+    "sweep": "lens.sweeps.sweep",
 }
-__all__ = ["ActivationCache", "Config", "FactoredMatrix", "HookPoint", "Hooked", "HookedTransformer", "Transformer"]
+__all__ = [
+    "ActivationCache",
+    "Config",
+    "FactoredMatrix",
+    "HookPoint",
+    "Hooked",
+    "HookedTransformer",
+    "Transformer",
+    "sweep",
+]
 __version__ = "0.1.0"
 
 

@@ -3,6 +3,7 @@
 import sys
 
 from lens import launch, scan, scores, selftest
+from lens.sweeps import command as sweeps
 
 
 def deck(arguments: list[str]) -> int:
@@ -12,7 +13,14 @@ def deck(arguments: list[str]) -> int:
     return check(arguments)
 
 
-COMMANDS = {"app": launch.main, "deck": deck, "selftest": selftest.main, "scores": scores.main, "scan": scan.main}
+COMMANDS = {
+    "app": launch.main,
+    "deck": deck,
+    "selftest": selftest.main,
+    "scores": scores.main,
+    "scan": scan.main,
+    "sweep": sweeps.main,
+}
 
 
 def main(arguments: list[str]) -> int:
