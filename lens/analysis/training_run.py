@@ -1,7 +1,7 @@
 """One training run: its checkpoints are read into one model in turn, and every result is kept on disk."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import NamedTuple
 
@@ -111,14 +111,17 @@ class TrainingRun:
     def identical(self, indices: Iterable[int] | None = None) -> tuple[tuple[int, ...], ...]:
         """Groups of checkpoints, of these or of all, whose files are the same: between them nothing was learned."""
         chosen = range(len(self.checkpoints)) if indices is None else indices
-        return identical({index: content_of(self.checkpoints, index) for index in chosen})
+        return identical({index: self.content(index) for index in chosen})
+
+    def content(self, index: int) -> str:
+        """:func:`content_of` one checkpoint: the name under which its results are kept."""
+        return self._identity("content", index, content_of)
 
     def inputs(self, setting: Setting) -> Inputs:
         """The tokens that every checkpoint is measured on."""
         known = self._known  # one pair, so that two threads never mix a setting and another's tokens
         if known is None or known[0] != setting:
-            parts = {"reader": self._reader(), "text": held_out_digest(), "setting": list(setting)}
-            kept = remembered(result_key("inputs", __name__, **parts), lambda: self._inputs(setting))
+            kept = remembered(self._inputs_key(setting), lambda: self._inputs(setting))
             known = self._known = (setting, _unpacked_inputs(kept))
         return known[1]
 
@@ -127,7 +130,7 @@ class TrainingRun:
         inputs = self.inputs(setting)
         keys = [self._repeats_key(index, inputs.repeated)]
         keys += [] if inputs.texts is None else [self._key("texts", index, inputs.texts.tokens, inputs.texts.mask)]
-        return all((results_folder() / key).is_file() for key in keys)
+        return all(map(_is_kept, keys))
 
     def measure(self, index: int, setting: Setting, texts: bool = True) -> Measured:
         """:meth:`repeats` and, if wanted, :meth:`texts`; a checkpoint that is not finite loses its own point only."""
@@ -181,13 +184,20 @@ class TrainingRun:
 
     def has_instrument(self, index: int, name: str, setting: Setting) -> bool:
         """Whether :meth:`instrument` of a checkpoint lies on disk."""
-        return (results_folder() / self._instrument_key(index, name, setting)).is_file()
+        return _is_kept(self._instrument_key(index, name, setting))
 
     def terms(self, name: str, setting: Setting) -> Terms:
         """Whether an instrument can be measured in these models, and what that takes at one checkpoint."""
-        parts = {"reader": self._reader(), "name": name, "setting": list(setting)}
-        result = remembered(result_key("terms", __name__, **parts), lambda: self._terms(name, setting))
-        return Terms(**result.facts)
+        return Terms(**remembered(self._terms_key(name, setting), lambda: self._terms(name, setting)).facts)
+
+    def knows(self, index: int, names: Sequence[str], setting: Setting) -> bool:
+        """Whether it can be said what is kept of a checkpoint: it is here, or was, and is remembered."""
+        if self.checkpoints.is_local(index):
+            return True
+        named = [self._identity_key("content", index), self._identity_key("reader", self.first)]
+        if not all(map(_is_kept, named)):
+            return False
+        return all(map(_is_kept, [self._inputs_key(setting), *(self._terms_key(name, setting) for name in names)]))
 
     def pattern(self, index: int, tokens: Tensor, head: Head) -> Tensor:
         """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""
@@ -215,12 +225,37 @@ class TrainingRun:
     def _lost(self, index: int, fault: NotFinite) -> str:
         return f"The checkpoint at {self.checkpoints.labels[index]:,} {self.checkpoints.unit}: {fault}"
 
+    def _inputs_key(self, setting: Setting) -> str:
+        parts = {"reader": self._reader(), "text": held_out_digest(), "setting": list(setting)}
+        return result_key("inputs", __name__, **parts)
+
+    def _terms_key(self, name: str, setting: Setting) -> str:
+        return result_key("terms", __name__, reader=self._reader(), name=name, setting=list(setting))
+
+    def _identity_key(self, what: str, index: int) -> str:
+        run = self.checkpoints
+        return result_key(what, "lens.load.identity", hub_id=run.entry.hub_id, place=run.at(index).place)
+
     def _reader(self) -> str:
-        return reader_of(self.checkpoints, self.first)
+        return self._identity("reader", self.first, reader_of)
+
+    def _identity(self, what: str, index: int, read: Callable[[Checkpoints, int], str]) -> str:
+        """What files say; of a revision of the Hub that has been deleted since, what they said while they were here."""
+        run = self.checkpoints
+        if run.entry.hub_id is None:
+            return read(run, index)
+        key = self._identity_key(what, index)
+        kept = load(key)
+        if kept is not None and not run.is_local(index):
+            return kept.facts[what]
+        made = read(run, index)
+        if kept is None or kept.facts[what] != made:
+            save_if_possible(key, Result({}, {what: made}))
+        return made
 
     def _key(self, analysis: str, index: int, *tokens: Tensor, **parameters: int) -> str:
         digest = hashlib.sha256(b"".join(_bytes_of(one) for one in tokens)).hexdigest()
-        weights, device = content_of(self.checkpoints, index), str(pick_device(None))
+        weights, device = self.content(index), str(pick_device(None))
         return result_key(analysis, __name__, weights=weights, tokens=digest, parameters=parameters, device=device)
 
     def _measured(self, key: str, index: int, measure) -> dict[str, Tensor]:
@@ -282,6 +317,10 @@ class TrainingRun:
             arrays |= {"texts": made.texts.tokens, "mask": made.texts.mask}
         facts |= {"words": made.words}
         return Result({name: array.numpy() for name, array in arrays.items()}, facts)
+
+
+def _is_kept(key: str) -> bool:
+    return (results_folder() / key).is_file()
 
 
 def _tensors(kept: Result) -> dict[str, Tensor]:

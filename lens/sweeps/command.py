@@ -49,11 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _sweep(chosen: argparse.Namespace, names: list[str]) -> int:
     from lens.analysis.checkpoint import Setting  # after the arguments are known to be right: torch takes seconds
+    from lens.load.checkpoints import checkpoints
     from lens.sweeps.sweep import Workers, measure, plan, request
 
     start, setting = perf_counter(), Setting(n=chosen.n, seqs=chosen.seqs, seed=chosen.seed)
     workers = Workers(chosen.workers, chosen.backend, chosen.cluster)
-    asked = request(chosen.model, names, chosen.checkpoints, setting, workers, chosen.keep, chosen.curves)
+    run = checkpoints(chosen.model, chosen.pattern)
+    asked = request(run, names, chosen.checkpoints, setting, workers, chosen.keep, chosen.curves)
     for sentence in plan(asked).sentences(asked.run.entry.alias):
         print(sentence, flush=True)  # noqa: T201 - a command line
     if chosen.dry_run:
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", required=True, help="an alias, a Hub id, or a folder with checkpoints")
     add("--checkpoints", default="all", help="which of them, see below (default: %(default)s)")
+    add("--pattern", help="how they are named where that is not known: step{step}, checkpoint-{step}, …")
     add("--instruments", default="induction,previous", help="names, by commas (default: %(default)s)")
     add("--out", type=Path, help=f"a file that ends in {', '.join(KINDS)}; one row per checkpoint, instrument and head")
     add("--dry-run", action="store_true", help="print what it takes in time, disk and download, and end")

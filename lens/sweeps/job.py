@@ -12,7 +12,6 @@ from typing import NamedTuple
 from lens.analysis.checkpoint import Setting
 from lens.analysis.training_run import MeasuredInstrument, TrainingRun
 from lens.load.checkpoints import Checkpoints, checkpoint_name
-from lens.load.identity import content_of
 
 # Whatever a file that is missing, damaged, of another structure or too large makes of a job: that checkpoint is lost.
 FAILURES = (OSError, ValueError, KeyError, RuntimeError, MemoryError)
@@ -56,7 +55,7 @@ class Outcome(NamedTuple):
 def run_job(job: Job) -> Outcome:
     """Measure one checkpoint, reading what is kept and keeping what is not. A checkpoint that fails is an outcome."""
     start = perf_counter()
-    with _mark(job) as before:
+    with marked(job) as before:
         try:
             outcome = _measure(job)
         except FAILURES as error:
@@ -69,6 +68,8 @@ def is_measured(job: Job) -> bool:
     """Whether everything that a job asks lies on disk; not so for a checkpoint that cannot be read."""
     try:
         training = _training(job)
+        if not training.knows(job.index, job.names, job.setting):
+            return False
         able = [name for name in job.names if not training.terms(name, job.setting).why_not]
         curves = not job.curves or training.is_kept(job.index, job.setting)
         return curves and all(training.has_instrument(job.index, name, job.setting) for name in able)
@@ -112,7 +113,7 @@ def _measure(job: Job) -> Outcome:
     lacks = {name: f"not computed because {why}" for name, why in lacks.items() if why}
     curves_lost = training.measure(job.index, job.setting).lost if job.curves else ""
     measured = training.instruments(job.index, [name for name in job.names if name not in lacks], job.setting)
-    return Outcome(job.index, measured, lacks, curves_lost=curves_lost, weights=content_of(job.run, job.index))
+    return Outcome(job.index, measured, lacks, curves_lost=curves_lost, weights=training.content(job.index))
 
 
 def _sentence(job: Job, error: BaseException) -> str:
@@ -122,7 +123,7 @@ def _sentence(job: Job, error: BaseException) -> str:
 
 
 @contextmanager
-def _mark(job: Job) -> Iterator[str]:
+def marked(job: Job) -> Iterator[str]:
     """A file that names the worker while a job runs; yields who began it before and left the file."""
     before, mark = begun_by(job), _mark_of(job)
     with suppress(OSError):  # a full disk does not keep a job from its work

@@ -91,8 +91,7 @@ def _parallel(jobs: Sequence[Job], workers: Workers, work: Work) -> Iterator[Out
     try:
         yield from Parallel(batch_size=1, return_as="generator_unordered")(delayed(work)(job) for job in jobs)
     except lost as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise _Lost(lines[0]) from error
+        raise _Lost(" ".join(str(error).split())) from error
 
 
 def _lost_worker(workers: Workers) -> type[Exception]:
