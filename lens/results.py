@@ -29,6 +29,7 @@ PACKAGE = Path(__file__).parent
 IMPORT = re.compile(r"^\s*(?:from (lens[\w.]*) import (\([^)]*\)|.*)|import (lens[\w.]*))", re.MULTILINE)
 DIGEST = 32  # bytes of a SHA-256
 MOST_BYTES = 1_000_000_000  # of all kept results; beyond it the ones longest unused go
+UNFINISHED = "unfinished-"  # begins the name of a file that is being written
 STALE = 3600  # seconds after which an unfinished file belongs to a process that died
 LOG = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ def _write(folder: Path, name: str, data: bytes) -> None:
 
     Readable by whoever the user's umask lets read: a folder may be shared.
     """
-    unfinished = folder / f"unfinished-{uuid4().hex}"
+    unfinished = folder / f"{UNFINISHED}{uuid4().hex}"
     try:
         unfinished.write_bytes(data)
         os.replace(unfinished, folder / name)
@@ -191,7 +192,7 @@ def _write(folder: Path, name: str, data: bytes) -> None:
 def _make_room(folder: Path, at_most: int) -> None:
     """Delete the results longest unused until the others take ``at_most`` bytes, and what dead processes left.
 
-    Files come and go while this looks: other processes write, and make room, too.
+    Files come and go while this looks: other processes write, and make room, too. What they are writing stays.
     """
     files: dict[Path, os.stat_result] = {}
     for entry in os.scandir(folder):
@@ -199,7 +200,7 @@ def _make_room(folder: Path, at_most: int) -> None:
             files[Path(entry.path)] = entry.stat()
     total = sum(stat.st_size for stat in files.values())
     for path in sorted(files, key=lambda path: files[path].st_mtime):
-        stale = path.name.startswith("unfinished-") and time.time() - files[path].st_mtime > STALE
-        if total > at_most or stale:
+        unfinished = path.name.startswith(UNFINISHED)
+        if time.time() - files[path].st_mtime > STALE if unfinished else total > at_most:
             path.unlink(missing_ok=True)
             total -= files[path].st_size
