@@ -1,7 +1,7 @@
 """Where the jobs of a sweep run: in this process, in local processes, or on a cluster that is there already.
 
-All of it is joblib's: a backend is a name that joblib knows, and a cluster an address. A worker that is killed takes
-nothing with it but the job it was on, which is run again.
+A cluster is an address: Dask by joblib, Ray by its own tasks. A worker that is killed takes nothing with it but the job
+it was on, which is run again.
 """
 
 import logging
@@ -17,6 +17,7 @@ from lens.load.digests import cache_root
 from lens.sweeps.job import Job, Outcome, begun_by, end, run_job
 
 LOG = logging.getLogger(__name__)
+RETRIES = 3  # of a job whose worker is gone, by Ray; Dask's scheduler has a setting of its own for it, 3 by default
 STARTS = 3  # workers in a row that end before they begin a job: then something is wrong with all of them
 Work = Callable[[Job], Outcome]
 
@@ -89,9 +90,23 @@ def _alone(job: Job, workers: Workers, work: Work) -> Outcome:
 def _parallel(jobs: Sequence[Job], workers: Workers, work: Work) -> Iterator[Outcome]:
     lost = _lost_worker(workers)
     try:
-        yield from Parallel(batch_size=1, return_as="generator_unordered")(delayed(work)(job) for job in jobs)
+        if workers.backend == "ray":
+            yield from _on_ray(jobs, work)
+        else:
+            yield from Parallel(batch_size=1, return_as="generator_unordered")(delayed(work)(job) for job in jobs)
     except lost as error:
         raise _Lost(" ".join(str(error).split())) from error
+
+
+def _on_ray(jobs: Sequence[Job], work: Work) -> Iterator[Outcome]:
+    """Each job as a task: joblib's backend for Ray gives nothing before all are done, and hangs on kills."""
+    import ray
+
+    task = ray.remote(max_retries=RETRIES)(work)
+    running = [task.remote(job) for job in jobs]
+    while running:
+        (done,), running = ray.wait(running)
+        yield ray.get(done)
 
 
 def _lost_worker(workers: Workers) -> type[Exception]:
@@ -118,10 +133,8 @@ def _configured(workers: Workers) -> Iterator[None]:
                 yield
     elif workers.backend == "ray":
         import ray
-        from ray.util.joblib import register_ray
 
-        register_ray()
-        with ray.init(address=workers.cluster or "auto"), parallel_config("ray", n_jobs=-1):
+        with ray.init(address=workers.cluster or "auto"):
             yield
     elif workers.count > 1 and workers.here:
         store = {"initializer": _keep_in, "initargs": (str(cache_root()),)}

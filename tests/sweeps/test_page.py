@@ -17,7 +17,8 @@ SETTING = Setting(n=12, seqs=16, texts=4)
 def test_the_page_reads_a_sweep(run, folder, monkeypatch):
     sweep(run, ["feeder_v"], "all", SETTING)
     result_store.clear()
-    monkeypatch.setattr(TrainingRun, "_opened", lambda self: pytest.fail("the model was opened"))
+    for measure in ("measure_repeats", "measure_texts", "measure_instruments"):
+        monkeypatch.setattr(f"lens.analysis.training_run.{measure}", lambda *_: pytest.fail("it was measured again"))
     at = app_page("training_dynamics", model="local:run", score="feeder_v", n="12", seqs="16", texts="4")
     at.session_state["lens:paths"] = {"local:run": str(folder)}
     fine(at.run())
