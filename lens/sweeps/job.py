@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from lens.analysis.checkpoint import Setting
-from lens.analysis.training_run import MeasuredInstrument, TrainingRun
+from lens.analysis.training_run import MeasuredInstrument, Shape, TrainingRun
 from lens.load.checkpoints import Checkpoints, checkpoint_name
 
 # Whatever a file that is missing, damaged, of another structure or too large makes of a job: that checkpoint is lost.
@@ -75,6 +75,25 @@ def is_measured(job: Job) -> bool:
         return curves and all(training.has_instrument(job.index, name, job.setting) for name in able)
     except FAILURES:
         return False
+
+
+class Structure(NamedTuple):
+    """What the models of a run are like, read from a checkpoint that is here."""
+
+    shape: Shape
+    able: list[str]  # of the instruments that are asked, those that such models have
+
+
+def structure_of(job: Job) -> Structure | None:
+    """None for a checkpoint that is not here, or cannot be read."""
+    if not job.run.is_local(job.index):
+        return None
+    try:
+        training = _training(job)
+        able = [name for name in job.names if not training.terms(name, job.setting).why_not]
+        return Structure(training.shape(), able)
+    except FAILURES:
+        return None
 
 
 @lru_cache(maxsize=1)

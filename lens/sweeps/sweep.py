@@ -19,7 +19,7 @@ from lens.load.hub import NoNetwork
 from lens.progress import Progress, silent
 from lens.sweeps.chosen import chosen_checkpoints
 from lens.sweeps.downloads import Fetch, Forget, delete_commit, fetched_ahead, from_hub
-from lens.sweeps.job import Job, Outcome, is_measured, run_job, training_of
+from lens.sweeps.job import Job, Outcome, is_measured, run_job, structure_of, training_of
 from lens.sweeps.plan import Plan, Sizes, hub_bytes, result_bytes, seconds_of
 from lens.sweeps.table import as_frame
 from lens.sweeps.workers import Workers, outcomes
@@ -126,17 +126,15 @@ def plan(asked: Request, sizes: Sizes = hub_bytes) -> Plan:
     """What is left to do and what it takes."""
     todo = [job for job in asked.jobs if not is_measured(job)]
     away = [job.index for job in todo if not asked.run.is_local(job.index)]
-    here = next((job.index for job in asked.jobs if asked.run.is_local(job.index)), None)
     seconds = results = memory = None
     n_workers = asked.workers.count if asked.workers.here else None
-    if here is not None:
-        training = training_of(asked.run)
-        training.first = here
-        names = [name for name in asked.names if not training.terms(name, asked.setting).why_not]
-        seconds = len(todo) * seconds_of(training, names, asked.setting, asked.curves) / (n_workers or 1)
-        results = len(todo) * result_bytes(training.shape(), names, asked.setting, asked.curves)
+    structure = next(filter(None, map(structure_of, asked.jobs)), None)
+    if structure is not None:
+        shape, names = structure
+        seconds = len(todo) * seconds_of(training_of(asked.run), names, asked.setting, asked.curves) / (n_workers or 1)
+        results = len(todo) * result_bytes(shape, names, asked.setting, asked.curves)
         if n_workers is not None:
-            memory = 4 * training.shape().n_params * min(n_workers, len(todo))
+            memory = 4 * shape.n_params * min(n_workers, len(todo))
     measured = len(asked.jobs) - len(todo)
     download = _download(asked.run, away, sizes)
     return Plan(len(asked.jobs), measured, n_workers, seconds, results, memory, len(away), download, asked.keep)
@@ -156,19 +154,18 @@ def measure(
     """Do what is asked. ``fetch`` and ``forget`` bring checkpoints here and delete them: by default, of the Hub."""
     done: dict[int, Outcome] = {}
     start, total = perf_counter(), len(asked.jobs)
-    kept = [job for job in asked.jobs if is_measured(job)]
+    kept = {job.index: job for job in asked.jobs if is_measured(job)}
+    todo = [job for job in asked.jobs if job.index not in kept]
 
     def downloading(_fraction: float, stage: str) -> None:
         progress(len(done) / total, stage)
 
     run = asked.run
     forget = forget or (lambda commit: _delete(run, commit))
-    measuring = _measured(
-        asked, [job for job in asked.jobs if job not in kept], fetch or from_hub(run), forget, downloading
-    )
+    measuring = _measured(asked, todo, fetch or from_hub(run), forget, downloading)
     try:
         progress(0.0, f"0 of {total} checkpoints")
-        done |= {job.index: run_job(job) for job in kept}
+        done |= {index: run_job(job) for index, job in kept.items()}
         for outcome in measuring:
             done[outcome.index] = outcome
             for sentence in outcome.reasons:

@@ -43,7 +43,7 @@ def outcomes(jobs: Sequence[Job], workers: Workers, work: Work = run_job) -> Ite
     """What comes of every job, as it comes.
 
     When a worker is lost, the jobs that had begun are run again, one at a time, so that one that ends its worker each
-    time is known: it is an outcome that is lost, and the others go on. RuntimeError if workers end before they begin.
+    time is known: it is an outcome that is lost, and the others go on. ChildProcessError if none begins.
     """
     todo = {job.index: job for job in jobs}
     starts = 0
@@ -59,7 +59,7 @@ def outcomes(jobs: Sequence[Job], workers: Workers, work: Work = run_job) -> Ite
                 begun = {job: name for job in todo.values() if (name := begun_by(job))}
                 starts = 0 if begun else starts + 1
                 if starts == STARTS:
-                    raise RuntimeError(
+                    raise ChildProcessError(
                         f"{STARTS} workers in a row ended before they began a job ({error}). Is there memory for "
                         f"{workers.count} of them? Try fewer."
                     ) from error

@@ -62,6 +62,20 @@ def test_a_checkpoint_that_is_lost_is_named_and_ends_with_1(tmp_path, tokenizer,
     assert set(pd.read_csv(out)["label"]) == {0, 10, 40}
 
 
+def test_where_no_checkpoint_can_be_read_each_is_named(tmp_path, tokenizer, capsys):
+    broken = write_run(tmp_path / "broken", tokenizer, steps=STEPS[:2])
+    for step in STEPS[:2]:
+        (broken / f"checkpoint-{step}" / "model.safetensors").write_bytes(b"no weights")
+    out = tmp_path / "x.csv"
+    assert command.main(["--model", str(broken), *SMALL, "--out", str(out)]) == 1
+    said = capsys.readouterr().out
+    assert "broken: 0 of 2 checkpoints measured whole. The checkpoint at step 0: " in said
+    assert "Time: not known" in said
+    frame = pd.read_csv(out)
+    assert len(frame) == 2 * 2
+    assert frame["status"].str.contains("not a whole safetensors file").all()
+
+
 def test_a_table_that_cannot_be_written_says_where_the_numbers_are(sweeps, capsys):
     sweeps("--checkpoints", "last")
     with at_most(64):
