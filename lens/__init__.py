@@ -20,6 +20,7 @@ _HOME = {
     "HookedTransformer": "lens.hooked",
     "HookPoint": "lens.hooks",
     "Transformer": "lens.model",
+    "show": "lens.showing",
     "sweep": "lens.sweeps.sweep",
 }
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Hooked",
     "HookedTransformer",
     "Transformer",
+    "show",
     "sweep",
 ]
 __version__ = "0.1.0"

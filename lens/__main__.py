@@ -2,7 +2,7 @@
 
 import sys
 
-from lens import launch, scan, scores, selftest
+from lens import launch, scan, scores, selftest, showing
 from lens.sweeps import command as sweeps
 
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "selftest": selftest.main,
     "scores": scores.main,
     "scan": scan.main,
+    "show": showing.main,
     "sweep": sweeps.main,
 }
 

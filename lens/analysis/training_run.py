@@ -3,23 +3,28 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from lens.analysis.checkpoint import (
     Inputs,
     OnInstrument,
     OnRepeats,
+    OnSequences,
     OnTexts,
+    OnTokens,
     Setting,
     inputs_of,
     measure_instruments,
     measure_pattern,
     measure_repeats,
+    measure_sequences,
     measure_texts,
+    measure_tokens,
     measured_together,
     on_instrument,
 )
@@ -39,6 +44,8 @@ from lens.load.identity import content_of, identical, reader_of
 from lens.pieces import cut_characters, say_cut
 from lens.results import Result, load, remembered, result_key, results_folder, save_if_possible
 from lens.tokens import TokenBatch
+
+Scores = TypeVar("Scores")
 
 
 class Shape(NamedTuple):
@@ -69,6 +76,13 @@ class Measured(NamedTuple):
 
     repeats: OnRepeats | None
     texts: OnTexts | None  # None as well where texts are not read
+    lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
+
+
+class MeasuredScores(NamedTuple, Generic[Scores]):
+    """What was asked of one checkpoint: either its numbers, or why there are none."""
+
+    scores: Scores | None
     lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
 
 
@@ -182,6 +196,24 @@ class TrainingRun:
         """:meth:`instrument`; a checkpoint that is not finite loses its own point only."""
         return self.instruments(index, [name], setting)[name]
 
+    def sequences(self, index: int, name: str, setting: Setting) -> MeasuredScores[OnSequences]:
+        """:func:`measure_sequences` at one checkpoint; one that is not finite loses its own point only."""
+        inputs, key = self.inputs(setting), self._instrument_key(index, f"{name}-sequences", setting)
+
+        def measure(model: HookedTransformer) -> dict[str, Tensor]:
+            return measure_sequences(model, name, inputs)._asdict()
+
+        return self._or_lost(index, lambda: OnSequences(**self._measured(key, index, measure)))
+
+    def tokens(self, index: int, tokens: Int[Tensor, "1 pos"]) -> MeasuredScores[OnTokens]:
+        """:func:`measure_tokens` at one checkpoint; one that is not finite loses its own point only."""
+        key = self._key("tokens", index, tokens)
+
+        def measure(model: HookedTransformer) -> dict[str, Tensor]:
+            return measure_tokens(model, tokens)._asdict()
+
+        return self._or_lost(index, lambda: OnTokens(**self._measured(key, index, measure)))
+
     def has_instrument(self, index: int, name: str, setting: Setting) -> bool:
         """Whether :meth:`instrument` of a checkpoint lies on disk."""
         return _is_kept(self._instrument_key(index, name, setting))
@@ -221,6 +253,12 @@ class TrainingRun:
     def _instrument_key(self, index: int, name: str, setting: Setting) -> str:
         one = self.inputs(setting).repeated
         return self._key(f"instrument-{name}", index, one.tokens, one.control, n=one.n, bos=one.bos, seed=one.seed)
+
+    def _or_lost(self, index: int, measure: Callable[[], Scores]) -> MeasuredScores[Scores]:
+        try:
+            return MeasuredScores(measure())
+        except NotFinite as fault:
+            return MeasuredScores(None, self._lost(index, fault))
 
     def _lost(self, index: int, fault: NotFinite) -> str:
         return f"The checkpoint at {self.checkpoints.labels[index]:,} {self.checkpoints.unit}: {fault}"
