@@ -21,6 +21,7 @@ _HOME = {
     "HookPoint": "lens.hooks",
     "Transformer": "lens.model",
     "show": "lens.showing",
+    "sweep": "lens.sweeps.sweep",
 }
 __all__ = [
     "ActivationCache",
@@ -31,6 +32,7 @@ __all__ = [
     "HookedTransformer",
     "Transformer",
     "show",
+    "sweep",
 ]
 __version__ = "0.1.0"
 

@@ -1,6 +1,6 @@
 """What is measured at one checkpoint of a training run: head scores and losses, per sequence and per text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,14 +11,15 @@ from lens.analysis.attention import head_patterns
 from lens.analysis.held_out import beginnings
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.layout import repeats_layout
-from lens.analysis.instruments.measure import sample_for
+from lens.analysis.instruments.measure import measure_named
 from lens.analysis.instruments.patterns import PatternReader, read_repeats
 from lens.analysis.instruments.previous import PREVIOUS
 from lens.analysis.instruments.registry import instrument
-from lens.analysis.instruments.sample import WEIGHTS, repeats
+from lens.analysis.instruments.sample import repeats
 from lens.analysis.loss import next_token_stats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
+from lens.analysis.score_results import HeadScore
 from lens.batching import at_once
 from lens.hooked import HookedTransformer
 from lens.hooks import HookPoint, hooks
@@ -134,18 +135,31 @@ def measure_texts(model: HookedTransformer, texts: TokenBatch) -> OnTexts:
     return OnTexts(torch.cat(rows).cpu())
 
 
-def measure_instrument(model: HookedTransformer, name: str, inputs: Inputs) -> OnInstrument:
-    """The number of every head by the instrument called ``name``, on the part of ``inputs`` that it reads.
+def measure_instruments(model: HookedTransformer, names: Sequence[str], inputs: Inputs) -> dict[str, HeadScore]:
+    """The number of every head by the instruments of these names, on the part of ``inputs`` that each reads.
 
     Tasks are the repeats. KeyError for a name that does not exist, ValueError where this model has no such number.
     """
-    one, samples = instrument(name), [repeats(inputs.repeated)]
-    found = one.measure(model, sample_for(one, [*samples, WEIGHTS]) or samples[0])
-    none = torch.full_like(found.score.mean, torch.nan)
-    above = none if found.above is None else found.above.to(none.dtype)
-    parts = (found.score.mean, found.score.low, found.score.high, found.null_mean)
-    threshold = torch.tensor(torch.nan if found.threshold is None else found.threshold)
+    measured = measure_named(model, names, [repeats(inputs.repeated)])
+    if measured.missing:
+        name, why = next(iter(measured.missing.items()))
+        raise ValueError(f"{instrument(name).title} of {model.name}: {why}.")
+    return dict(measured.scores)
+
+
+def on_instrument(score: HeadScore) -> OnInstrument:
+    """What of a score stands on the training axis."""
+    none = torch.full_like(score.score.mean, torch.nan)
+    above = none if score.above is None else score.above.to(none.dtype)
+    parts = (score.score.mean, score.score.low, score.score.high, score.null_mean)
+    threshold = torch.tensor(torch.nan if score.threshold is None else score.threshold)
     return OnInstrument(*(none if one is None else one.cpu() for one in parts), threshold, above.cpu())
+
+
+def measured_together(names: Sequence[str]) -> list[list[str]]:
+    """Names in the groups that share their work: all those of attention patterns, and each of the others."""
+    patterns = [name for name in names if instrument(name).pattern is not None]
+    return [*([patterns] if patterns else []), *([name] for name in names if name not in patterns)]
 
 
 def measure_sequences(model: HookedTransformer, name: str, inputs: Inputs) -> OnSequences:
