@@ -51,6 +51,7 @@ class Shape(NamedTuple):
     bos: str  # which token stands before a text, and why
     device: str
     dtype: str
+    has_tokenizer: bool
 
 
 class Reading(NamedTuple):
@@ -138,7 +139,7 @@ class TrainingRun:
         return OnRepeats(**self._measured(key, index, lambda model: measure_repeats(model, repeated)._asdict()))
 
     def texts(self, index: int, setting: Setting) -> OnTexts | None:
-        """:func:`measure_texts` at one checkpoint; None for a run without a tokenizer, which cannot read a text."""
+        """:func:`measure_texts` at one checkpoint; None for a run whose models read no texts."""
         texts = self.inputs(setting).texts
         if texts is None:
             return None
@@ -219,10 +220,10 @@ class TrainingRun:
     def _shape(self) -> Result:
         with self._lock:
             model = self._opened()
-            cfg, bos = model.cfg, model.bos
+            cfg, bos, has_tokenizer = model.cfg, model.bos, model.tokenizer is not None
         start = f"No BOS: {bos.reason}." if bos.id is None else f"BOS {bos.token} (id {bos.id}): {bos.reason}."
         sizes = (cfg.n_layers, cfg.n_heads, cfg.n_ctx, sum(one.numel() for one in model.parameters()))
-        shape = Shape(model.name, *sizes, model.note, start, str(model.device), str(model.dtype))
+        shape = Shape(model.name, *sizes, model.note, start, str(model.device), str(model.dtype), has_tokenizer)
         return Result({}, shape._asdict())
 
     def _terms(self, name: str, setting: Setting) -> Result:

@@ -7,6 +7,7 @@ means the same model everywhere; whether it was trained on this machine is anoth
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ STEPS = 400
 SAVED = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 24, 29, 34, 40)  # fortieths of a run, dense at its start
 POINTS = 40  # measured between the first step and the last
 FORMAT = "1"  # part of the path: raised when a name comes to mean other weights
-MOST_PAIRS = 24  # on disk, about 4 MB each; beyond it the one longest unused goes
+MOST_PAIRS = 24  # on disk, 7 MB each; beyond it the one longest unused goes
+STALE = 3600  # seconds after which an unfinished folder belongs to a process that died
 NOTE = (
     "Trained on this machine for a demonstration, on a synthetic task: random words that repeat with a period of 6 to "
     "16. It has never read a text."
@@ -116,6 +118,9 @@ def pairs_here() -> list[Staged]:
 
 
 def make_room(most: int = MOST_PAIRS) -> None:
-    """Delete the pairs longest unused until there is room for one more."""
+    """Delete the pairs longest unused until there is room for one more, and what dead processes left."""
     for staged in pairs_here()[most - 1 :]:
         shutil.rmtree(staged.folder, ignore_errors=True)
+    for folder in store().glob("unfinished-*"):
+        if time.time() - folder.stat().st_mtime > STALE:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -12,6 +12,7 @@ import streamlit as st
 from lens.analysis.names import Head
 from lens.load import catalogue
 from lens.load.files import CONFIG
+from lens.load.staged import entries_here
 from lens.ui.by_hand import PATHS
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
@@ -36,8 +37,9 @@ class Cell(NamedTuple):
 
 
 def with_checkpoints() -> list[str]:
-    """Models whose checkpoints are on this machine: those of the catalogue, and the runs this visitor opened."""
-    shipped = [entry.alias for entry in catalogue.entries() if entry.shipped and not why_none(entry.alias)]
+    """Models whose checkpoints are here: of the catalogue, trained on request, and the runs this visitor opened."""
+    entries = (*catalogue.entries(), *entries_here())
+    shipped = [entry.alias for entry in entries if entry.shipped and not why_none(entry.alias)]
     opened = [name for name in st.session_state.get(PATHS, {}) if not why_none(name)]
     return [*shipped, *opened]
 

@@ -2,7 +2,7 @@
 
 import re
 
-from lens.ui.fields import BadValue, Field, choice, integer, number, short, word
+from lens.ui.fields import BadValue, Field, choice, flag, integer, number, short, word
 from lens.ui.page import Page
 
 MOST_BESIDE = 4
@@ -10,7 +10,8 @@ MOST_TEXTS = 64  # the held-out text has a few more chapters
 NAME = re.compile(r"(local:)?[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
 AXES = {"linear": "Linear", "log": "Log"}
 PLAYS = {"repeat": "Random repeat", "prompt": "Prompt"}
-TABS = ("schedule", "table", "runs")
+TABS = ("schedule", "table", "runs", "live")
+MOST_SEED, MOST_UNSEEN = 9999, 99
 AUTO = "auto"
 EDGES = ("first", "last")
 
@@ -49,6 +50,10 @@ PAGE = Page(
         word("first", AUTO),
         word("last", AUTO),
         choice("more", "schedule", TABS),
+        integer("train_seed", 0, high=MOST_SEED),
+        word("train_steps", "400"),
+        integer("unseen", 0, high=MOST_UNSEEN),
+        flag("watch", False),
     ),
     prompt=True,
 )

@@ -36,6 +36,7 @@ from lens.ui.pages.training_dynamics.figure import (
 )
 from lens.ui.pages.training_dynamics.run_curves import LONGEST, RunCurves, patterns
 from lens.ui.pages.training_dynamics.shipped_runs import show_runs
+from lens.ui.pages.training_dynamics.trainees import show_training
 from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
@@ -177,6 +178,7 @@ TABS = {
     "schedule": ("When it was saved", show_schedule),
     "table": ("All numbers", show_numbers),
     "runs": ("How it was made, other seeds", show_runs),
+    "live": ("Train on stage", show_training),
 }
 
 
@@ -218,7 +220,7 @@ def _text(view: ViewState, run: RunCurves, choices: Choices) -> Text | None:
         n, queries = inputs.repeated.n, inputs.repeated.queries
         marks = Marks([(q, q - n + 1) for q in queries], "the token after its first occurrence")
         return Text(inputs.repeated.tokens[:1], [visible(word) for word in inputs.words], marks)
-    if inputs.texts is None:
+    if not run.shape.has_tokenizer:
         parts.not_computed(f"{title_of(run)} has no tokenizer, so it cannot read a prompt.")
         return None
     if not view["prompt"].strip():
