@@ -18,11 +18,12 @@ from torch import Tensor
 from lens.load.staged import D_VOCAB, N_CTX
 
 BOS, UNKNOWN = "<bos>", "<unk>"
-WORDS = (
+TEXT = (
     "the cat sat on mat dog red apple green pear blue plum sun moon star sea hill tree bird fish book door house milk "
     "bread salt rain snow wind fire stone gold king queen boy girl ship boat road bell clock lamp song rose leaf hand "
     "ring bear"
-).split()
+)
+WORDS = tuple(TEXT.split())  # those of the examples in the prompt box among them
 FIRST = D_VOCAB - len(WORDS)  # id of the first word, after BOS and the unknown word
 PERIODS = range(6, 17)
 LENGTH = N_CTX + 1  # a sequence with its BOS: the last token is predicted, never read
@@ -36,7 +37,7 @@ class Sequences(NamedTuple):
 
     @property
     def later(self) -> Bool[Tensor, "batch predicted"]:
-        """Which predictions are of later copies: entry p predicts token p + 1, and the first copy ends at ``period``."""
+        """Which predictions are of later copies: entry p predicts token p + 1; the first copy ends at ``period``."""
         return torch.arange(1, self.tokens.shape[1])[None] > self.period[:, None]
 
 
@@ -78,7 +79,7 @@ def per_sequence(loss: Float[Tensor, "batch predicted"], given: Sequences) -> Fl
 
 def make_tokenizer() -> Tokenizer:
     """A word is a token, with the space before it; case and punctuation are dropped, other words are ``<unk>``."""
-    vocab = {token: i for i, token in enumerate([BOS, UNKNOWN, *(f" {word}" for word in WORDS)])}
+    vocab = {token: i for i, token in enumerate((BOS, UNKNOWN, *(f" {word}" for word in WORDS)))}
     tokenizer = Tokenizer(WordLevel(vocab, unk_token=UNKNOWN))
     kept = normalizers.Replace(Regex("[^a-z]+"), " ")
     ends = (normalizers.Replace(Regex(" $"), ""), normalizers.Replace(Regex("^(?=[a-z])"), " "))

@@ -111,12 +111,10 @@ def table(curves: "Curves") -> pd.DataFrame:
     """One row per model and point."""
     rows = []
     for n_layers, curve in curves.of.items():
-        best = curve.induction.reshape(len(curve.steps), -1)
-        rows += [
-            {"layers": n_layers, "step": int(step), "loss on later copies": float(loss), "induction": float(score.max()),
-             "head": str(Head(*divmod(int(score.argmax()), curve.induction.shape[2])))}
-            for step, loss, score in zip(curve.steps, curve.loss.mean(1), best)
-        ]  # fmt: skip
+        for step, loss, scores in zip(curve.steps, curve.loss.mean(1), curve.induction):
+            head = Head(*divmod(int(scores.argmax()), scores.shape[1]))
+            row = {"layers": n_layers, "step": int(step), "loss on later copies": float(loss)}
+            rows.append(row | {"head": str(head), "induction": float(scores[head])})
     return pd.DataFrame(rows)
 
 
