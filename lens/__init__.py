@@ -20,8 +20,18 @@ _HOME = {
     "HookedTransformer": "lens.hooked",
     "HookPoint": "lens.hooks",
     "Transformer": "lens.model",
+    "watch": "lens.launch",
 }
-__all__ = ["ActivationCache", "Config", "FactoredMatrix", "HookPoint", "Hooked", "HookedTransformer", "Transformer"]
+__all__ = [
+    "ActivationCache",
+    "Config",
+    "FactoredMatrix",
+    "HookPoint",
+    "Hooked",
+    "HookedTransformer",
+    "Transformer",
+    "watch",
+]
 __version__ = "0.1.0"
 
 

@@ -12,7 +12,14 @@ def deck(arguments: list[str]) -> int:
     return check(arguments)
 
 
-COMMANDS = {"app": launch.main, "deck": deck, "selftest": selftest.main, "scores": scores.main, "scan": scan.main}
+COMMANDS = {
+    "app": launch.main,
+    "watch": launch.watch_main,
+    "deck": deck,
+    "selftest": selftest.main,
+    "scores": scores.main,
+    "scan": scan.main,
+}
 
 
 def main(arguments: list[str]) -> int:

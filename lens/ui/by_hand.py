@@ -4,11 +4,13 @@ An address holds only the name, ``local:folder``. The server remembers, as long 
 that name, so that a page that is loaded again can offer it; nothing is opened before a click, and hosted nothing ever.
 """
 
+import os
 import re
 from pathlib import Path
 
 import streamlit as st
 
+from lens.launch import WATCHED
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.view import ViewState
@@ -61,3 +63,21 @@ def problem(name: str) -> str:
 def open_again(view: ViewState) -> None:
     """Open the path that was typed under the name the address holds."""
     remember(view["model"], Path(typed()[view["model"]]))
+
+
+def watched() -> str:
+    """The name of the folder that this server was started to watch, now opened for this visitor; "" for none.
+
+    Whoever named it started the server on this machine, which is as good as typing it; hosted there is none.
+    """
+    path = os.environ.get(WATCHED, "")
+    if not path or limits().hosted:
+        return ""
+    name = local_name(Path(path))
+    remember(name, Path(path))
+    return name
+
+
+def may_watch(name: str) -> bool:
+    """Whether a model is a folder that this visitor opened from this machine: it can be looked at again and again."""
+    return name in opened() and Path(st.session_state[PATHS][name]).is_dir()

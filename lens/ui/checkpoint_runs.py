@@ -72,10 +72,17 @@ def _run(source: str, stamp: int) -> TrainingRun:
     return TrainingRun(checkpoints(source))
 
 
+@st.cache_resource(show_spinner=False)
+def seen() -> dict[str, tuple[str, ...]]:
+    """source → the whole checkpoints of a watched run when they were last looked at, for the whole process."""
+    return {}
+
+
 def run_of(source: str) -> TrainingRun:
-    """The training run of a model or folder, one for all visitors."""
+    """The training run of a model or folder, one for all visitors; listed again when its folder changed, or when what
+    was being written there was seen to be whole."""
     path = catalogue.resolve(source).path
-    return _run(source, path.stat().st_mtime_ns)
+    return _run(source, hash((path.stat().st_mtime_ns, seen().get(source))))
 
 
 def longest_block(training: Iterable[TrainingRun]) -> int:

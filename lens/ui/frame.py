@@ -20,7 +20,7 @@ import streamlit as st
 
 from lens.ui import controls, stage, workshop
 from lens.ui.badge import start_run
-from lens.ui.by_hand import is_closed
+from lens.ui.by_hand import is_closed, watched
 from lens.ui.components import component
 from lens.ui.embed import STYLE as EMBED_STYLE
 from lens.ui.embed import is_embedded
@@ -38,7 +38,7 @@ from lens.ui.shared.compare.asked import called, stop_button
 from lens.ui.shared.tour.panel import check_tour, draw_tour
 from lens.ui.stage import on_stage, start_stage
 from lens.ui.turns import DRAWING
-from lens.ui.view import REFUSED, ViewState, open_view
+from lens.ui.view import REFUSED, STATE, ViewState, open_view
 
 ASSETS = Path(__file__).parent / "assets"
 PACKAGE = Path(__file__).parents[1]
@@ -63,7 +63,10 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     st.html(ASSETS / "frame.css")
     st.html(ASSETS / "charts.css")
     st.html(f"<script>{(ASSETS / 'go.js').read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
+    run, arrives = watched(), STATE not in st.session_state
     view = open_view(title, page.path, options)
+    if run and arrives and not page.path and not view.canonical():
+        st.switch_page(page_of("Training dynamics").file, query_params={"model": run, "watch": "on"})
     check_model(view)
     workshop.start(view, [page.name for page in MENU])
     if REFUSED in st.session_state:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from lens.load.checkpoints import checkpoint_name
 from lens.ui import checkpoint_runs
+from lens.ui.by_hand import may_watch
 from lens.ui.ending import end_page
 from lens.ui.fields import LOCAL, short
 from lens.ui.limits import limits
@@ -16,7 +17,7 @@ from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MOST_BESIDE, MOST
 from lens.ui.shared import instrument_list
 from lens.ui.shared.wording import capital
 from lens.ui.view import ViewState
-from lens.ui.widgets import bind, segmented, select
+from lens.ui.widgets import bind, segmented, select, toggle
 from lens.ui.widgets import number as number_box
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ CHECKPOINT_HELP = (
 BORN_HELP = (
     "Threshold of prefix-matching score minus control, above which a head counts as an induction head. It is fixed "
     "before the curves are seen: 0.1 unless you change it. It must lie above the null of all checkpoints."
+)
+WATCH_HELP = (
+    "Looks at the folder every 3 seconds and adds each checkpoint when it is whole. For a training that is under way "
+    "on this machine."
 )
 EDGE_HELP = "Where the shaded phase change begins and ends: by the rule, or the checkpoint you choose."
 PLACE_HELP = (
@@ -89,6 +94,8 @@ def controls(view: ViewState, saved: "Checkpoints", longest: int) -> Choices:
     segmented(view, "axis", tuple(AXES), "Axis", AXIS_HELP, format_func=AXES.get)
     _choose_checkpoint(view, saved)
     instrument = instrument_list.choose(view, "Instrument", SCORE_HELP)
+    if may_watch(view["model"]):
+        toggle(view, "watch", "Watch", WATCH_HELP)
     with st.popover("Settings", help="Thresholds, positions, samples and the phase change by hand."):
         _settings(view, saved, longest)
     setting = Setting(view["n"], view["seqs"], view["seed"], view["texts"], prepend_bos(view))
