@@ -10,12 +10,19 @@ from lens.untrusted import parse_json
 ARGUMENTS, STATE = "training_args.bin", "trainer_state.json"  # the Trainer writes one with the weights, the other last
 
 
+class Finished(NamedTuple):
+    """A whole checkpoint, and when the last of its files was written, seconds since 1970."""
+
+    name: str
+    when: float
+
+
 class Arrived(NamedTuple):
     """The checkpoint-… folders of a run as they are now, by step."""
 
     whole: tuple[str, ...]
     unfinished: tuple[str, ...]  # without all files, or with a file that has not all its bytes
-    last: float | None  # when the newest whole one was finished, seconds since 1970
+    newest: Finished | None  # the one that was finished last; None while there is none
 
 
 def arrived(run: Path) -> Arrived:
@@ -24,7 +31,8 @@ def arrived(run: Path) -> Arrived:
     finished = {path.name: _finished(path) for path in sorted(folders, key=lambda path: int(path.name[11:]))}
     whole = {name: when for name, when in finished.items() if when is not None}
     unfinished = tuple(name for name in finished if name not in whole)
-    return Arrived(tuple(whole), unfinished, max(whole.values(), default=None))
+    newest = max((Finished(*one) for one in whole.items()), key=lambda one: one.when, default=None)
+    return Arrived(tuple(whole), unfinished, newest)
 
 
 def _finished(folder: Path) -> float | None:

@@ -47,8 +47,9 @@ def watch(view: ViewState) -> None:
 def words(name: str, now: Arrived) -> str:
     """How many checkpoints there are, when the last one came, and what is not whole yet."""
     text = f"{name}: {counted(len(now.whole), 'checkpoint')}"
-    if now.last is not None:
-        text += f"; {now.whole[-1]} is the last step, the newest came at {time.strftime('%H:%M:%S', time.localtime(now.last))}"
+    if now.newest is not None:
+        when = time.strftime("%H:%M:%S", time.localtime(now.newest.when))
+        text += f", the last, {now.newest.name}, came at {when}"
     if now.unfinished:
         text += f". Not whole yet, so left out: {', '.join(now.unfinished)}"
     return f"{text}. Looked at {time.strftime('%H:%M:%S')}, every {EVERY:.0f} s."
