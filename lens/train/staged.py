@@ -105,11 +105,15 @@ def read(model: HookedTransformer, given: Sequences) -> tuple[Tensor, list[Tenso
     return loss.view(len(given.tokens), -1), [cache[name] for name in names]
 
 
+def induction_reader(given: Sequences) -> PatternReader:
+    """Reads the induction score off the patterns of these sequences."""
+    tokens = given.tokens[:, :-1]
+    return PatternReader((INDUCTION,), text_layout(tokens, torch.ones_like(tokens, dtype=torch.bool)))
+
+
 def measure(model: HookedTransformer, given: Sequences, step: int) -> Measurement:
     """What is drawn of a model."""
-    loss, patterns = read(model, given)
-    tokens = given.tokens[:, :-1]
-    reader = PatternReader((INDUCTION,), text_layout(tokens, torch.ones_like(tokens, dtype=torch.bool)))
+    (loss, patterns), reader = read(model, given), induction_reader(given)
     induction = torch.stack([reader(pattern)[0, 0].mean(0) for pattern in patterns])
     return Measurement(step, per_sequence(loss, given), induction, torch.stack([pattern[0] for pattern in patterns]))
 

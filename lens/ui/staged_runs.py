@@ -81,10 +81,15 @@ def _train(staged: Staged, key: str, draw: Callable[[Curves], None]) -> None:
                 job.report(step / staged.steps, f"step {step} of {staged.steps}")
             run.save()
 
+    points = 0
+
     def fill() -> None:
+        nonlocal points
         run = unfinished().get(staged)
-        if run is not None:
-            draw(run.curves())
+        curves = None if run is None else run.curves()
+        if curves is not None and len(curves.of[2].steps) > points:
+            points = len(curves.of[2].steps)
+            draw(curves)
 
     slot = st.empty()
     bar = FillingBar(slot, key, "Training both models", fill)

@@ -12,7 +12,7 @@ from lens.analysis.verdicts import Verdict, learned
 from lens.figures.theme import number as written
 from lens.load.staged import BATCH, D_MODEL, LAYERS, N_CTX, N_HEADS, Staged
 from lens.train.periods import PERIODS, WORDS, distance_loss, guess_loss, sequences
-from lens.train.staged import MEASURED, N_MEASURED, RATE
+from lens.train.staged import MEASURED, N_MEASURED, RATE, induction_reader
 
 if TYPE_CHECKING:
     from lens.train.staged import Curve, Curves, Unseen
@@ -38,16 +38,17 @@ WHERE = (
     "far as one comes without comparing words. Below the other line, as a word at two of these distances counts "
     "twice.\n"
     "- **Induction.** Attention to all words that follow an earlier occurrence of the query's word, mean over the "
-    "queries that have one. The control of other pages is not subtracted; a head that looks at all words alike has "
-    "about .08."
+    "queries that have one. The control of other pages is not subtracted; the line is a head that looks at all words "
+    "alike."
 )
 
 
 class Lines(NamedTuple):
-    """What known strategies cost on the measured sequences, nats."""
+    """What known strategies reach on the measured sequences."""
 
-    guess: float
-    distance: float
+    guess: float  # nats
+    distance: float  # nats
+    even: float  # induction score of a head that looks at all words alike
 
 
 class Ending(NamedTuple):
@@ -60,9 +61,9 @@ class Ending(NamedTuple):
 
 
 def lines() -> Lines:
-    """Both lines of the loss."""
+    """What the curves are drawn against."""
     given = sequences(N_MEASURED, MEASURED)
-    return Lines(guess_loss(given), distance_loss(given))
+    return Lines(guess_loss(given), distance_loss(given), float(induction_reader(given).uniform().mean()))
 
 
 def ending(curve: "Curve", guess: float) -> Ending:

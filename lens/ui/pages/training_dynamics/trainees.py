@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.names import Head
 from lens.figures.cells import Marks
+from lens.figures.fitted import small_matrix
 from lens.figures.matrix import View, matrix
 from lens.figures.playing import Course, playing
 from lens.figures.strip import Scale, token_strip
@@ -34,6 +35,7 @@ from lens.ui.widgets import button, number, select
 if TYPE_CHECKING:
     from lens.train.staged import Unseen
 
+SIDE = 330  # pixels of a pattern
 SEED_HELP = "Decides the first weights and the sequences. The same seed gives the same models, for everyone."
 STEPS_HELP = "How long both are trained."
 UNSEEN_HELP = "Another number draws another sequence. None of them is ever trained on."
@@ -51,13 +53,13 @@ def show_training(view: ViewState, runs: list[RunCurves], choices: Choices) -> N
     staged, place = Staged(int(seed), int(steps)), st.container()
     filling = st.empty()
     with place:
-        curves = train_pair(staged, partial(_draw_filling, filling, choices))
+        curves = train_pair(staged, partial(_draw_filling, filling, staged, choices))
     if curves is None:
         return
     with buttons:
         _offer_models(view, staged, curves)
     with filling.container():
-        figure = _draw_pair(curves, choices, finished=True)
+        figure = _draw_pair(staged, curves, choices, finished=True)
     of = trainee_words.lines()
     measured = (("How they were trained", trainee_words.measured(staged)),)
     explain(
@@ -73,15 +75,15 @@ def show_training(view: ViewState, runs: list[RunCurves], choices: Choices) -> N
     export(view, Export("train-on-stage", figure, table, payload, trainee_words.code(staged), opens_model=False))
 
 
-def _draw_filling(place: DeltaGenerator, choices: Choices, curves: Curves) -> None:
+def _draw_filling(place: DeltaGenerator, staged: Staged, choices: Choices, curves: Curves) -> None:
     with place.container():
-        _draw_pair(curves, choices, finished=False)
+        _draw_pair(staged, curves, choices, finished=False)
 
 
-def _draw_pair(curves: Curves, choices: Choices, finished: bool) -> go.Figure:
+def _draw_pair(staged: Staged, curves: Curves, choices: Choices, finished: bool) -> go.Figure:
     """The curves of both models beside what the best head of the two-layer one looks at; returns the curves."""
     two, of = curves.of[2], trainee_words.lines()
-    figure = curves_figure(curves, of, choices.log)
+    figure = curves_figure(curves, of, staged.steps, choices.log)
     left, right = st.columns([1.5, 1], gap="medium")
     with left:
         words = trainee_words.notice(curves, of.guess)
@@ -91,14 +93,14 @@ def _draw_pair(curves: Curves, choices: Choices, finished: bool) -> go.Figure:
         head, labels, marks = Head(*two.best), *_first_sequence()
         title = BEST.format(head, trainee_words.COUNT[2]).capitalize()
         if finished:
-            parts.chart(_playing(two, head, labels, marks, choices), f"{title}, step by step", "trainee:play")
+            frames = _playing(two, head, labels, marks, of.even, choices.log)
+            parts.chart(frames, f"{title}, step by step", "trainee:play")
         else:
-            pattern = matrix(two.pattern[-1][head], labels, title=title, marks=marks, view=View(hide_first=True))
-            parts.chart(pattern, f"{title} at step {two.steps[-1]}")
+            parts.chart(_stripe(two.pattern[-1][head], labels, title, marks), f"{title} at step {two.steps[-1]}")
     return figure
 
 
-def curves_figure(curves: Curves, of: trainee_words.Lines, log: bool) -> go.Figure:
+def curves_figure(curves: Curves, of: trainee_words.Lines, steps: int, log: bool) -> go.Figure:
     """Loss and induction score of both models over their steps."""
     loss, score = [], []
     for colour, (n_layers, curve) in enumerate(curves.of.items()):
@@ -108,16 +110,20 @@ def curves_figure(curves: Curves, of: trainee_words.Lines, log: bool) -> go.Figu
         score.append(Trace(f"{name}, best head at each step", x, best, NOTHING, colour))
     levels = [Level(of.guess, "guess among the repeated", right=True), Level(of.distance, "guess by distance")]
     panels = [
-        Panel("Loss on later copies (nats)", loss, levels),
-        Panel("Induction: attention of the best head after an earlier occurrence (probability)", score),
+        Panel("Loss on later copies (nats)", loss, levels, ends=(0.0, 4.2)),
+        Panel("Induction, best head (probability)", score, [Level(of.even, "all words alike")], ends=(0.0, 1.02)),
     ]
-    return training(panels, Axis("training steps", log), title="")
+    return training(panels, Axis("training steps", log, steps), title="")
 
 
-def _playing(curve: Curve, head: Head, labels: list[str], marks: Marks, choices: Choices) -> go.Figure:
+def _stripe(pattern: np.ndarray, labels: list[str], title: str, marks: Marks) -> go.Figure:
+    return small_matrix(matrix(pattern, labels, title=title, marks=marks, view=View(hide_first=True)), SIDE, None)
+
+
+def _playing(curve: Curve, head: Head, labels: list[str], marks: Marks, even: float, log: bool) -> go.Figure:
     score = curve.induction[:, head.layer, head.head]
     names = [f"step {step}" for step in curve.steps]
-    course = Course(curve.steps.astype(np.float64), score, names, "training steps", "induction", choices.log, 0.5)
+    course = Course(curve.steps.astype(np.float64), score, names, "training steps", "induction", log, even)
     title = f"Head {head} of the two-layer model, on a sequence it was not trained on"
     return playing(curve.pattern[:, head.layer, head.head], labels, course, title=title, marks=marks)
 
@@ -161,6 +167,6 @@ def _draw_unseen(view: ViewState, staged: Staged) -> None:
         head = Head(*read.heads[n_layers])
         title = BEST.format(head, trainee_words.COUNT[n_layers]).capitalize()
         with column:
-            figure = matrix(read.pattern[n_layers], words[:-1], title=title, marks=marks, view=View(hide_first=True))
+            figure = _stripe(read.pattern[n_layers], words[:-1], title, marks)
             parts.chart(figure, f"{title} on an unseen sequence", f"trainee:unseen:{n_layers}")
     parts.notice(trainee_words.unseen_notice(read))
