@@ -98,8 +98,8 @@ def entry_of(name: str) -> Entry | None:
     if not staged.is_here:
         steps = "" if staged.steps == STEPS else f", {staged.steps} steps"
         raise ValueError(
-            f"{name} is trained on request and is not on this machine (now): on the page Training dynamics, under "
-            f"Train on stage, train seed {staged.seed}{steps}; it comes out the same every time"
+            f"The model {name} is trained on request and is not on this machine now: train seed {staged.seed}{steps} "
+            "on the page Training dynamics, under Train on stage; it comes out the same every time."
         )
     return staged.entry(n_layers)
 

@@ -44,6 +44,7 @@ class Export(NamedTuple):
     code: str
     reads_prompt: bool = True  # whether ``code`` uses ``tokens``, those of the view's prompt
     opens_model: bool = True  # whether ``code`` uses ``model``; False: it stands for itself
+    label: str = "Export"  # of the panel; where a page has two, what the second is of
 
 
 class Print(NamedTuple):
@@ -85,7 +86,7 @@ def export(view: ViewState, what: Export) -> None:
         draw_alone(view, what.figure)
     if on_stage():
         return
-    with st.expander("Export"):
+    with st.expander(what.label):
         row = st.container(horizontal=True)
         _file(row, "CSV", f"{what.name}.csv", "text/csv", lambda: _table(what).to_csv(index=False).encode())
         _file(row, "JSON", f"{what.name}.json", "application/json", lambda: to_json(view, what.payload).encode())

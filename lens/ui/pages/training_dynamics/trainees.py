@@ -72,7 +72,8 @@ def show_training(view: ViewState, runs: list[RunCurves], choices: Choices) -> N
     )  # fmt: skip
     _draw_unseen(view, staged)
     table, payload = partial(trainee_words.table, curves), trainee_words.payload(curves, of)
-    export(view, Export("train-on-stage", figure, table, payload, trainee_words.code(staged), opens_model=False))
+    code = trainee_words.code(staged)
+    export(view, Export("train-on-stage", figure, table, payload, code, opens_model=False, label="Export these two"))
 
 
 def _draw_filling(place: DeltaGenerator, staged: Staged, choices: Choices, curves: Curves) -> None:
@@ -95,6 +96,7 @@ def _draw_pair(staged: Staged, curves: Curves, choices: Choices, finished: bool)
         if finished:
             frames = _playing(two, head, labels, marks, of.even, choices.log)
             parts.chart(frames, f"{title}, step by step", "trainee:play")
+            st.caption("The first of the measured sequences. Outlined: the words after an earlier occurrence.")
         else:
             parts.chart(_stripe(two.pattern[-1][head], labels, title, marks), f"{title} at step {two.steps[-1]}")
     return figure
@@ -124,7 +126,7 @@ def _playing(curve: Curve, head: Head, labels: list[str], marks: Marks, even: fl
     score = curve.induction[:, head.layer, head.head]
     names = [f"step {step}" for step in curve.steps]
     course = Course(curve.steps.astype(np.float64), score, names, "training steps", "induction", log, even)
-    title = f"Head {head} of the two-layer model, on a sequence it was not trained on"
+    title = f"Head {head} of the two-layer model"
     return playing(curve.pattern[:, head.layer, head.head], labels, course, title=title, marks=marks)
 
 
