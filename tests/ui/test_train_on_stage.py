@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lens.load.staged import Staged
-from lens.train.staged import curves_of
+from lens.train.staged import SideBySide, curves_of
 from lens.ui import staged_runs
 from lens.ui.calls import result_store
 from lens.ui.checkpoint_runs import with_checkpoints
@@ -87,6 +87,20 @@ def test_hosted_visitors_train_few_seeds_and_open_what_is_here(trained, monkeypa
     shown = html(app_page("training_dynamics", **LIVE | {"train_seed": "12", "train_steps": "1600"}).run())
     assert "outside 0 to 9 here: showing 9" in shown
     assert "1600&#x27; is not offered here: showing 40" in shown
+
+
+def test_a_training_that_was_stopped_shows_what_it_has_and_goes_on():
+    staged = Staged(1, 40)
+    run = staged_runs.unfinished().put(staged, SideBySide(staged))  # stopped before its 13th step, as by a cancel
+    assert next(step for step in run.steps() if step == 12) == 12
+    at = app_page("training_dynamics", **LIVE, train_seed="1").run()
+    fine(at)
+    assert "Stopped at step 12 of 40: what was trained is kept." in markdown(at)
+    n_charts = len(at.get("plotly_chart"))
+    shown = fine(at.button(key="start:staged-1-40").click().run())
+    assert "at step 40 it has a loss of" in shown
+    assert len(at.get("plotly_chart")) == n_charts + 2  # the unseen sequence
+    assert (curves_of(staged).of[1].loss == run.curves().of[1].loss).all()
 
 
 def test_only_a_steep_fall_is_said_to_be_one(trained):
