@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from lens import HookedTransformer
-from lens.analysis.stats import estimate
+from lens.analysis.checkpoint import Setting, inputs_of
+from lens.analysis.held_out import beginnings, is_read
+from lens.analysis.stats import Estimate, estimate
 from lens.analysis.verdicts import learned
 from lens.load import staged as names
 from lens.load.catalogue import resolve
@@ -62,6 +64,28 @@ def test_two_layers_learn_it_and_one_does_not(longer):
     assert curves.of[2].induction[-1].max() > 0.8
     assert curves.of[1].induction[-1].max() < 0.2
     assert curves.of[2].best[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "state"),
+    [(0.8, 0.99, "found"), (0.8, 1.01, "unknown"), (1.4, 1.6, "unknown"), (1.51, 1.6, "none"), (3.0, 4.0, "none")],
+)
+def test_learned_is_below_half_of_a_guess_and_not_learned_above_three_quarters(low, high, state):
+    ends = map(torch.tensor, ((low + high) / 2, low, high))
+    assert learned(Estimate(*ends, 64, ""), guess=2.0).state == state
+    assert learned(estimate(torch.full((15,), low)), guess=2.0).state == "unknown"  # too few to say
+
+
+def test_a_model_that_knows_few_words_reads_no_novel(short):
+    short.save()
+    lens_2l = HookedTransformer.from_pretrained("lens-2l")
+    model = HookedTransformer.from_pretrained(SHORT.name(2))
+    assert not is_read(model, beginnings(model, 2, True))
+    assert is_read(lens_2l, beginnings(lens_2l, 2, True))
+    inputs = inputs_of(model, Setting(n=8, seqs=1, texts=2))
+    assert inputs.texts is None
+    assert inputs.words[0] == "<bos>"
+    assert inputs.words[1:9] == inputs.words[9:]
 
 
 def test_a_model_that_was_never_trained_has_not_learned_it():
