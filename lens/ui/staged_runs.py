@@ -9,7 +9,7 @@ import streamlit as st
 from lens.figures.recent import Recent
 from lens.load.staged import STEPS, Staged
 from lens.train.staged import Curves, SideBySide, curves_of
-from lens.ui.calls import DRAWING_SHARE, REDRAW, compute_queue
+from lens.ui.calls import REDRAW, compute_queue
 from lens.ui.limits import limits
 from lens.ui.queue import Job
 from lens.ui.threads import threads_for
@@ -18,6 +18,7 @@ from lens.ui.waiting import AGREED, CANCELLED, Bar, offer, remembered, wait
 
 UNFINISHED = 4  # trainings that were stopped and can go on, in memory
 SECONDS = 12.0  # of 400 steps, on one core
+SHARE = 0.3  # of the time, at most, goes into drawing: a training is asked for in order to be seen
 ALL_STEPS = (200, 400, 800, 1600)
 
 
@@ -70,7 +71,7 @@ class FillingBar(Bar):
             start = time.perf_counter()
             self._fill()
             end = time.perf_counter()
-        self._due = end + max(REDRAW, (end - start) / DRAWING_SHARE)
+        self._due = end + max(REDRAW, (end - start) / SHARE)
 
 
 def _train(staged: Staged, key: str, draw: Callable[[Curves], None]) -> None:

@@ -94,8 +94,6 @@ def controls(view: ViewState, saved: "Checkpoints", longest: int) -> Choices:
     segmented(view, "axis", tuple(AXES), "Axis", AXIS_HELP, format_func=AXES.get)
     _choose_checkpoint(view, saved)
     instrument = instrument_list.choose(view, "Instrument", SCORE_HELP)
-    if may_watch(view["model"]):
-        toggle(view, "watch", "Watch", WATCH_HELP)
     with st.popover("Settings", help="Thresholds, positions, samples and the phase change by hand."):
         _settings(view, saved, longest)
     setting = Setting(view["n"], view["seqs"], view["seed"], view["texts"], prepend_bos(view))
@@ -148,3 +146,5 @@ def _settings(view: ViewState, saved: "Checkpoints", longest: int) -> None:
         number_box(view, "seqs", (1, limits().sequences), "Sequences", "Intervals and verdicts need 16.", width=110)
         number_box(view, "seed", (0, 2**31 - 1), "Seed", "The same seed draws the same tokens.", width=110)
         number_box(view, "texts", (1, MOST_TEXTS), "Chapters", "Of held-out novels. Intervals need 16.", width=110)
+    if may_watch(view["model"]):
+        toggle(view, "watch", "Watch this folder", WATCH_HELP)

@@ -49,16 +49,16 @@ def show_training(view: ViewState, runs: list[RunCurves], choices: Choices) -> N
     with st.container(horizontal=True, vertical_alignment="bottom", key="trainee-controls"):
         seed = number(view, "train_seed", (0, limits().staged_seed), "Seed", SEED_HELP, width=110)
         steps = select(view, "train_steps", steps_offered(), "Steps", STEPS_HELP, width=110)
-        places = [st.empty() for _ in LAYERS]
     staged, place = Staged(int(seed), int(steps)), st.container()
-    filling = st.empty()
+    filling, buttons = st.empty(), st.container(horizontal=True)
     with place:
         curves = train_pair(staged, partial(_draw_filling, filling, staged, choices))
     if curves is None:
         return
-    _offer_models(places, view, staged, curves)
     with filling.container():
         figure = _draw_pair(staged, curves, choices, finished=True)
+    with buttons:
+        _offer_models(view, staged, curves)
     of = trainee_words.lines()
     measured = (("How they were trained", trainee_words.measured(staged)),)
     explain(
@@ -145,14 +145,13 @@ def _marks(n: int, period: int) -> Marks:
     return Marks(cells, "the word after an earlier occurrence")
 
 
-def _offer_models(places: list[DeltaGenerator], view: ViewState, staged: Staged, curves: Curves) -> None:
+def _offer_models(view: ViewState, staged: Staged, curves: Curves) -> None:
     """Buttons that open one of the trained models, its best head selected, the other one beside it."""
-    for place, n_layers in zip(places, reversed(LAYERS)):
+    for n_layers in reversed(LAYERS):
         name, other = staged.name(n_layers), staged.name(3 - n_layers)
         layer, head = curves.of[n_layers].best
         change = {"model": name, "revision": None, "layer": layer, "head": head, "query": None, "beside": (other,)}
-        with place:
-            button(f"Open {name}", OPEN_HELP.format(name, other), partial(view.set, **change), key=f"open:{name}")
+        button(f"Open {name}", OPEN_HELP.format(name, other), partial(view.set, **change), key=f"open:{name}")
 
 
 def _draw_unseen(view: ViewState, staged: Staged) -> None:
