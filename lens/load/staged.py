@@ -79,6 +79,18 @@ def store() -> Path:
     return cache_root() / "staged" / FORMAT
 
 
+def writable_store() -> Path:
+    """The same, made if need be; OSError says what to do where nothing can be written."""
+    try:
+        store().mkdir(parents=True, exist_ok=True)
+        (store() / ".written").touch()
+    except OSError as error:
+        raise OSError(
+            f"{store()} cannot hold trained models ({error}). Set LENS_CACHE to a folder you may write to."
+        ) from error
+    return store()
+
+
 def n_params(n_layers: int) -> int:
     """Parameters of a model of so many layers, biases that stay zero counted."""
     matrices, biases = 4 * D_MODEL * D_HEAD * N_HEADS, 3 * D_HEAD * N_HEADS + D_MODEL

@@ -37,7 +37,7 @@ from lens.load.staged import (
     SAVED,
     Staged,
     make_room,
-    store,
+    writable_store,
 )
 from lens.progress import Progress, silent
 from lens.train.forward import training_loss
@@ -152,9 +152,9 @@ class SideBySide:
 
     def save(self) -> Path:
         """Both models with their checkpoints and curves, in one move: another process sees all of it or nothing."""
-        store().mkdir(parents=True, exist_ok=True)
+        folder = writable_store()
         make_room()
-        made = Path(tempfile.mkdtemp(prefix="unfinished-", dir=store()))
+        made = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder))
         for n_layers, trainee in self.trainees.items():
             self._save_model(trainee, made / f"{n_layers}l")
         save_arrays(self.curves().arrays(), made / CURVES)
@@ -221,6 +221,7 @@ def curves_of(staged: Staged) -> Curves:
 def train(staged: Staged, progress: Progress = silent) -> Curves:
     """Train both models, keep them on this machine, and return their curves; at once where they are here already."""
     if not staged.is_here:
+        writable_store()  # asked before the work, not after it
         run = SideBySide(staged)
         for step in run.steps():
             progress(step / staged.steps, f"step {step}")

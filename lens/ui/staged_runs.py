@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from lens.figures.recent import Recent
-from lens.load.staged import STEPS, Staged
+from lens.load.staged import STEPS, Staged, writable_store
 from lens.train.staged import Curves, SideBySide, curves_of
 from lens.ui.calls import REDRAW, compute_queue
 from lens.ui.limits import limits
@@ -76,6 +76,7 @@ class FillingBar(Bar):
 
 def _train(staged: Staged, key: str, draw: Callable[[Curves], None]) -> None:
     def work(job: Job) -> None:
+        writable_store()  # asked before the work, not after it
         with threads_for(0):
             run = unfinished().get(staged) or unfinished().put(staged, SideBySide(staged))
             for step in run.steps():

@@ -158,6 +158,13 @@ def test_the_pair_longest_unused_goes(short, monkeypatch):
     assert not list(names.store().glob("unfinished-*"))
 
 
+def test_where_nothing_can_be_written_it_is_said_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LENS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"cannot hold trained models .* Set LENS_CACHE to a folder"):
+        train(Staged(0, 1600))
+
+
 @pytest.mark.parametrize("staged", [Staged(), Staged(7, 800), Staged(9999, 1600)])
 def test_a_name_says_all(staged):
     found = names.NAME.fullmatch(staged.name(2))

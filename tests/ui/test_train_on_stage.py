@@ -15,7 +15,7 @@ from lens.ui.pages.training_dynamics import trainee_words
 from tests.ui.conftest import app_page, bound, fine, html, markdown, printed
 
 SHORT = Staged(0, 40)
-LIVE = {"model": "lens-1l", "more": "live", "texts": "1", "train_steps": "40"}
+LIVE = {"model": "lens-1l", "more": "live", "n": "8", "seqs": "2", "texts": "1", "train_steps": "40"}
 
 
 @pytest.fixture(autouse=True)
