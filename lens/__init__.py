@@ -20,7 +20,8 @@ _HOME = {
     "HookedTransformer": "lens.hooked",
     "HookPoint": "lens.hooks",
     "Transformer": "lens.model",
-    "watch": "lens.launch",
+    "show": "lens.showing",
+    "watch": "lens.showing",
 }
 __all__ = [
     "ActivationCache",
@@ -30,6 +31,7 @@ __all__ = [
     "Hooked",
     "HookedTransformer",
     "Transformer",
+    "show",
     "watch",
 ]
 __version__ = "0.1.0"

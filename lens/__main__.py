@@ -2,7 +2,7 @@
 
 import sys
 
-from lens import launch, scan, scores, selftest
+from lens import launch, scan, scores, selftest, showing
 
 
 def deck(arguments: list[str]) -> int:
@@ -14,11 +14,12 @@ def deck(arguments: list[str]) -> int:
 
 COMMANDS = {
     "app": launch.main,
-    "watch": launch.watch_main,
     "deck": deck,
     "selftest": selftest.main,
     "scores": scores.main,
     "scan": scan.main,
+    "show": showing.main,
+    "watch": showing.watch_main,
 }
 
 

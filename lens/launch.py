@@ -1,11 +1,9 @@
-"""``lens app``: the Streamlit app, from any folder, on this machine alone or hosted for others; ``lens watch``: the app
-on a training that is under way."""
+"""``lens app``: the Streamlit app, from any folder, on this machine alone or hosted for others."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,13 +22,6 @@ The folder from which it is started is where relative paths of model folders beg
 With LENS_HOSTED=1 it serves visitors of other machines, within limits. LENS_HOSTS=lens.example.org,*.example.org
 names the hosts it is reached by: others are turned away, and its pages work inside a page of another site.
 LENS_DTYPE=bfloat16 opens models in half the memory; LENS_MODEL_MEMORY=6GB bounds those that are open."""
-WATCH_USAGE = """usage: lens watch FOLDER [options of `streamlit run`]
-
-Starts the app on Training dynamics for a training run on this machine, and adds its checkpoints as they come: folders
-checkpoint-10, checkpoint-20 … in FOLDER, as the Hugging Face Trainer writes them. It may be empty at the start. One
-that is still being written is left out until it is whole. The server can be reached from this machine alone."""
-WATCHED = "LENS_WATCH"  # in the environment of the server: the folder
-LOCAL_ONLY = "--server.address=localhost"
 HOSTED = (
     "--server.address=0.0.0.0",
     "--server.headless=true",
@@ -98,37 +89,3 @@ def main(arguments: list[str]) -> int:
 
     sys.argv = command
     return cli.main(prog_name="lens app", standalone_mode=False) or 0
-
-
-def watch_main(arguments: list[str]) -> int:
-    """Serve the app on a folder of checkpoints; 2 with a sentence where there is no such folder, or strangers visit."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(WATCH_USAGE)  # noqa: T201 - a command line
-        return 0 if arguments else 2
-    folder, *rest = arguments
-    problem = why_not_watched(folder)
-    if problem:
-        print(f"lens watch: {problem}", file=sys.stderr)  # noqa: T201 - a command line
-        return 2
-    os.environ[WATCHED] = str(Path(folder).expanduser().resolve())
-    return main([*rest, LOCAL_ONLY])
-
-
-def why_not_watched(folder: str) -> str:
-    """Why a folder cannot be watched, as a sentence; "" where it can."""
-    if os.environ.get("LENS_HOSTED") == "1":
-        return "LENS_HOSTED=1 serves strangers, who may open no folder of this machine; unset it."
-    if not Path(folder).expanduser().is_dir():
-        return f"there is no folder {folder!r}; give the one in which the training writes checkpoint-… folders."
-    return ""
-
-
-def watch(folder: str | Path, *options: str) -> subprocess.Popen:
-    """``lens watch FOLDER`` in a process of its own, which is returned: ``.terminate()`` ends it.
-
-    ``options`` are those of ``streamlit run``, such as ``"--server.port=8600"``. ValueError says why it cannot be.
-    """
-    problem = why_not_watched(str(folder))
-    if problem:
-        raise ValueError(f"lens.watch: {problem}")
-    return subprocess.Popen([sys.executable, "-m", "lens", "watch", str(folder), *options])

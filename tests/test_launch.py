@@ -13,7 +13,7 @@ import pytest
 
 from lens.__main__ import COMMANDS, main
 from lens.findings.finding import LARGEST
-from lens.launch import HOSTED, LOCAL_ONLY, NO_AGENTS, app_script, hosts, options, watch
+from lens.launch import HOSTED, NO_AGENTS, app_script, hosts, options
 from tests.browser.conftest import ROOT, served
 from tests.visitors import Place, visitor
 
@@ -113,17 +113,6 @@ def settings(monkeypatch):
 
 def test_at_home_nothing_is_set_but_what_is_asked_for(settings):
     assert settings("--server.port=8600") == {"server_port": 8600}
-
-
-def test_a_training_is_watched_on_this_machine_alone(settings, tmp_path, monkeypatch, capsys):
-    assert settings("--server.address=0.0.0.0", LOCAL_ONLY)["server_address"] == "localhost"
-    assert main(["watch", str(tmp_path / "gone")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
-    assert main(["watch"]) == 2
-    assert "usage: lens watch FOLDER" in capsys.readouterr().out
-    monkeypatch.setenv("LENS_HOSTED", "1")
-    with pytest.raises(ValueError, match=r"lens\.watch: LENS_HOSTED=1 serves strangers"):
-        watch(tmp_path)
 
 
 def test_a_hosted_server_turns_other_hosts_away_and_keeps_its_cookie_in_an_iframe(settings):

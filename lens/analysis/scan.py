@@ -92,12 +92,17 @@ def scan(
         raise ValueError(f"scan: {too_few(n_seqs)}.")
     start, bos = time.monotonic(), model.bos.id is not None and model.bos.prepend
     samples = [repeats(repeated_tokens(model, n, n_seqs, seed, bos)) for seed in seeds]
-    judges = [one for one in INSTRUMENTS if one.pattern is not None or one is RESAMPLE]
+    judges = judging()
     first = measure(model, judges, samples[:1], part(progress, 0, 0.3))
     second = measure(model, judges, samples[1:], part(progress, 0.3, 0.6))
     rest = [one for one in INSTRUMENTS if one not in judges]
     evidence = _within(model, rest, samples[1], start, budget, part(progress, 0.6, 1))
     return judged(first, second, evidence, seeds, n)
+
+
+def judging() -> list[Instrument]:
+    """The instruments that are measured on both samples: habits, and the need for a head."""
+    return [one for one in INSTRUMENTS if one.pattern is not None or one is RESAMPLE]
 
 
 def _within(

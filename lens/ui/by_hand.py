@@ -4,13 +4,12 @@ An address holds only the name, ``local:folder``. The server remembers, as long 
 that name, so that a page that is loaded again can offer it; nothing is opened before a click, and hosted nothing ever.
 """
 
-import os
 import re
 from pathlib import Path
 
 import streamlit as st
 
-from lens.launch import WATCHED
+from lens.given import sources
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.view import ViewState
@@ -24,9 +23,15 @@ def typed() -> dict[str, str]:
     return {}
 
 
+def paths() -> dict[str, str]:
+    """name -> what opens it: what this visitor has opened by hand, and what this server was started for."""
+    given = {LOCAL + name: source for name, source in sources().items()}
+    return given | st.session_state.get(PATHS, {})
+
+
 def opened() -> list[str]:
     """The names of what this visitor has opened from this machine by hand; none where that is not offered."""
-    return [] if limits().hosted else list(st.session_state.get(PATHS, {}))
+    return [] if limits().hosted else list(paths())
 
 
 def local_name(path: Path) -> str:
@@ -47,13 +52,13 @@ def remember(name: str, path: Path) -> None:
 
 def is_closed(name: str) -> bool:
     """Whether ``name`` was typed on this machine, but not since this visitor's page was loaded."""
-    return name in typed() and name not in st.session_state.get(PATHS, {}) and not limits().hosted
+    return name in typed() and name not in paths() and not limits().hosted
 
 
 def problem(name: str) -> str:
     """Why a local model cannot be shown under its name, as a sentence; "" when it can, perhaps after a click."""
     text = repr(name.removeprefix(LOCAL))
-    if name in st.session_state.get(PATHS, {}):
+    if name in paths():
         return ""
     if not is_closed(name):
         return f"{text} is a local model of another session; open it by hand"
@@ -65,19 +70,6 @@ def open_again(view: ViewState) -> None:
     remember(view["model"], Path(typed()[view["model"]]))
 
 
-def watched() -> str:
-    """The name of the folder that this server was started to watch, now opened for this visitor; "" for none.
-
-    Whoever named it started the server on this machine, which is as good as typing it; hosted there is none.
-    """
-    path = os.environ.get(WATCHED, "")
-    if not path or limits().hosted:
-        return ""
-    name = local_name(Path(path))
-    remember(name, Path(path))
-    return name
-
-
 def may_watch(name: str) -> bool:
     """Whether a model is a folder that this visitor opened from this machine: it can be looked at again and again."""
-    return name in opened() and Path(st.session_state[PATHS][name]).is_dir()
+    return name in opened() and Path(paths()[name]).is_dir()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from lens.given import sources
 from lens.load import catalogue
 from lens.load.staged import entries_here
 from lens.ui import by_hand, workshop
@@ -156,8 +157,9 @@ def link_control(view: ViewState) -> None:
 
 def models_offered() -> dict[str, str]:
     """What may be chosen, by alias, as the list writes it; in a workshop, its models."""
+    given = {LOCAL + name: name for name in sources()}
     trained = {entry.alias: entry.alias for entry in entries_here()}
-    every, own = dict(_offered()) | trained, workshop.models()
+    every, own = given | dict(_offered()) | trained, workshop.models()
     return {name: every.get(name, name) for name in own} if own else every
 
 

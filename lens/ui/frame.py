@@ -18,9 +18,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from lens.ui import controls, stage, workshop
+from lens.ui import controls, first_paint, parts, stage, workshop
 from lens.ui.badge import start_run
-from lens.ui.by_hand import is_closed, watched
+from lens.ui.by_hand import is_closed
 from lens.ui.components import component
 from lens.ui.embed import STYLE as EMBED_STYLE
 from lens.ui.embed import is_embedded
@@ -38,7 +38,7 @@ from lens.ui.shared.compare.asked import called, stop_button
 from lens.ui.shared.tour.panel import check_tour, draw_tour
 from lens.ui.stage import on_stage, start_stage
 from lens.ui.turns import DRAWING
-from lens.ui.view import REFUSED, STATE, ViewState, open_view
+from lens.ui.view import REFUSED, ViewState, open_view
 
 ASSETS = Path(__file__).parent / "assets"
 PACKAGE = Path(__file__).parents[1]
@@ -63,10 +63,7 @@ def frame(title: str, question: str, options: Iterable[Field] = ()) -> Iterator[
     st.html(ASSETS / "frame.css")
     st.html(ASSETS / "charts.css")
     st.html(f"<script>{(ASSETS / 'go.js').read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
-    run, arrives = watched(), STATE not in st.session_state
     view = open_view(title, page.path, options)
-    if run and arrives and not page.path and not view.canonical():
-        st.switch_page(page_of("Training dynamics").file, query_params={"model": run, "watch": "on"})
     check_model(view)
     workshop.start(view, [page.name for page in MENU])
     if REFUSED in st.session_state:
@@ -109,6 +106,7 @@ def show_page(page: Page) -> None:
         if not on_stage() and not is_embedded():
             tour = draw_tour(view, page)
             draw_steps(view, page)
+            first_paint.draw_kept(view, page, parts.notice)
         with IMPORTS:
             started = "torch" in sys.modules
             body = import_module(f"lens.ui.pages.{page.name}.body")
@@ -116,6 +114,7 @@ def show_page(page: Page) -> None:
                 import_module("transformers")  # here, not in two threads at once: it changes places with another module
                 set_aside()
         body.draw(view)
+        first_paint.give_way()
         check_tour(view, page, tour)
         draw_pin(view, page)
         if not on_stage():

@@ -78,6 +78,7 @@ WORDS = {
     "repeat_scores_of": "head scores on repeated random sequences",
     "repeated_tokens": "repeated random sequences",
     "runs_of": "runs of the model with one part changed",
+    "scan": "a scan of every head on two samples",
     "score_checkpoint": "head scores of every checkpoint",
     "shipped_text": "held-out chapters",
     "source_split": "what each source token adds",

@@ -1,12 +1,13 @@
 """A training run that is watched: what has come, what is being written, and who may watch."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lens.given import _SOURCES, give
 from lens.load.arriving import Arrived, Finished
-from lens.ui.by_hand import watched
 from lens.ui.calls import result_store
 from lens.ui.pages.training_dynamics.watching import words
 from tests.analysis.runs import write_run
@@ -16,20 +17,19 @@ SMALL = {"n": "8", "seqs": "2", "texts": "1", "watch": "on"}
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch) -> Path:
-    """An empty folder that the server was started to watch."""
+def run(tmp_path, monkeypatch) -> Iterator[Path]:
+    """An empty folder that ``lens.watch`` was given."""
     folder = tmp_path / "mine"
     folder.mkdir()
     monkeypatch.setenv("LENS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("LENS_WATCH", str(folder))
     result_store.clear()
-    return folder
+    assert give(folder, "mine") == "mine"
+    yield folder
+    _SOURCES.clear()
 
 
 def test_the_page_takes_each_checkpoint_when_it_is_whole(run, tmp_path, tokenizer):
     source = write_run(tmp_path / "source", tokenizer, steps=(0, 10), n_layer=1)
-    at = app_page("").run()
-    assert at.query_params == {"model": "local:mine", "watch": "on"}  # Home sends a first visit there
     at = app_page("training_dynamics", model="local:mine", **SMALL).run()
     assert "mine: 0 checkpoints." in fine(at)
     assert "No whole checkpoint is here yet" in fine(at)
@@ -51,7 +51,6 @@ def test_the_page_takes_each_checkpoint_when_it_is_whole(run, tmp_path, tokenize
 
 def test_strangers_watch_nothing(run, monkeypatch):
     monkeypatch.setenv("LENS_HOSTED", "1")
-    assert watched() == ""
     at = app_page("training_dynamics", model="local:mine", **SMALL).run()
     shown = fine(at)
     assert "local model of another session" in shown

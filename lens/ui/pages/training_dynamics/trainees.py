@@ -72,7 +72,7 @@ def show_training(view: ViewState, runs: list[RunCurves], choices: Choices) -> N
     _draw_unseen(view, staged)
     table, payload = partial(trainee_words.table, curves), trainee_words.payload(curves, of)
     code = trainee_words.code(staged)
-    export(view, Export("train-on-stage", figure, table, payload, code, opens_model=False, label="Export these two"))
+    export(view, Export("train-on-stage", figure, table, payload, code, opens_model=False))
 
 
 def _draw_filling(place: DeltaGenerator, staged: Staged, choices: Choices, curves: Curves) -> None:
