@@ -22,6 +22,7 @@ _HOME = {
     "Transformer": "lens.model",
     "show": "lens.showing",
     "sweep": "lens.sweeps.sweep",
+    "watch": "lens.showing",
 }
 __all__ = [
     "ActivationCache",
@@ -33,6 +34,7 @@ __all__ = [
     "Transformer",
     "show",
     "sweep",
+    "watch",
 ]
 __version__ = "0.1.0"
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "scan": scan.main,
     "show": showing.main,
     "sweep": sweeps.main,
+    "watch": showing.watch_main,
 }
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis.attention import head_patterns
-from lens.analysis.held_out import beginnings
+from lens.analysis.held_out import beginnings, is_read
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.layout import repeats_layout
 from lens.analysis.instruments.measure import measure_named
@@ -43,7 +43,7 @@ class Inputs(NamedTuple):
     """The tokens that a :class:`Setting` means for one model."""
 
     repeated: RepeatedTokens
-    texts: TokenBatch | None  # None for a model without a tokenizer
+    texts: TokenBatch | None  # None for a model without a tokenizer, or one that knows few of their words
     words: list[str]  # the tokens of the first repeated sequence; ids where there is no tokenizer
 
 
@@ -98,7 +98,8 @@ def inputs_of(model: HookedTransformer, setting: Setting) -> Inputs:
     first = repeated.tokens[0]
     if model.tokenizer is None:
         return Inputs(repeated, None, [str(int(i)) for i in first])
-    return Inputs(repeated, beginnings(model, setting.texts, bos), model.to_str_tokens(first))
+    texts = beginnings(model, setting.texts, bos)
+    return Inputs(repeated, texts if is_read(model, texts) else None, model.to_str_tokens(first))
 
 
 @torch.no_grad()

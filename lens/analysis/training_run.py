@@ -60,6 +60,7 @@ class Shape(NamedTuple):
     bos: str  # which token stands before a text, and why
     device: str
     dtype: str
+    has_tokenizer: bool
 
 
 class Reading(NamedTuple):
@@ -69,6 +70,7 @@ class Reading(NamedTuple):
     words: list[str]
     n_all: int  # tokens of the whole text
     notice: str  # what is odd about how it was read; may be empty
+    unknown: float  # share of these tokens that stand for words which the vocabulary does not have
 
 
 class Measured(NamedTuple):
@@ -160,7 +162,7 @@ class TrainingRun:
         return OnRepeats(**self._measured(key, index, lambda model: measure_repeats(model, repeated)._asdict()))
 
     def texts(self, index: int, setting: Setting) -> OnTexts | None:
-        """:func:`measure_texts` at one checkpoint; None for a run without a tokenizer, which cannot read a text."""
+        """:func:`measure_texts` at one checkpoint; None for a run whose models read no texts."""
         texts = self.inputs(setting).texts
         if texts is None:
             return None
@@ -245,7 +247,8 @@ class TrainingRun:
             kept = torch.tensor(ids[: min(longest, model.cfg.n_ctx)])
             odd = (model.two_bos(ids), say_cut(cut_characters(model.tokenizer, kept.tolist())))
             notice = " ".join(sentence for sentence in odd if sentence)
-            return Reading(kept[None], model.to_str_tokens(kept), len(ids), notice)
+            unknown = float((kept == model.tokenizer.unk_token_id).float().mean()) if model.tokenizer.unk_token else 0.0
+            return Reading(kept[None], model.to_str_tokens(kept), len(ids), notice, unknown)
 
     def _repeats_key(self, index: int, repeated: RepeatedTokens) -> str:
         return self._key("repeats", index, repeated.tokens, repeated.control, n=repeated.n, bos=repeated.bos)
@@ -332,10 +335,10 @@ class TrainingRun:
     def _shape(self) -> Result:
         with self._lock:
             model = self._opened()
-            cfg, bos = model.cfg, model.bos
+            cfg, bos, has_tokenizer = model.cfg, model.bos, model.tokenizer is not None
         start = f"No BOS: {bos.reason}." if bos.id is None else f"BOS {bos.token} (id {bos.id}): {bos.reason}."
         sizes = (cfg.n_layers, cfg.n_heads, cfg.n_ctx, sum(one.numel() for one in model.parameters()))
-        shape = Shape(model.name, *sizes, model.note, start, str(model.device), str(model.dtype))
+        shape = Shape(model.name, *sizes, model.note, start, str(model.device), str(model.dtype), has_tokenizer)
         return Result({}, shape._asdict())
 
     def _terms(self, name: str, setting: Setting) -> Result:

@@ -46,6 +46,7 @@ class Panel(NamedTuple):
     traces: Sequence[Trace]
     levels: Sequence[Level] = ()
     empty: str = ""  # what stands there instead of curves
+    ends: tuple[float, float] | None = None  # of its own axis; None: those of its curves
 
 
 class Span(NamedTuple):
@@ -62,6 +63,7 @@ class Axis(NamedTuple):
 
     title: str
     log: bool = False
+    end: float | None = None  # of a linear one, where curves that still grow will end; None: where they end
 
 
 @drawn
@@ -86,7 +88,8 @@ def training(
     for row, (panel, top) in enumerate(zip(panels, tops)):
         name = f"y{row + 1}" if row else "y"
         bottom = max(0.0, top - panel_height / plot)
-        layout[name.replace("y", "yaxis")] = {"domain": [bottom, top], "anchor": "x"} | QUIET | {"showgrid": True}
+        axis_of = {"domain": [bottom, top], "anchor": "x"} | QUIET | {"showgrid": True}
+        layout[name.replace("y", "yaxis")] = axis_of | ({} if panel.ends is None else {"range": panel.ends})
         traces += [one for trace in panel.traces for one in _drawn(trace, axis, panel.title, name)]
         for level in panel.levels:
             shape, note = _level(level, name)
@@ -218,7 +221,10 @@ def _titled(panel: Panel, bottom: float, top: float) -> list[dict]:
 def _shared(axis: Axis, anchor: str) -> dict:
     spike = {"showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "dot", "spikecolor": NEUTRAL}
     title = {"text": escape(axis.title), "standoff": 6}
-    return ticks(axis.log) | QUIET | spike | {"showgrid": False, "title": title, "anchor": anchor, "domain": [0, 1]}
+    ends = {} if axis.end is None or axis.log else {"range": [0, axis.end]}
+    return (
+        ticks(axis.log) | QUIET | spike | ends | {"showgrid": False, "title": title, "anchor": anchor, "domain": [0, 1]}
+    )
 
 
 def _layout(title: str, definition: str, plot: int) -> dict:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lens.load import hub
+from lens.load.arriving import is_whole
 from lens.load.catalogue import cached_id, resolve
 from lens.load.entries import Entry
-from lens.load.files import is_complete, read_json
+from lens.load.files import read_json
 from lens.load.patterns import Kind, Pattern, kind_of
 
 TRAINER_STATE = "trainer_state.json"
@@ -81,7 +82,7 @@ def checkpoints(name: str | Entry, pattern: str | None = None, *, tokens_per_ste
     Hub repository (``"step{step}"``), weight files of a repository or folder (``"model-{step}.safetensors"``), or model
     folders (``"checkpoint-{step}"``, the default on this machine, as the Hugging Face Trainer names them).
     ``tokens_per_step``: how many tokens one step of one's own run read, if its files do not say. Folders without a
-    config or without all their weights, such as the one a run was saving when it ended, are left out.
+    config or without all their weights, such as the one a run is saving or was when it ended, are left out.
 
     Lists of files are asked of the Hub; with no network they come from the formula of the run, where its numbers are
     known. ValueError says that there are no checkpoints, ConnectionError that their labels are not known offline.
@@ -191,7 +192,7 @@ def _of_folder(entry: Entry, kind: Kind) -> Checkpoints:
         raise ValueError(f"{entry.path} is a file; the checkpoints of a run lie in a folder.")
     depth = max(pattern.text.count("/") for pattern in kind.patterns)
     below = [path for level in range(depth + 1) for path in entry.path.glob("/".join(["*"] * (level + 1)))]
-    names = [path.relative_to(entry.path).as_posix() for path in below if path.is_file() or is_complete(path)]
+    names = [path.relative_to(entry.path).as_posix() for path in below if path.is_file() or is_whole(path)]
     found, pattern = _first(kind, names, entry)
     if pattern.is_file:
         return _made(entry, kind, pattern, found, "files")

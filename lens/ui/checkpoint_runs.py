@@ -12,6 +12,7 @@ import streamlit as st
 from lens.analysis.names import Head
 from lens.load import catalogue
 from lens.load.files import CONFIG
+from lens.load.staged import entries_here
 from lens.ui import by_hand
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
@@ -36,8 +37,9 @@ class Cell(NamedTuple):
 
 
 def with_checkpoints() -> list[str]:
-    """Models whose checkpoints are on this machine: those of the catalogue, and the runs this visitor opened."""
-    shipped = [entry.alias for entry in catalogue.entries() if entry.shipped and not why_none(entry.alias)]
+    """Models whose checkpoints are here: of the catalogue, trained on request, and the runs this visitor opened."""
+    entries = (*catalogue.entries(), *entries_here())
+    shipped = [entry.alias for entry in entries if entry.shipped and not why_none(entry.alias)]
     opened = [name for name in by_hand.paths() if not why_none(name)]
     return [*shipped, *opened]
 
@@ -70,10 +72,17 @@ def _run(source: str, stamp: int) -> TrainingRun:
     return TrainingRun(checkpoints(source))
 
 
+@st.cache_resource(show_spinner=False)
+def seen() -> dict[str, tuple[str, ...]]:
+    """source → the whole checkpoints of a watched run when they were last looked at, for the whole process."""
+    return {}
+
+
 def run_of(source: str) -> TrainingRun:
-    """The training run of a model or folder, one for all visitors."""
+    """The training run of a model or folder, one for all visitors; listed again when its folder changed, or when what
+    was being written there was seen to be whole."""
     path = catalogue.resolve(source).path
-    return _run(source, path.stat().st_mtime_ns)
+    return _run(source, hash((path.stat().st_mtime_ns, seen().get(source))))
 
 
 def longest_block(training: Iterable[TrainingRun]) -> int:

@@ -26,6 +26,8 @@ class Limits(NamedTuple):
     corpus_chars: int = 4_000_000  # of a pasted text that heads are read on
     vector_bytes: int = 2_000_000  # of a pasted or uploaded direction
     findings_bytes: int = 60_000_000  # that one visitor keeps, figures included
+    staged_seed: int = 9999  # largest seed of models that are trained on request
+    staged_steps: int = 1600  # of such a training
     ask_before: float = 5.0  # estimated seconds above which long work waits for a click
 
 
@@ -48,6 +50,8 @@ HOSTED = Limits(
     corpus_chars=60_000,
     vector_bytes=500_000,
     findings_bytes=6_000_000,
+    staged_seed=9,
+    staged_steps=400,
 )
 
 

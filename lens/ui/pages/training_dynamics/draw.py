@@ -41,6 +41,7 @@ from lens.ui.pages.training_dynamics.order import show_order
 from lens.ui.pages.training_dynamics.run_curves import LONGEST, RunCurves, patterns
 from lens.ui.pages.training_dynamics.shipped_runs import show_runs
 from lens.ui.pages.training_dynamics.token_change import show_tokens
+from lens.ui.pages.training_dynamics.trainees import show_training
 from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
@@ -186,6 +187,7 @@ TABS = {
     "schedule": ("When it was saved", show_schedule),
     "table": ("All numbers", show_numbers),
     "runs": ("How it was made, other seeds", show_runs),
+    "live": ("Train on stage", show_training),
 }
 
 
@@ -204,7 +206,7 @@ def _text(view: ViewState, run: RunCurves, choices: Choices) -> Text | None:
         n, queries = inputs.repeated.n, inputs.repeated.queries
         marks = Marks([(q, q - n + 1) for q in queries], "the token after its first occurrence")
         return Text(inputs.repeated.tokens[:1], [visible(word) for word in inputs.words], marks)
-    read = read_text(view, run, choices, view["prompt"], LONGEST)
+    read = read_text(view, run, view["prompt"], LONGEST)
     if read is None:
         return None
     if read.n_all > len(read.words):

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from lens.analysis.held_out import UNKNOWN
 from lens.ui import checkpoint_runs, parts
 from lens.ui.models import prepend_bos, source_named
 from lens.ui.pages.training_dynamics.figure import title_of
 
 if TYPE_CHECKING:
     from lens.analysis.training_run import Reading
-    from lens.ui.pages.training_dynamics.controls import Choices
     from lens.ui.pages.training_dynamics.run_curves import RunCurves
     from lens.ui.view import ViewState
 
@@ -40,16 +40,19 @@ def open_index(view: ViewState, run: RunCurves) -> int:
     return places.index(view["revision"]) if view["revision"] in places else len(places) - 1
 
 
-def read_text(view: ViewState, run: RunCurves, choices: Choices, text: str, longest: int) -> Reading | None:
+def read_text(view: ViewState, run: RunCurves, text: str, longest: int) -> Reading | None:
     """The beginning of a text as the models of a run read it; None, with a sentence, where there is none to read."""
     training = checkpoint_runs.run_of(source_named(run.name))
-    if training.inputs(choices.setting).texts is None:
+    if not run.shape.has_tokenizer:
         parts.not_computed(f"{title_of(run)} has no tokenizer, so it cannot read a text.")
         return None
     if not text.strip():
         st.info("The prompt is empty. Type a text above.", icon=":material/edit:")
         return None
     read = training.read(text, prepend_bos(view), longest)
+    if read.unknown > UNKNOWN:
+        parts.not_computed(f"{title_of(run)} knows few words of this text. Type a prompt of words that it knows.")
+        return None
     if read.notice:
         view.note(read.notice.removesuffix("."))
     return read

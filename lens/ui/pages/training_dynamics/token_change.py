@@ -129,7 +129,7 @@ def one_text(view: ViewState, run: RunCurves, choices: Choices) -> OneText | Non
     """The chosen text at every checkpoint that is on the curves; None, with a sentence, where it cannot be shown."""
     shipped = view["text"] == "passage"
     source = passage() if shipped else view["prompt"]
-    read = read_text(view, run, choices, source, limits().prompt_tokens)
+    read = read_text(view, run, source, limits().prompt_tokens)
     if read is None:
         return None
     if len(read.words) < 2:
