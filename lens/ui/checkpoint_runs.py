@@ -64,12 +64,12 @@ def why_none(name: str) -> str:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _run(source: str, stamp: int) -> TrainingRun:
+def _run(source: str, stamp: int, arriving: bool) -> TrainingRun:
     # Here, because Home names runs before torch is on its way.
     from lens.analysis.training_run import TrainingRun
     from lens.load.checkpoints import checkpoints
 
-    return TrainingRun(checkpoints(source))
+    return TrainingRun(checkpoints(source, arriving=arriving))
 
 
 @st.cache_resource(show_spinner=False)
@@ -82,7 +82,7 @@ def run_of(source: str) -> TrainingRun:
     """The training run of a model or folder, one for all visitors; listed again when its folder changed, or when what
     was being written there was seen to be whole."""
     path = catalogue.resolve(source).path
-    return _run(source, hash((path.stat().st_mtime_ns, seen().get(source))))
+    return _run(source, hash((path.stat().st_mtime_ns, seen().get(source))), source in seen())
 
 
 def longest_block(training: Iterable[TrainingRun]) -> int:

@@ -86,11 +86,12 @@ def test_a_file_that_was_not_fetched_is_left_to_whoever_opens_it(write):
     assert is_whole(folder)
 
 
-def test_a_run_lists_what_is_whole(write, tmp_path):
+def test_a_run_that_still_trains_lists_what_is_whole(write, tmp_path):
     write(1)
     late = write(2) / "model.safetensors"
     data = late.read_bytes()
     late.write_bytes(data[:-1])
-    assert checkpoints(str(tmp_path)).labels == (1,)
+    assert checkpoints(str(tmp_path), arriving=True).labels == (1,)
+    assert checkpoints(str(tmp_path)).labels == (1, 2)  # of one that does not, the second is damaged: opening it says so
     late.write_bytes(data)
-    assert checkpoints(str(tmp_path)).labels == (1, 2)
+    assert checkpoints(str(tmp_path), arriving=True).labels == (1, 2)
