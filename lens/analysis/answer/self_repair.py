@@ -79,11 +79,11 @@ class SelfRepair(NamedTuple):
         if self.compensated is None:
             return Verdict("unknown", self.note)
         if not self.gap.found:
-            return Verdict("none", f"there is nothing to make up for: {self.gap.verdict.reason}")
+            return Verdict("none", f"there is nothing to compensate for: {self.gap.verdict.reason}")
         if bool(as_tensor(self.compensated)[head]):
-            return Verdict("found", "later parts make up for it")
+            return Verdict("found", "later parts compensate for it")
         if bool(as_tensor(self.through_others)[head]):
-            return Verdict("none", "what later parts do does not make up for what it does itself")
+            return Verdict("none", "what later parts do is no compensation for what it does itself")
         return Verdict("none", "no difference between the two that the sampling of pairs would not make")
 
 

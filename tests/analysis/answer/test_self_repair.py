@@ -142,13 +142,13 @@ def test_nothing_makes_up_for_the_planted_induction_head():
     assert not found.compensated.any()
     assert heads_where(found.through_others) == {PREVIOUS}
     assert "would not make" in found.verdict(Head(*INDUCTION)).reason
-    assert "does not make up" in found.verdict(Head(*PREVIOUS)).reason
+    assert "is no compensation" in found.verdict(Head(*PREVIOUS)).reason
 
 
 def test_where_the_model_does_nothing_there_is_nothing_to_make_up_for():
     _, _, found = planted("planted-decoy")
     assert not found.compensated.any()
-    assert "nothing to make up for" in found.verdict(Head(*INDUCTION)).reason
+    assert "nothing to compensate for" in found.verdict(Head(*INDUCTION)).reason
 
 
 def test_few_pairs_carry_no_verdict():
