@@ -42,7 +42,7 @@ from lens.ui.shared.wording import interval, sentence, signed
 from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
 
-WIDTH, BARS = 620, 460  # pixels
+WIDTH = 340  # pixels of a column on a telephone
 MOST_BARS = 8  # later parts with a bar of their own
 DIRECT = "Change of the metric if only the head's write to the final stream is replaced, at the old final scale."
 TOTAL = "Change when the head is replaced and everything after it reacts."
@@ -95,7 +95,7 @@ def show_repair(view: ViewState, model: HookedTransformer, request: Request) -> 
         parts.chart(figure, alt, "ablation:repair", lambda cell: view.click(*cell))
     with right:
         one = head_words(found, apart, share, request.metric.unit)
-        parts.chart(narrow(_bars(apart, request.metric.unit), BARS), one, "ablation:compensation")
+        parts.chart(narrow(_bars(apart, request.metric.unit), WIDTH), one, "ablation:compensation")
         heads.pin_button(view, head, "ablation:repair-pin")
     pairs = _interactions(view, model, request)
     asides = (("Pairs", pair_words(pairs, found, request.metric.unit)), ("Clicks", CLICKS))
@@ -119,7 +119,7 @@ def _scatter(view: ViewState, request: Request, direct: Effect, total: Effect, h
     ends = {"unit": request.metric.unit, "signed": True}
     x = Measure("direct effect", DIRECT, direct.value, low=direct.low, high=direct.high, **ends)
     y = Measure("total effect", TOTAL, total.value, low=total.low, high=total.high, **ends)
-    title = f"Each head removed: change of the {request.measure}, in all and by its own write alone"
+    title = "Each head: total against direct effect"
     return narrow(scatter(x, y, pinned=view["pins"], current=head, title=title, diagonal=True), WIDTH)
 
 
