@@ -1,4 +1,4 @@
-"""What papers call a head, as a badge with its citation and as a column of a table."""
+"""What papers call a head: a badge with the citation, and a column of a table."""
 
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 COLUMN = "known as"
 
 
-def draw_badges(view: "ViewState", head: Head) -> None:
-    """A badge for each role of the head in a paper; nothing for a head that none describes."""
-    for one in known_in(view["model"], view["revision"]).get(Head(*head), ()):
-        number = f" {one.number}." if one.number else ""
-        about = f"{one.source}.{number}" if one.by_hand else f"{one.source}.{number} {WHAT}"
-        st.badge(one.words, icon=":material/menu_book:", color="violet", help=about)
+def draw_badge(view: "ViewState", head: Head) -> None:
+    """What papers call the head, the first in its line and all in its tooltip; nothing for one that none describes."""
+    known = known_in(view["model"], view["revision"]).get(Head(*head), ())
+    if not known:
+        return
+    more = f" +{len(known) - 1}" if len(known) > 1 else ""
+    said = [f"{one.role}: {one.source}." + (f" {one.number}." if one.number else "") for one in known]
+    help = "\n\n".join([*said, *([] if known[0].by_hand else [WHAT])])
+    st.badge(f"{known[0].words}{more}", icon=":material/menu_book:", color="violet", help=help)
 
 
 def with_roles(view: "ViewState", rows: "pd.DataFrame") -> "pd.DataFrame":

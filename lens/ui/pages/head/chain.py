@@ -45,7 +45,7 @@ def draw_row() -> Above:
     """Both places side by side; what a link found, as far as it fits: its whole words stand with the link."""
     st.html(STYLE)
     left, right = st.columns([1, 2], gap="medium")
-    picker = left.container(horizontal=True, vertical_alignment="bottom", key="head-controls")
+    picker = left.container(horizontal=True, vertical_alignment="bottom", key="head-controls", gap="xsmall")
     with right.container(key="head-outline"):
         return Above(picker, st.empty())
 
@@ -57,7 +57,7 @@ def choose_head(view: "ViewState", model: "HookedTransformer", place: "DeltaGene
     heads.go(view, heads.current(view, best))
     with place:
         head = Head(_picker(view, "layer", model.cfg.n_layers), _picker(view, "head", model.cfg.n_heads))
-        known.draw_badges(view, head)
+        known.draw_badge(view, head)
     return Case(view, model, head, sample, full=True)
 
 
