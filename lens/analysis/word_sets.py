@@ -51,12 +51,13 @@ def _set_of(model: "HookedTransformer", name: str, words: list[str]) -> OrdinalS
     return OrdinalSet(name, tuple(one for one in ids if one is not None), pairs)
 
 
-def single_names(model: "HookedTransformer") -> tuple[int, ...]:
-    """The common first names that are one token, with the space in front where as many are."""
+def single_names(model: "HookedTransformer", most: int = 48) -> tuple[int, ...]:
+    """Common first names that are one token, women's and men's by turns; with a space in front where as many are."""
     if model.tokenizer is None:
         return ()
-    made = [[single_token(model, f"{space}{name}") for name in (*HER, *HIM)] for space in (" ", "")]
-    return max((tuple(one for one in ids if one is not None) for ids in made), key=len)
+    names = [name for both in zip(HER, HIM) for name in both]
+    made = [[single_token(model, f"{space}{name}") for name in names] for space in (" ", "")]
+    return max((tuple(one for one in ids if one is not None) for ids in made), key=len)[:most]
 
 
 def single_token(model: "HookedTransformer", word: str) -> int | None:

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from lens.analysis.instruments.instrument import Cost, Instrument, Needs
-from lens.analysis.instruments.ov_diagonal import TOKENS
 
 if TYPE_CHECKING:
     from lens.analysis.instruments.instrument import Size
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
     from lens.progress import Progress
 
-LOWEST, TURNS = 10, 21  # TURNS: the head as it is, and its rotations
+LOWEST, TOKENS, TURNS = 10, 64, 21  # TURNS: the head as it is, and its rotations
 
 
 def _measure(model: "HookedTransformer", sample: "Sample", progress: "Progress") -> "HeadScore":
@@ -30,9 +29,9 @@ def _measure(model: "HookedTransformer", sample: "Sample", progress: "Progress")
 
 
 def _cost(cfg: "Config", size: "Size") -> Cost:
-    # The ranks, which compare entries, take about as long as ten operations each.
-    rows = cfg.d_model + TURNS * TOKENS * (1 + 5 / cfg.d_head)
-    return Cost(0, int(2 * cfg.n_layers * cfg.n_heads * cfg.d_head * cfg.d_vocab * rows))
+    columns = min(cfg.d_vocab, 2048)  # that most rows need; some are formed in full
+    few = cfg.d_head * columns * (cfg.d_model + TURNS * TOKENS) + 10 * cfg.d_model * cfg.d_vocab
+    return Cost(0, 2 * cfg.n_layers * cfg.n_heads * few)
 
 
 COPY_SUPPRESSION = Instrument(

@@ -38,9 +38,9 @@ def _measure(lowered: bool) -> "Measure":
 
 
 def _cost(cfg: "Config", size: "Size") -> Cost:
-    # The ranks, which compare entries, take about as long as ten operations each.
-    rows = cfg.d_model + TURNS * NAMES * (1 + 5 / cfg.d_head)
-    return Cost(0, int(2 * cfg.n_layers * cfg.n_heads * cfg.d_head * cfg.d_vocab * rows))
+    columns = min(cfg.d_vocab, 2048)  # that most rows need; some are formed in full
+    few = cfg.d_head * columns * (cfg.d_model + TURNS * NAMES) + 10 * cfg.d_model * cfg.d_vocab
+    return Cost(0, 2 * cfg.n_layers * cfg.n_heads * few)
 
 
 def _one(lowered: bool, **words: str) -> Instrument:
