@@ -20,8 +20,18 @@ _HOME = {
     "HookedTransformer": "lens.hooked",
     "HookPoint": "lens.hooks",
     "Transformer": "lens.model",
+    "show": "lens.showing",
 }
-__all__ = ["ActivationCache", "Config", "FactoredMatrix", "HookPoint", "Hooked", "HookedTransformer", "Transformer"]
+__all__ = [
+    "ActivationCache",
+    "Config",
+    "FactoredMatrix",
+    "HookPoint",
+    "Hooked",
+    "HookedTransformer",
+    "Transformer",
+    "show",
+]
 __version__ = "0.1.0"
 
 

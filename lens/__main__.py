@@ -2,7 +2,7 @@
 
 import sys
 
-from lens import launch, scan, scores, selftest
+from lens import launch, scan, scores, selftest, showing
 
 
 def deck(arguments: list[str]) -> int:
@@ -12,7 +12,14 @@ def deck(arguments: list[str]) -> int:
     return check(arguments)
 
 
-COMMANDS = {"app": launch.main, "deck": deck, "selftest": selftest.main, "scores": scores.main, "scan": scan.main}
+COMMANDS = {
+    "app": launch.main,
+    "deck": deck,
+    "selftest": selftest.main,
+    "scores": scores.main,
+    "scan": scan.main,
+    "show": showing.main,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """HookedTransformer: a transformer with its tokenizer, and the verbs that people type."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,7 +13,7 @@ from lens.circuits import CircuitViews
 from lens.config import Config
 from lens.finite import require_finite
 from lens.generate import Sampling, generate_tokens, padded_left, until_end
-from lens.load import read
+from lens.load import Loaded, read
 from lens.load.checkpoints import Checkpoint, Checkpoints
 from lens.load.placement import DeviceMap
 from lens.model import Transformer
@@ -21,6 +21,9 @@ from lens.progress import Progress, silent
 from lens.swap import CheckpointVerbs
 from lens.tokens import NO_BOS, BosPolicy, TextVerbs, TokenBatch
 from lens.weights import WeightViews
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 RETURN_TYPES = ("logits", "loss", "both", None)
 
@@ -102,12 +105,30 @@ class HookedTransformer(TextVerbs, WeightViews, CircuitViews, CheckpointVerbs, T
         """
         which = {"revision": revision, "checkpoint_index": checkpoint_index, "checkpoint_value": checkpoint_value}
         how = {"device": device, "dtype": dtype, "device_map": device_map, "ignore": ignore}
-        loaded = read(name, **which, **how, progress=progress)
+        model = cls._loaded(read(name, **which, **how, progress=progress))
+        model.ignored = tuple(ignore)
+        return model
+
+    @classmethod
+    def from_transformers(
+        cls, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase | None" = None, name: str = ""
+    ) -> Self:
+        """The same weights as a model that is in memory already, on its device and in its precision.
+
+        Weights whose layout is that of Lens are shared, not copied. ``tokenizer``: without one, ids can be read and no
+        text. ``name``: the last part of where the model came from if none is given. ValueError for a family that Lens
+        does not know.
+        """
+        from lens.load.in_memory import read_model
+
+        return cls._loaded(read_model(model, tokenizer, name))
+
+    @classmethod
+    def _loaded(cls, loaded: Loaded) -> Self:
         model = cls.from_state(loaded.cfg, loaded.state, tokenizer=loaded.tokenizer, bos=loaded.bos, name=loaded.name)
         model.revision, model.note = loaded.revision, loaded.note
         model.token_counts, model.end_ids = loaded.token_counts, loaded.end_ids
         model.checkpoint, model.checkpoints = loaded.checkpoint, loaded.checkpoints
-        model.ignored = tuple(ignore)
         return model.eval()
 
     def forward(

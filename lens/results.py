@@ -150,7 +150,7 @@ def save(key: str, result: Result) -> None:
 
     folder = results_folder()
     facts = np.frombuffer(json.dumps(result.facts).encode(), np.uint8)
-    arrays = {name: np.ascontiguousarray(array) for name, array in result.arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in result.arrays.items()}  # a single number stays one
     payload = numpy.save({**arrays, "facts": facts})
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -151,3 +151,11 @@ def test_where_nothing_can_be_written_the_number_is_computed_and_the_log_says_so
     with caplog.at_level(logging.WARNING):
         same(remembered("a-1", counted(calls)), MADE)
     assert "Set LENS_CACHE" in caplog.text
+
+
+def test_a_single_number_comes_back_as_one():
+    made = Result({"threshold": np.asarray(np.float32(0.25)), "turned": MADE.arrays["ids"].T}, {})
+    save("a-1", made)
+    found = load("a-1")
+    assert found.arrays["threshold"].shape == ()
+    same(found, made)

@@ -3,7 +3,7 @@
 import hashlib
 import html
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -113,18 +113,24 @@ class Visitor:
         message.rerun_script.query_string = urlencode(place.query)
         await self._socket.send(message.SerializeToString())
 
-    async def view(self, place: Place) -> View:
-        """Go to a page and wait until it is complete."""
-        start, screen, n_bytes = time.perf_counter(), Screen(), 0
+    async def messages(self, place: Place) -> AsyncIterator[tuple[ForwardMsg, int]]:
+        """Go to a page: what is sent of it until it is complete, each with its bytes."""
         await self.ask(place)
         while True:
             data = await self._socket.recv()
-            n_bytes += len(data)
             message = ForwardMsg.FromString(data)
+            yield message, len(data)
+            if message.HasField("script_finished") and message.script_finished == message.FINISHED_SUCCESSFULLY:
+                return
+
+    async def view(self, place: Place) -> View:
+        """Go to a page and wait until it is complete."""
+        start, screen, n_bytes = time.perf_counter(), Screen(), 0
+        async for message, size in self.messages(place):
+            n_bytes += size
             if message.HasField("delta"):
                 screen.apply(tuple(message.metadata.delta_path), message.delta)
-            elif message.HasField("script_finished") and message.script_finished == message.FINISHED_SUCCESSFULLY:
-                return View(place, time.perf_counter() - start, n_bytes, screen.texts(), screen.errors())
+        return View(place, time.perf_counter() - start, n_bytes, screen.texts(), screen.errors())
 
 
 @asynccontextmanager

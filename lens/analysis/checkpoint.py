@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis.attention import head_patterns
@@ -12,10 +12,11 @@ from lens.analysis.held_out import beginnings
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.layout import repeats_layout
 from lens.analysis.instruments.measure import sample_for
-from lens.analysis.instruments.patterns import PatternReader
+from lens.analysis.instruments.patterns import PatternReader, read_repeats
 from lens.analysis.instruments.previous import PREVIOUS
 from lens.analysis.instruments.registry import instrument
 from lens.analysis.instruments.sample import WEIGHTS, repeats
+from lens.analysis.loss import next_token_stats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
 from lens.batching import at_once
@@ -65,6 +66,22 @@ class OnInstrument(NamedTuple):
     null: Float[Tensor, "layer head"]  # mean of what it is compared with
     threshold: Float[Tensor, ""]
     above: Float[Tensor, "layer head"]  # 1: beyond chance, 0: not, NaN: the sample cannot say
+
+
+class OnSequences(NamedTuple):
+    """What one instrument of patterns reads of every repeated sequence at one checkpoint, in its unit."""
+
+    score: Float[Tensor, "sequence layer head"]
+    null: Float[Tensor, "sequence layer head"]  # of what it is compared with, on the same or the control sequence
+    uniform: Float[Tensor, ""]  # the number of a head that looks at all keys alike
+
+
+class OnTokens(NamedTuple):
+    """The predictions of one text at one checkpoint. Entry p is about the token at position p + 1."""
+
+    loss: Float[Tensor, " predicted"]  # nats
+    rank: Int[Tensor, " predicted"]  # tokens of the vocabulary that score strictly higher
+    tied: Int[Tensor, " predicted"]  # other tokens that score exactly as high
 
 
 class OnTexts(NamedTuple):
@@ -129,6 +146,18 @@ def measure_instrument(model: HookedTransformer, name: str, inputs: Inputs) -> O
     parts = (found.score.mean, found.score.low, found.score.high, found.null_mean)
     threshold = torch.tensor(torch.nan if found.threshold is None else found.threshold)
     return OnInstrument(*(none if one is None else one.cpu() for one in parts), threshold, above.cpu())
+
+
+def measure_sequences(model: HookedTransformer, name: str, inputs: Inputs) -> OnSequences:
+    """The instrument called ``name`` on every repeated sequence, before any mean. ValueError if it reads no pattern."""
+    found = read_repeats(model, [instrument(name)], inputs.repeated).of(name)
+    return OnSequences(found.score, found.null, found.uniform[0])
+
+
+def measure_tokens(model: HookedTransformer, tokens: Int[Tensor, "1 pos"]) -> OnTokens:
+    """Loss and rank of every token of one text but the first."""
+    stats = next_token_stats(model, tokens, top_k=1)
+    return OnTokens(stats.loss[0, :-1], stats.rank[0, :-1], stats.tied[0, :-1])
 
 
 def measure_pattern(model: HookedTransformer, tokens: Float[Tensor, "1 pos"], head: Head) -> Float[Tensor, "query key"]:

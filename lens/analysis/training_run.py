@@ -1,25 +1,30 @@
 """One training run: its checkpoints are read into one model in turn, and every result is kept on disk."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from lens.analysis.checkpoint import (
     Inputs,
     OnInstrument,
     OnRepeats,
+    OnSequences,
     OnTexts,
+    OnTokens,
     Setting,
     inputs_of,
     measure_instrument,
     measure_pattern,
     measure_repeats,
+    measure_sequences,
     measure_texts,
+    measure_tokens,
 )
 from lens.analysis.held_out import held_out_digest
 from lens.analysis.instruments.instrument import Cost
@@ -37,6 +42,8 @@ from lens.load.identity import content_of, identical, reader_of
 from lens.pieces import cut_characters, say_cut
 from lens.results import Result, remembered, result_key, results_folder
 from lens.tokens import TokenBatch
+
+Scores = TypeVar("Scores")
 
 
 class Shape(NamedTuple):
@@ -70,11 +77,14 @@ class Measured(NamedTuple):
     lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
 
 
-class MeasuredInstrument(NamedTuple):
-    """One instrument at one checkpoint: either its numbers, or why there are none."""
+class MeasuredScores(NamedTuple, Generic[Scores]):
+    """What was asked of one checkpoint: either its numbers, or why there are none."""
 
-    scores: OnInstrument | None
+    scores: Scores | None
     lost: str = ""  # a sentence; the weights of this checkpoint, or what they compute, are NaN or infinite
+
+
+MeasuredInstrument = MeasuredScores[OnInstrument]
 
 
 class Terms(NamedTuple):
@@ -154,10 +164,25 @@ class TrainingRun:
 
     def measure_instrument(self, index: int, name: str, setting: Setting) -> MeasuredInstrument:
         """:meth:`instrument`; a checkpoint that is not finite loses its own point only."""
-        try:
-            return MeasuredInstrument(self.instrument(index, name, setting))
-        except NotFinite as fault:
-            return MeasuredInstrument(None, self._lost(index, fault))
+        return self._or_lost(index, lambda: self.instrument(index, name, setting))
+
+    def sequences(self, index: int, name: str, setting: Setting) -> MeasuredScores[OnSequences]:
+        """:func:`measure_sequences` at one checkpoint; one that is not finite loses its own point only."""
+        inputs, key = self.inputs(setting), self._instrument_key(index, f"{name}-sequences", setting)
+
+        def measure(model: HookedTransformer) -> dict[str, Tensor]:
+            return measure_sequences(model, name, inputs)._asdict()
+
+        return self._or_lost(index, lambda: OnSequences(**self._measured(key, index, measure)))
+
+    def tokens(self, index: int, tokens: Int[Tensor, "1 pos"]) -> MeasuredScores[OnTokens]:
+        """:func:`measure_tokens` at one checkpoint; one that is not finite loses its own point only."""
+        key = self._key("tokens", index, tokens)
+
+        def measure(model: HookedTransformer) -> dict[str, Tensor]:
+            return measure_tokens(model, tokens)._asdict()
+
+        return self._or_lost(index, lambda: OnTokens(**self._measured(key, index, measure)))
 
     def has_instrument(self, index: int, name: str, setting: Setting) -> bool:
         """Whether :meth:`instrument` of a checkpoint lies on disk."""
@@ -191,6 +216,12 @@ class TrainingRun:
     def _instrument_key(self, index: int, name: str, setting: Setting) -> str:
         one = self.inputs(setting).repeated
         return self._key(f"instrument-{name}", index, one.tokens, one.control, n=one.n, bos=one.bos, seed=one.seed)
+
+    def _or_lost(self, index: int, measure: Callable[[], Scores]) -> MeasuredScores[Scores]:
+        try:
+            return MeasuredScores(measure())
+        except NotFinite as fault:
+            return MeasuredScores(None, self._lost(index, fault))
 
     def _lost(self, index: int, fault: NotFinite) -> str:
         return f"The checkpoint at {self.checkpoints.labels[index]:,} {self.checkpoints.unit}: {fault}"

@@ -10,7 +10,7 @@ from lens.figures.grid import Cell
 from lens.figures.theme import LABEL_SIZE, base_layout, escape, head_colours, number
 
 HEIGHT = 300  # pixels of the plot
-DEFINITION = "Up: the share of the other heads that it stands out from; 1: first of all. A gap: it has no number."
+DEFINITION = "Up: share of the other heads that it stands out from; 1: first of all. A gap: no number."
 
 
 @drawn

@@ -73,18 +73,19 @@ def training(
     definition: str = "",
     spans: Sequence[Span] = (),
     cursor: float | None = None,
+    panel_height: int = PANEL,
 ) -> go.Figure:
     """All ``panels`` on one axis of training; ``cursor`` marks the checkpoint that is open.
 
     On a logarithmic axis what lies at 0 cannot be drawn. A click returns its ``points`` row as customdata.
     """
-    plot = PANEL * len(panels) + BETWEEN * (len(panels) - 1)
-    tops = [1 - row * (PANEL + BETWEEN) / plot for row in range(len(panels))]
+    plot = panel_height * len(panels) + BETWEEN * (len(panels) - 1)
+    tops = [1 - row * (panel_height + BETWEEN) / plot for row in range(len(panels))]
     layout = _layout(title, definition, plot) | {"xaxis": _shared(axis, f"y{len(panels)}" if len(panels) > 1 else "y")}
     traces, shapes, notes = [], [], []
     for row, (panel, top) in enumerate(zip(panels, tops)):
         name = f"y{row + 1}" if row else "y"
-        bottom = max(0.0, top - PANEL / plot)
+        bottom = max(0.0, top - panel_height / plot)
         layout[name.replace("y", "yaxis")] = {"domain": [bottom, top], "anchor": "x"} | QUIET | {"showgrid": True}
         traces += [one for trace in panel.traces for one in _drawn(trace, axis, panel.title, name)]
         for level in panel.levels:

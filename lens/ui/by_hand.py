@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from lens.given import sources
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.view import ViewState
@@ -22,9 +23,15 @@ def typed() -> dict[str, str]:
     return {}
 
 
+def paths() -> dict[str, str]:
+    """name -> what opens it: what this visitor has opened by hand, and what this server was started for."""
+    given = {LOCAL + name: source for name, source in sources().items()}
+    return given | st.session_state.get(PATHS, {})
+
+
 def opened() -> list[str]:
     """The names of what this visitor has opened from this machine by hand; none where that is not offered."""
-    return [] if limits().hosted else list(st.session_state.get(PATHS, {}))
+    return [] if limits().hosted else list(paths())
 
 
 def local_name(path: Path) -> str:
@@ -45,13 +52,13 @@ def remember(name: str, path: Path) -> None:
 
 def is_closed(name: str) -> bool:
     """Whether ``name`` was typed on this machine, but not since this visitor's page was loaded."""
-    return name in typed() and name not in st.session_state.get(PATHS, {}) and not limits().hosted
+    return name in typed() and name not in paths() and not limits().hosted
 
 
 def problem(name: str) -> str:
     """Why a local model cannot be shown under its name, as a sentence; "" when it can, perhaps after a click."""
     text = repr(name.removeprefix(LOCAL))
-    if name in st.session_state.get(PATHS, {}):
+    if name in paths():
         return ""
     if not is_closed(name):
         return f"{text} is a local model of another session; open it by hand"

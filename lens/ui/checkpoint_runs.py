@@ -12,7 +12,7 @@ import streamlit as st
 from lens.analysis.names import Head
 from lens.load import catalogue
 from lens.load.files import CONFIG
-from lens.ui.by_hand import PATHS
+from lens.ui import by_hand
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
 from lens.ui.models import source_named
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from lens.analysis.checkpoint import Setting
-    from lens.analysis.training_run import Measured, MeasuredInstrument, TrainingRun
+    from lens.analysis.checkpoint import OnSequences, OnTokens, Setting
+    from lens.analysis.training_run import Measured, MeasuredInstrument, MeasuredScores, TrainingRun
 
 
 class Cell(NamedTuple):
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 def with_checkpoints() -> list[str]:
     """Models whose checkpoints are on this machine: those of the catalogue, and the runs this visitor opened."""
     shipped = [entry.alias for entry in catalogue.entries() if entry.shipped and not why_none(entry.alias)]
-    opened = [name for name in st.session_state.get(PATHS, {}) if not why_none(name)]
+    opened = [name for name in by_hand.paths() if not why_none(name)]
     return [*shipped, *opened]
 
 
@@ -98,6 +98,18 @@ def measure_instrument(cell: Cell, name: str, setting: Setting) -> MeasuredInstr
     """One instrument at one checkpoint, from disk where it was measured before."""
     with _reading(cell) as run:
         return run.measure_instrument(cell[1], name, setting)
+
+
+def measure_sequences(cell: Cell, name: str, setting: Setting) -> MeasuredScores[OnSequences]:
+    """One instrument on every repeated sequence at one checkpoint, from disk where it was measured before."""
+    with _reading(cell) as run:
+        return run.sequences(cell.index, name, setting)
+
+
+def measure_tokens(cell: Cell, tokens: Int[Tensor, "1 pos"]) -> MeasuredScores[OnTokens]:
+    """Every prediction of one text at one checkpoint, from disk where it was measured before."""
+    with _reading(cell) as run:
+        return run.tokens(cell.index, tokens)
 
 
 def measure_pattern(cell: Cell, tokens: Int[Tensor, "1 pos"], layer: int, head: int) -> Float[np.ndarray, "query key"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from lens.given import sources
 from lens.load import catalogue
 from lens.ui import by_hand, workshop
 from lens.ui.components import ASSETS, component
@@ -155,7 +156,8 @@ def link_control(view: ViewState) -> None:
 
 def models_offered() -> dict[str, str]:
     """What may be chosen, by alias, as the list writes it; in a workshop, its models."""
-    every, own = dict(_offered()), workshop.models()
+    given = {LOCAL + name: name for name in sources()}
+    every, own = given | dict(_offered()), workshop.models()
     return {name: every.get(name, name) for name in own} if own else every
 
 

@@ -13,6 +13,7 @@ import streamlit as st
 
 from lens.ui.badge import weights_named
 from lens.ui.ending import end_page
+from lens.ui.heading import heading_html
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -51,6 +52,7 @@ def draw_alone(view: ViewState, figure: Figure | str) -> NoReturn:
         if isinstance(figure, str):
             st.html(figure)
         else:
+            st.html(heading_html(figure.to_dict()["layout"]))
             st.plotly_chart(figure, key="embed:figure", config={"displaylogo": False})
         about = " · ".join(map(html.escape, weights_named()))
         st.html(f'<p class="lens-embed">{about} · <a href="{link}" target="_blank" rel="noopener">open in Lens</a></p>')

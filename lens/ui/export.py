@@ -13,6 +13,7 @@ import numpy as np
 import streamlit as st
 
 from lens.figures.paper import Paper
+from lens.given import IN_MEMORY
 from lens.load.number_format import number_format
 from lens.ui.badge import is_first_figure, sample_named, weights_named
 from lens.ui.embed import draw_alone, is_embedded, root_address, snippet
@@ -150,7 +151,11 @@ def opening(view: ViewState, reads_prompt: bool = True, of: str = "") -> str:
     cut = f", longest={view.longest}" if view.longest else ""
     tokens = f"{of}tokens = {of}model.to_tokens({view['prompt']!r}, prepend_bos={prepend_bos(view)}{cut})\n"
     form = "" if number_format() == "float32" else f", dtype={number_format()!r}"
-    model = f"{of}model = HookedTransformer.from_pretrained({source_of(view)!r}{revision}{form})\n"
+    source = source_of(view)
+    if source.startswith(IN_MEMORY):  # the object itself, in the process that gave it
+        model = f"from lens.given import given\n\n{of}model = given({source.removeprefix(IN_MEMORY)!r})\n"
+    else:
+        model = f"{of}model = HookedTransformer.from_pretrained({source!r}{revision}{form})\n"
     return model + (tokens if reads_prompt else "")
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from lens.analysis.names import Head
+from lens.given import LOCAL
 from lens.ui.limits import Limits
 from lens.ui.shared.tour.steps import NAMES as TOUR
 from lens.untrusted import half_character, whole_characters
@@ -17,7 +18,6 @@ from lens.untrusted import half_character, whole_characters
 DEFAULT_MODEL = "lens-2l"  # comes with Lens, opens in a moment, and its whole training is here
 DEFAULT_PROMPT = "The cat sat on the mat. The cat sat on the"  # the second half repeats: induction heads show at once
 IN_A_WORKSHOP = 24  # pages, and models
-LOCAL = "local:"  # a model opened from a path on this machine; the path itself never stands in an address
 _MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,79}")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,47}")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from lens.ui import controls, stage, workshop
+from lens.ui import controls, first_paint, parts, stage, workshop
 from lens.ui.badge import start_run
 from lens.ui.by_hand import is_closed
 from lens.ui.components import component
@@ -106,6 +106,7 @@ def show_page(page: Page) -> None:
         if not on_stage() and not is_embedded():
             tour = draw_tour(view, page)
             draw_steps(view, page)
+            first_paint.draw_kept(view, page, parts.notice)
         with IMPORTS:
             started = "torch" in sys.modules
             body = import_module(f"lens.ui.pages.{page.name}.body")
@@ -113,6 +114,7 @@ def show_page(page: Page) -> None:
                 import_module("transformers")  # here, not in two threads at once: it changes places with another module
                 set_aside()
         body.draw(view)
+        first_paint.give_way()
         check_tour(view, page, tour)
         draw_pin(view, page)
         if not on_stage():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
+from lens.given import model_of
 from lens.load import catalogue
 from lens.load.number_format import BYTES, number_format
 from lens.load.ram import budget_bytes
@@ -109,7 +110,7 @@ def source_of(view: ViewState) -> str:
 
 def source_named(name: str) -> str:
     """``source_of`` for a model that is shown beside the view's."""
-    return st.session_state.get(by_hand.PATHS, {}).get(name, name)
+    return by_hand.paths().get(name, name)
 
 
 def model_key(model: HookedTransformer) -> str:
@@ -202,7 +203,7 @@ def _load(holder: Holder, source: str, revision: str) -> HookedTransformer:
                     said_when_full(NO_ROOM.format(source)),
                 ):
                     how = {"revision": revision or None, "dtype": number_format()}
-                    model = HookedTransformer.from_pretrained(source, **how, progress=job.report)
+                    model = model_of(source) or HookedTransformer.from_pretrained(source, **how, progress=job.report)
                 residents().budget = budget_bytes(model.device)
                 residents().fill(holder, model)
                 set_aside()

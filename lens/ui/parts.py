@@ -14,7 +14,9 @@ from lens.figures.grid import selected_cell, selected_cells
 from lens.figures.paper import larger
 from lens.load.number_format import rounding_words
 from lens.ui.ending import end_page
+from lens.ui.first_paint import give_way
 from lens.ui.glossary import explained
+from lens.ui.heading import heading_html
 from lens.ui.models import prepend_bos
 from lens.ui.stage import LARGER, on_stage
 
@@ -117,6 +119,8 @@ def chart(
     """
     if on_stage():
         figure = larger(figure, LARGER)
+    else:
+        st.html(heading_html(figure.to_dict()["layout"]))
     clicks: dict[str, Any] = {}
     if on_cell is not None:
         count = st.session_state.get(f"{key}:clicks", 0)
@@ -125,6 +129,7 @@ def chart(
         clicks = {"on_select": partial(_clicked, key, on_cell, read, on_box), "selection_mode": modes}
     width = width or ("stretch" if figure.layout.width is None else "content")  # its own, or all there is
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
+    give_way()
 
 
 def table(

@@ -11,7 +11,9 @@ from lens.analysis.instruments.registry import INSTRUMENTS
 from lens.analysis.instruments.sample import repeats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import repeated_tokens
+from lens.analysis.scan import scan
 from lens.figures.profiles import profiles
+from lens.scan import sentences
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import limits
 from lens.ui.pages.all_heads import LONGEST, words
@@ -126,3 +128,18 @@ def test_profiles_have_a_line_for_each_head_and_a_full_point_where_it_is_beyond_
     assert figure.data[0].x[0] == "A &lt;b&gt;"
     with pytest.raises(ValueError, match="heads and instruments"):
         profiles([(0, 1)], place, place, above, ["A", "B"], title="")
+
+
+def test_a_scan_says_what_the_analysis_finds_with_the_samples_and_files():
+    at = open_page(more="scan")
+    if not any("heads tried in" in part for part in html(at).split("\n")):
+        next(button for button in at.button if button.label.startswith("Compute, about")).click().run()
+    shown = fine(at)
+    with torch.no_grad():
+        result = scan(HookedTransformer.from_pretrained(MODEL), budget=150.0)
+    summary, *rest = sentences(result, MODEL)
+    assert summary in shown
+    for line in rest[: len(result.findings)]:
+        assert f"<li>Head {line}" in shown
+    saved = {button.proto.label for button in at.get("download_button")}
+    assert {"Report, HTML", "Report, JSON"} <= saved

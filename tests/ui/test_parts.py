@@ -10,9 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from lens.figures.theme import base_layout
 from lens.tokens import NO_BOS, BosPolicy
 from lens.ui.export import reproduce, to_html, to_json, to_parquet
 from lens.ui.fields import common_fields, parse
+from lens.ui.heading import heading_html
 from lens.ui.limits import AT_HOME
 from lens.ui.parts import bos_words, follow_click, metric_help
 from lens.ui.view import ViewState
@@ -129,3 +131,13 @@ def test_the_bos_policy_is_said_in_words(view):
     )
     model = SimpleNamespace(bos=NO_BOS)
     assert bos_words(view, model) == f"No BOS: {NO_BOS.reason}."
+
+
+def test_the_heading_of_a_narrow_window_says_what_the_chart_says_and_stands_in_its_room():
+    layout = go.Figure(layout=base_layout("a <b> & c", "One line. " * 20, height=100)).to_dict()["layout"]
+    drawn = heading_html(layout)
+    assert "<b>a &lt;b&gt; &amp; c</b>" in drawn
+    assert "<br>" not in drawn
+    assert drawn.count("One line.") == 20
+    assert f"margin-bottom: -{layout['margin']['t']}px" in drawn
+    assert "<b></b>" in heading_html({})

@@ -15,6 +15,7 @@ from lens.analysis.instruments.feeders import FEEDER_K, FEEDER_Q, FEEDER_V
 from lens.analysis.instruments.first import FIRST
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.instrument import LINKS, Instrument, Link
+from lens.analysis.instruments.largest import LARGEST
 from lens.analysis.instruments.name_copying import COPYING as NAME_COPYING
 from lens.analysis.instruments.name_copying import NEGATIVE as NAME_COPYING_NEGATIVE
 from lens.analysis.instruments.ov_copying import OV_FULL, OV_RESIDUAL
@@ -31,6 +32,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     SINK,
     SELF,
     DISTANCE,
+    LARGEST,
     ENTROPY,
     ENTROPY_SHARE,
     INDUCTION,

@@ -17,6 +17,6 @@ PAGE = Page(
         word("across", "previous"),
         word("up", "induction"),
         word("colour", NO_COLOUR),
-        choice("more", "table", ("table", "alike")),
+        choice("more", "table", ("table", "alike", "scan")),
     ),
 )

@@ -20,6 +20,7 @@ from lens.ui.export import Export, export
 from lens.ui.limits import limits
 from lens.ui.models import open_model
 from lens.ui.pages.all_heads import NO_COLOUR, words
+from lens.ui.pages.all_heads.scan_tab import show_scan
 from lens.ui.pages.all_heads.table import Heads, draw_rows, rows, show_alike, show_table
 from lens.ui.shared import heads as shared_heads
 from lens.ui.shared import repeats
@@ -39,7 +40,11 @@ WHERE_HELP = (
     "`abs(direct_effect) > 0.1`. A column's help says its name here; `beyond(name)`: beyond chance in that test."
 )
 AXIS_HELP = "An instrument that is measured; the others are offered by the button above the table."
-TABS = {"table": ("The table", show_table), "alike": ("Most alike", show_alike)}
+TABS = {
+    "table": ("The table", show_table),
+    "alike": ("Most alike", show_alike),
+    "scan": ("Where to look: a scan", show_scan),
+}
 
 
 def draw(view: "ViewState") -> None:

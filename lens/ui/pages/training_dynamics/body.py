@@ -36,5 +36,5 @@ def draw(view: ViewState) -> None:
     with right:
         show.show_play(view, runs, choices)
     show.explain_curves(view, runs, choices, notices)
+    show.draw_export(view, runs, choices, figure)  # before those of the tabs: the first is the page's own
     show_tabs(view, "more", show.TABS, view, runs, choices)
-    show.draw_export(view, runs, choices, figure)
