@@ -344,9 +344,9 @@ class TrainingRun:
     def _terms(self, name: str, setting: Setting) -> Result:
         one, samples = instrument(name), [repeats(self.inputs(setting).repeated)]
         with self._lock:
-            cfg = self._opened().cfg
-        why = one.needs.lacks(cfg)
-        cost = Cost(0) if why else cost_of(cfg, [one], samples)
+            model = self._opened()
+        why = one.needs.lacks_in(model)
+        cost = Cost(0) if why else cost_of(model.cfg, [one], samples)
         return Result({}, Terms(why, *cost)._asdict())
 
     def _inputs(self, setting: Setting) -> Result:
