@@ -92,6 +92,6 @@ def test_a_run_that_still_trains_lists_what_is_whole(write, tmp_path):
     data = late.read_bytes()
     late.write_bytes(data[:-1])
     assert checkpoints(str(tmp_path), arriving=True).labels == (1,)
-    assert checkpoints(str(tmp_path)).labels == (1, 2)  # of one that does not, the second is damaged: opening it says so
+    assert checkpoints(str(tmp_path)).labels == (1, 2)  # else the second is damaged, and opening says so
     late.write_bytes(data)
     assert checkpoints(str(tmp_path), arriving=True).labels == (1, 2)
