@@ -47,9 +47,22 @@ from lens.train.run import Header, checkpoint_name, save_checkpoint, write_losse
 
 RATE = 3e-3
 WEIGHT_STD, WORD_STD = 0.02, 0.1  # words begin louder than positions: else some seeds count back instead of comparing
-TRAINING, MEASURED, UNSEEN = range(3)  # streams of sequences, so that none is read in training and measured on
+TRAINING, MEASURED, UNSEEN = 1, 2, 3  # streams of sequences: none is read in training and measured on. None is 0
 N_MEASURED = 64  # sequences, the same for all runs
 CURVES = "curves.safetensors"
+
+
+def drawn(n: int, stream: int, seed: int = 0, number: int = 0) -> Sequences:
+    """``n`` sequences of one of the streams.
+
+    Three numbers always, the last of them never 0: numpy reads a seed that ends in zeros as the one without them.
+    """
+    return sequences(n, seed, number, stream)
+
+
+def measured_sequences() -> Sequences:
+    """What both models are measured on: the same for all runs and steps, and never trained on."""
+    return drawn(N_MEASURED, MEASURED)
 
 
 class Measurement(NamedTuple):
@@ -126,13 +139,13 @@ class SideBySide:
             raise ValueError(f"steps={staged.steps}; it must be a multiple of {POINTS}, which are measured.")
         self.staged, self.step = staged, 0
         self.trainees = {n_layers: Trainee(n_layers, staged.seed) for n_layers in LAYERS}
-        self.given = sequences(N_MEASURED, MEASURED)
+        self.given = measured_sequences()
         self._note()
 
     def steps(self) -> Iterator[int]:
         """Train to the last step; yields after each, so that whoever reads it can stop in between and lose nothing."""
         while self.step < self.staged.steps:
-            tokens = sequences(BATCH, self.staged.seed, TRAINING, self.step).tokens
+            tokens = drawn(BATCH, TRAINING, self.staged.seed, self.step).tokens
             for trainee in self.trainees.values():
                 trainee.take_step(tokens)
             self.step += 1
@@ -241,7 +254,7 @@ class Unseen(NamedTuple):
 
 def unseen(staged: Staged, number: int) -> Unseen:
     """The sequence of that number, read by both models of a pair on this machine."""
-    curves, given = curves_of(staged), sequences(1, staged.seed, UNSEEN, number)
+    curves, given = curves_of(staged), drawn(1, UNSEEN, staged.seed, number)
     losses, patterns, heads = {}, {}, {}
     for n_layers in LAYERS:
         model = HookedTransformer.from_pretrained(staged.name(n_layers))

@@ -17,7 +17,19 @@ from lens.load.checkpoints import checkpoints
 from lens.load.staged import LAYERS, Staged, entries_here, entry_of, make_room, pairs_here
 from lens.load.training_records import loss_log
 from lens.train.periods import guess_loss, sequences
-from lens.train.staged import MEASURED, N_MEASURED, SideBySide, curves_of, measure, read, train, unseen
+from lens.train.staged import (
+    BATCH,
+    TRAINING,
+    UNSEEN,
+    SideBySide,
+    curves_of,
+    drawn,
+    measure,
+    measured_sequences,
+    read,
+    train,
+    unseen,
+)
 
 SHORT, LONGER = Staged(0, 40), Staged(0, 120)  # 120 steps are enough for the two-layer model of this seed
 
@@ -55,8 +67,17 @@ def test_the_seed_alone_decides_the_weights(short, longer):
         assert not other["embed.W_E"].equal(short.trainees[n_layers].saved[0]["embed.W_E"])
 
 
+def test_no_sequence_is_in_two_streams_seeds_or_steps():
+    streams = [measured_sequences()]
+    for seed in range(11):
+        for number in range(21):
+            streams += [drawn(BATCH, TRAINING, seed, number), drawn(1, UNSEEN, seed, number)]
+    rows = torch.cat([one.tokens for one in streams])
+    assert len(rows.unique(dim=0)) == len(rows) == 64 + 11 * 21 * (BATCH + 1)
+
+
 def test_two_layers_learn_it_and_one_does_not(longer):
-    curves, guess = longer.curves(), guess_loss(sequences(N_MEASURED, MEASURED))
+    curves, guess = longer.curves(), guess_loss(measured_sequences())
     one, two = (estimate(torch.tensor(curves.of[n].loss[-1])) for n in LAYERS)
     assert float(two.high) < guess < float(one.low)
     assert learned(two, guess).state == "found"
@@ -89,7 +110,7 @@ def test_a_model_that_knows_few_words_reads_no_novel(short):
 
 
 def test_a_model_that_was_never_trained_has_not_learned_it():
-    curves, guess = SideBySide(Staged(3, 40)).curves(), guess_loss(sequences(N_MEASURED, MEASURED))
+    curves, guess = SideBySide(Staged(3, 40)).curves(), guess_loss(measured_sequences())
     for n_layers in LAYERS:
         assert learned(estimate(torch.tensor(curves.of[n_layers].loss[-1])), guess).state == "none"
 
@@ -140,7 +161,7 @@ def test_an_unseen_sequence_is_read_by_both(short):
     first, second = unseen(SHORT, 0), unseen(SHORT, 1)
     assert first.words[0] == "<bos>"
     assert first.words != second.words
-    given = sequences(1, 0, 2, 0)
+    given = drawn(1, UNSEEN, 0, 0)
     assert first.period == int(given.period)
     torch.testing.assert_close(first.loss[2], read(short.trainees[2].model, given)[0][0])
 

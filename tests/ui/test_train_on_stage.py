@@ -3,15 +3,17 @@
 import re
 
 import pytest
+import torch
 
 from lens.load.staged import Staged
-from lens.train.staged import SideBySide, curves_of
+from lens.train.periods import Sequences, make_tokenizer
+from lens.train.staged import SideBySide, curves_of, read
 from lens.ui import staged_runs
 from lens.ui.calls import result_store
 from lens.ui.checkpoint_runs import with_checkpoints
 from lens.ui.controls import models_offered
 from lens.ui.models import model_problem
-from lens.ui.pages.training_dynamics import trainee_words
+from lens.ui.pages.training_dynamics import trainee_words, trainees
 from tests.ui.conftest import app_page, bound, fine, html, markdown, printed
 
 SHORT = Staged(0, 40)
@@ -46,6 +48,16 @@ def test_a_click_trains_both_and_says_what_became_of_them(trained):
     assert "One seed is one run, and the run is the unit" in shown
     assert "A synthetic task" in " ".join(one.value for one in trained.caption)
     assert len(re.findall("loss of the (?:one|two)-layer model", shown)) > 2
+
+
+def test_the_words_of_the_drawn_stripe_are_those_of_its_pattern():
+    labels, marks = trainees._first_sequence()
+    run, tokenizer = SideBySide(SHORT).trainees[2], make_tokenizer()
+    tokens = torch.tensor([[0, *(tokenizer.token_to_id(f" {word}") for word in labels[1:]), 0]])  # the last is not read
+    _, patterns = read(run.model, Sequences(tokens, torch.tensor([6])))
+    torch.testing.assert_close(torch.stack([one[0] for one in patterns]), run.measured[0].pattern)
+    assert all(labels[key - 1] == labels[query] for query, key in marks.cells)
+    assert len(labels) == 32
 
 
 def test_the_python_of_the_export_says_the_same(trained):

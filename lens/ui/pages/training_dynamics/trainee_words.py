@@ -11,8 +11,8 @@ from lens.analysis.stats import Estimate, estimate
 from lens.analysis.verdicts import Verdict, learned
 from lens.figures.theme import number as written
 from lens.load.staged import BATCH, D_MODEL, LAYERS, N_CTX, N_HEADS, Staged
-from lens.train.periods import PERIODS, WORDS, distance_loss, guess_loss, sequences
-from lens.train.staged import MEASURED, N_MEASURED, RATE, induction_reader
+from lens.train.periods import PERIODS, WORDS, distance_loss, guess_loss
+from lens.train.staged import N_MEASURED, RATE, induction_reader, measured_sequences
 
 if TYPE_CHECKING:
     from lens.train.staged import Curve, Curves, Unseen
@@ -62,7 +62,7 @@ class Ending(NamedTuple):
 
 def lines() -> Lines:
     """What the curves are drawn against."""
-    given = sequences(N_MEASURED, MEASURED)
+    given = measured_sequences()
     return Lines(guess_loss(given), distance_loss(given), float(induction_reader(given).uniform().mean()))
 
 

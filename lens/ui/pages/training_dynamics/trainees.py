@@ -17,8 +17,8 @@ from lens.figures.strip import Scale, token_strip
 from lens.figures.training import Axis, Level, Panel, Trace, training
 from lens.load.staged import LAYERS, Staged
 from lens.tokens import visible
-from lens.train.periods import make_tokenizer, sequences
-from lens.train.staged import MEASURED, Curve, Curves, unseen
+from lens.train.periods import make_tokenizer
+from lens.train.staged import Curve, Curves, measured_sequences, unseen
 from lens.ui import parts
 from lens.ui.calls import analyse
 from lens.ui.explanation import Explanation, explain
@@ -130,8 +130,9 @@ def _playing(curve: Curve, head: Head, labels: list[str], marks: Marks, even: fl
 
 
 def _first_sequence() -> tuple[list[str], Marks]:
-    given = sequences(1, MEASURED)
-    tokens, period = given.tokens[0, :-1].tolist(), int(given.period)
+    """Words and marks of the sequence that a measured pattern is of."""
+    given = measured_sequences()
+    tokens, period = given.tokens[0, :-1].tolist(), int(given.period[0])
     return _labels(tokens), _marks(len(tokens), period)
 
 
