@@ -142,7 +142,7 @@ def _labels(tokens: list[int]) -> list[str]:
 
 
 def _marks(n: int, period: int) -> Marks:
-    cells = [(q, k) for q in range(period + 1, n) for k in range(q - period + 1, 0, -period)]
+    cells = [(q, k) for q in range(period + 1, n) for k in range(q - period + 1, 1, -period)]
     return Marks(cells, "the word after an earlier occurrence")
 
 
