@@ -16,11 +16,12 @@ from torch import Tensor
 
 from lens.analysis.checkpoint import OnRepeats, OnSequences, Setting
 from lens.analysis.dynamics import thresholds
+from lens.analysis.instruments.registry import instrument
 from lens.analysis.names import Head
 from lens.analysis.phase_change import BORN_AT, Birth, birth
 from lens.analysis.stats import DRAWS, LEVEL, bootstrap_weights
 from lens.analysis.training_run import TrainingRun
-from lens.analysis.verdicts import ALPHA, Verdict, exceeds
+from lens.analysis.verdicts import ALPHA, Verdict, exceeds, too_few
 
 PREVIOUS, INDUCTION, LOSS, SINK = "previous", "induction", "loss", "sink"
 PAIRS = ((PREVIOUS, INDUCTION), (INDUCTION, LOSS), (PREVIOUS, LOSS), (SINK, INDUCTION))
@@ -42,7 +43,8 @@ ORDER_RULE = (
     "threshold for all, each score being a share of the most that it can be. The order of two events is told only if "
     "it is the same in enough resamples of the sequences, spread as Student's t asks of so few "
     f"({ALPHA:.0%} in all may err, divided by the pairs that are asked). Where both fall between the same two "
-    "checkpoints, which was first cannot be told."
+    "checkpoints, which was first cannot be told. Of the attention sink no null says what the best of all "
+    "heads reaches by chance: the threshold alone dates it, which describes and is no verdict."
 )
 
 
@@ -53,6 +55,7 @@ class Event(NamedTuple):
     samples: Float[Tensor, "checkpoint sequence candidate"]
     null: Float[Tensor, " checkpoint"]  # what chance reaches
     n_heads: int = 0  # of a layer, where candidates are heads; 0: there is one, the model
+    tested: bool = True  # whether the null is that of the best of all candidates; else the threshold alone dates it
 
     @property
     def score(self) -> Float[Tensor, " checkpoint"]:
@@ -75,6 +78,7 @@ class Dated(NamedTuple):
     head: Head | None  # the best at the first checkpoint above the threshold
     earliest: int | None  # of the first checkpoint above it, in 95% of resamples; None where nothing is dated
     latest: int | None  # one past the last checkpoint: in some resamples never
+    tested: bool  # False: dated by the threshold alone, which describes; its state is then "unknown"
 
 
 class Order(NamedTuple):
@@ -106,8 +110,9 @@ class Orders(NamedTuple):
 def events_of(repeats: Mapping[int, OnRepeats], sinks: Mapping[int, OnSequences] | None = None) -> list[Event]:
     """The events of a run, from what was measured at its checkpoints, by index; sinks where they are measured at all.
 
-    What chance reaches: of induction its control, of sinks an even pattern; of the others, which have their comparison
-    inside them and so are about 0 where nothing is there, what the choice of sequences can do to their mean.
+    What chance reaches: of induction its control; of sinks an even pattern, which is no test of the best head; of the
+    others, which have their comparison inside them and so are about 0 where nothing is there, what the choice of
+    sequences can do to their mean.
     """
     each = OnRepeats(*(torch.stack(column) for column in zip(*(repeats[i] for i in sorted(repeats)), strict=True)))
     n_heads = each.induction.shape[-1]
@@ -122,7 +127,7 @@ def events_of(repeats: Mapping[int, OnRepeats], sinks: Mapping[int, OnSequences]
     if sinks is not None and set(repeats) <= set(sinks):
         score = torch.stack([sinks[i].score for i in sorted(repeats)]).flatten(2)
         uniform = torch.stack([sinks[i].uniform for i in sorted(repeats)])
-        events.append(Event(SINK, score, uniform, n_heads))
+        events.append(Event(SINK, score, uniform, n_heads, instrument(SINK).tested))
     return events
 
 
@@ -198,12 +203,23 @@ def _wider(n: int, level: float) -> float:
 
 
 def _dated(event: Event, first: Int[Tensor, " draw"], threshold: float) -> Dated:
-    born = birth(event.score, threshold, event.null, event.samples.shape[1])
+    born = _birth(event, threshold)
     if born.first_above is None:
-        return Dated(event.name, event.score, born, None, None, None)
+        return Dated(event.name, event.score, born, None, None, None, event.tested)
     tail = (1 - LEVEL) / 2
     ends = np.quantile(first.numpy(), [tail, 1 - tail], method="inverted_cdf")
-    return Dated(event.name, event.score, born, event.head(born.first_above), *map(int, ends))
+    return Dated(event.name, event.score, born, event.head(born.first_above), *map(int, ends), event.tested)
+
+
+def _birth(event: Event, threshold: float) -> Birth:
+    """:func:`birth`; of an event that is not tested a description, neither found nor none."""
+    n, usual = event.samples.shape[1], float(event.null.max())
+    born = birth(event.score, threshold, event.null, n)
+    if event.tested:
+        return born
+    if not too_few(n) and threshold <= usual:
+        born = born._replace(reason=f"the threshold {threshold:.3g} is no higher than an even pattern, {usual:.2g}")
+    return born._replace(state="unknown")
 
 
 def _order(events: Sequence[Dated], first: Sequence[Int[Tensor, " draw"]], level: float) -> Order:

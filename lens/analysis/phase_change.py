@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from math import log2
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lens.analysis.verdicts import State, exceeds, too_few
@@ -78,6 +79,17 @@ def birth(score: Float[Tensor, " checkpoint"], threshold: float, null: Float[Ten
         why = f"the score is above {threshold:.3g} at the first checkpoint already"
         return Birth(None, 0, threshold, again, why, "found")
     return Birth(first - 1, first, threshold, again, "", "found")
+
+
+def lasting(above: Bool[np.ndarray, "checkpoint *candidate"]) -> Bool[np.ndarray, "checkpoint *candidate"]:
+    """At which checkpoints a candidate is there: above at this one and all later ones, and at no fewer than two in all.
+
+    Each checkpoint is a test of its own, so the first of many to be above is often chance; what lasts is above at the
+    last one, and that is a single test.
+    """
+    there = np.logical_and.accumulate(above[::-1])[::-1].copy()
+    there[-1] = there[-2] if len(there) > 1 else False
+    return there
 
 
 class Rises(NamedTuple):

@@ -92,6 +92,20 @@ def test_more_pairs_ask_for_more():
     assert all_of_them.level == pytest.approx(0.99375)
 
 
+def test_an_event_without_a_null_of_its_best_head_is_described_not_found():
+    def sink(curve: list[float], **changes) -> Event:
+        return event(SINK, curve, **changes)._replace(tested=False)
+
+    for curve, first in ((EARLY, 2), ([0.5] * 6, 0), ([0.0] * 6, None)):
+        (dated,) = order_of_events([sink(curve)]).events
+        assert (dated.tested, dated.birth.state, dated.birth.first_above) == (False, "unknown", first)
+    (even,) = order_of_events([sink(EARLY, null=0.2)]).events
+    assert even.birth.first_above is None
+    assert even.birth.reason == "the threshold 0.1 is no higher than an even pattern, 0.2"
+    assert order(sink([0.0] * 6), event(INDUCTION, LATE)).verdict.state == "unknown"  # not "there is none"
+    assert order(sink(EARLY), event(INDUCTION, LATE)).is_before  # which line was crossed first can be told
+
+
 def test_the_events_of_a_run_are_its_scores():
     generator = torch.Generator().manual_seed(0)
 
@@ -110,6 +124,7 @@ def test_the_events_of_a_run_are_its_scores():
     torch.testing.assert_close(events[LOSS].score[2], saved)
     assert events[LOSS].head(2) is None
     torch.testing.assert_close(events[SINK].score[1], sinks[4].score.mean(0).max())
+    assert [one.name for one in events.values() if not one.tested] == [SINK]
     assert [one.name for one in events_of(repeats)] == [PREVIOUS, INDUCTION, LOSS]
     del sinks[4]
     assert SINK not in {one.name for one in events_of(repeats, sinks)}

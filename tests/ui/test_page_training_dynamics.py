@@ -5,26 +5,40 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
 from lens.analysis import training_run
 from lens.analysis.checkpoint import Setting
 from lens.analysis.dynamics import HeadCurve, Places, dynamics, instrument_dynamics, instrument_end
-from lens.analysis.event_order import INDUCTION, LOSS, PREVIOUS, Order, Orders, event_dynamics
+from lens.analysis.event_order import (
+    INDUCTION,
+    LOSS,
+    PREVIOUS,
+    SINK,
+    Event,
+    Order,
+    Orders,
+    event_dynamics,
+    order_of_events,
+)
 from lens.analysis.instruments.registry import by_link, instrument
 from lens.analysis.loss_space import paths
 from lens.analysis.phase_change import Birth
 from lens.analysis.token_learning import acquired, token_dynamics
 from lens.analysis.training_run import TrainingRun
 from lens.analysis.verdicts import Verdict
-from lens.load.checkpoints import checkpoints
+from lens.load.catalogue import resolve
+from lens.load.checkpoints import Checkpoints, checkpoints
 from lens.load.training_records import training_runs
 from lens.results import results_folder
 from lens.texts import passage
 from lens.ui import checkpoint_runs
 from lens.ui.calls import result_store
-from lens.ui.pages.training_dynamics.order import order_words
+from lens.ui.pages.training_dynamics.head_map import HeadMap
+from lens.ui.pages.training_dynamics.head_map import notice as map_notice
+from lens.ui.pages.training_dynamics.order import event_words, order_words
 from lens.ui.pages.training_dynamics.shipped_runs import grouped
 from lens.ui.pages.training_dynamics.shipped_runs import notice as runs_notice
 from lens.ui.shared.chain.was_born import birth_words as told
@@ -318,6 +332,47 @@ def test_every_head_at_every_checkpoint_with_the_numbers_of_the_analysis(page, f
     drawn = html(at)
     assert f"of head {layer}.{head} at step {STEPS[place]}" in drawn
     assert "of every head of run" in at.get("plotly_chart")[2].proto.spec
+
+
+def run_with(*labels: int) -> SimpleNamespace:
+    """What words ask of a run with checkpoints at these steps."""
+    axis = Checkpoints(
+        entry=resolve("lens-1l"), labels=labels, unit="steps", places=labels, where="files", source="files"
+    )
+    return SimpleNamespace(name="a", number=0, indices=list(range(len(labels))), checkpoints=axis)
+
+
+def test_a_head_counts_from_where_it_lasts():
+    above = np.zeros((4, 1, 4), bool)
+    above[0, 0, 0] = above[3, 0, 1] = True  # by chance, once
+    above[[0, 2, 3], 0, 2] = True
+    above[1:, 0, 3] = True
+
+    def said(above: np.ndarray) -> str:
+        run = run_with(0, 10, 20, 30)
+        return map_notice(HeadMap(run, "Score", above * 1.0, ~above, run.indices, by_size=False))
+
+    assert "first to be so at one checkpoint and all later ones (two at least): head 0.3, from step 10 on." in said(
+        above
+    )
+    above[:, 0, 3] = False
+    assert "head 0.2, from step 20 on." in said(above)
+    above[2, 0, 2] = False
+    assert said(above).endswith(f"; none is beyond chance {lasting}, so none is said to have begun.")
+    above[:] = False
+    assert said(above).endswith("0 of 4 heads, as at all others.")
+
+
+def test_a_sink_is_dated_by_its_line_and_no_verdict():
+    def said(*curve: float) -> str:
+        samples = torch.tensor(curve)[:, None, None].expand(2, 16, 1)
+        event = Event(SINK, samples, torch.full((2,), 0.02), n_heads=1, tested=False)
+        return event_words(run_with(0, 10), order_of_events([event]).events[0])
+
+    alone = "dated by the line alone: no null says what the best head reaches by chance"
+    assert said(0.0, 0.5) == f"attention sink (head 0.0) above the line between step 0 and step 10, {alone}"
+    assert said(0.5, 0.5) == f"attention sink (head 0.0) above the line at or before step 0, {alone}"
+    assert said(0.0, 0.0).startswith("attention sink: not dated, because the score stays below 0.1")
 
 
 def test_a_number_that_no_run_has_is_said_where_its_map_would_stand(page):

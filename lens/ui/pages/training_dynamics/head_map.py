@@ -11,6 +11,7 @@ import streamlit as st
 
 from lens.analysis.dynamics import heads_in_order
 from lens.analysis.names import Head
+from lens.analysis.phase_change import lasting
 from lens.analysis.verdicts import exceeds
 from lens.figures.grid import grid
 from lens.figures.measure import Axes, Measure
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lens.ui.view import ViewState
 
 ROWS = 24  # heads, at most; of more, the ones that stand out most at the end
+LASTING = "at one checkpoint and all later ones (two at least)"
 MISREADING = (
     "Hatched means within what chance gives the best of all heads at that one checkpoint; with many checkpoints a lone "
     "coloured cell between hatched ones can still be chance. A head that is strong early and late need not do the same "
@@ -117,7 +119,7 @@ def figure_of(view: ViewState, scores: HeadMap, choices: Choices, size: float) -
 
 
 def notice(scores: HeadMap) -> str:
-    """How many heads stand out at the end, which was the first to, and where the map is strongest."""
+    """How many heads stand out at the end, which was the first to for good, and where the map is strongest."""
     run, size = scores.run, np.abs(scores.value) if scores.by_size else scores.value
     place, *best = np.unravel_index(np.nanargmax(size), size.shape)
     text = f"{scores.title} of {title_of(run)}: the largest is {written(float(scores.value[place, *best]))}, of head "
@@ -129,10 +131,13 @@ def notice(scores: HeadMap) -> str:
     text += f"; beyond chance at the last checkpoint: {last} of {scores.value[0].size} heads"
     if not above.any():
         return f"{text}, as at all others."
-    first = int(above.any((1, 2)).argmax())
-    heads = [str(Head(*map(int, head))) for head in np.argwhere(above[first])]
+    there = lasting(above)
+    if not there.any():
+        return f"{text}; none is beyond chance {LASTING}, so none is said to have begun."
+    first = int(there.any((1, 2)).argmax())
+    heads = [str(Head(*map(int, head))) for head in np.argwhere(there[first])]
     named = f"head{'s' * (len(heads) > 1)} {', '.join(heads[:4])}" + (" and others" if len(heads) > 4 else "")
-    return f"{text}; first of all {named} at {checkpoint_at(run, _place(scores, first))}."
+    return f"{text}; first to be so {LASTING}: {named}, from {checkpoint_at(run, _place(scores, first))} on."
 
 
 def table(maps: list[HeadMap]) -> pd.DataFrame:

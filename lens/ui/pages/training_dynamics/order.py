@@ -144,11 +144,30 @@ def in_order(pair: Order) -> tuple[str, str]:
 def event_words(run: RunCurves, event: Dated) -> str:
     """Between which checkpoints an event lies, and where in most resamples; or why it does not."""
     born = event.birth
+    if not event.tested:
+        return _line_words(run, event)
     if born.first_above is None:
         return f"{TITLES[event.name]}: {'none' if born.state == 'none' else 'cannot be said'}, because {born.reason}"
     if born.last_below is None:
         return f"{_title(event)} at or before {checkpoint_at(run, 0)}"
     text = f"{_title(event)} between {checkpoint_at(run, born.last_below)} and {checkpoint_at(run, born.first_above)}"
+    return text + _doubt(run, event)
+
+
+def _line_words(run: RunCurves, event: Dated) -> str:
+    """Where the score of an event that is not tested crosses the line; no word of whether it is there."""
+    born = event.birth
+    if born.first_above is None:
+        return f"{TITLES[event.name]}: not dated, because {born.reason}"
+    begin = "" if born.last_below is None else f"between {checkpoint_at(run, born.last_below)} and "
+    text = f"{_title(event)} above the line {begin or 'at or before '}{checkpoint_at(run, born.first_above)}"
+    doubt = "" if born.last_below is None else _doubt(run, event)
+    return f"{text}{doubt}, dated by the line alone: no null says what the best head reaches by chance"
+
+
+def _doubt(run: RunCurves, event: Dated) -> str:
+    """Where an event lies in most resamples, and whether its score comes back down."""
+    born, text = event.birth, ""
     if (event.earliest, event.latest) != (born.first_above, born.first_above):
         text += f" (in 95% of resamples between {_at(run, event.earliest - 1)} and {_at(run, event.latest)})"
     if born.below_again is not None:
@@ -178,7 +197,7 @@ def table(orders: list[RunOrder]) -> pd.DataFrame:
             ends = (None if place is None or place >= len(labels) else labels[place] for place in places)
             row = {"run": title_of(order.run), "event": TITLES[event.name], "head": str(event.head or "")}
             row |= dict(zip(("last below", "first above", "earliest above", "latest above"), ends))
-            rows.append(row | {"state": event.birth.state})
+            rows.append(row | {"state": event.birth.state if event.tested else "by the line alone"})
         for pair in order.orders.pairs:
             row = {"run": title_of(order.run), "event": f"{TITLES[pair.first]} before {TITLES[pair.second]}"}
             shares = {"share before": pair.before, "share after": pair.after, "share neither": pair.same}
