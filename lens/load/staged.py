@@ -8,8 +8,10 @@ import os
 import re
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from lens.load.digests import cache_root
 from lens.load.entries import Entry, Sizes, Start
@@ -21,6 +23,7 @@ SAVED = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 24, 29, 34, 40)  # fo
 POINTS = 40  # measured between the first step and the last
 FORMAT = "2"  # part of the path: raised when a name comes to mean other weights
 MOST_PAIRS = 24  # on disk, 7 MB each; beyond it the one longest unused goes
+UNFINISHED = "unfinished-"  # begins the name of a folder that is being written, or deleted
 STALE = 3600  # seconds after which an unfinished folder belongs to a process that died
 NOTE = (
     "Trained on this machine for a demonstration, on a synthetic task: random words that repeat with a period of 6 to "
@@ -123,16 +126,28 @@ def entries_here() -> list[Entry]:
 
 def pairs_here() -> list[Staged]:
     """The pairs on this machine, the one last used first."""
-    folders = [Path(one.path) for one in os.scandir(store()) if one.is_dir()] if store().is_dir() else []
-    found = [(folder, re.fullmatch(r"seed(\d+)-steps(\d+)", folder.name)) for folder in folders]
-    used = sorted(((folder.stat().st_mtime, match) for folder, match in found if match), key=lambda row: row[0])
-    return [Staged(int(match[1]), int(match[2])) for _, match in reversed(used)]
+    used = []
+    for folder in os.scandir(store()) if store().is_dir() else ():
+        match = re.fullmatch(r"seed(\d+)-steps(\d+)", folder.name)
+        if match and folder.is_dir():
+            with suppress(FileNotFoundError):  # another process makes room meanwhile
+                used.append((folder.stat().st_mtime, match))
+    return [Staged(int(match[1]), int(match[2])) for _, match in sorted(used, key=lambda row: row[0], reverse=True)]
 
 
 def make_room(most: int = MOST_PAIRS) -> None:
     """Delete the pairs longest unused until there is room for one more, and what dead processes left."""
     for staged in pairs_here()[most - 1 :]:
-        shutil.rmtree(staged.folder, ignore_errors=True)
-    for folder in store().glob("unfinished-*"):
-        if time.time() - folder.stat().st_mtime > STALE:
-            shutil.rmtree(folder, ignore_errors=True)
+        discard(staged.folder)
+    for folder in store().glob(f"{UNFINISHED}*"):
+        with suppress(FileNotFoundError):  # another process deletes it, too
+            if time.time() - folder.stat().st_mtime > STALE:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """Delete a pair, moved away first: half of one is never under its name. What stays on disk is tried again later."""
+    doomed = store() / f"{UNFINISHED}{uuid4().hex}"
+    with suppress(FileNotFoundError):  # another process was first
+        os.rename(folder, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)

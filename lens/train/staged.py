@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ from lens.load.staged import (
     N_HEADS,
     POINTS,
     SAVED,
+    UNFINISHED,
     Staged,
     make_room,
     writable_store,
@@ -167,14 +169,16 @@ class SideBySide:
         """Both models with their checkpoints and curves, in one move: another process sees all of it or nothing."""
         folder = writable_store()
         make_room()
-        made = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder))
+        made = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
         for n_layers, trainee in self.trainees.items():
             self._save_model(trainee, made / f"{n_layers}l")
         save_arrays(self.curves().arrays(), made / CURVES)
-        if self.staged.is_here:
+        try:
+            os.rename(made, self.staged.folder)
+        except OSError:
             shutil.rmtree(made)
-        else:
-            os.replace(made, self.staged.folder)
+            if not self.staged.is_here:  # else it is here already, kept before or by another process meanwhile
+                raise
         return self.staged.folder
 
     def _save_model(self, trainee: Trainee, folder: Path) -> None:
@@ -227,7 +231,8 @@ class Curves(NamedTuple):
 def curves_of(staged: Staged) -> Curves:
     """The curves of a pair on this machine, which counts as used now; FileNotFoundError if it is not here."""
     arrays = load_file(staged.folder / CURVES)
-    os.utime(staged.folder)
+    with suppress(OSError):  # another process made room meanwhile, or the folder is read-only
+        os.utime(staged.folder)
     return Curves({n: Curve(*(arrays[f"{n}l.{name}"] for name in Curve._fields)) for n in LAYERS})
 
 

@@ -1,6 +1,7 @@
 """Two models trained side by side: the same for the same seed, stopped and continued, kept and opened by name."""
 
 import os
+import shutil
 import time
 
 import pytest
@@ -177,6 +178,48 @@ def test_the_pair_longest_unused_goes(short, monkeypatch):
     make_room(most=3)
     assert [pair.seed for pair in pairs_here()] == [3, 2]
     assert not list(names.store().glob("unfinished-*"))
+
+
+def test_a_pair_is_there_as_a_whole_or_not_at_all(short, monkeypatch):
+    short.save()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # a file is open, a process is killed
+        make_room(most=1)
+    assert not SHORT.is_here
+    assert not pairs_here()
+    (left,) = names.store().glob("unfinished-*")
+    os.utime(left, (0, 0))
+    make_room()
+    assert not left.exists()
+    names.discard(SHORT.folder)  # by another process already: nothing to do
+    SHORT.folder.touch()  # a file is no pair that was kept meanwhile
+    with pytest.raises(NotADirectoryError):
+        short.save()
+    assert not list(names.store().glob("unfinished-*"))
+
+
+def test_a_pair_may_go_while_the_store_is_listed(short, monkeypatch):
+    short.save()
+    list_folder = os.scandir
+
+    def list_then_delete(path):
+        entries = list(list_folder(path))
+        monkeypatch.setattr(os, "scandir", list_folder)
+        shutil.rmtree(SHORT.folder)
+        return entries
+
+    monkeypatch.setattr(os, "scandir", list_then_delete)
+    assert pairs_here() == []
+    assert not SHORT.is_here
+
+
+def test_a_pair_is_read_from_a_folder_that_cannot_be_written(short, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    short.save()
+    monkeypatch.setattr(os, "utime", refuse)
+    assert (curves_of(SHORT).of[1].steps == short.curves().of[1].steps).all()
 
 
 def test_where_nothing_can_be_written_it_is_said_before_the_work(tmp_path, monkeypatch):
