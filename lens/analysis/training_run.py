@@ -105,6 +105,16 @@ class Terms(NamedTuple):
     operations: int
 
 
+class _Open:
+    """The one model of a run, whatever list of its checkpoints is read, for whoever holds the lock."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()  # the weights of the one model change
+        self.model: HookedTransformer | None = None
+        self.reader = ""  # of the files that it was opened from
+        self.of: Checkpoints | None = None  # the list that its weights are of
+
+
 class TrainingRun:
     """The checkpoints of one run, measured one at a time in a model of its own, which is opened when it is needed.
 
@@ -114,9 +124,14 @@ class TrainingRun:
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
         self.first = 0  # the checkpoint that is opened where any would do
-        self._model: HookedTransformer | None = None
         self._known: tuple[Setting, Inputs] | None = None
-        self._lock = Lock()  # the weights of the one model change: whoever reads it holds this
+        self._open = _Open()
+
+    def listed_again(self, checkpoints: Checkpoints) -> "TrainingRun":
+        """The same run with the checkpoints it has now. Both read one model; this one keeps its own list."""
+        run = TrainingRun(checkpoints)
+        run._open = self._open
+        return run
 
     def shape(self) -> Shape:
         """Name and sizes of the models of this run."""
@@ -241,7 +256,7 @@ class TrainingRun:
 
     def read(self, text: str, prepend_bos: bool | None, longest: int) -> Reading:
         """The first ``longest`` tokens of a text; ValueError if there is none, or no tokenizer."""
-        with self._lock:
+        with self._open.lock:
             model = self._opened()
             ids = model.all_ids(text, prepend_bos if model.bos.id is not None else False)
             kept = torch.tensor(ids[: min(longest, model.cfg.n_ctx)])
@@ -301,7 +316,7 @@ class TrainingRun:
 
     def _measured(self, key: str, index: int, measure) -> dict[str, Tensor]:
         def compute() -> Result:
-            with self._lock:
+            with self._open.lock:
                 return Result({name: tensor.numpy() for name, tensor in measure(self._at(index)).items()}, {})
 
         return _tensors(remembered(key, compute))
@@ -309,7 +324,7 @@ class TrainingRun:
     def _instruments(self, index: int, names: Sequence[str], setting: Setting) -> dict[str, Result]:
         """Instruments at one checkpoint as they are kept."""
         inputs = self.inputs(setting)
-        with self._lock:
+        with self._open.lock:
             scores = measure_instruments(self._at(index), names, inputs)
         return {
             name: Result(
@@ -322,18 +337,25 @@ class TrainingRun:
     def _at(self, index: int) -> HookedTransformer:
         """The model with the weights of one checkpoint, for whoever holds the lock."""
         model = self._opened()
-        if model.checkpoint.index != index:
+        if self._open.of is not self.checkpoints or model.checkpoint.index != index:
             model.load_checkpoint(index, of=self.checkpoints)
+            self._open.of = self.checkpoints
         return model
 
     def _opened(self) -> HookedTransformer:
-        """The model, for whoever holds the lock."""
-        if self._model is None:
-            self._model = HookedTransformer.from_pretrained(self.checkpoints, checkpoint_index=self.first)
-        return self._model
+        """The model, with the weights of any checkpoint, for whoever holds the lock."""
+        held = self._open
+        if held.of is self.checkpoints:
+            return held.model
+        reader = self._reader()
+        if held.reader != reader:  # not open yet, or with another config
+            held.model, held.reader, held.of = None, "", None  # two of them need not fit
+            held.model = HookedTransformer.from_pretrained(self.checkpoints, checkpoint_index=self.first)
+            held.reader, held.of = reader, self.checkpoints
+        return held.model
 
     def _shape(self) -> Result:
-        with self._lock:
+        with self._open.lock:
             model = self._opened()
             cfg, bos, has_tokenizer = model.cfg, model.bos, model.tokenizer is not None
         start = f"No BOS: {bos.reason}." if bos.id is None else f"BOS {bos.token} (id {bos.id}): {bos.reason}."
@@ -343,14 +365,14 @@ class TrainingRun:
 
     def _terms(self, name: str, setting: Setting) -> Result:
         one, samples = instrument(name), [repeats(self.inputs(setting).repeated)]
-        with self._lock:
+        with self._open.lock:
             model = self._opened()
         why = one.needs.lacks_in(model)
         cost = Cost(0) if why else cost_of(model.cfg, [one], samples)
         return Result({}, Terms(why, *cost)._asdict())
 
     def _inputs(self, setting: Setting) -> Result:
-        with self._lock:
+        with self._open.lock:
             made = inputs_of(self._opened(), setting)
         facts = {name: value for name, value in made.repeated._asdict().items() if not isinstance(value, Tensor)}
         arrays = {"tokens": made.repeated.tokens, "control": made.repeated.control}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
@@ -63,13 +64,31 @@ def why_none(name: str) -> str:
     return ""
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _run(source: str, stamp: int, arriving: bool) -> TrainingRun:
-    # Here, because Home names runs before torch is on its way.
-    from lens.analysis.training_run import TrainingRun
-    from lens.load.checkpoints import checkpoints
+class _Listed:
+    """The run of one source as it was last listed; its one open model goes on from list to list."""
 
-    return TrainingRun(checkpoints(source, arriving=arriving))
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._stamp: tuple[int, tuple[str, ...] | None] | None = None
+        self._run: TrainingRun | None = None
+
+    def run(self, source: str, stamp: tuple[int, tuple[str, ...] | None]) -> TrainingRun:
+        """The run, listed again where the stamp is another; ``stamp``: the folder's time, what was seen to be whole."""
+        # Here, because Home names runs before torch is on its way.
+        from lens.analysis.training_run import TrainingRun
+        from lens.load.checkpoints import checkpoints
+
+        with self._lock:
+            if self._run is None or stamp != self._stamp:
+                found = checkpoints(source, arriving=stamp[1] is not None)
+                self._run = TrainingRun(found) if self._run is None else self._run.listed_again(found)
+                self._stamp = stamp
+            return self._run
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _listed(source: str) -> _Listed:
+    return _Listed()
 
 
 @st.cache_resource(show_spinner=False)
@@ -82,7 +101,7 @@ def run_of(source: str) -> TrainingRun:
     """The training run of a model or folder, one for all visitors; listed again when its folder changed, or when what
     was being written there was seen to be whole."""
     path = catalogue.resolve(source).path
-    return _run(source, hash((path.stat().st_mtime_ns, seen().get(source))), source in seen())
+    return _listed(source).run(source, (path.stat().st_mtime_ns, seen().get(source)))
 
 
 def longest_block(training: Iterable[TrainingRun]) -> int:

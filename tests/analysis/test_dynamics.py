@@ -115,6 +115,39 @@ def test_cached_is_fresh_and_opens_no_model(run, folder):
         dynamics(Forbidden(checkpoints(str(folder))), SETTING._replace(seed=4), PLACES)
 
 
+def test_a_run_that_is_listed_again_reads_the_one_model_it_has(tmp_path, tokenizer, monkeypatch):
+    source = write_run(tmp_path / "source", tokenizer, steps=(0, 10, 40))
+    folder, opened = tmp_path / "run", []
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("checkpoint-40"))
+    open_model = HookedTransformer.from_pretrained
+    monkeypatch.setattr(HookedTransformer, "from_pretrained", lambda *a, **k: opened.append(a) or open_model(*a, **k))
+    early = TrainingRun(checkpoints(str(folder)))
+    early.repeats(1, SETTING)
+    shutil.copytree(source / "checkpoint-40", folder / "checkpoint-40")
+    later = early.listed_again(checkpoints(str(folder)))
+    found = {later: later.repeats(1, SETTING)}
+    shutil.rmtree(folder / "checkpoint-0")  # as a Trainer does that keeps the last ones: index 1 is another checkpoint
+    last = later.listed_again(checkpoints(str(folder)))
+    found[last] = last.repeats(1, SETTING)
+    assert len(opened) == 1
+    assert early.checkpoints.labels == (0, 10)
+    monkeypatch.setenv("LENS_CACHE", str(tmp_path / "other"))
+    for run, step in ((last, 40), (later, 10)):
+        plain = TrainingRun(checkpoints(str(source)))
+        for one, other in zip(found[run], plain.repeats(plain.checkpoints.labels.index(step), SETTING), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_a_run_that_is_listed_again_with_another_config_opens_another_model(tmp_path, tokenizer):
+    folder = write_run(tmp_path / "run", tokenizer, steps=(0, 10))
+    run = TrainingRun(checkpoints(str(folder)))
+    before = run.repeats(1, SETTING)
+    shutil.rmtree(folder)
+    write_run(folder, tokenizer, steps=(0, 10), n_layer=1)
+    after = run.listed_again(checkpoints(str(folder))).repeats(1, SETTING)
+    assert (before.induction.shape[1], after.induction.shape[1]) == (2, 1)
+
+
 def test_a_damaged_result_is_computed_again_and_never_shown(run, folder):
     before = run.repeats(1, SETTING)
     (file,) = results_folder().glob("repeats-*")

@@ -352,9 +352,8 @@ def test_a_head_counts_from_where_it_lasts():
         run = run_with(0, 10, 20, 30)
         return map_notice(HeadMap(run, "Score", above * 1.0, ~above, run.indices, by_size=False))
 
-    assert "first to be so at one checkpoint and all later ones (two at least): head 0.3, from step 10 on." in said(
-        above
-    )
+    lasting = "at one checkpoint and all later ones (two at least)"
+    assert f"first to be so {lasting}: head 0.3, from step 10 on." in said(above)
     above[:, 0, 3] = False
     assert "head 0.2, from step 20 on." in said(above)
     above[2, 0, 2] = False

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lens import HookedTransformer
 from lens.given import _SOURCES, give
 from lens.load.arriving import Arrived, Finished
 from lens.ui.calls import result_store
@@ -47,6 +48,17 @@ def test_the_page_takes_each_checkpoint_when_it_is_whole(run, tmp_path, tokenize
     shown = fine(at.run())
     assert "Not whole yet" not in shown
     assert "Checkpoints: mine 2 of 2" in shown
+
+
+def test_a_run_that_grows_keeps_its_one_model(run, tmp_path, tokenizer, monkeypatch):
+    source, opened = write_run(tmp_path / "source", tokenizer, steps=(0, 10, 20), n_layer=1), []
+    open_model = HookedTransformer.from_pretrained
+    monkeypatch.setattr(HookedTransformer, "from_pretrained", lambda *a, **k: opened.append(a) or open_model(*a, **k))
+    at = app_page("training_dynamics", model="local:mine", **SMALL)
+    for n, step in enumerate((0, 10, 20), 1):
+        shutil.copytree(source / f"checkpoint-{step}", run / f"checkpoint-{step}")
+        assert f"Checkpoints: mine {n} of {n}" in fine(at.run())
+    assert len(opened) == 1
 
 
 def test_strangers_watch_nothing(run, monkeypatch):
