@@ -9,6 +9,7 @@ from lens.analysis.interventions.pairs import Pairs
 PUT = {
     "other": "the activation of the other run (resample)",
     "mean": "the mean of the other runs, position by position",
+    "mean_last": "the mean of the other runs at their last tokens, each pair's own left out",
     "zero": "zero (off-distribution: no run of the model has it)",
     "add": "its own activation plus a vector times a coefficient (steering)",
 }

@@ -92,6 +92,19 @@ def ability(
     clean, corrupted = (_read(model, pairs, side, metric, final) for side, final in runs.items())
     leads = metric.kind.endswith("diff")
     lead, there = (clean, corrupted) if leads else (_lead(model, pairs, side, runs[side]) for side in runs)
+    return judged((clean, corrupted), (lead, there), pairs, metric, swapped, seed)
+
+
+def judged(
+    values: tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]],
+    leads: tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]],
+    pairs: Pairs,
+    metric: Metric,
+    swapped: bool = False,
+    seed: int = 0,
+) -> Ability:
+    """:func:`ability` from numbers: the metric, and how far the right answers lead, in the clean and corrupted run."""
+    (clean, corrupted), (lead, there) = values, leads
     gap = gap_between(clean, corrupted, pairs, metric.unit, seed)
     right = (lead > gap.rounding) & (clean - corrupted > gap.rounding)
     right &= (there < -gap.rounding) if swapped else torch.ones_like(right)
@@ -100,7 +113,8 @@ def ability(
     verdict = _verdict(gap, ends, share, swapped, shortage(pairs))
     low, high = (None, None) if ends[0].low is None else (float(ends[0].low), float(ends[0].high))
     found = Ability(clean, corrupted, float(ends[0].mean), low, high, gap, share, verdict, "", unit_note(pairs, seed))
-    return found._replace(sentence=_sentence(found, metric.unit if leads else "logits", metric.unit))
+    unit = metric.unit if metric.kind.endswith("diff") else "logits"
+    return found._replace(sentence=_sentence(found, unit, metric.unit))
 
 
 def _verdict(gap: Gap, ends: list, share: float, swapped: bool, short: str) -> Verdict:
