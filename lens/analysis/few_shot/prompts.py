@@ -48,8 +48,8 @@ def few_shot(model: HookedTransformer, name: str, seed: int = 0, prepend_bos: bo
     if len(usable.words) < MIN_SAMPLES:
         reasons = f" ({'; '.join(usable.left_out[:2])})" if usable.left_out else ""
         raise ValueError(
-            f"{len(usable.words)} of {len(words_of(name))} answers are one token of their own after “A:” for {model.name}, at "
-            f"least {MIN_SAMPLES} are needed{reasons}"
+            f"{len(usable.words)} of {len(words_of(name))} answers are one token of their own after “A:” for "
+            f"{model.name}, at least {MIN_SAMPLES} are needed{reasons}"
         )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(usable.words), generator=generator).tolist()[:MOST]

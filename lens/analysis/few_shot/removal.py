@@ -18,7 +18,7 @@ from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.results import Sweep
 from lens.analysis.names import Head
 from lens.analysis.stats import Estimate
-from lens.analysis.verdicts import Verdict, differs_from_zero, mean_over_pairs
+from lens.analysis.verdicts import Verdict, differs_from_zero, mean_over_pairs, rounding_of
 from lens.arrays import as_tensor
 from lens.config import Config
 
@@ -111,7 +111,7 @@ def removal_sets(
                 if drawn := _matched(chosen, busy, cfg.n_heads, generator):
                     sets.append(HeadSet(kind, k, draw, drawn))
     cells = tuple(heads_set(one.heads) for one in sets)
-    return RemovalSets(Experiment(pairs, MEAN, Grid(sets=cells), Metric("rank")), tuple(sets), ks, lists[2], seed)
+    return RemovalSets(Experiment(pairs, MEAN, Grid(sets=cells), Metric("lead")), tuple(sets), ks, lists[2], seed)
 
 
 def _matched(heads: tuple[Head, ...], busy: set[Head], n_heads: int, generator: torch.Generator) -> tuple[Head, ...]:
@@ -128,9 +128,10 @@ def _matched(heads: tuple[Head, ...], busy: set[Head], n_heads: int, generator: 
 def removal_curves(sets: RemovalSets, sweep: Sweep) -> RemovalCurves:
     """Accuracy without the sets, with intervals over prompts; NaN: not computed, or no random heads are left."""
     pairs, seed = sets.experiment.pairs, sets.seed
-    values = as_tensor(sweep.values)
-    right = (values < 1.5).double().masked_fill(values.isnan(), torch.nan)  # rank 1: no token scores higher
-    base = (as_tensor(sweep.base) < 1.5).double()
+    values, before = as_tensor(sweep.values), as_tensor(sweep.base)
+    least = rounding_of(before)
+    right = (values > least).double().masked_fill(values.isnan(), torch.nan)
+    base = (before > least).double()
     by_curve = {
         (kind, random): torch.stack([base, *(_mean(sets, right, kind, k, random) for k in sets.ks)])
         for kind in KINDS

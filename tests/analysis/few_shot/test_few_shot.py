@@ -90,10 +90,11 @@ def test_other_seeds_make_other_prompts(model, task):
 
 
 def test_one_run_is_read_as_one_prompt_of_each_number_of_shots(model, task):
-    read = by_shots(model, task)
+    few = task._replace(pairs=task.pairs.take(range(3)), places=task.places[:3], answers=task.answers[:3])
+    read = by_shots(model, few)
     for at in range(len(SHOTS)):
         probs = []
-        for row, places, answers in zip(task.pairs.clean, task.places, task.answers):
+        for row, places, answers in zip(few.pairs.clean, few.places, few.answers):
             logits = model(torch.tensor([row[: places[at] + 1]]))[0, -1]
             probs.append(float(logits.softmax(-1)[answers[at]]))
         assert float(read.prob.mean[0, at]) == pytest.approx(np.mean(probs), abs=1e-5)
@@ -180,7 +181,7 @@ def test_a_mean_over_the_others_needs_others(model, task):
 def test_without_the_planted_head_the_task_is_gone(model, vectors):
     pairs = few_shot(model, "capital", seed=1).pairs
     other = torch.zeros(3, 3)
-    other[0, 1] = 0.9
+    other[1, 0] = 0.9
     sets = removal_sets(model.cfg, pairs, vectors.score.value.numpy(), other.numpy())
     curves = removal_curves(sets, run_sweep(model, sets.experiment))
     assert (sets.ks, curves.ks, sets.shared) == ((1,), (0, 1), ())
