@@ -8,23 +8,11 @@ import pytest
 import torch
 
 from lens import HookedTransformer
-from lens.analysis.few_shot import (
-    SHOTS,
-    TASKS,
-    by_shots,
-    few_shot,
-    few_shot_or_reason,
-    function_vectors,
-    read_task,
-    removal_curves,
-    removal_sets,
-    vector_map,
-    vector_null,
-)
-from lens.analysis.few_shot.function_vectors import LAST
-from lens.analysis.few_shot.prompts import MOST
-from lens.analysis.few_shot.removal import disjoint
-from lens.analysis.few_shot.words import words_of
+from lens.analysis.few_shot.by_shots import by_shots, read_task
+from lens.analysis.few_shot.function_vectors import LAST, function_vectors, vector_map, vector_null
+from lens.analysis.few_shot.prompts import MOST, few_shot, few_shot_or_reason
+from lens.analysis.few_shot.removal import disjoint, removal_curves, removal_sets
+from lens.analysis.few_shot.words import SHOTS, TASKS, words_of
 from lens.analysis.interventions import Experiment, Grid, Metric, Pairs, run_sweep
 from lens.analysis.names import Head
 from tests.analysis.few_shot.toy import READER, VECTOR, induction_scores, toy
