@@ -146,8 +146,9 @@ def _draw_shots(
     asides = (("Can it do this?", one.ability.sentence), ("All tasks", words.tasks_words(read, absent, model.name)))
     sample = f"{sentence(one.task.description)} {PROMPT_HELP} {sentence(one.accuracy.note)} {sentence(one.prob.note)}"
     explain(view, model, Explanation(text, SHOTS_MISREADING, asides, (("Sample", sample),)))
-    with st.expander("Every task"):
+    with st.expander("Every task, and one prompt"):
         parts.table(words.task_rows(read, absent), "Every few-shot task: accuracy by number of shots, and the verdict")
+        st.code(model.to_string(list(one.task.pairs.clean[0])), language=None)
     payload = {"task": name, "seed": int(view["seed"]), "n": one.accuracy.n, "notice": text, "format": PROMPT_HELP}
     payload |= {"ability": one.ability.sentence, "shots": list(one.shots), "all tasks": asides[1][1]}
     payload |= {"numbers": words.shot_rows(one).to_dict("records")}
