@@ -61,10 +61,9 @@ class RemovalCurves(NamedTuple):
 
     ks: tuple[int, ...]  # 0 first
     curves: tuple[Curve, ...]
-    costs: dict[str, Estimate]  # by kind: accuracy without random heads minus without these, at the most heads
+    costs: dict[str, Estimate]  # at the most heads; by kind: accuracy without random heads minus without these.
+    # "between": accuracy without induction heads minus without function-vector heads
     verdicts: dict[str, Verdict]  # of each cost
-    between: Estimate  # accuracy without induction heads minus without function-vector heads
-    more: Verdict  # of ``between``
 
 
 def disjoint(
@@ -95,7 +94,7 @@ def removal_sets(
 ) -> RemovalSets:
     """The sets to remove: the k highest of each score, for growing k, and random heads of the same layers.
 
-    Random heads are of neither list's first ones; where a layer has too few left, that set has fewer draws. Heads are
+    Random heads are of neither list's first ones; where a layer has too few left, they are of the nearest. Heads are
     replaced by their mean over the corrupted prompts, position by position.
     """
     ks = tuple(k for k in KS if k <= max(1, cfg.n_layers * cfg.n_heads // SMALLEST_PART))
@@ -108,21 +107,31 @@ def removal_sets(
             chosen = tuple(heads[:k])
             sets.append(HeadSet(kind, k, None, chosen))
             for draw in range(DRAWS):
-                if drawn := _matched(chosen, busy, cfg.n_heads, generator):
+                if drawn := _matched(chosen, busy, cfg, generator):
                     sets.append(HeadSet(kind, k, draw, drawn))
     cells = tuple(heads_set(one.heads) for one in sets)
     return RemovalSets(Experiment(pairs, MEAN, Grid(sets=cells), Metric("lead")), tuple(sets), ks, lists[2], seed)
 
 
-def _matched(heads: tuple[Head, ...], busy: set[Head], n_heads: int, generator: torch.Generator) -> tuple[Head, ...]:
-    """As many heads in each layer, none of ``busy``; () where a layer has too few."""
-    drawn: list[Head] = []
-    for layer, count in sorted(Counter(head.layer for head in heads).items()):
-        free = [head for head in range(n_heads) if Head(layer, head) not in busy]
-        if len(free) < count:
-            return ()
-        drawn += [Head(layer, free[i]) for i in torch.randperm(len(free), generator=generator)[:count].tolist()]
-    return tuple(drawn)
+def _matched(heads: tuple[Head, ...], busy: set[Head], cfg: Config, generator: torch.Generator) -> tuple[Head, ...]:
+    """As many heads in each layer, none of ``busy``; where a layer has too few left, of the nearest that has some.
+
+    () where the model has too few.
+    """
+    free = {
+        layer: [Head(layer, head) for head in range(cfg.n_heads) if Head(layer, head) not in busy]
+        for layer in range(cfg.n_layers)
+    }
+    if sum(map(len, free.values())) < len(heads):
+        return ()
+    drawn, left = [], list(Counter(head.layer for head in heads).elements())
+    for reach in range(cfg.n_layers):  # every layer first takes of its own
+        for layer in list(left):
+            pool = next((free[at] for at in (layer - reach, layer + reach) if free.get(at)), [])
+            if pool:
+                drawn.append(pool.pop(int(torch.randint(len(pool), (1,), generator=generator))))
+                left.remove(layer)
+    return tuple(sorted(drawn))
 
 
 def removal_curves(sets: RemovalSets, sweep: Sweep) -> RemovalCurves:
@@ -139,10 +148,17 @@ def removal_curves(sets: RemovalSets, sweep: Sweep) -> RemovalCurves:
     }
     curves = tuple(Curve(*name, mean_over_pairs(one, pairs, seed)) for name, one in by_curve.items())
     costs = {kind: by_curve[kind, True][-1] - by_curve[kind, False][-1] for kind in KINDS}
-    known = {kind: mean_over_pairs(cost, pairs, seed) for kind, cost in costs.items() if not cost.isnan().any()}
-    between = mean_over_pairs(by_curve["induction", False][-1] - by_curve["vector", False][-1], pairs, seed)
-    verdicts = {kind: differs_from_zero(cost, unit="prompts") for kind, cost in known.items()}
-    return RemovalCurves((0, *sets.ks), curves, known, verdicts, between, differs_from_zero(between, unit="prompts"))
+    costs |= {"between": by_curve["induction", False][-1] - by_curve["vector", False][-1]}
+    means = {name: mean_over_pairs(cost, pairs, seed) for name, cost in costs.items()}
+    verdicts = {name: _verdict(mean, costs[name]) for name, mean in means.items()}
+    return RemovalCurves((0, *sets.ks), curves, means, verdicts)
+
+
+def _verdict(mean: Estimate, cost: Float[Tensor, " pair"]) -> Verdict:
+    """Whether a cost is other than 0; unknown where a set has too few heads."""
+    if cost.isnan().any():
+        return Verdict("unknown", "too few heads are left for one of the sets")
+    return differs_from_zero(mean, unit="prompts")
 
 
 def _mean(

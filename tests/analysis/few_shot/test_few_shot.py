@@ -11,7 +11,7 @@ from lens import HookedTransformer
 from lens.analysis.few_shot.by_shots import by_shots, read_task
 from lens.analysis.few_shot.function_vectors import LAST, function_vectors, vector_map, vector_null
 from lens.analysis.few_shot.prompts import MOST, few_shot, few_shot_or_reason
-from lens.analysis.few_shot.removal import disjoint, removal_curves, removal_sets
+from lens.analysis.few_shot.removal import _matched, disjoint, removal_curves, removal_sets
 from lens.analysis.few_shot.words import SHOTS, TASKS, words_of
 from lens.analysis.interventions import Experiment, Grid, Metric, Pairs, run_sweep
 from lens.analysis.names import Head
@@ -182,8 +182,18 @@ def test_without_the_planted_head_the_task_is_gone(model, vectors):
     }
     assert curves.verdicts["vector"].found
     assert not curves.verdicts["induction"].found
-    assert curves.more.found
-    assert float(curves.between.mean) == 1
+    assert curves.verdicts["between"].found
+    assert float(curves.costs["between"].mean) == 1
+
+
+def test_scores_that_are_the_same_leave_no_induction_heads_and_no_verdict(model, task, vectors):
+    """Every head stands as high in one list as in the other: all go to the first."""
+    score = vectors.score.value.numpy()
+    sets = removal_sets(model.cfg, task.pairs.take(range(16)), score, score)
+    assert sets.shared == (VECTOR,)
+    assert {one.kind for one in sets.sets} == {"vector"}
+    curves = removal_curves(sets, run_sweep(model, sets.experiment))
+    assert curves.verdicts["between"].state == curves.verdicts["induction"].state == "unknown"
 
 
 def test_random_heads_are_of_the_same_layers_and_of_no_set(model, task, vectors):
@@ -194,6 +204,16 @@ def test_random_heads_are_of_the_same_layers_and_of_no_set(model, task, vectors)
             own = next(other for other in sets.sets if (other.kind, other.k, other.draw) == (one.kind, one.k, None))
             assert Counter(head.layer for head in one.heads) == Counter(head.layer for head in own.heads)
             assert not chosen & set(one.heads)
+
+
+def test_a_layer_with_too_few_heads_left_borrows_of_the_nearest(model):
+    generator = torch.Generator().manual_seed(0)
+    both = (Head(1, 0), Head(1, 1))
+    drawn = _matched(both, set(both), model.cfg, generator)
+    assert Head(1, 2) in drawn
+    assert [head.layer for head in drawn] == [0, 1]
+    every = {Head(layer, head) for layer in range(3) for head in range(3)}
+    assert _matched(both, every - {Head(2, 2)}, model.cfg, generator) == ()
 
 
 def test_no_head_is_in_both_lists():

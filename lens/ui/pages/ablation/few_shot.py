@@ -67,10 +67,10 @@ SCORE_WHERE = (
     "x are prompts of eight examples with right labels, x̃ the same with shuffled ones, y the answer, z_h the output of "
     "a head before W_O at the last token. The null has z̄ of the shuffled prompts. Source: Todd et al. 2024."
 )
-CURVE_WHERE = (
-    "Removed: the head's output at every token is its mean over prompts of shuffled labels, position by position. "
-    "Heads among the first of both scores are in neither set. The scores come from other prompts than the accuracy. "
-    "Source: Yin and Steinhardt 2025."
+REMOVED = (
+    "A removed head writes at every token its mean over prompts of shuffled labels, position by position. Random heads "
+    "are of the same layers, or of the nearest where too few are left. Heads among the first of both scores are in "
+    "neither set. The scores come from other prompts than the accuracy. Source: Yin and Steinhardt 2025."
 )
 
 
@@ -279,7 +279,8 @@ def _draw_removal(view: ViewState, model: HookedTransformer, name: str, found: F
     sample = (
         f"{sentence(task.description)} {sentence(curves.curves[0].accuracy.note)} Induction: {repeats.code(settings)}."
     )
-    explain(view, model, Explanation(text, CURVE_MISREADING, asides, (("Sample", sample),), "", CURVE_WHERE))
+    measured = (("Sample", sample), ("Removed", REMOVED))
+    explain(view, model, Explanation(text, CURVE_MISREADING, asides, measured))
     payload = {"task": name, "seed": int(view["seed"]), "n": curves.curves[0].accuracy.n, "notice": text}
     payload |= {"sets": words.sets_words(sets), "numbers": words.removal_rows(curves).to_dict("records")}
     code = f"""{_vector_code(view, name)}
@@ -293,7 +294,7 @@ sets = removal_sets(model.cfg, others.pairs, found.score.value, induction, seed=
 curves = removal_curves(sets, run_sweep(model, sets.experiment))
 for curve in curves.curves:
     print(curve.kind, "random" if curve.random else "highest", curve.accuracy.mean.tolist(), "without", curves.ks)
-print(curves.more.reason)
+print(curves.verdicts["between"].reason)
 """
     rows = partial(words.removal_rows, curves)
     export(view, Export("few-shot-removal", figure, rows, payload, code, reads_prompt=False))

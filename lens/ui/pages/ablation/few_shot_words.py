@@ -146,22 +146,24 @@ def removal_words(found: RemovalCurves) -> str:
     text = f"Of {counted(n, 'new prompt')} {percent(before)} are right. "
     for kind, name in KINDS.items():
         mine, random = ends[kind, False], ends[kind, True]
+        if np.isnan(mine):
+            text += f"Too few heads are left for {k} {name}. "
+            continue
         beside = "" if np.isnan(random) else f", without random ones of the same layers {percent(random)}"
         text += f"Without {heads} by {name.removesuffix(' heads')} score: {percent(mine)}{beside}: "
         text += f"{_beside_random(found, kind)}. "
-    if found.more.state == "unknown":
-        return f"{text}{sentence(found.more.reason)}"
-    if not found.more.found:
-        return f"{text}Which set the task needs more cannot be told: {found.more.reason}."
-    first, other = list(KINDS.values())[:: 1 if float(found.between.mean) > 0 else -1]
-    return f"{text}The task needs {first} more than {other}: {found.more.reason}."
+    verdict = found.verdicts["between"]
+    if verdict.state == "unknown":
+        return f"{text}Which set the task needs more is not said: {verdict.reason}."
+    if not verdict.found:
+        return f"{text}Which set the task needs more cannot be told: {verdict.reason}."
+    first, other = list(KINDS.values())[:: 1 if float(found.costs["between"].mean) > 0 else -1]
+    return f"{text}The task needs {first} more than {other}: {verdict.reason}."
 
 
 def _beside_random(found: RemovalCurves, kind: str) -> str:
     """Whether a set costs more than random heads."""
-    verdict = found.verdicts.get(kind)
-    if verdict is None:
-        return "no random heads are left to compare with"
+    verdict = found.verdicts[kind]
     if verdict.state == "unknown":
         return f"no verdict, {verdict.reason}"
     if not verdict.found:
