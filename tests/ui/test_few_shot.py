@@ -5,8 +5,17 @@ import io
 
 import numpy as np
 import pytest
+import torch
 
+from lens.analysis.few_shot.by_shots import by_shots
+from lens.analysis.few_shot.function_vectors import FunctionVectors
+from lens.analysis.few_shot.prompts import few_shot
+from lens.analysis.few_shot.removal import Curve, RemovalCurves
+from lens.analysis.interventions.results import Effect
+from lens.analysis.stats import Estimate
+from lens.analysis.verdicts import Verdict
 from lens.given import give
+from lens.ui.pages.ablation import few_shot_words as words
 from tests.analysis.few_shot.toy import VECTOR, toy
 from tests.ui.conftest import app_page, bound, fine, python_of
 
@@ -66,3 +75,56 @@ def test_a_model_without_any_word_has_a_table_of_reasons():
     assert "does none of these tasks" in fine(at)
     verdicts = np.concatenate([one.value["verdict"] for one in at.dataframe if "verdict" in one.value])
     assert set(verdicts) <= {"not applicable", "does not"}
+
+
+def estimate(*accuracy: float) -> Estimate:
+    mean = torch.tensor(accuracy)
+    return Estimate(mean, mean - 0.1, mean + 0.1, 24, "")
+
+
+def curves(vector: float, induction: float, between: Verdict) -> RemovalCurves:
+    ends = {("vector", False): vector, ("vector", True): 0.9, ("induction", False): induction, ("induction", True): 0.9}
+    made = tuple(Curve(kind, random, estimate(0.9, end)) for (kind, random), end in ends.items())
+    states = {kind: Verdict("found" if end < 0.8 else "none", "") for (kind, random), end in ends.items() if not random}
+    costs = {"vector": estimate(0.9 - vector), "induction": estimate(0.9 - induction)}
+    costs["between"] = estimate(induction - vector)
+    return RemovalCurves((0, 16), made, costs, states | {"between": between})
+
+
+def test_the_curves_in_words():
+    more = words.removal_words(curves(0.6, 0.9, Verdict("found", "the interval excludes 0")))
+    assert "Of 24 new prompts 90% are right." in more
+    assert "Without the first 16 heads by function-vector score: 60%" in more
+    assert "90%: they matter more than random heads. " in more
+    assert "90%: no more than random heads, as far as can be told. " in more
+    assert more.endswith("The task needs function-vector heads more than induction heads: the interval excludes 0.")
+    less = words.removal_words(curves(0.9, 0.5, Verdict("found", "so")))
+    assert less.endswith("The task needs induction heads more than function-vector heads: so.")
+    unknown = words.removal_words(curves(0.6, float("nan"), Verdict("unknown", "too few heads")))
+    assert "Too few heads are left for 16 induction heads." in unknown
+    assert unknown.endswith("Which set the task needs more is not said: too few heads.")
+
+
+def test_heads_in_words():
+    score = torch.tensor([[0.01, 0.3], [0.2, -0.4]])
+    effect, null = Effect(score, score - 0.1, score + 0.1, 24, ""), Effect(score * 0, None, None, 24, "")
+    both = words.vectors_words(FunctionVectors(effect, null, 0.1, score > 0.1, ""))
+    assert (
+        "Head 0.1's mean output over right prompts raises the answer's probability most: by +0.30 [0.20, 0.40]" in both
+    )
+    assert both.endswith("2 of 4 heads carry the task beyond chance: 0.1, 1.0.")
+    none = words.vectors_words(FunctionVectors(effect, null, 0.5, score > 0.5, ""))
+    assert none.endswith("None of 4 heads gains more over its null than the best of all does by chance.")
+    few = words.vectors_words(FunctionVectors(effect, null, None, None, "no threshold: 3 pairs"))
+    assert few.endswith("No verdict: 3 pairs.")
+
+
+def test_tasks_in_words():
+    model = toy()
+    read = by_shots(model, few_shot(model, "capital"))
+    failed = read._replace(ability=read.ability._replace(verdict=Verdict("none", "it does not")))
+    text = words.tasks_words({"capital": read, "antonym": failed, "plural": read}, {"language": "no words"}, "toy")
+    assert text == (
+        "From 8 examples toy does capitals and plurals. It does not do antonyms. Not applicable: languages, for lack "
+        "of answers of one token."
+    )
