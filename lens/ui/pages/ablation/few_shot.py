@@ -21,7 +21,7 @@ from lens.figures.measure import Measure
 from lens.hooked import HookedTransformer
 from lens.ui import parts
 from lens.ui.calls import analyse, call_key
-from lens.ui.estimate import forward_seconds
+from lens.ui.estimate import forward_seconds, operation_seconds
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.models import prepend_bos
@@ -37,6 +37,10 @@ from lens.ui.waiting import started
 from lens.ui.widgets import bind
 
 WIDTH = 900  # pixels
+ABOUT = (
+    "Tasks that are learned from examples in the prompt: which of them the model does, which heads carry one, and what "
+    "is left of it without them."
+)
 TASK_HELP = (
     "What the examples show: “Q: France”, “A: Paris”, an empty line, and so on; then one more question. Until one is "
     "chosen, the first task that the model does."
@@ -76,6 +80,7 @@ REMOVED = (
 
 def show_few_shot(view: ViewState, model: HookedTransformer, request: Request, result: Result) -> None:
     """The tasks, then for one that the model does its function-vector map and its removal curves."""
+    st.caption(ABOUT)
     made = {name: analyse(few_shot_or_reason, model, name, view["seed"], prepend_bos(view)) for name in TASKS}
     absent = {name: one for name, one in made.items() if isinstance(one, str)}
     read = _read_tasks(view, model, {name: one for name, one in made.items() if name not in absent})
@@ -197,7 +202,9 @@ found = function_vectors(*sweeps, seed={view["seed"]})
 
 def _may_start(model: HookedTransformer, works: list[Experiment], said: str) -> bool:
     """Whether this work is short, asked for or done; else its button is drawn, with the time it takes."""
-    seconds = sum(analyse(outline_of, model, one).seconds for one in works)
+    outlines = [analyse(outline_of, model, one) for one in works]
+    every_logit = 2 * model.cfg.d_model * model.cfg.d_vocab * sum(one.n_computed for one in outlines)
+    seconds = sum(one.seconds for one in outlines) + operation_seconds(model, every_logit)
     done = all(experiments.is_computed(model, one) for one in works)
     return started(f"few-shot-{call_key(outline_of, (model, works[-1]), {})}", seconds, said, done)
 
