@@ -233,3 +233,24 @@ def test_a_real_model_without_the_words_or_the_skill():
     assert isinstance(few_shot_or_reason(small, "capital"), str)
     read = read_task("next_letter", small)
     assert not read.ability.can
+
+
+def test_a_real_model_learns_plurals_from_examples():
+    real = HookedTransformer.from_pretrained("smollm2-135m-instruct")
+    task = few_shot(real, "plural")
+    few = task._replace(pairs=task.pairs.take(range(4)), places=task.places[:4], answers=task.answers[:4])
+    accuracy = by_shots(real, few).accuracy.mean
+    assert accuracy[0, 0] == 0
+    assert accuracy[0, -1] == 1
+    assert accuracy[1, -1] < 1
+    assert "are one token of their own after “A:”" in few_shot_or_reason(real, "next_number")
+
+
+def test_the_lead_is_that_of_the_best_right_answer_over_the_best_other(model, task):
+    pairs = replace(task.pairs.take(range(3)), answers=tuple((*ids, 2) for ids in task.pairs.answers[:3]))
+    sweep = run_sweep(model, Experiment(pairs, LAST, Grid(("layer", "head"), pos=-1), Metric("lead")))
+    for row, answers, lead in zip(pairs.clean, pairs.answers, sweep.other):
+        logits = model(torch.tensor([row]))[0, -1]
+        others = [logit for token, logit in enumerate(logits.tolist()) if token not in answers]
+        assert float(lead) == pytest.approx(float(logits[list(answers)].max()) - max(others), abs=1e-5)
+    assert sweep.base.tolist() == pytest.approx([0, 0, 0], abs=1e-5)
