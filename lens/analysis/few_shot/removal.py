@@ -139,7 +139,8 @@ def removal_curves(sets: RemovalSets, sweep: Sweep) -> RemovalCurves:
     pairs, seed = sets.experiment.pairs, sets.seed
     values, before = as_tensor(sweep.values), as_tensor(sweep.base)
     least = rounding_of(before)
-    right = (values > least).double().masked_fill(values.isnan(), torch.nan)
+    unfinished = values.isnan().any(-1, keepdim=True)  # a few prompts are no point beside all of them
+    right = (values > least).double().masked_fill(unfinished, torch.nan)
     base = (before > least).double()
     by_curve = {
         (kind, random): torch.stack([base, *(_mean(sets, right, kind, k, random) for k in sets.ks)])

@@ -186,6 +186,16 @@ def test_without_the_planted_head_the_task_is_gone(model, vectors):
     assert float(curves.costs["between"].mean) == 1
 
 
+def test_a_set_that_is_not_removed_from_every_prompt_has_no_point(model, task, vectors):
+    sets = removal_sets(model.cfg, task.pairs, vectors.score.value.numpy(), induction_scores().numpy())
+    sweep = run_sweep(model, sets.experiment)
+    values = sweep.values.clone()
+    values[0, -1] = torch.nan
+    accuracy = removal_curves(sets, sweep._replace(values=values)).curves[0].accuracy.mean
+    assert float(accuracy[0]) == 1
+    assert accuracy[1].isnan()
+
+
 def test_scores_that_are_the_same_leave_no_induction_heads_and_no_verdict(model, task, vectors):
     """Every head stands as high in one list as in the other: all go to the first."""
     score = vectors.score.value.numpy()
