@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
 from lens.analysis.few_shot.by_shots import by_shots
 from lens.analysis.few_shot.function_vectors import FunctionVectors
@@ -25,12 +26,23 @@ def name() -> str:
     return give(toy(), "few-shot-toy")
 
 
-@pytest.fixture(scope="module")
-def at(name):
-    at = app_page("ablation", model=f"local:{name}", more="few_shot", seqs="4", n="10", pairs="4").run()
+def opened(name: str, **query: str) -> AppTest:
+    at = app_page("ablation", model=f"local:{name}", more="few_shot", seqs="4", n="10", pairs="4", **query).run()
     while offered := [button for button in at.button if button.label.startswith("Compute, about")]:
         offered[0].click().run()  # what takes long waits for a click, on a machine that is busy also here
     return at
+
+
+@pytest.fixture(scope="module")
+def at(name):
+    return opened(name)
+
+
+def test_figures_that_fill_may_be_drawn_twice_alike(name, monkeypatch):
+    """Most groups of runs finish no set of heads: the figure is drawn again with the same points."""
+    monkeypatch.setattr("lens.ui.calls.REDRAW", 0.0)
+    monkeypatch.setattr("lens.ui.calls.DRAWING_SHARE", 1e9)
+    assert "1 of 9 heads carries the task" in fine(opened(name, seed="5"))
 
 
 def test_from_the_task_it_does_to_the_head_that_carries_it(at):

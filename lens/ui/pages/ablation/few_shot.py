@@ -1,11 +1,14 @@
 """Few-shot tasks: which the model does, by number of shots; which heads carry one; what is left without them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import count
+from typing import Any
 
 import numpy as np
 import streamlit as st
 from plotly.graph_objects import Figure
+from streamlit.delta_generator import DeltaGenerator
 
 from lens.analysis.few_shot.by_shots import ByShots, read_task
 from lens.analysis.few_shot.function_vectors import FunctionVectors, function_vectors, vector_map, vector_null
@@ -112,13 +115,19 @@ def _read_tasks(view: ViewState, model: HookedTransformer, made: Mapping[str, Fe
     work = Cells(read_task, tuple(made), (model, view["seed"], prepend_bos(view)))
     n_tokens = sum(2 * len(side) for one in made.values() for side in one.pairs.clean)
 
-    def draw(done: dict[str, ByShots]) -> None:
-        with place:
-            parts.chart(_all_figure(done), "Accuracy of the tasks computed so far")
+    draw = partial(_draw_so_far, place, _all_figure, "Accuracy of the tasks computed so far", count())
 
     done, missing = work.sweep(draw, forward_seconds(model, n_tokens, unembed=False))
     place.empty()
     return None if missing else done
+
+
+def _draw_so_far(
+    place: DeltaGenerator, figure: Callable[[Any], Figure], alt: str, numbers: Iterator[int], done: Any
+) -> None:
+    """A figure of what is ``done`` while the rest is computed; each drawing has a key, since two may be the same."""
+    with place:
+        parts.chart(figure(done), alt, key=f"ablation:{alt}:{next(numbers)}")
 
 
 def _all_figure(done: Mapping[str, ByShots]) -> Figure:
@@ -217,11 +226,10 @@ def _draw_map(view: ViewState, model: HookedTransformer, task: FewShot) -> Funct
         return None
     place, seed = st.empty(), view["seed"]
 
-    def draw(sweep: Sweep) -> None:
-        with place:
-            drawn = _map_figure(view, model, task, to_numpy(effect(sweep, seed)), None)
-            parts.chart(drawn, "The heads computed so far")
+    def figure_of(sweep: Sweep) -> Figure:
+        return _map_figure(view, model, task, to_numpy(effect(sweep, seed)), None)
 
+    draw = partial(_draw_so_far, place, figure_of, "The heads computed so far", count())
     runs = [experiments.run(model, one, show, agreed=True) for one, show in zip(works, (draw, None))]
     if not all(one.complete for one in runs):
         return None
@@ -271,10 +279,10 @@ def _draw_removal(view: ViewState, model: HookedTransformer, name: str, found: F
     if not _may_start(model, [sets.experiment], said):
         return
 
-    def draw(sweep: Sweep) -> None:
-        with place:
-            parts.chart(_removal_figure(removal_curves(sets, sweep), read, name), "The sets removed so far")
+    def figure_of(sweep: Sweep) -> Figure:
+        return _removal_figure(removal_curves(sets, sweep), read, name)
 
+    draw = partial(_draw_so_far, place, figure_of, "The sets removed so far", count())
     sweep, complete, _ = experiments.run(model, sets.experiment, draw, agreed=True)
     if not complete:
         return
