@@ -114,9 +114,7 @@ def _read_tasks(view: ViewState, model: HookedTransformer, made: Mapping[str, Fe
     place = st.empty()
     work = Cells(read_task, tuple(made), (model, view["seed"], prepend_bos(view)))
     n_tokens = sum(2 * len(side) for one in made.values() for side in one.pairs.clean)
-
     draw = partial(_draw_so_far, place, _all_figure, "Accuracy of the tasks computed so far", count())
-
     done, missing = work.sweep(draw, forward_seconds(model, n_tokens, unembed=False))
     place.empty()
     return None if missing else done
