@@ -21,6 +21,8 @@ _HOME = {
     "HookPoint": "lens.hooks",
     "Transformer": "lens.model",
     "show": "lens.showing",
+    "sweep": "lens.sweeps.sweep",
+    "watch": "lens.showing",
 }
 __all__ = [
     "ActivationCache",
@@ -31,6 +33,8 @@ __all__ = [
     "HookedTransformer",
     "Transformer",
     "show",
+    "sweep",
+    "watch",
 ]
 __version__ = "0.1.0"
 

@@ -3,6 +3,7 @@
 import sys
 
 from lens import launch, scan, scores, selftest, showing
+from lens.sweeps import command as sweeps
 
 
 def deck(arguments: list[str]) -> int:
@@ -19,6 +20,8 @@ COMMANDS = {
     "scores": scores.main,
     "scan": scan.main,
     "show": showing.main,
+    "sweep": sweeps.main,
+    "watch": showing.watch_main,
 }
 
 

@@ -1,5 +1,7 @@
 """Results on disk, so that a sweep over a training run is computed once: checked at every read, bounded in size.
 
+Any number of processes may read and write at once: a result is there as a whole or not at all.
+
 A key names everything that a result depends on: the content of the weights, the tokens, the analysis, its parameters
 and the source code that computed it. Whoever changes any of these gets another key, never an old number. Who changes
 code that has no part in it, of pages, of figures or of training, keeps what was computed.
@@ -10,13 +12,14 @@ import json
 import logging
 import os
 import re
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 
@@ -26,6 +29,7 @@ PACKAGE = Path(__file__).parent
 IMPORT = re.compile(r"^\s*(?:from (lens[\w.]*) import (\([^)]*\)|.*)|import (lens[\w.]*))", re.MULTILINE)
 DIGEST = 32  # bytes of a SHA-256
 MOST_BYTES = 1_000_000_000  # of all kept results; beyond it the ones longest unused go
+UNFINISHED = "unfinished-"  # begins the name of a file that is being written
 STALE = 3600  # seconds after which an unfinished file belongs to a process that died
 LOG = logging.getLogger(__name__)
 
@@ -125,7 +129,8 @@ def load(key: str) -> Result | None:
 
     path = results_folder() / key
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data, inode = file.read(), os.fstat(file.fileno()).st_ino
     except (FileNotFoundError, NotADirectoryError):
         return None
     digest, payload = data[:DIGEST], data[DIGEST:]
@@ -136,12 +141,20 @@ def load(key: str) -> Result | None:
         except (SafetensorError, KeyError, ValueError):  # whole, but not written by this format: as good as damaged
             LOG.warning("%s is no kept result; it is computed again", path)
         else:
-            path.touch()  # the last ones used stay longest
+            with suppress(OSError):  # another process made room meanwhile, or the folder is read-only
+                os.utime(path)  # the last ones used stay longest
             return Result(arrays, facts)
     else:
         LOG.warning("%s is damaged; it is computed again", path)
-    path.unlink(missing_ok=True)
+    _delete(path, inode)
     return None
+
+
+def _delete(path: Path, inode: int) -> None:
+    """Delete the file that was read, not a whole one that another process has put in its place since."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_ino == inode:
+            path.unlink()
 
 
 def save(key: str, result: Result) -> None:
@@ -150,26 +163,44 @@ def save(key: str, result: Result) -> None:
 
     folder = results_folder()
     facts = np.frombuffer(json.dumps(result.facts).encode(), np.uint8)
-    arrays = {name: np.ascontiguousarray(array) for name, array in result.arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in result.arrays.items()}  # a single number stays one
     payload = numpy.save({**arrays, "facts": facts})
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _make_room(folder, MOST_BYTES - len(payload))
-        with tempfile.NamedTemporaryFile(prefix="unfinished-", dir=folder, delete=False) as file:
-            file.write(hashlib.sha256(payload).digest() + payload)
-        os.replace(file.name, folder / key)
+        _write(folder, key, hashlib.sha256(payload).digest() + payload)
     except OSError as error:
         raise OSError(
             f"{folder} cannot hold results ({error}). Set LENS_CACHE to a folder you may write to."
         ) from error
 
 
+def _write(folder: Path, name: str, data: bytes) -> None:
+    """All of a file or nothing; on a full disk nothing half-written stays in the way.
+
+    Readable by whoever the user's umask lets read: a folder may be shared.
+    """
+    unfinished = folder / f"{UNFINISHED}{uuid4().hex}"
+    try:
+        unfinished.write_bytes(data)
+        os.replace(unfinished, folder / name)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
 def _make_room(folder: Path, at_most: int) -> None:
-    """Delete the results longest unused until the others take ``at_most`` bytes, and what dead processes left."""
-    files: Mapping[Path, os.stat_result] = {Path(entry.path): entry.stat() for entry in os.scandir(folder)}
+    """Delete the results longest unused until the others take ``at_most`` bytes, and what dead processes left.
+
+    Files come and go while this looks: other processes write, and make room, too. What they are writing stays.
+    """
+    files: dict[Path, os.stat_result] = {}
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):
+            files[Path(entry.path)] = entry.stat()
     total = sum(stat.st_size for stat in files.values())
     for path in sorted(files, key=lambda path: files[path].st_mtime):
-        stale = path.name.startswith("unfinished-") and time.time() - files[path].st_mtime > STALE
-        if total > at_most or stale:
+        unfinished = path.name.startswith(UNFINISHED)
+        if time.time() - files[path].st_mtime > STALE if unfinished else total > at_most:
             path.unlink(missing_ok=True)
             total -= files[path].st_size

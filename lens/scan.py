@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--out {chosen.out}: the name must end in {' or '.join(KINDS)}")
     import torch  # after the arguments are known to be right: it takes seconds
 
+    from lens.analysis.corpus.own_text import own_text
     from lens.analysis.scan import scan
     from lens.hooked import HookedTransformer
 
@@ -46,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         model = HookedTransformer.from_pretrained(chosen.model)
         with torch.no_grad():
             seeds = (chosen.seed, chosen.seed + 1)
-            result = scan(model, seeds, chosen.n, chosen.seqs, chosen.budget, printed)
+            text = None if chosen.text is None else own_text(model, _read(chosen.text))
+            result = scan(model, seeds, chosen.n, chosen.seqs, chosen.budget, printed, text)
     except (ValueError, KeyError, OSError) as error:
         parser.error(str(error) if isinstance(error, OSError) else str(error.args[0]))
     print(file=sys.stderr)  # noqa: T201 - ends the line of the progress
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{perf_counter() - start:.0f} s.")  # noqa: T201
     if chosen.out is not None:
         write = report if chosen.out.suffix == ".html" else as_json
-        chosen.out.write_text(write(result, model.name, chosen.model), "utf-8")
+        chosen.out.write_text(write(result, model.name, chosen.model, chosen.text), "utf-8")
     return 0
 
 
@@ -62,11 +64,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lens scan", description=DESCRIPTION)
     parser.add_argument("model", help="an alias, a Hub id on this disk, or a folder")
     parser.add_argument("--budget", type=_seconds, default="150s", help="no instrument is begun later (default: 150s)")
+    parser.add_argument("--text", type=Path, help="a text file: whether the habits show on it is said besides")
     parser.add_argument("--out", type=Path, help=f"a file that ends in {' or '.join(KINDS)}")
     parser.add_argument("--n", type=int, default=25, help="random tokens before they repeat (default: %(default)s)")
     parser.add_argument("--seqs", type=int, default=16, help="random sequences of each sample (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of sample A; B has the next (default: %(default)s)")
     return parser
+
+
+def _read(path: Path) -> str:
+    """The text of a file; ValueError for one that is not in UTF-8."""
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--text {path}: this is no text in UTF-8; convert it.") from error
 
 
 def _seconds(text: str) -> float:
@@ -85,6 +96,8 @@ def sentences(result: "Scan", model: str) -> list[str]:
         f"{len(result.findings)} picked on sample A (seed {result.seeds[0]}); on sample B (seed {result.seeds[1]}) "
         f"{counts['found']} found, {counts['rejected']} rejected, {counts['inconclusive']} inconclusive."
     ]
+    if result.on_text is not None:
+        lines.append(f"Whether the habits show on a text is measured on {result.on_text.source}; it judges nothing.")
     lines += [finding(one, result) for one in result.findings]
     if result.unexplained:
         heads = ", ".join(map(str, result.unexplained))
@@ -104,7 +117,23 @@ def finding(one: "Finding", result: "Scan") -> str:
         need = f"{word[one.matters]} ({_value(one.need.value, one.need.low, one.need.high)} {unit} without it)"
     said = "; ".join(instrument(name).title for name in one.evidence)
     beside = f" Beside that beyond chance: {said}." if said else " No other instrument is beyond chance."
-    return f"{one.head} {one.verdict.upper()}: {habits}; {need}.{beside}"
+    return f"{one.head} {one.verdict.upper()}: {habits}; {need}.{beside}{_shows(one, result)}"
+
+
+def _shows(one: "Finding", result: "Scan") -> str:
+    """The habits of a head on the text, with a leading space; "" without a text."""
+    if result.on_text is None:
+        return ""
+    said = "; ".join(_shows_habit(habit) for habit in one.habits)
+    return f" On the text: {said}."
+
+
+def _shows_habit(habit: "Habit") -> str:
+    title, facts = instrument(habit.instrument).title, habit.on_text
+    if facts is None:
+        return f"{title} not computed"
+    chance = {True: "beyond chance", False: "within chance", None: "no verdict"}[facts.above]
+    return f"{title} {_value(facts.value, facts.low, facts.high)}, {chance}"
 
 
 def _habit(habit: "Habit") -> str:
@@ -116,7 +145,7 @@ def _value(value: float, low: float | None, high: float | None) -> str:
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def facts(result: "Scan", model: str, opened: str) -> dict[str, Any]:
+def facts(result: "Scan", model: str, opened: str, text: Path | None = None) -> dict[str, Any]:
     """Everything that the report says, as plain values."""
     first = result.samples[0]
     return {
@@ -133,40 +162,49 @@ def facts(result: "Scan", model: str, opened: str) -> dict[str, Any]:
         "needed without a habit": [str(head) for head in result.unexplained],
         "not computed": dict(result.evidence.missing),
         "versions": {name: version(name) for name in ("torch", "transformers")},
-        "code": code(result, opened),
+        "text": None if result.on_text is None else result.on_text.source,
+        "code": code(result, opened, text),
     }
 
 
 def _plain(one: "Finding") -> dict[str, Any]:
-    habits = [
-        habit._asdict() | {"picked": habit.picked._asdict(), "again": habit.again._asdict()} for habit in one.habits
-    ]
+    habits = [_plain_habit(habit) for habit in one.habits]
     need = None if one.need is None else one.need._asdict()
     return one._asdict() | {"head": str(one.head), "habits": habits, "need": need}
 
 
-def code(result: "Scan", opened: str) -> str:
+def _plain_habit(habit: "Habit") -> dict[str, Any]:
+    on_text = None if habit.on_text is None else habit.on_text._asdict()
+    standings = {"picked": habit.picked._asdict(), "again": habit.again._asdict(), "on_text": on_text}
+    return habit._asdict() | standings
+
+
+def code(result: "Scan", opened: str, text: Path | None = None) -> str:
     """The Python that scans again."""
     n_seqs = next(iter(result.samples[0].scores.values())).score.n
+    imports = read = given = ""
+    if text is not None:
+        imports = "from pathlib import Path\n\nfrom lens.analysis.corpus.own_text import own_text\n"
+        read, given = f'text = own_text(model, Path({str(text)!r}).read_text("utf-8-sig"))\n', ", text=text"
     return (
         "from lens import HookedTransformer\n"
-        "from lens.analysis.scan import scan\n\n"
-        f"model = HookedTransformer.from_pretrained({opened!r})\n"
-        f"result = scan(model, seeds={result.seeds}, n={result.n}, n_seqs={n_seqs})\n"
+        f"{imports}from lens.analysis.scan import scan\n\n"
+        f"model = HookedTransformer.from_pretrained({opened!r})\n{read}"
+        f"result = scan(model, seeds={result.seeds}, n={result.n}, n_seqs={n_seqs}{given})\n"
         "for one in result.findings:\n"
         "    print(one.head, one.verdict, *(f'{habit.again.value:.4f}' for habit in one.habits))\n"
     )
 
 
-def as_json(result: "Scan", model: str, opened: str) -> str:
+def as_json(result: "Scan", model: str, opened: str, text: Path | None = None) -> str:
     """The report as JSON."""
-    return json.dumps(facts(result, model, opened), indent=1, ensure_ascii=False)
+    return json.dumps(facts(result, model, opened, text), indent=1, ensure_ascii=False)
 
 
-def report(result: "Scan", model: str, opened: str) -> str:
+def report(result: "Scan", model: str, opened: str, text: Path | None = None) -> str:
     """The report as one page of HTML that needs no network: sentences, the figure, methods, code, versions."""
     said = "".join(f"<p class={_class(line)}>{escape(line)}</p>" for line in sentences(result, model))
-    made = facts(result, model, opened)
+    made = facts(result, model, opened, text)
     versions = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Scan of {escape(model)}</title>'

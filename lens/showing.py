@@ -1,4 +1,7 @@
-"""``lens.show(model)`` and ``lens show FOLDER``: the app on a model of one's own, served to this machine alone."""
+"""``lens.show(model)`` and ``lens show FOLDER``: the app on a model of one's own, served to this machine alone.
+
+``lens.watch(folder)`` and ``lens watch FOLDER``: the same on a training that is under way.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,11 @@ A name of the catalogue or of the Hub is opened as well. It is served to this ma
   lens show ./my-model
   lens show ./my-model --page attention
 In Python, lens.show(model) does the same with a model that is in memory."""
+WATCH_USAGE = """usage: lens watch FOLDER [--port N] [--no-browser]
+
+Opens Training dynamics on a training run of this machine, and adds its checkpoints as they come: folders checkpoint-10,
+checkpoint-20 … in FOLDER, as the Hugging Face Trainer writes them. It may be empty at the start. A checkpoint that is
+still being written is left out until it is whole. It is served to this machine alone, until Ctrl+C."""
 
 
 class Server:
@@ -103,16 +111,38 @@ def show(
     address ("attention"), Home if none is given. The server listens on this machine alone and ends with the process,
     or by ``.stop()``; a second call uses the first one's. RuntimeError in a process that is hosted for others.
     """
+    _check_alone("lens.show")
+    return _served(page, {"model": _address(model, tokenizer, name)}, port, browser)
+
+
+def watch(folder: str | Path, *, port: int | None = None, browser: bool = True) -> Showing:
+    """Open Training dynamics on a run that still trains: each checkpoint is added when it is whole.
+
+    ``folder`` is where the training writes checkpoint-… folders, as the Hugging Face Trainer does; it may be empty
+    still. The rest is as of :func:`show`.
+    """
+    _check_alone("lens.watch")
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"lens.watch: there is no folder {path}. Give the one in which the training writes checkpoint-… folders."
+        )
+    return _served("training_dynamics", {"model": _address(path, None, ""), "watch": "on"}, port, browser)
+
+
+def _check_alone(who: str) -> None:
     if os.environ.get("LENS_HOSTED") == "1":
-        raise RuntimeError("lens.show serves this machine alone; LENS_HOSTED=1 says that others are served.")
-    query = urlencode({"model": _address(model, tokenizer, name)})
+        raise RuntimeError(f"{who} serves this machine alone; LENS_HOSTED=1 says that others are served.")
+
+
+def _served(page: str, query: dict[str, str], port: int | None, browser: bool) -> Showing:
     with _STARTING:
         if not _SERVERS or not _SERVERS[-1].is_running:
             _SERVERS.append(Server(port))
         server = _SERVERS[-1]
     if port is not None and port != server.port:
         raise RuntimeError(f"lens.show: this process serves on port {server.port} already; stop that first.")
-    showing = Showing(f"http://localhost:{server.port}/{page.strip('/')}?{query}", server)
+    showing = Showing(f"http://localhost:{server.port}/{page.strip('/')}?{urlencode(query)}", server)
     if browser:
         webbrowser.open(showing.url)
     return showing
@@ -158,7 +188,32 @@ def main(arguments: list[str]) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"lens show: {error}", file=sys.stderr)  # noqa: T201 - a command line
         return 2
-    print(f"{given.model} is shown at {showing.url}\nCtrl+C ends it.", flush=True)  # noqa: T201 - a command line
+    return _until_stopped(showing, given.model)
+
+
+def watch_main(arguments: list[str]) -> int:
+    """Watch a folder until Ctrl+C; 2 with a sentence for what cannot be watched."""
+    import argparse
+
+    parser = argparse.ArgumentParser("lens watch", usage=WATCH_USAGE.removeprefix("usage: "), add_help=False)
+    parser.add_argument("folder", nargs="?")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--no-browser", action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    given = parser.parse_args(arguments)
+    if given.help or not given.folder:
+        print(WATCH_USAGE, file=sys.stdout if given.help else sys.stderr)
+        return 0 if given.help else 2
+    try:
+        showing = watch(given.folder, port=given.port, browser=not given.no_browser)
+    except (OSError, RuntimeError) as error:
+        print(f"lens watch: {error}", file=sys.stderr)  # noqa: T201 - a command line
+        return 2
+    return _until_stopped(showing, given.folder)
+
+
+def _until_stopped(showing: Showing, what: str) -> int:
+    print(f"{what} is shown at {showing.url}\nCtrl+C ends it.", flush=True)  # noqa: T201 - a command line
     try:
         while showing.server.is_running:
             time.sleep(0.2)

@@ -8,6 +8,8 @@ TEXTS = Path(__file__).parent / "assets" / "texts"
 BOOKS = ("Persuasion", "The Adventures of Tom Sawyer", "Alice's Adventures in Wonderland")
 HELD_OUT_NAME = f"{', '.join(BOOKS[:-1])} and {BOOKS[-1]}"
 UNIT = "chapters"  # of three books: three are too few to be resampled, and chapters of one book are alike
+PASSAGE_NAME = "Alice's Adventures in Wonderland, The Lobster Quadrille"
+PASSAGE_START, PASSAGE_END = "'Why,' said the Gryphon, 'you first", "yelled the Gryphon at the top of its voice."
 SHORTEST = 200  # characters of a chapter; less is a line of a table of contents
 
 
@@ -31,3 +33,11 @@ def chapters(book: str) -> list[str]:
 def unwrapped(text: str) -> str:
     """``text`` with every paragraph on one line."""
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+@cache
+def passage() -> str:
+    """850 characters of Alice's Adventures in which rare names come again: the Gryphon, the Mock Turtle."""
+    (chapter,) = (text for text in held_out() if PASSAGE_START in text)
+    start = chapter.index(PASSAGE_START)
+    return chapter[start : chapter.index(PASSAGE_END, start) + len(PASSAGE_END)]

@@ -10,6 +10,7 @@ PROGRAMS = (
     "lens.selftest",
     "lens.scan",
     "lens.scores",
+    "lens.sweeps",
     "lens.train",
 )  # command lines stand above the analyses, too; a report of theirs has a figure
 MAY = {

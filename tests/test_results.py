@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,12 @@ from lens.results import Result, load, remembered, result_key, save
 from tests.imports import import_graph
 
 MADE = Result(
-    {"loss": np.linspace(0, 1, 7, dtype=np.float32), "ids": np.arange(6).reshape(2, 3)}, {"n": 16, "why": "ü"}
+    {
+        "loss": np.linspace(0, 1, 7, dtype=np.float32),
+        "ids": np.arange(6).reshape(2, 3).T,
+        "threshold": np.array(0.5),
+    },
+    {"n": 16, "why": "ü"},
 )
 
 
@@ -144,6 +150,28 @@ def test_the_longest_unused_go_first(folder, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == ["new", "used"]
 
 
+def test_many_write_and_make_room_at_once_and_lose_nothing(folder, monkeypatch):
+    save("a-0", MADE)
+    monkeypatch.setattr(results, "MOST_BYTES", 3 * (folder / "a-0").stat().st_size)
+    with ThreadPoolExecutor(8) as pool:  # each deletes what the others are about to ask about
+        list(pool.map(lambda number: save(f"a-{number}", MADE), range(200)))
+    left = sorted(path.name for path in folder.iterdir())
+    assert left
+    assert not [name for name in left if name.startswith("unfinished-")]
+    for name in left:
+        same(load(name), MADE)
+
+
+def test_a_damaged_file_that_was_replaced_meanwhile_is_not_deleted(folder):
+    save("a-1", MADE)
+    damaged = (folder / "a-1").stat().st_ino
+    keep = folder / "other"
+    os.link(folder / "a-1", keep)  # so that its inode is not used again
+    save("a-1", MADE)
+    results._delete(folder / "a-1", damaged)
+    same(load("a-1"), MADE)
+
+
 def test_where_nothing_can_be_written_the_number_is_computed_and_the_log_says_so(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("LENS_CACHE", str(tmp_path / "file"))
@@ -151,3 +179,11 @@ def test_where_nothing_can_be_written_the_number_is_computed_and_the_log_says_so
     with caplog.at_level(logging.WARNING):
         same(remembered("a-1", counted(calls)), MADE)
     assert "Set LENS_CACHE" in caplog.text
+
+
+def test_a_single_number_comes_back_as_one():
+    made = Result({"threshold": np.asarray(np.float32(0.25)), "turned": MADE.arrays["ids"].T}, {})
+    save("a-1", made)
+    found = load("a-1")
+    assert found.arrays["threshold"].shape == ()
+    same(found, made)

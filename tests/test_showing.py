@@ -108,3 +108,14 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(capsys, tmp_path):
     assert "no-such-model-anywhere" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="there is no"):
         show(tmp_path / "absent", browser=False)
+
+
+def test_what_cannot_be_watched_is_said_in_a_sentence(capsys, tmp_path, monkeypatch):
+    assert main(["watch"]) == 2
+    assert "usage: lens watch FOLDER" in capsys.readouterr().err
+    assert main(["watch", str(tmp_path / "absent"), "--no-browser"]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    monkeypatch.setenv("LENS_HOSTED", "1")
+    with pytest.raises(RuntimeError, match=r"lens\.watch serves this machine alone"):
+        lens.watch(tmp_path, browser=False)
+    assert sources() == {}

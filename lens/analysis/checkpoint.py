@@ -1,23 +1,25 @@
 """What is measured at one checkpoint of a training run: head scores and losses, per sequence and per text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lens.analysis.attention import head_patterns
-from lens.analysis.held_out import beginnings
+from lens.analysis.held_out import beginnings, is_read
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.layout import repeats_layout
-from lens.analysis.instruments.measure import sample_for
-from lens.analysis.instruments.patterns import PatternReader
+from lens.analysis.instruments.measure import measure_named
+from lens.analysis.instruments.patterns import PatternReader, read_repeats
 from lens.analysis.instruments.previous import PREVIOUS
 from lens.analysis.instruments.registry import instrument
-from lens.analysis.instruments.sample import WEIGHTS, repeats
+from lens.analysis.instruments.sample import repeats
+from lens.analysis.loss import next_token_stats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import RepeatedTokens, repeated_tokens
+from lens.analysis.score_results import HeadScore
 from lens.batching import at_once
 from lens.hooked import HookedTransformer
 from lens.hooks import HookPoint, hooks
@@ -41,7 +43,7 @@ class Inputs(NamedTuple):
     """The tokens that a :class:`Setting` means for one model."""
 
     repeated: RepeatedTokens
-    texts: TokenBatch | None  # None for a model without a tokenizer
+    texts: TokenBatch | None  # None for a model without a tokenizer, or one that knows few of their words
     words: list[str]  # the tokens of the first repeated sequence; ids where there is no tokenizer
 
 
@@ -67,6 +69,22 @@ class OnInstrument(NamedTuple):
     above: Float[Tensor, "layer head"]  # 1: beyond chance, 0: not, NaN: the sample cannot say
 
 
+class OnSequences(NamedTuple):
+    """What one instrument of patterns reads of every repeated sequence at one checkpoint, in its unit."""
+
+    score: Float[Tensor, "sequence layer head"]
+    null: Float[Tensor, "sequence layer head"]  # of what it is compared with, on the same or the control sequence
+    uniform: Float[Tensor, ""]  # the number of a head that looks at all keys alike
+
+
+class OnTokens(NamedTuple):
+    """The predictions of one text at one checkpoint. Entry p is about the token at position p + 1."""
+
+    loss: Float[Tensor, " predicted"]  # nats
+    rank: Int[Tensor, " predicted"]  # tokens of the vocabulary that score strictly higher
+    tied: Int[Tensor, " predicted"]  # other tokens that score exactly as high
+
+
 class OnTexts(NamedTuple):
     """Loss on held-out texts, nats. Entry p is about the token at position p + 1; NaN behind the end of a text."""
 
@@ -80,7 +98,8 @@ def inputs_of(model: HookedTransformer, setting: Setting) -> Inputs:
     first = repeated.tokens[0]
     if model.tokenizer is None:
         return Inputs(repeated, None, [str(int(i)) for i in first])
-    return Inputs(repeated, beginnings(model, setting.texts, bos), model.to_str_tokens(first))
+    texts = beginnings(model, setting.texts, bos)
+    return Inputs(repeated, texts if is_read(model, texts) else None, model.to_str_tokens(first))
 
 
 @torch.no_grad()
@@ -117,18 +136,43 @@ def measure_texts(model: HookedTransformer, texts: TokenBatch) -> OnTexts:
     return OnTexts(torch.cat(rows).cpu())
 
 
-def measure_instrument(model: HookedTransformer, name: str, inputs: Inputs) -> OnInstrument:
-    """The number of every head by the instrument called ``name``, on the part of ``inputs`` that it reads.
+def measure_instruments(model: HookedTransformer, names: Sequence[str], inputs: Inputs) -> dict[str, HeadScore]:
+    """The number of every head by the instruments of these names, on the part of ``inputs`` that each reads.
 
     Tasks are the repeats. KeyError for a name that does not exist, ValueError where this model has no such number.
     """
-    one, samples = instrument(name), [repeats(inputs.repeated)]
-    found = one.measure(model, sample_for(one, [*samples, WEIGHTS]) or samples[0])
-    none = torch.full_like(found.score.mean, torch.nan)
-    above = none if found.above is None else found.above.to(none.dtype)
-    parts = (found.score.mean, found.score.low, found.score.high, found.null_mean)
-    threshold = torch.tensor(torch.nan if found.threshold is None else found.threshold)
+    measured = measure_named(model, names, [repeats(inputs.repeated)])
+    if measured.missing:
+        name, why = next(iter(measured.missing.items()))
+        raise ValueError(f"{instrument(name).title} of {model.name}: {why}.")
+    return dict(measured.scores)
+
+
+def on_instrument(score: HeadScore) -> OnInstrument:
+    """What of a score stands on the training axis."""
+    none = torch.full_like(score.score.mean, torch.nan)
+    above = none if score.above is None else score.above.to(none.dtype)
+    parts = (score.score.mean, score.score.low, score.score.high, score.null_mean)
+    threshold = torch.tensor(torch.nan if score.threshold is None else score.threshold)
     return OnInstrument(*(none if one is None else one.cpu() for one in parts), threshold, above.cpu())
+
+
+def measured_together(names: Sequence[str]) -> list[list[str]]:
+    """Names in the groups that share their work: all those of attention patterns, and each of the others."""
+    patterns = [name for name in names if instrument(name).pattern is not None]
+    return [*([patterns] if patterns else []), *([name] for name in names if name not in patterns)]
+
+
+def measure_sequences(model: HookedTransformer, name: str, inputs: Inputs) -> OnSequences:
+    """The instrument called ``name`` on every repeated sequence, before any mean. ValueError if it reads no pattern."""
+    found = read_repeats(model, [instrument(name)], inputs.repeated).of(name)
+    return OnSequences(found.score, found.null, found.uniform[0])
+
+
+def measure_tokens(model: HookedTransformer, tokens: Int[Tensor, "1 pos"]) -> OnTokens:
+    """Loss and rank of every token of one text but the first."""
+    stats = next_token_stats(model, tokens, top_k=1)
+    return OnTokens(stats.loss[0, :-1], stats.rank[0, :-1], stats.tied[0, :-1])
 
 
 def measure_pattern(model: HookedTransformer, tokens: Float[Tensor, "1 pos"], head: Head) -> Float[Tensor, "query key"]:

@@ -94,7 +94,7 @@ def summarise(
     each = OnRepeats(*(torch.stack(column) for column in zip(*(repeats[i] for i in indices), strict=True)))
     here = [labels[i] for i in indices]
     induction, control = each.induction.mean(1), each.induction_control.mean(1)
-    null = _thresholds(each.induction_control)
+    null = thresholds(each.induction_control)
     held_out = in_context = None
     n_tokens = 0
     if texts and set(indices) <= set(texts):
@@ -109,7 +109,7 @@ def summarise(
         control=control,
         null=null,
         previous=each.previous.mean(1),
-        previous_null=_thresholds(each.previous_null),
+        previous_null=thresholds(each.previous_null),
         first_copy=estimate(each.first_copy.T, seed=seed),
         second_copy=estimate(each.second_copy.T, seed=seed),
         held_out=held_out,
@@ -136,7 +136,7 @@ def head_curve(repeats: Mapping[int, OnRepeats], head: Head, threshold: float = 
         torch.stack([getattr(repeats[i], name)[:, head.layer, head.head] for i in indices], 1)
         for name in ("induction", "induction_control", "previous")
     )
-    null = _thresholds(torch.stack([repeats[i].induction_control for i in indices]))
+    null = thresholds(torch.stack([repeats[i].induction_control for i in indices]))
     effect = estimate(induction - control, seed=seed)
     return HeadCurve(effect, estimate(previous, seed=seed), birth(effect.mean, threshold, null, effect.n))
 
@@ -253,7 +253,7 @@ def coarse_first(n: int) -> list[int]:
     return sorted(range(n), key=lambda i: (i not in (0, n - 1), -(i & -i), i))
 
 
-def _thresholds(control: Float[Tensor, "checkpoint sequence layer head"]) -> Float[Tensor, " checkpoint"]:
+def thresholds(control: Float[Tensor, "checkpoint sequence layer head"]) -> Float[Tensor, " checkpoint"]:
     """NaN below 16 sequences, which give no threshold."""
     if too_few(control.shape[1]):
         return torch.full((len(control),), torch.nan)

@@ -7,6 +7,7 @@ from lens.hooked import HookedTransformer
 from lens.texts import held_out
 from lens.tokens import TokenBatch, padded
 
+UNKNOWN = 0.5  # of the tokens of a text: a model that does not know more of them cannot be said to read it
 CHARACTERS = 16  # handed to the tokenizer for each token that is wanted; English has 2 to 5
 
 
@@ -30,3 +31,11 @@ def beginnings(model: HookedTransformer, n: int, prepend_bos: bool, longest: int
     encode = model.needs_tokenizer().encode
     chosen = [texts[i * len(texts) // n][: CHARACTERS * n_ctx] for i in range(n)]
     return padded([(start + encode(one, add_special_tokens=False))[:n_ctx] for one in chosen], model.pad_id)
+
+
+def is_read(model: HookedTransformer, texts: TokenBatch) -> bool:
+    """Whether ``model`` has words for at least half of these texts: one that knows fifty words reads no novel."""
+    unknown = model.needs_tokenizer().unk_token_id
+    if unknown is None:
+        return True
+    return float((texts.tokens[texts.mask] == unknown).float().mean()) <= UNKNOWN

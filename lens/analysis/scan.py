@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from lens.analysis.corpus.head import scores_on_text
+from lens.analysis.corpus.reading import corpus
 from lens.analysis.head_table import LEVEL
 from lens.analysis.instruments.ablation import RESAMPLE
 from lens.analysis.instruments.instrument import Instrument
@@ -36,6 +38,7 @@ class Habit(NamedTuple):
     verdict: Verdict
     picked: Standing  # on sample A
     again: Standing  # on sample B
+    on_text: Standing | None = None  # on a text, which judges nothing; None without, or where it has no such query
 
 
 class Finding(NamedTuple):
@@ -61,6 +64,7 @@ class Scan(NamedTuple):
     evidence: HeadScores  # all other instruments: on sample B, or from the weights
     seeds: tuple[int, int]
     n: int  # random tokens before they repeat
+    on_text: HeadScores | None = None  # the habits on a text
 
     @property
     def found(self) -> tuple[Finding, ...]:
@@ -80,8 +84,11 @@ def scan(
     n_seqs: int = SEQUENCES,
     budget: float | None = None,
     progress: Progress = silent,
+    text: Sample | None = None,
 ) -> Scan:
     """Every head of ``model`` on two samples of repeated random tokens, then all other instruments as evidence.
+
+    ``text``: where the habits are measured besides (:func:`lens.analysis.corpus.own_text.own_text`).
 
     After ``budget`` seconds no further instrument of evidence is begun; the scan names those. ValueError for one seed
     twice, which is no second sample, and for fewer sequences than carry a verdict.
@@ -96,8 +103,22 @@ def scan(
     first = measure(model, judges, samples[:1], part(progress, 0, 0.3))
     second = measure(model, judges, samples[1:], part(progress, 0.3, 0.6))
     rest = [one for one in INSTRUMENTS if one not in judges]
-    evidence = _within(model, rest, samples[1], start, budget, part(progress, 0.6, 1))
-    return judged(first, second, evidence, seeds, n)
+    evidence = _within(model, rest, samples[1], start, budget, part(progress, 0.6, 1 if text is None else 0.8))
+    result = judged(first, second, evidence, seeds, n)
+    if text is None:
+        return result
+    return _beside(result, scores_on_text(corpus(model, text, part(progress, 0.8, 1)).readings, text))
+
+
+def _beside(result: Scan, on_text: HeadScores) -> Scan:
+    """With every habit on a text."""
+    findings = []
+    for one in result.findings:
+        scores = [on_text.scores.get(habit.instrument) for habit in one.habits]
+        beside = [None if score is None else standing(score, one.head) for score in scores]
+        habits = tuple(habit._replace(on_text=facts) for habit, facts in zip(one.habits, beside))
+        findings.append(one._replace(habits=habits))
+    return result._replace(findings=tuple(findings), on_text=on_text)
 
 
 def judging() -> list[Instrument]:

@@ -18,6 +18,7 @@ from lens.arrays import as_tensor
 
 State = Literal["found", "none", "unknown"]
 ALPHA = 0.05  # how often a verdict may be given where there is nothing, for all heads that are asked together
+LEARNED, NOT_LEARNED = 0.5, 0.75  # of what a guess costs, below and above which a task is and is not learned
 ROUNDINGS = 64  # roundings of the number format that two computations of the same number may differ by
 
 
@@ -94,6 +95,21 @@ def differs_from_zero(estimate: Estimate, rounding: float = 0.0, unit: str = "se
     if low <= 0 <= high:
         return Verdict("none", f"the interval of {numbers} includes 0")
     return Verdict("found", f"the interval of {numbers} excludes 0")
+
+
+def learned(loss: Estimate, guess: float, unit: str = "sequences") -> Verdict:
+    """Whether a model does a task of which guessing costs ``guess``: its whole interval lies below half of that.
+
+    "none" where the whole interval lies above three quarters of it, "unknown" in between. Losses in nats; of one run.
+    """
+    few = too_few(loss.n, unit)
+    if few or loss.low is None or loss.high is None:
+        return Verdict("unknown", few or loss.note)
+    low, high = float(loss.low), float(loss.high)
+    numbers = f"has a loss of {float(loss.mean):.3g} [{low:.3g}, {high:.3g}] nats, where a guess costs {guess:.3g}"
+    if high < guess * LEARNED:
+        return Verdict("found", numbers)
+    return Verdict("none" if low > guess * NOT_LEARNED else "unknown", numbers)
 
 
 def which_differ_from_zero(estimate: Estimate, rounding: float = 0.0) -> Bool[Tensor, "*candidate"] | None:

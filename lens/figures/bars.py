@@ -153,13 +153,14 @@ def _layout(rows: Sequence[Bar], unit: str, title: str, definition: str) -> dict
 
 
 def _span(rows: Sequence[Bar], starts: Sequence[float]) -> list[float]:
-    """The axis, with room for the numbers beside the bars."""
+    """The axis, with room for the numbers beside the bars, also of one that falls back to zero."""
     ends = [0.0, *starts, *(start + row.value for row, start in zip(rows, starts))]
     ends += [end for row in rows for end in (row.low, row.high, row.beside) if end is not None]
     longest = max(len(number(row.value)) for row in rows)
     share = 0.16 if any(row.low is not None for row in rows) else max(0.16, CHARACTER * longest)
     room = share * ((max(ends) - min(ends)) or 1.0)
-    return [min(ends) - room * (min(ends) < 0), max(ends) + room]
+    falls = any(start > 0 > row.value and start + row.value < room for row, start in zip(rows, starts))
+    return [min(ends) - room * (min(ends) < 0 or falls), max(ends) + room]
 
 
 def _bold(row: Bar) -> str:

@@ -64,7 +64,7 @@ def grid_of(
 ) -> go.Figure:
     """``grid``, to draw more on it."""
     values = np.asarray(measure.values, np.float32)
-    across = is_wide(values.shape)
+    across = axes.turns and is_wide(values.shape)
     row_labels, column_labels = axes.labels(values.shape)
     muted = measure.below_null()
     shown = np.where(muted, np.nan, values)
@@ -163,7 +163,7 @@ def _is_whole(value: Any) -> bool:
 
 def _layout(measure: Measure, axes: Axes, title: str) -> dict:
     shape = np.shape(measure.values)
-    across = is_wide(shape)
+    across = axes.turns and is_wide(shape)
     ends = [(axes.row, axes.labels(shape)[0]), (axes.column, axes.labels(shape)[1])]
     (x_name, x_labels), (y_name, y_labels) = ends if across else ends[::-1]
     cell = 44 if len(x_labels) * WIDE < FULL - BESIDE else 34 if len(y_labels) <= 12 else 24

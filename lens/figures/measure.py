@@ -105,12 +105,16 @@ class Measure:
 
 @dataclass(frozen=True)
 class Axes:
-    """Names and labels of the rows and columns of a grid. The default names heads "18.6"."""
+    """Names and labels of the rows and columns of a grid. The default names heads "18.6".
+
+    ``turns`` False: columns run across whatever the shape, as time does.
+    """
 
     row: str = "layer"
     column: str = "head"
     rows: Sequence[str] = ()
     columns: Sequence[str] = ()
+    turns: bool = True
 
     @property
     def names_heads(self) -> bool:

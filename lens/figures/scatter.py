@@ -71,7 +71,7 @@ def scatter(
                 unselected={"marker": {"opacity": 0.75}},
             )
         )
-    if diagonal:
+    if diagonal and len(points):
         ends = {"x0": points.min(), "x1": points.max(), "y0": points.min(), "y1": points.max()}
         figure.add_shape(type="line", **ends, line={"dash": "dot", "width": 1.5, "color": NEUTRAL})
     for measure, add_line in ((x, figure.add_vline), (y, figure.add_hline)):

@@ -46,6 +46,7 @@ class Panel(NamedTuple):
     traces: Sequence[Trace]
     levels: Sequence[Level] = ()
     empty: str = ""  # what stands there instead of curves
+    ends: tuple[float, float] | None = None  # of its own axis; None: those of its curves
 
 
 class Span(NamedTuple):
@@ -62,6 +63,7 @@ class Axis(NamedTuple):
 
     title: str
     log: bool = False
+    end: float | None = None  # of a linear one, where curves that still grow will end; None: where they end
 
 
 @drawn
@@ -73,19 +75,21 @@ def training(
     definition: str = "",
     spans: Sequence[Span] = (),
     cursor: float | None = None,
+    panel_height: int = PANEL,
 ) -> go.Figure:
     """All ``panels`` on one axis of training; ``cursor`` marks the checkpoint that is open.
 
     On a logarithmic axis what lies at 0 cannot be drawn. A click returns its ``points`` row as customdata.
     """
-    plot = PANEL * len(panels) + BETWEEN * (len(panels) - 1)
-    tops = [1 - row * (PANEL + BETWEEN) / plot for row in range(len(panels))]
+    plot = panel_height * len(panels) + BETWEEN * (len(panels) - 1)
+    tops = [1 - row * (panel_height + BETWEEN) / plot for row in range(len(panels))]
     layout = _layout(title, definition, plot) | {"xaxis": _shared(axis, f"y{len(panels)}" if len(panels) > 1 else "y")}
     traces, shapes, notes = [], [], []
     for row, (panel, top) in enumerate(zip(panels, tops)):
         name = f"y{row + 1}" if row else "y"
-        bottom = max(0.0, top - PANEL / plot)
-        layout[name.replace("y", "yaxis")] = {"domain": [bottom, top], "anchor": "x"} | QUIET | {"showgrid": True}
+        bottom = max(0.0, top - panel_height / plot)
+        axis_of = {"domain": [bottom, top], "anchor": "x"} | QUIET | {"showgrid": True}
+        layout[name.replace("y", "yaxis")] = axis_of | ({} if panel.ends is None else {"range": panel.ends})
         traces += [one for trace in panel.traces for one in _drawn(trace, axis, panel.title, name)]
         for level in panel.levels:
             shape, note = _level(level, name)
@@ -217,7 +221,10 @@ def _titled(panel: Panel, bottom: float, top: float) -> list[dict]:
 def _shared(axis: Axis, anchor: str) -> dict:
     spike = {"showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "dot", "spikecolor": NEUTRAL}
     title = {"text": escape(axis.title), "standoff": 6}
-    return ticks(axis.log) | QUIET | spike | {"showgrid": False, "title": title, "anchor": anchor, "domain": [0, 1]}
+    ends = {} if axis.end is None or axis.log else {"range": [0, axis.end]}
+    return (
+        ticks(axis.log) | QUIET | spike | ends | {"showgrid": False, "title": title, "anchor": anchor, "domain": [0, 1]}
+    )
 
 
 def _layout(title: str, definition: str, plot: int) -> dict:

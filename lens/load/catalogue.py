@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lens.load import hub
 from lens.load.entries import ENTRIES, REFUSED, Entry, Wheel
+from lens.load.staged import entry_of
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -26,13 +27,15 @@ def _by_name() -> dict[str, Entry]:
 def resolve(name: str, *, paths: bool = True) -> Entry:
     """The entry that ``name`` means: an alias (in any case), a Hub id "owner/name", a local folder, or a .gguf file.
 
-    An alias wins over a folder of the same name; write "./gpt2" for the folder. ``paths=False`` never looks at the
-    disk: for names that came from a stranger. ValueError says why a model is not computed or lists the closest names,
+    An alias, or the name of a model that is trained on request (:mod:`lens.load.staged`), wins over a folder of the
+    same name; write "./gpt2" for the folder. ``paths=False`` never looks for a path: for names that came from a
+    stranger. ValueError says why a model is not computed or lists the closest names,
     FileNotFoundError names the path.
     """
     known = _by_name().get(name.lower())
     if known is not None and known.refused:
         raise ValueError(f"{known.alias} {known.refused}.")
+    known = known or entry_of(name)
     if known is not None:
         return known
     path = Path(name).expanduser()

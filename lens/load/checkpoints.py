@@ -1,12 +1,13 @@
 """A model during its training: which checkpoints there are, by tokens or steps, and where each one lies."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lens.load import hub
+from lens.load.arriving import is_whole
 from lens.load.catalogue import cached_id, resolve
 from lens.load.entries import Entry
 from lens.load.files import is_complete, read_json
@@ -74,14 +75,18 @@ class Checkpoints:
         return cached_id(self.entry, revision, weights) is not None
 
 
-def checkpoints(name: str | Entry, pattern: str | None = None, *, tokens_per_step: int | None = None) -> Checkpoints:
+def checkpoints(
+    name: str | Entry, pattern: str | None = None, *, tokens_per_step: int | None = None, arriving: bool = False
+) -> Checkpoints:
     """The checkpoints of a model: of the catalogue, of a Hub repository, or of a training run on this machine.
 
     ``pattern`` says how they are named, where that is not known (:class:`lens.load.patterns.Pattern`): revisions of a
     Hub repository (``"step{step}"``), weight files of a repository or folder (``"model-{step}.safetensors"``), or model
     folders (``"checkpoint-{step}"``, the default on this machine, as the Hugging Face Trainer names them).
     ``tokens_per_step``: how many tokens one step of one's own run read, if its files do not say. Folders without a
-    config or without all their weights, such as the one a run was saving when it ended, are left out.
+    config or without all their weights, such as the one a run was saving when it ended, are left out. ``arriving``: of
+    a run that still trains, also those whose files are not written to their end; else such a file is an error of the
+    checkpoint when it is opened, by name.
 
     Lists of files are asked of the Hub; with no network they come from the formula of the run, where its numbers are
     known. ValueError says that there are no checkpoints, ConnectionError that their labels are not known offline.
@@ -96,7 +101,7 @@ def checkpoints(name: str | Entry, pattern: str | None = None, *, tokens_per_ste
     kind = kind_of(known) if pattern is None else Kind((Pattern(pattern),))
     kind = replace(kind, tokens_per_step=tokens_per_step or kind.tokens_per_step)
     if entry.path is not None:
-        return _of_folder(entry, kind)
+        return _of_folder(entry, kind, is_whole if arriving else is_complete)
     if entry.hub_id is None:
         raise ValueError(f"{entry.alias} is a single file inside a Python package; it has no checkpoints.")
     return _of_files(entry, kind) if kind.patterns[0].is_file else _of_revisions(entry, kind)
@@ -186,12 +191,12 @@ def _of_files(entry: Entry, kind: Kind) -> Checkpoints:
     return _made(entry, kind, pattern, found, "files")
 
 
-def _of_folder(entry: Entry, kind: Kind) -> Checkpoints:
+def _of_folder(entry: Entry, kind: Kind, is_there: Callable[[Path], bool]) -> Checkpoints:
     if not entry.path.is_dir():
         raise ValueError(f"{entry.path} is a file; the checkpoints of a run lie in a folder.")
     depth = max(pattern.text.count("/") for pattern in kind.patterns)
     below = [path for level in range(depth + 1) for path in entry.path.glob("/".join(["*"] * (level + 1)))]
-    names = [path.relative_to(entry.path).as_posix() for path in below if path.is_file() or is_complete(path)]
+    names = [path.relative_to(entry.path).as_posix() for path in below if path.is_file() or is_there(path)]
     found, pattern = _first(kind, names, entry)
     if pattern.is_file:
         return _made(entry, kind, pattern, found, "files")

@@ -80,7 +80,8 @@ class Entry:
 
     @property
     def shipped(self) -> bool:
-        """Whether the model comes with Lens, all its checkpoints with it."""
+        """Whether Lens trained the model and all its checkpoints are in its folder: it comes with Lens, or was trained
+        on request."""
         return self.path is not None and self.checkpoints != ""
 
     @property

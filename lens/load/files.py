@@ -31,6 +31,7 @@ WEIGHT_ROOTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+LFS_POINTER = b"version https://git-lfs"  # what a file begins with that stands for one that was not fetched
 TOY_ROOT = re.compile(r"model_final\.pth|SoLU_\d+L_v\d+_final\.pth")  # Neel Nanda's toy models, newer and older
 
 

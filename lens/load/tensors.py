@@ -9,11 +9,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from lens.load.files import Weights
+from lens.load.files import LFS_POINTER, Weights
 from lens.progress import Progress, silent
 from lens.untrusted import damage
 
-LFS_POINTER = b"version https://git-lfs"
 REOPEN_BYTES = 50_000_000  # read for conversion, and then needed no more, before their pages are given back
 
 

@@ -109,10 +109,12 @@ def checkpoint_name(tokens: int) -> str:
     return f"checkpoints/tokens_{tokens:012}.safetensors"
 
 
-def save_checkpoint(parameters: dict[str, Tensor], header: Header, file: Path) -> None:
-    """Write fp16 weights with ``header`` in the file's metadata."""
+def save_checkpoint(
+    parameters: dict[str, Tensor], header: Header, file: Path, dtype: torch.dtype = torch.float16
+) -> None:
+    """Write the weights, in fp16 unless asked otherwise, with ``header`` in the file's metadata."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: one.detach().to(torch.float16).contiguous() for name, one in parameters.items()}
+    tensors = {name: one.detach().to(dtype).contiguous() for name, one in parameters.items()}
     save_file(tensors, file, {name: str(value) for name, value in header._asdict().items()})
 
 

@@ -68,3 +68,8 @@ def problem(name: str) -> str:
 def open_again(view: ViewState) -> None:
     """Open the path that was typed under the name the address holds."""
     remember(view["model"], Path(typed()[view["model"]]))
+
+
+def may_watch(name: str) -> bool:
+    """Whether a model is a folder that this visitor opened from this machine: it can be looked at again and again."""
+    return name in opened() and Path(paths()[name]).is_dir()

@@ -12,6 +12,7 @@ import streamlit as st
 from lens.analysis.names import Head
 from lens.load import catalogue
 from lens.load.files import CONFIG
+from lens.load.staged import entries_here
 from lens.ui import by_hand
 from lens.ui.fields import LOCAL
 from lens.ui.limits import limits
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from lens.analysis.checkpoint import Setting
-    from lens.analysis.training_run import Measured, MeasuredInstrument, TrainingRun
+    from lens.analysis.checkpoint import OnSequences, OnTokens, Setting
+    from lens.analysis.training_run import Measured, MeasuredInstrument, MeasuredScores, TrainingRun
 
 
 class Cell(NamedTuple):
@@ -36,8 +37,9 @@ class Cell(NamedTuple):
 
 
 def with_checkpoints() -> list[str]:
-    """Models whose checkpoints are on this machine: those of the catalogue, and the runs this visitor opened."""
-    shipped = [entry.alias for entry in catalogue.entries() if entry.shipped and not why_none(entry.alias)]
+    """Models whose checkpoints are here: of the catalogue, trained on request, and the runs this visitor opened."""
+    entries = (*catalogue.entries(), *entries_here())
+    shipped = [entry.alias for entry in entries if entry.shipped and not why_none(entry.alias)]
     opened = [name for name in by_hand.paths() if not why_none(name)]
     return [*shipped, *opened]
 
@@ -62,18 +64,25 @@ def why_none(name: str) -> str:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _run(source: str, stamp: int) -> TrainingRun:
+def _run(source: str, stamp: int, arriving: bool) -> TrainingRun:
     # Here, because Home names runs before torch is on its way.
     from lens.analysis.training_run import TrainingRun
     from lens.load.checkpoints import checkpoints
 
-    return TrainingRun(checkpoints(source))
+    return TrainingRun(checkpoints(source, arriving=arriving))
+
+
+@st.cache_resource(show_spinner=False)
+def seen() -> dict[str, tuple[str, ...]]:
+    """source → the whole checkpoints of a watched run when they were last looked at, for the whole process."""
+    return {}
 
 
 def run_of(source: str) -> TrainingRun:
-    """The training run of a model or folder, one for all visitors."""
+    """The training run of a model or folder, one for all visitors; listed again when its folder changed, or when what
+    was being written there was seen to be whole."""
     path = catalogue.resolve(source).path
-    return _run(source, path.stat().st_mtime_ns)
+    return _run(source, hash((path.stat().st_mtime_ns, seen().get(source))), source in seen())
 
 
 def longest_block(training: Iterable[TrainingRun]) -> int:
@@ -98,6 +107,18 @@ def measure_instrument(cell: Cell, name: str, setting: Setting) -> MeasuredInstr
     """One instrument at one checkpoint, from disk where it was measured before."""
     with _reading(cell) as run:
         return run.measure_instrument(cell[1], name, setting)
+
+
+def measure_sequences(cell: Cell, name: str, setting: Setting) -> MeasuredScores[OnSequences]:
+    """One instrument on every repeated sequence at one checkpoint, from disk where it was measured before."""
+    with _reading(cell) as run:
+        return run.sequences(cell.index, name, setting)
+
+
+def measure_tokens(cell: Cell, tokens: Int[Tensor, "1 pos"]) -> MeasuredScores[OnTokens]:
+    """Every prediction of one text at one checkpoint, from disk where it was measured before."""
+    with _reading(cell) as run:
+        return run.tokens(cell.index, tokens)
 
 
 def measure_pattern(cell: Cell, tokens: Int[Tensor, "1 pos"], layer: int, head: int) -> Float[np.ndarray, "query key"]:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from lens.given import sources
 from lens.load import catalogue
+from lens.load.staged import entries_here
 from lens.ui import by_hand, workshop
 from lens.ui.components import ASSETS, component
 from lens.ui.embed import root_address
@@ -157,7 +158,8 @@ def link_control(view: ViewState) -> None:
 def models_offered() -> dict[str, str]:
     """What may be chosen, by alias, as the list writes it; in a workshop, its models."""
     given = {LOCAL + name: name for name in sources()}
-    every, own = given | dict(_offered()), workshop.models()
+    trained = {entry.alias: entry.alias for entry in entries_here()}
+    every, own = given | dict(_offered()) | trained, workshop.models()
     return {name: every.get(name, name) for name in own} if own else every
 
 
@@ -218,7 +220,7 @@ def _checkpoints(name: str) -> dict[str, str]:
     """The checkpoints of a model that come with Lens, in words; none for any other."""
     from lens.load.checkpoints import checkpoint_name, checkpoints
 
-    entry = next((entry for entry in catalogue.entries() if name in entry.names), None)
+    entry = next((entry for entry in (*catalogue.entries(), *entries_here()) if name in entry.names), None)
     if entry is None or not entry.shipped or not entry.checkpoints:
         return {}
     run = checkpoints(entry)

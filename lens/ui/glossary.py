@@ -230,6 +230,9 @@ WORDS: Mapping[str, str] = MappingProxyType(
             "The random tokens of a repeat as they come again: what followed each the first time predicts them."
         ),
         "seed": "The number from which random tokens and draws are made: the same seed gives the same ones.",
+        "self-repair": (
+            "That later parts compensate for a head that was removed. McGrath et al. 2023; Rushing and Nanda 2024."
+        ),
         "sender": "The earlier head of a pair, which writes.",
         "singular value": "By how much a matrix stretches one of its directions, largest first.",
         "sink": "A token, mostly the first, that takes the attention of heads at rest. Xiao et al. 2023.",
@@ -243,6 +246,9 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "threshold": "The number that chance passes in one of 20 samples: a head at or below it is not found.",
         "token": "A piece of text that the model reads as one symbol: a word, a part of one, or a sign.",
         "tokenizer": "What cuts a text into tokens.",
+        "total effect": (
+            "What the removal of a part does to the metric when everything after it reacts. Rushing and Nanda 2024."
+        ),
         "unembedding": "The matrix that turns the residual stream into a logit for each token.",
         "V-composition": f"That what an earlier head wrote is moved on by the values of a later one. {ELHAGE}.",
         "value-weighted": (

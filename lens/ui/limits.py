@@ -23,8 +23,11 @@ class Limits(NamedTuple):
     pairs: int = 128  # of prompts, in one intervention
     patched_rows: int = 400_000  # cells times pairs of one sweep
     cut_cells: int = 64  # of one attention pattern
+    corpus_chars: int = 4_000_000  # of a pasted text that heads are read on
     vector_bytes: int = 2_000_000  # of a pasted or uploaded direction
     findings_bytes: int = 60_000_000  # that one visitor keeps, figures included
+    staged_seed: int = 9999  # largest seed of models that are trained on request
+    staged_steps: int = 1600  # of such a training
     ask_before: float = 5.0  # estimated seconds above which long work waits for a click
 
 
@@ -44,8 +47,11 @@ HOSTED = Limits(
     pairs=16,
     patched_rows=20_000,
     cut_cells=16,
+    corpus_chars=60_000,
     vector_bytes=500_000,
     findings_bytes=6_000_000,
+    staged_seed=9,
+    staged_steps=400,
 )
 
 

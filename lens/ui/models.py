@@ -12,6 +12,7 @@ from lens.given import model_of
 from lens.load import catalogue
 from lens.load.number_format import BYTES, number_format
 from lens.load.ram import budget_bytes
+from lens.load.staged import entries_here
 from lens.ui import by_hand
 from lens.ui.badge import note_model
 from lens.ui.ending import end_page
@@ -60,7 +61,7 @@ def model_problem(name: str) -> str:
         entry = catalogue.resolve(name, paths=False)
     except ValueError as error:
         return str(error).split(". Give")[0].rstrip(".")
-    listed = entry in catalogue.entries()
+    listed = entry in (*catalogue.entries(), *entries_here())
     if not listed and limits().hosted:
         return f"model {short(name)} is not one of the models offered here"
     if not listed and Path(name).exists():

@@ -317,6 +317,24 @@ def test_any_instrument_can_be_put_on_the_training_axis(run, folder, name):
     close(instrument_dynamics(again, name, SETTING, [3]).value[0], curves.value[1])
 
 
+def test_instruments_together_are_the_same_results_as_one_by_one(run, folder):
+    names = ("induction", "previous", "entropy", "feeder_v", "ov_top10")
+    together = run.instruments(2, names, SETTING)
+    kept = sorted(path.name for path in results_folder().glob("instrument-*"))
+    again = Forbidden(run.checkpoints).instruments(2, names, SETTING)
+    for path in results_folder().glob("instrument-*"):
+        path.unlink()
+    alone = {name: run.measure_instrument(2, name, SETTING) for name in names}
+    assert sorted(path.name for path in results_folder().glob("instrument-*")) == kept
+    for name in names:
+        for one, other in zip(again[name].scores, together[name].scores, strict=True):
+            torch.testing.assert_close(one, other, atol=0, rtol=0, equal_nan=True)
+        assert alone[name][1:] == together[name][1:]
+        for one, other in zip(alone[name].scores, together[name].scores, strict=True):
+            close(one, other)
+    assert (together["induction"].n, together["feeder_v"].n) == (16, 1)
+
+
 def test_what_an_instrument_takes_and_what_is_kept_of_it(run, folder):
     assert not run.has_instrument(1, "feeder_k", SETTING)
     run.measure_instrument(1, "feeder_k", SETTING)
@@ -339,7 +357,7 @@ def test_an_instrument_at_a_checkpoint_that_is_not_finite_is_lost_by_name(tmp_pa
     broken = write_run(tmp_path / "broken", tokenizer, steps=STEPS[:3])
     spoil(broken, STEPS[1])
     run = TrainingRun(checkpoints(str(broken)))
-    scores, lost = run.measure_instrument(1, "direct_effect", SETTING)
+    scores, lost, *_ = run.measure_instrument(1, "direct_effect", SETTING)
     assert scores is None
     assert lost.startswith(f"The checkpoint at {STEPS[1]} steps: ")
     assert run.measure_instrument(0, "direct_effect", SETTING).lost == ""

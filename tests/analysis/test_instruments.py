@@ -73,6 +73,12 @@ class TestHandMade:
         assert read("distance", looking(13, back), self.at) == pytest.approx(back)
         assert read("distance", looking(13, 99), self.at) == 0
 
+    def test_the_largest_look_leaves_the_first_token_out(self):
+        pattern = torch.zeros(13, 13)
+        pattern[:, 0], pattern[range(4, 13), range(2, 11)] = 0.7, 0.3
+        assert read("largest", pattern, self.at) == pytest.approx(0.3 * 9 / 12)
+        assert read("largest", looking(13, 99), self.at) == 0
+
     def test_mean_distance_weighs_keys_with_their_attention(self):
         pattern = torch.zeros(13, 13)
         pattern[:, 0] = 1

@@ -7,8 +7,12 @@ import torch
 
 from lens import HookedTransformer, __main__
 from lens import scan as command
+from lens.analysis.corpus.own_text import own_text
+from lens.analysis.instruments.induction import INDUCTION
+from lens.analysis.instruments.measure import measure
 from lens.analysis.scan import Scan, scan, together, verdict
 from lens.analysis.score_results import Kind, Samples, head_score
+from lens.texts import held_out
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +76,27 @@ def test_the_command(tmp_path, capsys):
         with pytest.raises(SystemExit) as end:
             __main__.main(wrong)
         assert end.value.code == 2
+
+
+def test_a_text_of_ones_own_says_whether_the_habits_show_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LENS_CACHE", str(tmp_path / "cache"))
+    path, out = tmp_path / "a.txt", tmp_path / "scan.json"
+    path.write_text("\n---\n".join(held_out()[:20]), "utf-8")
+    assert __main__.main(["scan", "lens-2l", "--budget", "0s", "--text", str(path), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "measured on 32 pieces of your text" in said
+    model = HookedTransformer.from_pretrained("lens-2l")
+    score = measure(model, [INDUCTION], [own_text(model, path.read_text("utf-8"))])["induction"]
+    plain = json.loads(out.read_text("utf-8"))
+    of = next(one for one in plain["findings"] if one["head"] == "1.1")
+    habit = next(one for one in of["habits"] if one["instrument"] == "induction")
+    assert habit["on_text"]["value"] == pytest.approx(float(score.score.mean[1, 1]))
+    assert f"On the text: Induction {float(score.score.mean[1, 1]):.3f} [" in said
+    assert "text=text)" in plain["code"]
+    path.write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(SystemExit):
+        __main__.main(["scan", "lens-2l", "--text", str(path)])
+    assert "no text in UTF-8" in capsys.readouterr().err
 
 
 def test_one_sample_twice_is_refused():

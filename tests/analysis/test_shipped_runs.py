@@ -7,6 +7,7 @@ import torch
 
 from lens.analysis.checkpoint import Setting
 from lens.analysis.dynamics import Places, head_curve, strongest, summarise
+from lens.analysis.event_order import order_of_run
 from lens.analysis.training_run import TrainingRun
 from lens.load.catalogue import entries
 from lens.load.checkpoints import checkpoints
@@ -39,6 +40,12 @@ def test_induction_appears_in_two_layers_and_not_in_one(measured):
     assert 0 < first < last < len(labels) - 1
     assert first <= birth.last_below < birth.first_above <= last
     assert birth.first_above == birth.last_below + 1
+
+
+def test_a_previous_token_head_comes_before_the_induction_head_and_that_before_the_loss_drop(measured):
+    name, _, repeats = measured
+    states = [(pair.verdict.state, pair.is_before) for pair in order_of_run(repeats).pairs]
+    assert states == [("none", False)] * 3 if name == "lens-1l" else states == [("found", True)] * 3
 
 
 def test_the_shipped_table_says_the_same(measured):

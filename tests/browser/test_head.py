@@ -41,3 +41,19 @@ def test_a_hostile_prompt_is_text(server, page):
 def test_the_page_fits_its_width(server, page):
     for width in (1280, 1920):
         fits(page, f"{server}/head?{FEW}&layer=18&head=6", "Head 18.6: OV eigenvalues", "head", width)
+
+
+def test_a_file_of_ones_own_is_read_and_stays_text(server, page):
+    page.goto(f"{server}/head?model=lens-2l&layer=1&head=1&texts=4&length=24")
+    ready(page, "lens-2l")
+    page.get_by_text("On text: how far it looks, at what, and where").click()
+    drawn(page, "Head 1.1 on 4 chapters", "lens-2l")
+    assert query(page)["on_text"] == ["on"]
+    page.get_by_text("Your text", exact=True).click()
+    expect(page.get_by_text("there is no text of yours yet")).to_be_visible()
+    text = (HOSTILE + " and again and again. ") * 8
+    file = {"name": "mine.txt", "mimeType": "text/plain", "buffer": text.encode()}
+    page.locator("input[type=file]").set_input_files(file)
+    drawn(page, "Head 1.1 on 4 pieces", "lens-2l")
+    expect(page.get_by_label("Your text", exact=True).last).to_have_value(text)
+    assert page.locator("img[src=x]").count() == 0

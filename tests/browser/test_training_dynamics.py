@@ -83,6 +83,23 @@ def test_the_head_plays_and_the_slider_goes_to_a_checkpoint(address, page, folde
     at_rest(page)
 
 
+CELL = """([row, column]) => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    const plot = plots.find(node => node.data.some(trace => trace.type === 'heatmap') && !node.layout.sliders);
+    plot.scrollIntoView({ block: 'center' });
+    const box = plot.getBoundingClientRect(), { xaxis: x, yaxis: y } = plot._fullLayout;
+    return [box.left + x._offset + x.c2p(column), box.top + y._offset + y.c2p(row)];
+}"""
+
+
+def test_a_click_on_a_cell_of_every_head_opens_its_checkpoint_and_its_head(address, page, folder):
+    open_run(page, address, folder, f"{SMALL}&score=duplicate")
+    page.mouse.click(*page.evaluate(CELL, [6, 2]))
+    page.wait_for_url("**revision=checkpoint-40**")
+    drawn(page)
+    assert (query(page)["layer"], query(page)["head"]) == (["1"], ["2"])
+
+
 def test_a_cancel_keeps_the_curves_that_are_done(address, page):
     page.goto(f"{address}/training_dynamics?model=lens-2l&texts=64&seqs=64")
     button = page.get_by_role("button", name="Cancel", exact=True)

@@ -40,3 +40,9 @@ def test_a_number_that_the_diamond_would_cover_stands_behind_it():
     part, beside = bars([Bar("near", 10.0, beside=10.5), Bar("far", 10.0, beside=2.0)], "nats", title="t").data
     assert [text.strip() for text in part.text] == ["", "10.00"]
     assert [text.strip() for text in beside.text] == ["10.00", ""]
+
+
+def test_a_bar_that_falls_back_to_zero_has_room_for_its_number():
+    whole = [Bar("direct", 2.0, whole=True), Bar("later", -1.99), Bar("total", 0.01, whole=True)]
+    assert bars(whole, "nats", title="", running=True).layout.xaxis.range[0] < -0.1
+    assert bars(whole[:1], "nats", title="", running=True).layout.xaxis.range[0] == 0

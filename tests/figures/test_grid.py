@@ -218,3 +218,14 @@ def test_layers_lie_the_same_way_in_every_figure_of_a_model(shape):
     for figure in figures:
         names = figure.layout.xaxis.title.text, figure.layout.yaxis.title.text
         assert names == (("layer", "head") if across else ("head", "layer"))
+
+
+def test_columns_run_across_whatever_the_shape_where_they_are_time():
+    values = np.zeros((30, 3))
+    turned, kept = (
+        grid(Measure("score", "", values), Axes("head", "checkpoint", turns=turns)) for turns in (True, False)
+    )
+    assert turned.layout.xaxis.title.text == "head"
+    assert kept.layout.xaxis.title.text == "checkpoint"
+    assert kept.data[-1].customdata[-1].tolist() == [29, 2]
+    assert (kept.data[-1].x[-1], kept.data[-1].y[-1]) == (2, 29)

@@ -60,6 +60,15 @@ def test_a_cursor_at_zero_has_no_place_on_a_logarithmic_axis():
     assert not training(panels, Axis("tokens", log=True), title="", cursor=0.0).layout.shapes
 
 
+def test_axes_stand_still_while_curves_grow():
+    panels = [Panel("score", [trace()], ends=(0.0, 1.0)), Panel("loss", [trace()])]
+    figure = training(panels, Axis("steps", end=4000), title="")
+    assert figure.layout.xaxis.range == (0, 4000)
+    assert figure.layout.yaxis.range == (0, 1)
+    assert figure.layout.yaxis2.range is None
+    assert training(panels, Axis("steps", log=True, end=4000), title="").layout.xaxis.range is None
+
+
 def test_names_are_escaped():
     figure = training([Panel("<i>", [trace(name="<b>")])], Axis("<x>"), title="")
     assert figure.data[0].name == "&lt;b&gt;"

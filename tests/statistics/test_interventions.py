@@ -6,8 +6,19 @@ from functools import cache
 import pytest
 
 from lens import HookedTransformer
+from lens.analysis.answer.self_repair import direct_paths_of, interactions, self_repair, two_by_two
 from lens.analysis.induction_loss import first_copy_losses, loss_by_position, uses_repetition
-from lens.analysis.interventions import Experiment, Grid, Intervention, Metric, effect, gap_of, recovered, run_sweep
+from lens.analysis.interventions import (
+    Experiment,
+    Grid,
+    Intervention,
+    Metric,
+    effect,
+    gap_of,
+    path_patch,
+    recovered,
+    run_sweep,
+)
 from lens.analysis.interventions.ablation import chance, share_of_gap, single_heads
 from lens.analysis.interventions.removal import read_removal, removal_of
 from lens.analysis.interventions.tasks import ability, induction_on, repeated
@@ -51,12 +62,19 @@ def verdicts(kind: str) -> dict[str, list[bool]]:
         task = induction_on(drawn)
         grid = run_sweep(model, single_heads(task.pairs, task.metric))
         said["some head beyond chance"].append(bool((effect(grid).value.abs() > chance(grid).reach).any()))
+        repair = self_repair(path_patch(model, direct_paths_of(task.pairs, task.metric)), grid)
+        said["some head is made up for"].append(bool(repair.compensated.any()))
+        both = run_sweep(model, two_by_two(single_heads(task.pairs, task.metric), [(0, 0), (0, 1), (1, 0)]))
+        said["two heads do more or less than the sum"].append(
+            any(one.beyond for one in interactions(run_sweep(model, both)))
+        )
     return dict(said)
 
 
 CLAIMS = (
     *(f"{what}, {shape}" for what in ("does the task", "share of the gap") for shape in SHAPES),
     *("repetition saves", "repetition hurts", "needs it to repeat", "share of the way", "some head beyond chance"),
+    *("some head is made up for", "two heads do more or less than the sum"),
 )
 
 

@@ -11,8 +11,10 @@ from lens.analysis.composition import Composition, composition
 from lens.analysis.copying_on_data import CopyingScores, copying_on_data
 from lens.analysis.copying_on_text import copying_on_text
 from lens.analysis.copying_verdicts import Side, by_data, by_weights, differ
+from lens.analysis.effective_ov import effective_ov
 from lens.analysis.head_scores import head_scores
 from lens.analysis.head_vocabulary import copying_accuracy, own_ranks_of
+from lens.analysis.instruments.registry import instrument
 from lens.analysis.ov_copying import Circuit, copying_of, null_band, null_scores_of, ov_cores
 from lens.analysis.prefix_matching import prefix_matching
 from lens.analysis.qk_circuit import qk_circuits
@@ -20,8 +22,10 @@ from lens.analysis.random_tokens import repeated_tokens
 from lens.analysis.rank_correlation import rank_correlation
 from lens.analysis.rotation_test import beyond_rotations
 from lens.analysis.sequential_null import DRAWS, sequential_null
+from lens.analysis.set_shares import own_hits, shares_score, successor_hits
+from lens.analysis.word_sets import OrdinalSet
 from lens.planted.layout import INDUCTION, N
-from tests.statistics.random_models import KINDS, LLAMA, random_model
+from tests.statistics.random_models import KINDS, LLAMA, models, random_model
 from tests.statistics.rates import check_rate
 
 SEEDS = range(100)  # of models; the seeds of rotations and tokens lie elsewhere, or they would be the same numbers
@@ -212,3 +216,25 @@ def test_the_planted_feeder_is_found_and_no_other(planted):
         assert found.beyond().nonzero().tolist() == [[0, 1, *INDUCTION]]
         assert found.beyond(INDUCTION).nonzero().tolist() == [[0, 1]]
     assert not composition(planted["random"][0], "K").beyond().any()
+
+
+ORDER = OrdinalSet("ids", tuple(range(20, 60)), tuple((at, at + 1) for at in range(39)))
+OTHER_KINDS = [pytest.param(kind, marks=pytest.mark.statistics) for kind in KINDS if kind != "gpt2-shaken"]
+
+
+@pytest.mark.parametrize("kind", ["gpt2-shaken", *OTHER_KINDS])
+def test_words_of_a_set_and_sets_of_heads_stay_within_the_nominal_rate(kind):
+    fired = {name: [] for name in ("raises", "lowers", "steps", "set of heads")}
+    said = instrument("name_copying").kind()
+    for seed, model in enumerate(models(kind, range(40))):
+        seed += FIRST_SEED
+        hits = {
+            "raises": own_hits(model, range(10, 42), 5, seed=seed),
+            "lowers": own_hits(model, range(10, 42), 5, lowered=True, seed=seed),
+            "steps": successor_hits(model, [ORDER], seed=seed),
+        }
+        for name, found in hits.items():
+            fired[name].append(bool(shares_score(said, found, "words").above.any()))
+        fired["set of heads"].append(effective_ov(model, [(0, 1), (1, 2)], seed=seed).accuracy(1).copies.found)
+    for values in fired.values():
+        check_rate(values)

@@ -289,3 +289,34 @@ def test_what_needs_a_gap_is_not_said_without_one():
 def test_rounding_is_no_effect():
     text = words.grid_words(np.array([[4e-9, 0.0]]), np.array([[1e-9, 1e-9]]), THERE, "nats")
     assert text.startswith("No head changes it by more than rounding")
+
+
+def test_self_repair_names_who_compensates_and_its_python_says_the_same():
+    both = f"{name(INDUCTION)},{name(SECOND)}"
+    at = opened(model="planted-redundant", more="repair", pins=both, layer="1", head="2")
+    shown = fine(at)
+    assert f"2 of 8 heads are compensated for beyond chance ({name(SECOND)}, {name(INDUCTION)})" in shown
+    assert "Most of that: final scale −0.35" in shown
+    assert "They compensate for 100% [100%, 100%] of its direct effect." in shown
+    assert "beyond the sum. They stand in for each other" in shown
+    printed = python_of(at)
+    assert "compensated for: [[1, 0], [1, 2]]" in printed
+    assert "final scale: -0.35" in printed
+    assert "Interaction(heads=(Head(layer=1, head=2), Head(layer=1, head=0)), together=4.15" in printed
+
+
+def test_nothing_repairs_the_planted_head_and_a_link_of_its_path_works_through_it():
+    shown = fine(opened(more="repair", pins=f"{name(PREVIOUS)},{name(INDUCTION)}"))
+    assert "None of 8 heads is compensated for beyond chance." in shown
+    assert f"For 1 other head what comes after has an effect beyond chance ({name(PREVIOUS)})" in shown
+    assert "they are links of one path, and losing one already loses the other" in shown
+
+
+def test_self_repair_without_a_verdict_or_parts_says_why(tiny):
+    shown = fine(tiny(more="repair", pins="1.2,2.0"))
+    assert "cannot be told: 3 pairs, at least 16 are needed" in shown
+    assert "Too few pairs of prompts for a verdict." in shown
+    assert "Pin two heads" in fine(tiny(more="repair"))
+    assert "Not computed because the KL divergence is not read along single paths" in fine(
+        tiny(more="repair", metric="kl")
+    )

@@ -249,3 +249,13 @@ def test_its_first_link_can_read_the_repeat_that_the_others_measure_on(tiny):
     assert "of its attention to the first token (" not in shown, "no prompt is drawn"
     links = {link.proto.label: link.proto.query_string for link in at.get("page_link")}
     assert "reads=repeat" in links["Attention of 2.1"]
+
+
+def test_a_head_that_a_source_describes_wears_its_name():
+    at = app_page("head", model="planted-redundant", layer="1", head="2").run()
+    fine(at)
+    name = "induction, one of twins (planted)"
+    badges = [one.value for one in at.markdown if name in one.value]
+    assert len(badges) == 1
+    other = app_page("head", model="planted-redundant", layer="0", head="0").run()
+    assert not any("(planted)" in one.value for one in other.markdown)

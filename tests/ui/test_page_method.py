@@ -12,13 +12,15 @@ from typing import NamedTuple
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from lens.analysis.published import MODELS, PUBLISHED
 from lens.analysis.selftest import INSTRUMENTS, SEED, SEQUENCES, kept
 from lens.analysis.selftest.result import FOUND, INSIDE, REJECTED, Row
+from lens.load.catalogue import is_local
 from lens.planted.plants import NAMES, PLANTS, plant
 from lens.results import load, result_key
 from lens.ui.fields import common_fields, parse
 from lens.ui.limits import AT_HOME
-from lens.ui.pages.method import words
+from lens.ui.pages.method import published, words
 from lens.ui.pages.method.card import plant_query
 from tests.ui.conftest import app_page, fine, html, markdown, python_of
 
@@ -204,3 +206,24 @@ class TestOtherPages:
         shown = fine(at)
         assert "rank 1 of 8" in shown
         assert "Head 1.2 reads" in markdown(at)
+
+
+def test_published_numbers_stand_beside_what_is_computed_here():
+    at = open_page(more="published")
+    assert "2 of 2 numbers that were computed here agree with what is published." in fine(at)
+    table = at.dataframe[0].value
+    planted = table[table["model"] == "planted-induction"]
+    assert planted["is it so?"].tolist() == ["agrees", "agrees"]
+    away = [name for name in MODELS if not is_local(name)]
+    assert set(table.loc[table["model"].isin(away), "is it so?"]) <= {"not on this machine"}
+    atlas = at.dataframe[1].value
+    mover = atlas[(atlas["model"] == "gpt2") & (atlas["head"] == "9.9")]
+    assert mover["known as"].tolist() == ["name mover"]
+    assert "Wang et al. 2022" in mover["source"].item()
+
+
+def test_a_number_that_differs_is_named():
+    one = next(one for one in PUBLISHED if one.model == "attn-only-2l")
+    found = {"attn-only-2l": (one.value + 0.1,)}
+    assert published.published_rows(found).set_index("number").loc[one.what, "is it so?"] == "DIFFERS"
+    assert f"They differ: attn-only-2l, {one.what}: 0.595, published 0.495" in published.published_words(found)

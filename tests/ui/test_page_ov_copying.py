@@ -11,6 +11,7 @@ from lens import HookedTransformer
 from lens.analysis.copying_on_data import CopyingScores
 from lens.analysis.copying_on_text import copying_on_text
 from lens.analysis.copying_verdicts import Side, by_weights
+from lens.analysis.effective_ov import effective_ov
 from lens.analysis.head_vocabulary import copying_accuracy, own_ranks_of
 from lens.analysis.held_out import beginnings
 from lens.analysis.instruments.induction import INDUCTION
@@ -266,3 +267,19 @@ def test_the_gaussian_band_is_compared_with_the_bands_of_the_heads():
     assert "; 1 head lies inside one of the two bands and outside the other." in told
     assert "of 2 heads" in ov_words.gaussian_words(found, bands, -0.15, 0.14, np.array([True, False]))
     assert "not compared" in ov_words.gaussian_words(found, None, -0.15, 0.14, np.array([True, True]))
+
+
+def test_the_pinned_heads_together_are_those_of_the_analysis(tiny, tiny_folder):
+    at = tiny(more="together", pins="1.2,2.0", seed="3")
+    shown, model = fine(at), HookedTransformer.from_pretrained(str(tiny_folder))
+    found = effective_ov(model, [(1, 2), (2, 0)], seed=3)
+    rows = at.dataframe[0].value
+    for k in found.ks:
+        shares = found.accuracy(k)
+        np.testing.assert_allclose(rows[f"top {k}"], shares.found.share)
+        assert f"the best alone, {shares.best}," in shown
+        assert shares.copies.reason in shown
+        assert f"top {k}, each alone, then the sum: {shares.found.share.tolist()}" in printed(at.code[0].value)
+    one = tiny(more="together", pins="1.2", layer="1", head="2")
+    fine(one)
+    assert any("Fewer than two heads are pinned: 1.2 and " in caption.value for caption in one.caption)

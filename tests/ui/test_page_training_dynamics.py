@@ -8,21 +8,29 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
+from lens.analysis import training_run
 from lens.analysis.checkpoint import Setting
 from lens.analysis.dynamics import HeadCurve, Places, dynamics, instrument_dynamics, instrument_end
+from lens.analysis.event_order import INDUCTION, LOSS, PREVIOUS, Order, Orders, event_dynamics
 from lens.analysis.instruments.registry import by_link, instrument
+from lens.analysis.loss_space import paths
 from lens.analysis.phase_change import Birth
+from lens.analysis.token_learning import acquired, token_dynamics
 from lens.analysis.training_run import TrainingRun
+from lens.analysis.verdicts import Verdict
 from lens.load.checkpoints import checkpoints
 from lens.load.training_records import training_runs
 from lens.results import results_folder
+from lens.texts import passage
 from lens.ui import checkpoint_runs
 from lens.ui.calls import result_store
+from lens.ui.pages.training_dynamics.order import order_words
 from lens.ui.pages.training_dynamics.shipped_runs import grouped
 from lens.ui.pages.training_dynamics.shipped_runs import notice as runs_notice
 from lens.ui.shared.chain.was_born import birth_words as told
 from tests.analysis.runs import STEPS, spoil, write_run
-from tests.ui.conftest import app_page, bound, fine, html, markdown, printed
+from tests.helpers import hf_gpt2
+from tests.ui.conftest import app_page, bound, fine, html, markdown, printed, python_of
 
 HOSTILE = "</script><img src=x onerror=alert(1)> a a"
 SMALL = {"n": "12", "seqs": "16", "texts": "4", "late": "40", "early": "8", "around": "2"}
@@ -289,3 +297,149 @@ def test_an_instrument_is_read_from_disk_the_second_time(page, monkeypatch):
     monkeypatch.setattr(TrainingRun, "_opened", lambda self: pytest.fail("the model was opened"))
     again = fine(page(model="local:run", score="prefix_matching"))
     assert again.split("lens-line")[1:] == first.split("lens-line")[1:]
+
+
+def tab(page, name: str, **query: str) -> tuple[AppTest, str]:
+    """The page with a tab open, and what the Python that the tab offers prints."""
+    at = page(model="local:run", more=name, **query)
+    fine(at)
+    return at, printed(python_of(at)[1])
+
+
+@pytest.mark.parametrize("score", ["induction", "previous", "duplicate"])
+def test_every_head_at_every_checkpoint_with_the_numbers_of_the_analysis(page, folders, score):
+    at, said = tab(page, "heads", score=score)
+    run = TrainingRun(checkpoints(folders["local:run"]))
+    curves = dynamics(run, SETTING, PLACES)
+    values = {"induction": curves.effect, "previous": curves.previous}.get(score)
+    values = instrument_dynamics(run, score, SETTING).value if values is None else values
+    assert said == f"{values[-1]}\n"
+    place, layer, head = np.unravel_index(int(values.argmax()), values.shape)
+    drawn = html(at)
+    assert f"of head {layer}.{head} at step {STEPS[place]}" in drawn
+    assert "of every head of run" in at.get("plotly_chart")[2].proto.spec
+
+
+def test_a_number_that_no_run_has_is_said_where_its_map_would_stand(page):
+    shown = fine(page(model="local:small", score="feeder_v", more="heads"))
+    assert "Not computed because no run here has strongest feeder by v, or it is not measured yet" in shown
+
+
+def test_a_text_token_by_token_with_the_numbers_of_the_analysis(page, folders):
+    at, said = tab(page, "tokens", before="1", after="3")
+    run = TrainingRun(checkpoints(folders["local:run"]))
+    read = run.read(passage(), None, 1024)
+    curves = token_dynamics(run, read.tokens)
+    assert str(curves.loss[3] - curves.loss[1]) in said
+    assert str(acquired(curves)) in said
+    drawn = html(at)
+    strip = next(one.proto.json for one in at.get("bidi_component") if "lens-strip" in one.proto.json)
+    assert "change of the loss from step 10 to step 100 (nats)" in strip
+    before, after = curves.loss[1].mean(), curves.loss[3].mean()
+    assert f"goes from {before:.2f} to {after:.2f} nats" in drawn
+    assert any(one.value.startswith("The first 64 of") for one in at.caption)
+
+
+def test_a_prompt_is_read_token_by_token_as_text(page):
+    at = page(model="local:run", more="tokens", text="prompt", prompt=HOSTILE, token="900")
+    shown = fine(at)
+    assert "<img" not in shown
+    assert "Token 900 does not exist in this text" in shown
+    assert "token" not in at.query_params
+    assert "The prompt is empty" in page(model="local:run", more="tokens", text="prompt", prompt=" ").info[0].value
+
+
+def test_the_order_of_events_with_the_numbers_of_the_analysis(page, folders):
+    at, said = tab(page, "order", born="0.001")
+    orders = event_dynamics(TrainingRun(checkpoints(folders["local:run"])), SETTING, threshold=0.001)
+    for event in orders.events:
+        assert f"{event.name} {event.birth.last_below} {event.birth.first_above} {event.head}" in said
+    for pair in orders.pairs:
+        assert f"{pair.first} {pair.second} {pair.before} {pair.after} {pair.verdict.state}" in said
+    assert "Order of events, run" in at.get("plotly_chart")[2].proto.spec
+
+
+def test_untrained_weights_have_no_order_of_events(page):
+    shown = fine(page(model="local:run", more="order"))
+    assert "previous-token head: none, because the score stays below 0.1" in shown
+    assert "What is not there has no order" in shown
+    assert "came before" not in shown
+    few = fine(page(model="local:run", more="order", seqs="8"))
+    assert "loss drop: cannot be said, because 8 sequences" in few
+    assert "came first cannot be told: it is not known when both were" in few
+
+
+def test_an_order_in_words():
+    level = 0.95
+    pairs = [
+        Order(PREVIOUS, INDUCTION, 0.99, 0.0, 0.01, Verdict("found", "")),
+        Order(INDUCTION, LOSS, 0.0, 1.0, 0.0, Verdict("found", "")),
+        Order(PREVIOUS, LOSS, 0.2, 0.1, 0.7, Verdict("unknown", "")),
+    ]
+    assert order_words(Orders((), tuple(pairs), 0.1, 16, level)) == (
+        "In this run the previous-token head came before the induction head (in 99.0% of resamples), the loss drop "
+        "before the induction head (in 100.0% of resamples). Whether the previous-token head or the loss drop came "
+        "first cannot be told: first in 20% and 10% of resamples, neither in 70%."
+    )
+
+
+def test_paths_of_losses_in_one_plane(page, folders):
+    at, said = tab(page, "paths", beside="local:small", texts="36", plane="all")
+    losses = {}
+    for name in ("local:run", "local:small"):
+        run = TrainingRun(checkpoints(folders[name]))
+        texts = [run.texts(index, SETTING._replace(texts=36)) for index in range(len(run.checkpoints))]
+        losses[folders[name]] = np.stack([one.loss.flatten().numpy() for one in texts])
+    found = paths(losses)
+    assert said.splitlines()[0] == f"{found.explained} {found.n_tokens}"
+    share = found.explained[0]
+    assert f"over 8 checkpoints the first component holds {share:.0%}" in html(at)
+    without, _ = tab(page, "paths", beside="local:small", texts="36")
+    assert "over 6 checkpoints" in html(without)  # both begin at step 0
+
+
+def test_paths_need_many_tokens_and_many_checkpoints(page):
+    shown = fine(page(model="local:run", more="paths"))
+    assert "252 tokens are predicted by every checkpoint of every run, and at least 2,000 are wanted" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("tokens", "has no tokenizer, so it cannot read a text"), ("paths", "has not read the held-out text")],
+)
+def test_a_run_without_a_tokenizer_has_tabs_that_say_so(tmp_path, page, folders, monkeypatch, name, said):
+    for step in (1, 2):
+        hf_gpt2().save_pretrained(tmp_path / "mute" / f"checkpoint-{step}")
+    monkeypatch.setitem(folders, "local:mute", str(tmp_path / "mute"))
+    assert f"Not computed because mute {said}" in fine(page(model="local:mute", more=name, n="10"))
+
+
+@pytest.mark.parametrize("name", ["tokens", "order", "paths"])
+def test_a_broken_checkpoint_is_left_out_of_every_tab(tmp_path, tokenizer, page, folders, monkeypatch, name):
+    broken = write_run(tmp_path / "broken", tokenizer, steps=STEPS[:4])
+    spoil(broken, STEPS[1])
+    monkeypatch.setitem(folders, "local:broken", str(broken))
+    at = page(model="local:broken", more=name, texts="36", plane="all")
+    shown = fine(at)
+    assert shown.count(f"Left out of the curves: The checkpoint at {STEPS[1]} steps:") == 1
+    assert len(at.get("plotly_chart")) == 3
+    assert "[0, 2, 3]" in python_of(at)[1]
+
+
+def test_two_checkpoints_that_are_the_same_files_change_no_token(page, folders, tmp_path, monkeypatch):
+    copy = shutil.copytree(folders["local:small"], tmp_path / "twins")
+    shutil.copytree(copy / f"checkpoint-{STEPS[2]}", copy / "checkpoint-90")
+    monkeypatch.setitem(folders, "local:small", str(copy))
+    shown = fine(page(model="local:small", more="tokens", before="2", after="3"))
+    assert f"step {STEPS[2]} and step 90 of small are the same files, so no loss changes" in shown
+    assert "Of those that repeat" not in shown
+
+
+@pytest.mark.parametrize("name", ["tokens", "order"])
+def test_a_second_visit_of_a_tab_computes_nothing(page, monkeypatch, name):
+    query = {"model": "local:run", "more": name, "texts": "36"}
+    first = fine(page(**query))
+    for one in ("measure_tokens", "measure_sequences", "measure_repeats", "measure_texts"):
+        monkeypatch.setattr(training_run, one, lambda *args: pytest.fail("it was measured again"))
+    result_store.clear()
+    assert fine(page(**query)).split("lens-line")[1:] == first.split("lens-line")[1:]

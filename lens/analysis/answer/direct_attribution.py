@@ -6,8 +6,6 @@ entropy. b_O and the constant part of the values (b_V, and the norm's bias throu
 Source: Elhage et al. 2021, "A mathematical framework for transformer circuits".
 """
 
-from collections.abc import Iterator, Sequence
-from copy import copy
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,17 +16,17 @@ from torch import Tensor
 
 from lens.analysis.answer.head_inputs import Write
 from lens.analysis.answer.neurons import check_neuron
+from lens.analysis.answer.writes import Writes, post_scale, written
 from lens.analysis.circuit_weights import constant_values, output_weights, read_through, write_through
-from lens.analysis.direct_paths import final_scale, head_parts
+from lens.analysis.direct_paths import final_scale
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.names import Head, check_heads
 from lens.analysis.random_tokens import sampling_set
 from lens.analysis.stats import Estimate, estimate
 from lens.arrays import as_tensor
-from lens.components import Norm, at_least_float32
+from lens.components import Norm
 from lens.finite import require_finite
 from lens.hooked import HookedTransformer
-from lens.hooks import HookPoint, hooks
 
 Kind = Literal["logit", "logit_diff", "log_prob"]
 KINDS = {
@@ -114,15 +112,15 @@ def direct_attribution(
     """
     tokens = tokens.to(model.device)
     target.check(model, *tokens.shape)
-    found = _split(model, _Run(model, tokens, target.pos, mask), target)
+    found = _split(model, Writes(model, tokens, target.pos, mask), target)
     require_finite(model, tokens, found.parts, mask)
     return found
 
 
-def _split(model: HookedTransformer, run: "_Run", target: Target) -> DirectAttribution:
+def _split(model: HookedTransformer, run: Writes, target: Target) -> DirectAttribution:
     read = _Read(model, run, target)
     writes, columns = [], []
-    for labels, values in _written(run, read.onto):
+    for labels, values in written(run, read.onto):
         writes += labels
         columns.append(values)
     outside = read.outside()
@@ -142,7 +140,7 @@ def asked_at_random(
     target.check(model, *tokens.shape)
     if len(tokens) != 1:
         raise ValueError(f"asked_at_random: {len(tokens)} prompts; wanted one.")
-    run = _Run(model, tokens.to(model.device), target.pos, None).repeated(draws)
+    run = Writes(model, tokens.to(model.device), target.pos, None).repeated(draws)
     return _split(model, run, _random_answers(model, target, draws, seed))
 
 
@@ -168,63 +166,10 @@ def task_attribution(model: HookedTransformer, pairs: Pairs, side: str = "clean"
     return direct_attribution(model, batch.tokens, target, batch.mask)
 
 
-class _Run:
-    """What every part of the model wrote at one position of each prompt."""
-
-    def __init__(
-        self,
-        model: HookedTransformer,
-        tokens: Tensor,
-        pos: Tensor,
-        mask: Tensor | None,
-        also: Sequence[str] = (),
-        whole: Sequence[str] = (),
-    ) -> None:
-        """``also``: more activations [prompt, pos, …] at that position; ``whole``: at all positions."""
-        cfg = model.cfg
-        self.model, self.rows = model, (torch.arange(len(tokens), device=model.device), pos.to(model.device))
-        self.kept: dict[str, Tensor] = {}
-        layers = range(cfg.n_layers)
-        names = ["hook_embed", *(["hook_pos_embed"] if cfg.positions == "learned" else [])]
-        names += [f"blocks.{layer}.attn.hook_z" for layer in layers]
-        names += [] if cfg.attn_only else [f"blocks.{layer}.hook_mlp_out" for layer in layers]
-        for part in ("ln1_post", *([] if cfg.attn_only else ["ln2_post"])):
-            names += [
-                f"blocks.{layer}.{part}.hook_scale"
-                for layer in layers
-                if isinstance(getattr(model.blocks[layer], part), Norm)
-            ]
-        kept = [([*names, *also], self._keep), *([(list(whole), self._keep_whole)] if whole else [])]
-        with hooks(model, kept, writes=False):
-            stream = model(tokens, attention_mask=mask, stop_at_layer=cfg.n_layers)
-        self.final = self._at(stream)
-
-    def repeated(self, n: int) -> "_Run":
-        """The same run of one prompt as if it were ``n``: what is written is read along as many directions."""
-        other = copy(self)
-        other.kept = {name: x.expand(n, *x.shape[1:]) for name, x in self.kept.items()}
-        other.final = self.final.expand(n, -1)
-        return other
-
-    def _at(self, x: Tensor) -> Float[Tensor, "prompt *axes"]:
-        rows, pos = (one.to(x.device) for one in self.rows)
-        rows = rows if len(x) > 1 else torch.zeros_like(rows)
-        return at_least_float32(x[rows, pos]).to(self.model.unembed.b_U.device)
-
-    def _keep(self, x: Tensor, hook: HookPoint) -> None:
-        self.kept[hook.name] = self._at(x)
-
-    def _keep_whole(self, x: Tensor, hook: HookPoint) -> None:
-        self.kept[hook.name] = at_least_float32(x).to(self.model.unembed.b_U.device)
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.kept[name]
-
-
 class _Read:
     """The direction that an answer has in the stream before the final norm, and what lies beyond it."""
 
-    def __init__(self, model: HookedTransformer, run: _Run, target: Target) -> None:
+    def __init__(self, model: HookedTransformer, run: Writes, target: Target) -> None:
         self.model, self.target = model, target
         normed = model.ln_final(run.final.to(model.dtype))
         self.plain = self.capped = model.unembed(normed).float()
@@ -273,46 +218,6 @@ class _Read:
         return parts
 
 
-def _written(run: _Run, onto: Float[Tensor, "prompt d_model"]) -> Iterator[tuple[list[Write], Tensor]]:
-    """Labels and products with the direction [prompt, part] of all that is written, in order."""
-    model, cfg = run.model, run.model.cfg
-    yield [Write("embedding")], (run["hook_embed"] * onto).sum(-1, keepdim=True)
-    if cfg.positions == "learned":
-        yield [Write("positions")], (run["hook_pos_embed"] * onto).sum(-1, keepdim=True)
-    biases = torch.zeros(len(onto), 1, device=onto.device)
-    for layer, block in enumerate(model.blocks):
-        heads, bias = _attention(run, layer, onto)
-        biases += bias[:, None]
-        yield [Write("head", layer, head) for head in range(cfg.n_heads)], heads
-        if not cfg.attn_only:
-            bias = _through(run, layer, "ln2_post", block.mlp.b_out.float().to(onto.device).expand_as(onto), onto)
-            yield [Write("mlp", layer)], ((run[f"blocks.{layer}.hook_mlp_out"] * onto).sum(-1) - bias)[:, None]
-            biases += bias[:, None]
-    yield [Write("biases")], biases
-
-
-def _attention(run: _Run, layer: int, onto: Tensor) -> tuple[Float[Tensor, "prompt head"], Float[Tensor, " prompt"]]:
-    """What each head of a layer adds, and what the constant part of its values and b_O do, which belong to none."""
-    model, scale = run.model, _post_scale(run, layer, "ln1_post")
-    heads = head_parts(model, layer, run[f"blocks.{layer}.attn.hook_z"], onto) / scale
-    always = torch.einsum("hd,hdm->m", constant_values(model, layer), output_weights(model, layer)).to(onto.device)
-    b_O = model.blocks[layer].attn.b_O.to(onto).expand_as(onto)
-    return heads, onto @ always / scale[:, 0] + _through(run, layer, "ln1_post", b_O, onto)
-
-
-def _post_scale(run: _Run, layer: int, name: str) -> Float[Tensor, "prompt 1"]:
-    norm = getattr(run.model.blocks[layer], name)
-    return run[f"blocks.{layer}.{name}.hook_scale"] if isinstance(norm, Norm) else run.final.new_ones(len(run.final), 1)
-
-
-def _through(run: _Run, layer: int, name: str, x: Tensor, onto: Tensor) -> Float[Tensor, " prompt"]:
-    """``x`` [prompt, d_model] past the norm that may follow, with that norm's own bias, times the direction."""
-    norm = getattr(run.model.blocks[layer], name)
-    through = write_through(norm, x) / _post_scale(run, layer, name)
-    own = norm.b.to(onto) if isinstance(norm, Norm) and norm.centred else 0
-    return ((through + own) * onto).sum(-1)
-
-
 class SourceSplit(NamedTuple):
     """What one head adds to the answer from each token it looks at."""
 
@@ -333,13 +238,13 @@ def source_split(
     check_heads([head], model.cfg)
     target.check(model, *tokens.shape)
     pattern, v = (f"blocks.{head.layer}.attn.hook_{name}" for name in ("pattern", "v"))
-    run = _Run(model, tokens, target.pos, mask, whole=(pattern, v))
+    run = Writes(model, tokens, target.pos, mask, whole=(pattern, v))
     onto = _Read(model, run, target).onto
     rows, pos = (one.to(onto.device) for one in run.rows)
     values = run[v][:, :, head.head // model.cfg.group_size] - constant_values(model, head.layer)[head.head].to(onto)
     along = onto @ output_weights(model, head.layer)[head.head].to(onto.device).T
     added = einsum(values, along, "prompt key d_head, prompt d_head -> prompt key")
-    parts = run[pattern][rows, head.head, pos] * added / _post_scale(run, head.layer, "ln1_post")
+    parts = run[pattern][rows, head.head, pos] * added / post_scale(run, head.layer, "ln1_post")
     return SourceSplit(head, parts.cpu())
 
 
@@ -368,7 +273,7 @@ def neuron_attribution(
         raise ValueError(f"{model.name} has attention layers only: there are no neurons.")
     target.check(model, *tokens.shape)
     posts = [f"blocks.{layer}.mlp.hook_post" for layer in range(cfg.n_layers)]
-    run = _Run(model, tokens, target.pos, mask, also=posts)
+    run = Writes(model, tokens, target.pos, mask, also=posts)
     onto = _Read(model, run, target).onto
     every = torch.cat([run[post] * _neuron_reads(run, layer, onto) for layer, post in enumerate(posts)], 1)
     best = every.mean(0).abs().topk(min(count, every.shape[1])).indices
@@ -398,7 +303,7 @@ def neuron_push(
     if len(tokens) != 1:
         raise ValueError(f"neuron_push: {len(tokens)} prompts; wanted one.")
     post = f"blocks.{layer}.mlp.hook_post"
-    one = _Run(model, tokens.to(model.device), target.pos, None, also=[post])
+    one = Writes(model, tokens.to(model.device), target.pos, None, also=[post])
     parts = []
     for run, asked in ((one, target), (one.repeated(draws), _random_answers(model, target, draws, seed))):
         reads = _neuron_reads(run, layer, _Read(model, run, asked).onto)
@@ -406,8 +311,8 @@ def neuron_push(
     return NeuronPush(float(parts[0]), parts[1])
 
 
-def _neuron_reads(run: _Run, layer: int, onto: Tensor) -> Float[Tensor, "prompt neuron"]:
+def _neuron_reads(run: Writes, layer: int, onto: Tensor) -> Float[Tensor, "prompt neuron"]:
     """How far each neuron's activation moves the number."""
     block = run.model.blocks[layer]
     W_out = write_through(block.ln2_post, block.mlp.W_out).to(onto.device)
-    return onto @ W_out.T / _post_scale(run, layer, "ln2_post")
+    return onto @ W_out.T / post_scale(run, layer, "ln2_post")

@@ -3,7 +3,6 @@
 Kept on disk: it belongs to the weights and the shipped text, not to a prompt.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -17,6 +16,7 @@ from lens.analysis.held_out import beginnings, held_out_digest
 from lens.analysis.loss import chunks
 from lens.analysis.stats import Estimate, estimate
 from lens.analysis.streaming import batches
+from lens.analysis.weights_digest import stamp, weights_digest
 from lens.arrays import as_tensor
 from lens.batching import at_once
 from lens.config import Config
@@ -85,7 +85,7 @@ def fitted_decoder(model: HookedTransformer, progress: Progress = silent) -> Fit
             kept = Result({name: getattr(made, name).numpy() for name in made._fields[:5]}, _facts(made))
             save_if_possible(key, kept)
         arrays = {name: as_tensor(array) for name, array in kept.arrays.items()}
-        _kept[model] = (_stamp(model), FittedDecoder(**arrays, **kept.facts, rows=fitted_rows(model.cfg)))
+        _kept[model] = (stamp(model), FittedDecoder(**arrays, **kept.facts, rows=fitted_rows(model.cfg)))
     return _kept[model][1]
 
 
@@ -102,22 +102,14 @@ def fit_is_kept(model: HookedTransformer) -> bool:
 
 
 def _in_memory(model: HookedTransformer) -> bool:
-    return model in _kept and _kept[model][0] == _stamp(model)
-
-
-def _stamp(model: HookedTransformer) -> tuple[tuple[int, int], ...]:
-    """Another one after every change of a weight."""
-    return tuple((weight.data_ptr(), weight._version) for weight in model.parameters())
+    return model in _kept and _kept[model][0] == stamp(model)
 
 
 def fit_key(model: HookedTransformer) -> str:
     """The name of a fit on disk: of the weights themselves, so that a changed model never gets another's."""
-    digest = hashlib.sha256(repr(model.cfg).encode())
-    for name, weight in model.state_dict().items():
-        digest.update(name.encode() + weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     bos = model.bos.id if model.bos.prepend else None
     parameters = {"length": LENGTH, "ridge": RIDGE, "positions": POSITIONS, "bos": bos}
-    return result_key("fitted-lens", __name__, weights=digest.hexdigest(), text=held_out_digest(), **parameters)
+    return result_key("fitted-lens", __name__, weights=weights_digest(model), text=held_out_digest(), **parameters)
 
 
 def fitted_rows(cfg: Config) -> tuple[LensRow, ...]:

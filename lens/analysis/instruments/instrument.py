@@ -77,6 +77,10 @@ def never(cfg: "Config") -> str | None:
     """No configuration is refused."""
 
 
+def any_words(model: "HookedTransformer") -> str | None:
+    """No tokenizer is refused."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """What an instrument needs. ``samples``: any one of them, the usual one first."""
@@ -85,6 +89,7 @@ class Needs:
     layers: int = 1
     vocabulary: int = 1  # tokens
     refuses: "Callable[[Config], str | None]" = never  # why a model of this structure has no such number
+    words: "Callable[[HookedTransformer], str | None]" = any_words  # why the tokenizer lacks the words that it takes
 
     def why_not(self, model: "HookedTransformer", sample: SampleName | None = None) -> str:
         """Why it cannot be measured in ``model``, on such a sample, as a half sentence; "" if it can."""
@@ -93,7 +98,11 @@ class Needs:
             return f"it is measured on {' or '.join(SAMPLES[one] for one in self.samples)}"
         if wanted in ("text", "shipped text") and model.tokenizer is None:
             return "this model has no tokenizer and reads no text"
-        return self.lacks(model.cfg)
+        return self.lacks_in(model)
+
+    def lacks_in(self, model: "HookedTransformer") -> str:
+        """What this model lacks for it, its tokenizer included; "" if nothing."""
+        return self.lacks(model.cfg) or self.words(model) or ""
 
     def lacks(self, cfg: "Config") -> str:
         """What models of this structure lack for it, whatever the sample; "" if nothing."""

@@ -23,7 +23,7 @@ def measure(
     for one in instruments:
         sample = sample_for(one, given)
         reason = f"none of its samples was given: {', '.join(one.needs.samples)}" if sample is None else ""
-        reason = reason or one.needs.lacks(model.cfg)
+        reason = reason or one.needs.lacks_in(model)
         if reason:
             missing[one.name] = f"not computed because {reason}"
         else:

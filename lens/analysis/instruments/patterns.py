@@ -78,7 +78,7 @@ class PatternReader:
             if one.value is not None:
                 out[0, index] = one.value(pattern, layout)
                 continue
-            n = self.n_queries[index] if len(layout.real) == 1 else self.n_queries[index, rows]
+            n = self.n_queries[index] if len(self.layout.real) == 1 else self.n_queries[index, rows]
             mean = sums[start : start + size] / n.clamp(min=1)[:, None]
             out[0, index] = mean[0]
             if size > 1:

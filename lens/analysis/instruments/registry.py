@@ -6,6 +6,7 @@ A new one: its file, a line here, and a test.
 from collections.abc import Sequence
 
 from lens.analysis.instruments.ablation import MEAN, RESAMPLE, ZERO
+from lens.analysis.instruments.copy_suppression import COPY_SUPPRESSION
 from lens.analysis.instruments.direct_effect import DIRECT_EFFECT
 from lens.analysis.instruments.distance import DISTANCE
 from lens.analysis.instruments.duplicate import DUPLICATE
@@ -14,12 +15,16 @@ from lens.analysis.instruments.feeders import FEEDER_K, FEEDER_Q, FEEDER_V
 from lens.analysis.instruments.first import FIRST
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.instruments.instrument import LINKS, Instrument, Link
+from lens.analysis.instruments.largest import LARGEST
+from lens.analysis.instruments.name_copying import COPYING as NAME_COPYING
+from lens.analysis.instruments.name_copying import NEGATIVE as NAME_COPYING_NEGATIVE
 from lens.analysis.instruments.ov_copying import OV_FULL, OV_RESIDUAL
 from lens.analysis.instruments.ov_diagonal import TOP_1, TOP_10
 from lens.analysis.instruments.prefix_matching import PREFIX_MATCHING
 from lens.analysis.instruments.previous import PREVIOUS
 from lens.analysis.instruments.self_attention import SELF
 from lens.analysis.instruments.sink import SINK
+from lens.analysis.instruments.successor import SUCCESSOR
 from lens.analysis.instruments.two_back import TWO_BACK
 
 INSTRUMENTS: tuple[Instrument, ...] = (
@@ -27,6 +32,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     SINK,
     SELF,
     DISTANCE,
+    LARGEST,
     ENTROPY,
     ENTROPY_SHARE,
     INDUCTION,
@@ -37,6 +43,10 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     OV_RESIDUAL,
     TOP_1,
     TOP_10,
+    NAME_COPYING,
+    NAME_COPYING_NEGATIVE,
+    SUCCESSOR,
+    COPY_SUPPRESSION,
     FEEDER_Q,
     FEEDER_K,
     FEEDER_V,

@@ -1,6 +1,7 @@
 """An experiment as JSON, and as Python that reproduces its numbers."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -245,6 +246,41 @@ def paths_to_python(model: str, path: Path, revision: str | None = None, seed: i
         f"heads = path_effect(found, {seed})",
         'print("intervals of heads:", heads.note if heads.low is None else (heads.low.tolist(), heads.high.tolist()))',
     ]
+    return "\n".join(lines) + "\n"
+
+
+def repair_to_python(
+    model: str,
+    experiment: Experiment,
+    head: tuple[int, int],
+    together: Sequence[tuple[int, int]] = (),
+    revision: str | None = None,
+    seed: int = 0,
+) -> str:
+    """A script that needs ``lens`` alone and prints direct and total effects, one head taken apart, and pairs of heads.
+
+    ``experiment`` removes every head alone; ``together`` are removed two by two.
+    """
+    lines = [
+        *_opening(model, "Experiment, Grid, Intervention, Metric, Noise, Pairs, path_patch, run_sweep", revision),
+        "from lens.analysis.answer.self_repair import (",
+        "    direct_paths_of, interactions, self_repair, split, two_by_two",
+        ")",
+        "",
+        *_experiment(experiment),
+        f"direct = direct_paths_of(experiment.pairs, experiment.metric, {experiment.intervention.put!r})",
+        f"found = self_repair(path_patch(model, direct), run_sweep(model, experiment), seed={seed})",
+        'print("direct effects:", found.direct.value.tolist())  # [layer, head]',
+        'print("total effects:", found.total.value.tolist())',
+        'print("compensated for:", None if found.compensated is None else found.compensated.nonzero().tolist())',
+        f"parts = split(model, experiment, {tuple(head)!r})",
+        "for write, change in zip(parts.writes, parts.parts.mean(-1).tolist()):",
+        '    print("later part:", write, change)',
+        'print("final scale:", float(parts.scale.mean()))',
+    ]
+    if together:
+        heads = [tuple(one) for one in together]
+        lines.append(f"print(interactions(run_sweep(model, two_by_two(experiment, {heads!r})), seed={seed}))")
     return "\n".join(lines) + "\n"
 
 

@@ -29,6 +29,7 @@ class Path:
     """Which direct paths are patched: from every component to these ``receivers``, through this input of theirs.
 
     A receiver is (layer, head), kv heads for k and v; none for "final". ``pos``: only what they read there.
+    ``frozen_scale``: the final norm divides by what it did before the change (of "final").
     """
 
     pairs: Pairs
@@ -38,12 +39,15 @@ class Path:
     metric: Metric = field(default_factory=Metric)
     put: str = "other"
     into: str = "clean"
+    frozen_scale: bool = False
 
     def __post_init__(self) -> None:
         if self.input not in INPUTS:
             raise ValueError(f"Path: input={self.input!r}; it must be one of {', '.join(INPUTS)}.")
         if (self.input == "final") == bool(self.receivers):
             raise ValueError("Path: name receivers as (layer, head) for q, k and v; none for 'final'.")
+        if self.frozen_scale and self.input != "final":
+            raise ValueError(f"Path: frozen_scale=True with input={self.input!r}; only paths into 'final' offer it.")
         if self.put == "add" or self.metric.kind == "kl":
             raise ValueError("Path: put='add' and the metric kl are not offered here; use other, mean or zero.")
         # Plain pairs, whatever was given: the repr stands in the Python that a page exports.
@@ -52,7 +56,8 @@ class Path:
     @property
     def intervention(self) -> Intervention:
         """What the second run does."""
-        return Intervention("z" if self.input == "final" else self.input, self.put, self.into)
+        freeze = ("scales",) if self.frozen_scale else ()
+        return Intervention("z" if self.input == "final" else self.input, self.put, self.into, freeze)
 
     def layers(self, cfg: Config) -> tuple[int, ...]:
         """The layers that receive, ascending; the final stream counts as layer n_layers."""

@@ -14,7 +14,7 @@ from lens.analysis.interventions.last_prepared import LastPrepared
 from lens.analysis.interventions.path import Path, PathPart, PathSweep, Sender, empty_sweep, senders_of, with_senders
 from lens.analysis.interventions.plan import BUDGET, MOST_TOKENS, make_stops, row_bytes
 from lens.analysis.interventions.readers import Reader
-from lens.analysis.interventions.recording import Run, first_stream, record
+from lens.analysis.interventions.recording import Run, first_stream, frozen_names, record
 from lens.analysis.interventions.rows import Rows
 from lens.analysis.interventions.sites import find_site
 from lens.analysis.interventions.values import Values, values_of
@@ -144,7 +144,8 @@ def _record(model: Transformer, path: Path, budget: int) -> _Runs:
     writes = [f"blocks.{layer}.attn.hook_z" for layer in layers]
     writes += [] if cfg.attn_only else [f"blocks.{layer}.hook_mlp_out" for layer in layers]
     streams = [f"blocks.{layer}.hook_{one}" for layer in layers for one in ("resid_pre", "attn_out")]
-    base = record(model, pairs, intervention.base, writes + streams)
+    frozen = frozen_names(model, intervention.freeze)
+    base = record(model, pairs, intervention.base, writes + streams + frozen)
     other = record(model, pairs, intervention.other, [*writes, "blocks.0.hook_resid_pre"])
     values = values_of(intervention, other, cfg)
     first = first_stream(model, pairs, intervention.base)[0]

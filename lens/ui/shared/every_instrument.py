@@ -67,7 +67,7 @@ def _quick(
     for instrument in grouped():
         if instrument.name in measured.scores or instrument.name in measured.why:
             continue
-        why = instrument.needs.lacks(model.cfg)
+        why = instrument.needs.lacks_in(model)
         if why:
             measured.why[instrument.name] = why
             continue

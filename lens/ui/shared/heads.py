@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from lens.analysis.known_heads import WHAT
 from lens.analysis.names import Head
 from lens.ui import parts
+from lens.ui.shared.known import COLUMN, with_roles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +53,13 @@ def best_button(view: "ViewState", head: Head, best: Head, words: str, key: str)
 
 
 def head_table(view: "ViewState", rows: "pd.DataFrame", key: str, columns: parts.Columns, alt: str) -> None:
-    """A table with a row per head (columns "layer" and "index"); a click on a row selects its head."""
+    """A table with a row per head (columns "layer" and "index"); a click on a row selects its head.
+
+    What papers call the heads stands at the end, where any of them is described.
+    """
 
     def select(row: int) -> None:
         view.select(int(rows["layer"].iloc[row]), int(rows["index"].iloc[row]))
 
-    parts.table(rows, alt, columns, height=TABLE_HEIGHT, key=key, on_row=select)
+    columns = {COLUMN: st.column_config.TextColumn(help=WHAT)} | (columns or {})
+    parts.table(with_roles(view, rows), alt, columns, height=TABLE_HEIGHT, key=key, on_row=select)

@@ -9,7 +9,7 @@ TASKS = ("induction", "repeated", "ioi", "pronouns", "greater_than", "capitals",
 WHAT = {"pins": "Pinned heads", "head": "One head", "layer": "A layer's heads", "mlp": "An MLP"}
 SHORT = {"other": "Resample", "mean": "Mean", "zero": "Zero"}
 KEPT = {"nothing": "Full", "patterns": "Patterns kept"}
-TABS = ("grid", "set", "few_shot", "tokens", "answers", "table")
+TABS = ("grid", "set", "repair", "few_shot", "tokens", "answers", "table")
 LONGEST_SET = 400  # characters of a typed list of heads
 
 PAGE = Page(

@@ -27,6 +27,7 @@ from lens.ui.labels import token_labels
 from lens.ui.pages.ablation import SHORT, words
 from lens.ui.pages.ablation.few_shot import show_few_shot
 from lens.ui.pages.ablation.head_set import show_set
+from lens.ui.pages.ablation.repair import show_repair
 from lens.ui.pages.ablation.request import Request, Result
 from lens.ui.shared import experiments, heads
 from lens.ui.shared.wording import sentence
@@ -195,6 +196,7 @@ def with_replacement(draw_tab: Callable[[ViewState, HookedTransformer, Request],
 TABS = {
     "grid": ("All single heads", with_replacement(show_grid)),
     "set": ("A set of heads", with_replacement(show_set)),
+    "repair": ("Self-repair", with_replacement(show_repair)),
     "few_shot": ("Few-shot", show_few_shot),
     "tokens": ("Loss by token", with_replacement(show_tokens)),
     "answers": ("Answers", with_replacement(show_answers)),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from lens.ui.models import open_model
-from lens.ui.pages.head import chain, compared
+from lens.ui.pages.head import chain, compared, on_text
 from lens.ui.pages.head.table import show_table
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ def draw(view: "ViewState") -> None:
     above = chain.draw_row()
     case = chain.choose_head(view, model, above.picker)
     findings = chain.show_chain(case, above.outline)
-    rows, measured = show_table(case)
+    known = on_text.known_scores(case)
+    shown = show_table(case, known)
     beside = st.container()
-    chain.conclude(case, findings, rows)
-    compared.draw(case, beside, measured.scores)
+    chain.conclude(case, findings, shown.rows)
+    read = on_text.draw(case)
+    if known is None and read is not None:
+        shown.draw(read)
+    compared.draw(case, beside, shown.measured.scores)

@@ -12,7 +12,7 @@ from lens.figures.grid import grid
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.head.export import python
-from lens.ui.shared import copying_words, heads, repeats
+from lens.ui.shared import copying_words, heads, known, repeats
 from lens.ui.shared.chain import attends
 from lens.ui.shared.chain.link import LINKS, STYLE, Case, Finding, draw_outline, heading, show
 from lens.ui.shared.score_board import fill, measure
@@ -45,7 +45,7 @@ def draw_row() -> Above:
     """Both places side by side; what a link found, as far as it fits: its whole words stand with the link."""
     st.html(STYLE)
     left, right = st.columns([1, 2], gap="medium")
-    picker = left.container(horizontal=True, vertical_alignment="bottom", key="head-controls")
+    picker = left.container(horizontal=True, vertical_alignment="bottom", key="head-controls", gap="xsmall")
     with right.container(key="head-outline"):
         return Above(picker, st.empty())
 
@@ -57,6 +57,7 @@ def choose_head(view: "ViewState", model: "HookedTransformer", place: "DeltaGene
     heads.go(view, heads.current(view, best))
     with place:
         head = Head(_picker(view, "layer", model.cfg.n_layers), _picker(view, "head", model.cfg.n_heads))
+        known.draw_badge(view, head)
     return Case(view, model, head, sample, full=True)
 
 

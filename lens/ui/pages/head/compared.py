@@ -70,7 +70,7 @@ def draw(case: Case, place: DeltaGenerator, scores: Mapping[str, HeadScore]) -> 
 def _further(first: HookedTransformer, names: tuple[str, ...], model: HookedTransformer) -> list[str]:
     """What repeats alone do not give: of a model of another shape no head is compared, so nothing."""
     same = (first.cfg.n_layers, first.cfg.n_heads) == (model.cfg.n_layers, model.cfg.n_heads)
-    possible = [name for name in names if not instrument(name).needs.lacks(model.cfg)]
+    possible = [name for name in names if not instrument(name).needs.lacks_in(model)]
     return [name for name in possible if same and instrument(name).pattern is None]
 
 

@@ -7,7 +7,7 @@ from lens.ui.fields import choice, word
 from lens.ui.page import Page
 
 STYLE = Path(__file__).parents[2] / "assets" / "method.css"
-TABS = ("plants", "instruments", "intervals", "numbers")
+TABS = ("plants", "instruments", "published", "intervals", "numbers")
 
 PAGE = Page(
     name="method",

@@ -27,6 +27,7 @@ from lens.ui.limits import limits
 from lens.ui.menu import page_of, present
 from lens.ui.pages.method import STYLE, words
 from lens.ui.pages.method.intervals import draw_intervals
+from lens.ui.pages.method.published import draw_published
 from lens.ui.view import ViewState
 from lens.ui.widgets import button, number, select
 
@@ -201,6 +202,7 @@ def _in_order(done: Mapping[str, Examined]) -> list[Row]:
 TABS = {
     "plants": ("Planted models", draw_plants),
     "instruments": ("Instruments in words", draw_instruments),
+    "published": ("Published numbers", draw_published),
     "intervals": ("How sure intervals are", draw_intervals),
     "numbers": ("All numbers", draw_numbers),
 }

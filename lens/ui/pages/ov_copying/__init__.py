@@ -9,7 +9,7 @@ WEIGHTS = {"folded": "Folded", "raw": "Raw"}
 RADIUS = {"linear": "Linear", "log": "Log"}
 NULLS = {"head": "In the head", "model": "In the stream", "gaussian": "Gaussian"}
 ON = {"repeats": "Repeats", "text": "Text"}
-TABS = ("tokens", "scatter", "data", "match", "directions", "table")
+TABS = ("tokens", "together", "scatter", "data", "match", "directions", "table")
 
 PAGE = Page(
     name="ov_copying",

@@ -13,6 +13,7 @@ from lens.ui.pages.ov_copying.data import show_data
 from lens.ui.pages.ov_copying.grid import controls, read_copying, show_grid
 from lens.ui.pages.ov_copying.match import show_directions, show_match
 from lens.ui.pages.ov_copying.tabs import show_scatter, show_table
+from lens.ui.pages.ov_copying.together import show_together
 from lens.ui.pages.ov_copying.tokens import show_tokens
 from lens.ui.shared import heads
 from lens.ui.view import ViewState
@@ -20,6 +21,7 @@ from lens.ui.widgets import show_tabs
 
 TABS = {
     "tokens": ("Tokens it copies", show_tokens),
+    "together": ("Pinned together", show_together),
     "scatter": ("Full against residual", show_scatter),
     "data": ("Copying on data", show_data),
     "match": ("What it matches", show_match),

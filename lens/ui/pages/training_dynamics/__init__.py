@@ -2,7 +2,8 @@
 
 import re
 
-from lens.ui.fields import BadValue, Field, choice, integer, number, short, word
+from lens.ui.fields import BadValue, Field, choice, flag, integer, number, short, word
+from lens.ui.limits import limits
 from lens.ui.page import Page
 
 MOST_BESIDE = 4
@@ -10,9 +11,13 @@ MOST_TEXTS = 64  # the held-out text has a few more chapters
 NAME = re.compile(r"(local:)?[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?")
 AXES = {"linear": "Linear", "log": "Log"}
 PLAYS = {"repeat": "Random repeat", "prompt": "Prompt"}
-TABS = ("schedule", "table", "runs")
+TABS = ("heads", "tokens", "order", "paths", "schedule", "table", "runs", "live")
+TEXTS = {"passage": "Passage", "prompt": "Prompt"}
+PLANES = {"trained": "Without the untrained", "all": "All"}
+MOST_SEED, MOST_UNSEEN = 9999, 99
 AUTO = "auto"
 EDGES = ("first", "last")
+BEFORE, AFTER = "before", "after"
 
 
 def model_names(name: str, most: int) -> Field:
@@ -48,7 +53,16 @@ PAGE = Page(
         integer("around", 10, high=100),
         word("first", AUTO),
         word("last", AUTO),
-        choice("more", "schedule", TABS),
+        choice("more", "heads", TABS),
+        choice("text", "passage", tuple(TEXTS)),
+        word(BEFORE, AUTO),
+        word(AFTER, AUTO),
+        choice("plane", "trained", tuple(PLANES)),
+        integer("token", None, high=limits().text_tokens),
+        integer("train_seed", 0, high=MOST_SEED),
+        word("train_steps", "400"),
+        integer("unseen", 0, high=MOST_UNSEEN),
+        flag("watch", False),
     ),
     prompt=True,
 )

@@ -9,12 +9,14 @@ from lens.ui.models import source_named, source_of
 from lens.ui.pages.training_dynamics import controls as choose
 from lens.ui.pages.training_dynamics import draw as show
 from lens.ui.pages.training_dynamics.run_curves import measure_instrument, measure_runs
+from lens.ui.pages.training_dynamics.watching import watch
 from lens.ui.view import ViewState
 from lens.ui.widgets import show_tabs
 
 
 def draw(view: ViewState) -> None:
     """The page, from top to bottom."""
+    watch(view)
     with st.container(horizontal=True, vertical_alignment="bottom", key="dynamics-controls"):
         names = choose.choose_runs(view)
 
@@ -36,5 +38,5 @@ def draw(view: ViewState) -> None:
     with right:
         show.show_play(view, runs, choices)
     show.explain_curves(view, runs, choices, notices)
+    show.draw_export(view, runs, choices, figure)  # before those of the tabs: the first is the page's own
     show_tabs(view, "more", show.TABS, view, runs, choices)
-    show.draw_export(view, runs, choices, figure)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from lens.load.checkpoints import checkpoint_name
 from lens.ui import checkpoint_runs
+from lens.ui.by_hand import may_watch
 from lens.ui.ending import end_page
 from lens.ui.fields import LOCAL, short
 from lens.ui.limits import limits
@@ -16,7 +17,7 @@ from lens.ui.pages.training_dynamics import AUTO, AXES, EDGES, MOST_BESIDE, MOST
 from lens.ui.shared import instrument_list
 from lens.ui.shared.wording import capital
 from lens.ui.view import ViewState
-from lens.ui.widgets import bind, segmented, select
+from lens.ui.widgets import bind, segmented, select, toggle
 from lens.ui.widgets import number as number_box
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ CHECKPOINT_HELP = (
 BORN_HELP = (
     "Threshold of prefix-matching score minus control, above which a head counts as an induction head. It is fixed "
     "before the curves are seen: 0.1 unless you change it. It must lie above the null of all checkpoints."
+)
+WATCH_HELP = (
+    "Looks at the folder every 3 seconds and adds each checkpoint when it is whole. For a training that is under way "
+    "on this machine."
 )
 EDGE_HELP = "Where the shaded phase change begins and ends: by the rule, or the checkpoint you choose."
 PLACE_HELP = (
@@ -141,3 +146,5 @@ def _settings(view: ViewState, saved: "Checkpoints", longest: int) -> None:
         number_box(view, "seqs", (1, limits().sequences), "Sequences", "Intervals and verdicts need 16.", width=110)
         number_box(view, "seed", (0, 2**31 - 1), "Seed", "The same seed draws the same tokens.", width=110)
         number_box(view, "texts", (1, MOST_TEXTS), "Chapters", "Of held-out novels. Intervals need 16.", width=110)
+    if may_watch(view["model"]):
+        toggle(view, "watch", "Watch this folder", WATCH_HELP)

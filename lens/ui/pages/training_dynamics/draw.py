@@ -21,7 +21,7 @@ from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.glossary import explained
 from lens.ui.links import with_links
-from lens.ui.models import prepend_bos, source_named
+from lens.ui.models import source_named
 from lens.ui.pages.training_dynamics import PLAYS, words
 from lens.ui.pages.training_dynamics.controls import Choices, checkpoint_name
 from lens.ui.pages.training_dynamics.figure import (
@@ -34,8 +34,14 @@ from lens.ui.pages.training_dynamics.figure import (
     shared_axis,
     title_of,
 )
+from lens.ui.pages.training_dynamics.head_map import show_heads
+from lens.ui.pages.training_dynamics.loss_paths import show_paths
+from lens.ui.pages.training_dynamics.opened import main_run, open_index, open_point, read_text
+from lens.ui.pages.training_dynamics.order import show_order
 from lens.ui.pages.training_dynamics.run_curves import LONGEST, RunCurves, patterns
 from lens.ui.pages.training_dynamics.shipped_runs import show_runs
+from lens.ui.pages.training_dynamics.token_change import show_tokens
+from lens.ui.pages.training_dynamics.trainees import show_training
 from lens.ui.shared import heads
 from lens.ui.view import ViewState
 from lens.ui.widgets import segmented
@@ -85,7 +91,7 @@ def show_curves(
     """The curves; a click on a point opens its checkpoint on all pages. Returns the figure and what to see in it."""
     figure, notices = figure_of(view, runs, choices), _notices(view, runs, choices)
     with place.container():
-        parts.chart(figure, words.alt(runs, " ".join(notices)), CHART, partial(_open, view, runs), read=clicked)
+        parts.chart(figure, words.alt(runs, " ".join(notices)), CHART, partial(open_point, view, runs), read=clicked)
     return figure, notices
 
 
@@ -107,7 +113,7 @@ def show_play(view: ViewState, runs: list[RunCurves], choices: Choices) -> None:
     course = Course(
         at(run, x, run.indices), curve.effect.mean, labels, x.title, "score − control", choices.log, choices.born
     )
-    start = run.indices.index(i) if (i := _open_index(view, run)) in run.indices else len(labels) - 1
+    start = run.indices.index(i) if (i := open_index(view, run)) in run.indices else len(labels) - 1
     import numpy as np
 
     figure = playing(
@@ -174,9 +180,14 @@ def show_numbers(view: ViewState, runs: list[RunCurves], choices: Choices) -> No
 
 
 TABS = {
+    "heads": ("Every head", show_heads),
+    "tokens": ("Token by token", show_tokens),
+    "order": ("Order of events", show_order),
+    "paths": ("Paths of losses", show_paths),
     "schedule": ("When it was saved", show_schedule),
     "table": ("All numbers", show_numbers),
     "runs": ("How it was made, other seeds", show_runs),
+    "live": ("Train on stage", show_training),
 }
 
 
@@ -188,29 +199,6 @@ def draw_export(view: ViewState, runs: list[RunCurves], choices: Choices, figure
     export(view, Export("training-dynamics", figure, table, payload, code, opens_model=False))
 
 
-def main_run(view: ViewState, runs: list[RunCurves]) -> RunCurves:
-    """The view's model among those shown; after an early cancel, the first that has a checkpoint."""
-    return next((run for run in runs if run.name == view["model"]), runs[0])
-
-
-def _open(view: ViewState, runs: list[RunCurves], point: tuple[int, ...]) -> None:
-    """Open the checkpoint of a clicked point on all pages, and select its head if it is on the curve of one."""
-    number, index, layer, head = point
-    run = next(run for run in runs if run.number == number)
-    if run.name != view["model"]:
-        beside = {*view["beside"], view["model"]} - {run.name}
-        view.set(model=run.name, layer=None, head=None, query=None, beside=tuple(sorted(beside)))
-    view.set(revision=run.checkpoints.at(index).place)
-    if layer >= 0:
-        view.select(layer, head)
-
-
-def _open_index(view: ViewState, run: RunCurves) -> int:
-    """Index of the checkpoint that is open, the last one where it is the final weights."""
-    places = run.checkpoints.places
-    return places.index(view["revision"]) if view["revision"] in places else len(places) - 1
-
-
 def _text(view: ViewState, run: RunCurves, choices: Choices) -> Text | None:
     training = checkpoint_runs.run_of(source_named(run.name))
     inputs = training.inputs(choices.setting)
@@ -218,15 +206,9 @@ def _text(view: ViewState, run: RunCurves, choices: Choices) -> Text | None:
         n, queries = inputs.repeated.n, inputs.repeated.queries
         marks = Marks([(q, q - n + 1) for q in queries], "the token after its first occurrence")
         return Text(inputs.repeated.tokens[:1], [visible(word) for word in inputs.words], marks)
-    if inputs.texts is None:
-        parts.not_computed(f"{title_of(run)} has no tokenizer, so it cannot read a prompt.")
+    read = read_text(view, run, view["prompt"], LONGEST)
+    if read is None:
         return None
-    if not view["prompt"].strip():
-        st.info("The prompt is empty. Type a text above.", icon=":material/edit:")
-        return None
-    read = training.read(view["prompt"], prepend_bos(view), LONGEST)
     if read.n_all > len(read.words):
         view.note(f"the prompt has {read.n_all} tokens: the first {len(read.words)} play")
-    if read.notice:
-        view.note(read.notice.removesuffix("."))
     return Text(read.tokens, [visible(word) for word in read.words], None)

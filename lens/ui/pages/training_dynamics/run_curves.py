@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from lens.analysis.checkpoint import OnRepeats, Setting
+    from lens.analysis.checkpoint import OnRepeats, OnTexts, Setting
     from lens.analysis.dynamics import Curves, InstrumentCurves
     from lens.analysis.training_run import Shape, Terms, TrainingRun
     from lens.load.checkpoints import Checkpoints
@@ -46,12 +46,23 @@ class RunCurves(NamedTuple):
     identical: tuple[tuple[int, ...], ...]  # groups of indices whose files are the same
     contents: Mapping[int, str]  # index → the hash of the checkpoint's files
     live: bool  # whether its curves still fill
+    texts: "dict[int, OnTexts]"  # by index, of the checkpoints at which held-out text was read
     instrument: "InstrumentCurves | None" = None  # of the chosen instrument, arrays as numpy; None where not measured
 
     @property
     def indices(self) -> list[int]:
         """The checkpoints on the curves."""
         return self.curves.indices
+
+    @property
+    def cells(self) -> list[checkpoint_runs.Cell]:
+        """The same for what is measured at each of them."""
+        return [checkpoint_runs.Cell(source_named(self.name), index, self.contents[index]) for index in self.indices]
+
+    def seconds(self, n_tokens: int) -> float:
+        """Rough time of reading so many tokens at every checkpoint; 0 for a small model, which needs no question."""
+        each = 2 * self.shape.n_params * n_tokens / SPEED
+        return len(self.indices) * each if self.shape.n_params > SMALL else 0.0
 
 
 def measure_runs(
@@ -137,8 +148,7 @@ def _instrument_seconds(training: "TrainingRun", terms: "Terms", run: RunCurves,
 
 def patterns(view: ViewState, run: RunCurves, tokens: "Tensor", head: Head) -> "dict[int, np.ndarray]":
     """Attention [query, key] of one head on one text, for every checkpoint that is on the curves."""
-    cells = [checkpoint_runs.Cell(source_named(run.name), index, run.contents[index]) for index in run.indices]
-    done = sweep(checkpoint_runs.measure_pattern, cells, tokens, layer=head[0], head=head[1]).done
+    done = sweep(checkpoint_runs.measure_pattern, run.cells, tokens, layer=head[0], head=head[1]).done
     return {cell.index: pattern for cell, pattern in done.items()}
 
 
@@ -174,7 +184,7 @@ def _curves(training: "dict[str, TrainingRun]", done: Mapping, choices: Choices,
         curves = compute(summarise, *arguments, kept=not live)
         contents = {cell.index: cell.content for cell in done if cell.source == source}
         of_run = (run.shape(), run.checkpoints, repeats, curves, training_log(run.checkpoints), choices.setting.n)
-        runs.append(RunCurves(name, number, *of_run, identical(contents), contents, live))
+        runs.append(RunCurves(name, number, *of_run, identical(contents), contents, live, texts))
     return runs
 
 

@@ -32,12 +32,13 @@ COLUMNS = ("model", "seed", "repeat_share", "shipped", "tokens", "held_out_loss"
 
 def show_runs(view: ViewState, runs: Sequence[RunCurves], choices: Choices) -> None:
     """The score of every run of the shipped models on the page, and the last row of each."""
-    ours = [run for run in runs if run.checkpoints.entry.shipped]
+    recorded = training_runs()
+    ours = [run for run in runs if any(row.model == run.name for row in recorded)]
     if not ours:
-        parts.not_computed("none of these runs was trained by Lens: nothing is known of other seeds.")
+        parts.not_computed("none of these runs comes with Lens: nothing is known of other seeds.")
         return
     numbers = {run.name: run.number for run in ours}
-    rows = grouped([row for row in training_runs() if row.model in numbers])
+    rows = grouped([row for row in recorded if row.model in numbers])
     traces = [_trace(run, numbers[run[0].model]) for run in rows]
     title = "Prefix matching of the best head, control not subtracted; solid: shipped, dotted: without repeats"
     words = notice(rows)

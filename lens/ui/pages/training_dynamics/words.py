@@ -167,24 +167,39 @@ def payload(runs: list[RunCurves], phases: list[Phase], choices: Choices) -> dic
     return {"runs": out, **setting, "definitions": definitions()}
 
 
+def opening(source: str, *imports: str) -> str:
+    """The lines that open a training run as ``run``, after those that import what is asked of it."""
+    lines = sorted([
+        *imports,
+        "from lens.analysis.checkpoint import Setting",
+        "from lens.analysis.training_run import TrainingRun",
+        "from lens.load.checkpoints import checkpoints",
+    ])  # fmt: skip
+    return "\n".join(lines) + f"\n\nrun = TrainingRun(checkpoints({source!r}))\n"
+
+
+def setting_code(choices: Choices) -> str:
+    """On what the checkpoints are measured, as Python."""
+    return f"Setting({', '.join(f'{name}={value!r}' for name, value in choices.setting._asdict().items())})"
+
+
+def places_code(choices: Choices) -> str:
+    """Which predictions the in-context learning score compares, as Python."""
+    return f"Places({', '.join(f'{name}={value!r}' for name, value in choices.places._asdict().items())})"
+
+
 def code(run: RunCurves, choices: Choices, source: str) -> str:
     """The Python that computes the curves of the view's model again."""
-    setting = ", ".join(f"{name}={value!r}" for name, value in choices.setting._asdict().items())
-    places = ", ".join(f"{name}={value!r}" for name, value in choices.places._asdict().items())
-    instrument, name = "", choices.instrument.name
+    setting, instrument, name = setting_code(choices), "", choices.instrument.name
     if run.instrument is not None:
         instrument = (
             "\n\nfrom lens.analysis.dynamics import instrument_dynamics, instrument_end\n\n"
-            f'over = instrument_dynamics(run, "{name}", Setting({setting}), indices={run.instrument.indices})\n'
+            f'over = instrument_dynamics(run, "{name}", {setting}, indices={run.instrument.indices})\n'
             f"print(instrument_end(over, by_size={choices.instrument.scale == 'two-sided'}))"
         )
     return (
-        "from lens.analysis.checkpoint import Setting\n"
-        "from lens.analysis.dynamics import Places, dynamics, strongest\n"
-        "from lens.analysis.training_run import TrainingRun\n"
-        "from lens.load.checkpoints import checkpoints\n\n"
-        f"run = TrainingRun(checkpoints({source!r}))\n"
-        f"curves = dynamics(run, Setting({setting}), Places({places}), indices={run.indices})\n"
+        f"{opening(source, 'from lens.analysis.dynamics import Places, dynamics, strongest')}"
+        f"curves = dynamics(run, {setting}, {places_code(choices)}, indices={run.indices})\n"
         "head = strongest(curves)\n"
         f"print(head, curves.effect[-1, head.layer, head.head], curves.window.reason){instrument}"
     )
