@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from lens.analysis.few_shot.by_shots import by_shots
 from lens.analysis.few_shot.function_vectors import FunctionVectors
 from lens.analysis.few_shot.prompts import few_shot
-from lens.analysis.few_shot.removal import Curve, RemovalCurves
+from lens.analysis.few_shot.removal import Beside, Curve, RemovalCurves
 from lens.analysis.interventions.results import Effect
 from lens.analysis.stats import Estimate
 from lens.analysis.verdicts import Verdict
@@ -51,7 +51,7 @@ def test_from_the_task_it_does_to_the_head_that_carries_it(at):
     assert "Not applicable: languages, plurals, " in shown
     assert "are right, with none 0%; with shuffled labels 0%." in shown
     assert f"1 of 9 heads carries the task beyond chance: {VECTOR[0]}.{VECTOR[1]}." in shown
-    assert "Without the first head by function-vector score: 0%" in shown
+    assert "Without the first head by function-vector score 0% are; 0 of" in shown
     assert bound(at.selectbox, "examples").value == "capital"
 
 
@@ -94,21 +94,20 @@ def estimate(*accuracy: float) -> Estimate:
     return Estimate(mean, mean - 0.1, mean + 0.1, 24, "")
 
 
-def curves(vector: float, induction: float, between: Verdict) -> RemovalCurves:
+def curves(vector: float, induction: float, verdict: Verdict) -> RemovalCurves:
     ends = {("vector", False): vector, ("vector", True): 0.9, ("induction", False): induction, ("induction", True): 0.9}
     made = tuple(Curve(kind, random, estimate(0.9, end)) for (kind, random), end in ends.items())
-    states = {kind: Verdict("found" if end < 0.8 else "none", "") for (kind, random), end in ends.items() if not random}
-    costs = {"vector": estimate(0.9 - vector), "induction": estimate(0.9 - induction)}
-    costs["between"] = estimate(induction - vector)
-    return RemovalCurves((0, 16), made, costs, states | {"between": between})
+    beside = {"vector": Beside(0, 3, 0.8, 0.9), "induction": Beside(2, 3, 0.8, 0.9)}
+    return RemovalCurves((0, 16), made, beside, estimate(induction - vector), verdict)
 
 
 def test_the_curves_in_words():
     more = words.removal_words(curves(0.6, 0.9, Verdict("found", "the interval excludes 0")))
     assert "Of 24 new prompts 90% are right." in more
-    assert "Without the first 16 heads by function-vector score: 60%" in more
-    assert "90%: they matter more than random heads. " in more
-    assert "90%: no more than random heads, as far as can be told. " in more
+    assert (
+        "Without the first 16 heads by function-vector score 60% are; 0 of 3 random sets of the same layers cost as "
+        "much (without them 80% to 90%). "
+    ) in more
     assert more.endswith("The task needs function-vector heads more than induction heads: the interval excludes 0.")
     less = words.removal_words(curves(0.9, 0.5, Verdict("found", "so")))
     assert less.endswith("The task needs induction heads more than function-vector heads: so.")

@@ -17,14 +17,14 @@ from lens.analysis.interventions.intervention import Experiment, Intervention, M
 from lens.analysis.interventions.pairs import Pairs
 from lens.analysis.interventions.results import Sweep
 from lens.analysis.names import Head
-from lens.analysis.stats import Estimate
+from lens.analysis.stats import Estimate, share
 from lens.analysis.verdicts import Verdict, differs_from_zero, mean_over_pairs, rounding_of
 from lens.arrays import as_tensor
 from lens.config import Config
 
 KS = (1, 2, 4, 8, 16)  # heads removed together
 SMALLEST_PART = 8  # no more than one head in so many is removed
-DRAWS = 2  # random sets for each set
+DRAWS = 3  # random sets for each set
 MEAN = Intervention("z", "mean", into="clean")
 KINDS = {"vector": "function-vector heads", "induction": "induction heads"}
 
@@ -56,14 +56,23 @@ class Curve(NamedTuple):
     accuracy: Estimate  # [k]
 
 
+class Beside(NamedTuple):
+    """A set beside random ones of its size, at the most heads."""
+
+    as_costly: int  # random sets whose removal leaves as few right answers, or fewer
+    n: int
+    low: float  # accuracy without the random sets
+    high: float
+
+
 class RemovalCurves(NamedTuple):
     """Curves of both sets and of the random heads beside each, and what is said of the most heads removed."""
 
     ks: tuple[int, ...]  # 0 first
     curves: tuple[Curve, ...]
-    costs: dict[str, Estimate]  # at the most heads; by kind: accuracy without random heads minus without these.
-    # "between": accuracy without induction heads minus without function-vector heads
-    verdicts: dict[str, Verdict]  # of each cost
+    beside: dict[str, Beside]  # by kind, where there are random sets
+    between: Estimate  # accuracy without induction heads minus without function-vector heads, at the most heads
+    verdict: Verdict  # whether ``between`` is other than 0
 
 
 def disjoint(
@@ -147,19 +156,31 @@ def removal_curves(sets: RemovalSets, sweep: Sweep) -> RemovalCurves:
         for kind in KINDS
         for random in (False, True)
     }
-    curves = tuple(Curve(*name, mean_over_pairs(one, pairs, seed)) for name, one in by_curve.items())
-    costs = {kind: by_curve[kind, True][-1] - by_curve[kind, False][-1] for kind in KINDS}
-    costs |= {"between": by_curve["induction", False][-1] - by_curve["vector", False][-1]}
-    means = {name: mean_over_pairs(cost, pairs, seed) for name, cost in costs.items()}
-    verdicts = {name: _verdict(mean, costs[name]) for name, mean in means.items()}
-    return RemovalCurves((0, *sets.ks), curves, means, verdicts)
+    curves = tuple(Curve(*name, _accuracy(one)) for name, one in by_curve.items())
+    between = mean_over_pairs(by_curve["induction", False][-1] - by_curve["vector", False][-1], pairs, seed)
+    verdict = differs_from_zero(between, unit="prompts")
+    if between.mean.isnan():
+        verdict = Verdict("unknown", "too few heads are left for one of the sets")
+    beside = {kind: found for kind in KINDS if (found := _beside(sets, right, kind)) is not None}
+    return RemovalCurves((0, *sets.ks), curves, beside, between, verdict)
 
 
-def _verdict(mean: Estimate, cost: Float[Tensor, " pair"]) -> Verdict:
-    """Whether a cost is other than 0; unknown where a set has too few heads."""
-    if cost.isnan().any():
-        return Verdict("unknown", "too few heads are left for one of the sets")
-    return differs_from_zero(mean, unit="prompts")
+def _accuracy(right: Float[Tensor, "k pair"]) -> Estimate:
+    """Share of right prompts with its exact interval, NaN where a point is missing; none for means over draws."""
+    found, mean = share(right.T == 1, "prompts"), right.mean(-1)
+    if found.low is None or not ((right == 0) | (right == 1) | right.isnan()).all():
+        return Estimate(mean, None, None, found.n, found.note)
+    low, high = (end.double().masked_fill(mean.isnan(), torch.nan) for end in (found.low, found.high))
+    return Estimate(mean, low, high, found.n, found.note)
+
+
+def _beside(sets: RemovalSets, right: Float[Tensor, "set pair"], kind: str) -> Beside | None:
+    """How many random sets cost as much as the most heads of a kind."""
+    last = [at for at, one in enumerate(sets.sets) if (one.kind, one.k) == (kind, sets.ks[-1])]
+    own, *random = (float(one) for one in right[last].mean(-1)) if last else (torch.nan,)
+    if not random:
+        return None
+    return Beside(sum(one <= own for one in random), len(random), min(random), max(random))
 
 
 def _mean(

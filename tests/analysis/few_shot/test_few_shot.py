@@ -180,10 +180,11 @@ def test_without_the_planted_head_the_task_is_gone(model, vectors):
         ("induction", False): [1, 1],
         ("induction", True): [1, 1],
     }
-    assert curves.verdicts["vector"].found
-    assert not curves.verdicts["induction"].found
-    assert curves.verdicts["between"].found
-    assert float(curves.costs["between"].mean) == 1
+    assert curves.beside["vector"].as_costly == 0
+    assert curves.beside["induction"].as_costly == curves.beside["induction"].n
+    assert curves.verdict.found
+    assert float(curves.between.mean) == 1
+    assert curves.curves[0].accuracy.high.tolist() == pytest.approx([1, 0.142], abs=0.001)  # 0 of 24: 1 − 0.025^(1/24)
 
 
 def test_a_set_that_is_not_removed_from_every_prompt_has_no_point(model, task, vectors):
@@ -203,7 +204,8 @@ def test_scores_that_are_the_same_leave_no_induction_heads_and_no_verdict(model,
     assert sets.shared == (VECTOR,)
     assert {one.kind for one in sets.sets} == {"vector"}
     curves = removal_curves(sets, run_sweep(model, sets.experiment))
-    assert curves.verdicts["between"].state == curves.verdicts["induction"].state == "unknown"
+    assert curves.verdict.state == "unknown"
+    assert "induction" not in curves.beside
 
 
 def test_random_heads_are_of_the_same_layers_and_of_no_set(model, task, vectors):

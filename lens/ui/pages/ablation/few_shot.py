@@ -307,7 +307,7 @@ sets = removal_sets(model.cfg, others.pairs, found.score.value, induction, seed=
 curves = removal_curves(sets, run_sweep(model, sets.experiment))
 for curve in curves.curves:
     print(curve.kind, "random" if curve.random else "highest", curve.accuracy.mean.tolist(), "without", curves.ks)
-print(curves.verdicts["between"].reason)
+print(curves.beside, curves.verdict.reason)
 """
     rows = partial(words.removal_rows, curves)
     export(view, Export("few-shot-removal", figure, rows, payload, code, reads_prompt=False))
@@ -318,11 +318,10 @@ def _removal_figure(found: RemovalCurves, read: ByShots, name: str) -> Figure:
     for one in found.curves:
         title = f"random, layers of {KINDS[one.kind]}" if one.random else KINDS[one.kind]
         ends = [None if end is None else np.asarray(end) for end in (one.accuracy.low, one.accuracy.high)]
-        ends = [None, None] if one.random else ends
         curves.append(
             Line(title, np.asarray(one.accuracy.mean), *ends, np.asarray(found.ks), "dot" if one.random else None)
         )
-    axis = Axis("heads replaced by their mean", "share of answers that are right", y_range=(-0.02, 1.02))
+    axis = Axis("heads replaced by their mean", "share of answers that are right", y_range=(0.0, 1.02))
     shuffled = Reference(float(np.asarray(read.accuracy.mean)[1, -1]), "shuffled labels")
     definition = "Accuracy of prompts of eight examples without the k heads of highest score. Bands: 95% intervals."
     title = f"{TASKS[name]} without the heads of either score"

@@ -139,36 +139,32 @@ def vector_rows(found: FunctionVectors) -> pd.DataFrame:
 def removal_words(found: RemovalCurves) -> str:
     """Accuracy without either set beside random heads, and which of the two the task needs more."""
     k = found.ks[-1]
-    ends = {(one.kind, one.random): float(np.asarray(one.accuracy.mean)[-1]) for one in found.curves}
+    ends = {one.kind: float(np.asarray(one.accuracy.mean)[-1]) for one in found.curves if not one.random}
     before = float(np.asarray(found.curves[0].accuracy.mean)[0])
     n = found.curves[0].accuracy.n
     heads = "the first head" if k == 1 else f"the first {k} heads"
     text = f"Of {counted(n, 'new prompt')} {percent(before)} are right. "
     for kind, name in KINDS.items():
-        mine, random = ends[kind, False], ends[kind, True]
-        if np.isnan(mine):
+        if np.isnan(ends[kind]):
             text += f"Too few heads are left for {k} {name}. "
             continue
-        beside = "" if np.isnan(random) else f", without random ones of the same layers {percent(random)}"
-        text += f"Without {heads} by {name.removesuffix(' heads')} score: {percent(mine)}{beside}: "
+        text += f"Without {heads} by {name.removesuffix(' heads')} score {percent(ends[kind])} are"
         text += f"{_beside_random(found, kind)}. "
-    verdict = found.verdicts["between"]
-    if verdict.state == "unknown":
-        return f"{text}Which set the task needs more is not said: {verdict.reason}."
-    if not verdict.found:
-        return f"{text}Which set the task needs more cannot be told: {verdict.reason}."
-    first, other = list(KINDS.values())[:: 1 if float(found.costs["between"].mean) > 0 else -1]
-    return f"{text}The task needs {first} more than {other}: {verdict.reason}."
+    if found.verdict.state == "unknown":
+        return f"{text}Which set the task needs more is not said: {found.verdict.reason}."
+    if not found.verdict.found:
+        return f"{text}Which set the task needs more cannot be told: {found.verdict.reason}."
+    first, other = list(KINDS.values())[:: 1 if float(found.between.mean) > 0 else -1]
+    return f"{text}The task needs {first} more than {other}: {found.verdict.reason}."
 
 
 def _beside_random(found: RemovalCurves, kind: str) -> str:
-    """Whether a set costs more than random heads."""
-    verdict = found.verdicts[kind]
-    if verdict.state == "unknown":
-        return f"no verdict, {verdict.reason}"
-    if not verdict.found:
-        return "no more than random heads, as far as can be told"
-    return f"they matter {'more' if float(found.costs[kind].mean) > 0 else 'less'} than random heads"
+    """How many random sets of the same layers cost as much."""
+    one = found.beside.get(kind)
+    if one is None:
+        return ""
+    reach = percent(one.low) if one.low == one.high else f"{percent(one.low)} to {percent(one.high)}"
+    return f"; {one.as_costly} of {counted(one.n, 'random set')} of the same layers cost as much (without them {reach})"
 
 
 def sets_words(sets: RemovalSets) -> str:
