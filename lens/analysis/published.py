@@ -1,4 +1,7 @@
-"""Numbers that others have published of a model, and how the same are computed here."""
+"""Reference numbers of models, and how the same are computed here.
+
+Most are runs of TransformerLens, two are worked out by hand from planted weights: each names its source.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from lens.planted import closed_form as exact
 from lens.planted.layout import COPY, INDUCTION
 
 REFERENCE = "TransformerLens 2.18, float32, default processing"
+FLOAT = {"probability": 2e-5, "logits": 2e-4, "nats": 1e-4}  # float32 of logits near 100, summed in another order
 BY_HAND = "by hand, from the planted weights"
 STORE = "After John and Mary went to the store, {} gave a bottle of milk to"
 SHOPS = "Claire and Mary went to the shops, then Mary gave a bottle of milk to"
@@ -31,7 +35,7 @@ FRAMES = ("a great friend", "an amazing person", "a fantastic colleague", "a won
 
 @dataclass(frozen=True)
 class Published:
-    """One number of one model. ``tolerance``: how far a recomputed one may lie from it, from its last printed digit."""
+    """One reference number of one model. ``tolerance``: how far a recomputed one may lie from it."""
 
     model: str  # short name
     what: str
@@ -42,7 +46,7 @@ class Published:
     tolerance: float
 
     def agrees(self, found: float) -> bool:
-        """Whether a recomputed number is the published one, as far as that was printed."""
+        """Whether a recomputed number is the reference, as far as that was printed."""
         return abs(found - self.value) <= self.tolerance
 
 
@@ -107,12 +111,18 @@ def rise_without(model: HookedTransformer, head: tuple[int, int]) -> float:
     return float((sweep.values[head] - sweep.base).mean())
 
 
-def _gpt2(what: str, value: float, unit: str, compute: Callable[[HookedTransformer], float], digits: int) -> Published:
-    return Published("gpt2", what, value, unit, REFERENCE, compute, 1.01 * 10**-digits)
+def printed_tolerance(unit: str, digits: int) -> float:
+    """Half a unit of the last of ``digits`` decimals, and what float32 adds in another order of summation."""
+    return 0.5 * 10**-digits + FLOAT[unit]
 
 
-def _planted(what: str, value: float, compute: Callable[[HookedTransformer], float], digits: int) -> Published:
-    return Published("planted-induction", what, value, "nats", BY_HAND, compute, 1.01 * 10**-digits)
+def _reference(
+    model: str, what: str, value: float, unit: str, compute: Callable[[HookedTransformer], float], digits: int
+) -> Published:
+    return Published(model, what, value, unit, REFERENCE, compute, printed_tolerance(unit, digits))
+
+
+_gpt2 = partial(_reference, "gpt2")
 
 
 def _milk(name: str) -> Callable[[HookedTransformer], float]:
@@ -121,6 +131,8 @@ def _milk(name: str) -> Callable[[HookedTransformer], float]:
 
 _SHOPS = partial(difference, prompt=SHOPS, right=" Claire", wrong=" Mary")
 _CAT = partial(probability, prompt="The cat sat on the mat.", answer=" The")
+_ABC = partial(probability, prompt="A B C A B", answer=" C")
+_AB = partial(probability, prompt="A B A B A", answer=" B")
 PUBLISHED = (
     Published(
         "planted-induction", "loss of the second copy", exact.loss(COPY), "nats", BY_HAND, second_copy_loss, 1e-4
@@ -139,32 +151,16 @@ PUBLISHED = (
     _gpt2("the same after “… store, John gave a bottle of milk to”", -2.738, "logits", _milk("John"), 3),
     _gpt2("logit “ Claire” − “ Mary” after “… shops, then Mary gave a bottle of milk to”", 6.754, "logits", _SHOPS, 3),
     _gpt2("the same without BOS", 2.782, "logits", partial(_SHOPS, prepend_bos=False), 3),
-    _gpt2("fitting pronoun − other after “Mary is a great friend, isn’t”, 25 prompts", 3.9134, "logits", pronouns, 3),
+    _gpt2("fitting pronoun − other after “Mary is a great friend, isn’t”, 25 prompts", 3.9134, "logits", pronouns, 4),
     _gpt2("loss on the first sentence of the GPT-2 paper", 3.999, "nats", partial(loss, text=ABSTRACT), 3),
     _gpt2("the same with v of head 0.8 at zero", 4.117, "nats", partial(loss, text=ABSTRACT, silent=(0, 8)), 3),
-    Published(
-        "attn-only-2l",
-        "P(“ C” | “A B C A B”)",
-        0.495,
-        "probability",
-        REFERENCE,
-        partial(probability, prompt="A B C A B", answer=" C"),
-        1e-3,
-    ),
-    Published(
-        "attn-only-1l",
-        "P(“ B” | “A B A B A”)",
-        0.0565,
-        "probability",
-        REFERENCE,
-        partial(probability, prompt="A B A B A", answer=" B"),
-        2e-4,
-    ),
+    _reference("attn-only-2l", "P(“ C” | “A B C A B”)", 0.495, "probability", _ABC, 3),
+    _reference("attn-only-1l", "P(“ B” | “A B A B A”)", 0.0565, "probability", _AB, 4),
 )
 MODELS = tuple(dict.fromkeys(one.model for one in PUBLISHED))
 
 
 def recomputed(model: str) -> tuple[float, ...]:
-    """The published numbers of one model as this machine computes them, in their order. Opens the model."""
+    """The reference numbers of one model as this machine computes them, in their order. Opens the model."""
     opened = HookedTransformer.from_pretrained(model)
     return tuple(one.compute(opened) for one in PUBLISHED if one.model == model)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lens import HookedTransformer
-from lens.analysis.effective_ov import ROTATIONS, EffectiveOV, effective_ov
+from lens.analysis.effective_ov import ROTATIONS, TOKENS, EffectiveOV, effective_ov, operations
 from lens.analysis.names import Head
 from lens.planted.layout import INDUCTION, SECOND
 from tests.analysis import dense
@@ -58,6 +58,22 @@ def test_a_set_that_copies_more_than_its_best_head_is_said_to():
     assert shares.gain.mean == pytest.approx(0.5)
     few = EffectiveOV((Head(0, 0),), ids[:4], alone[:1, :4], torch.zeros(4), rotated[:, :4], 1000, 0, "").accuracy(1)
     assert few.copies.state == "unknown"
+
+
+def test_less_than_the_best_of_the_same_tokens_is_never_said():
+    """One head raises all tokens most, the sum none; the best was chosen on those tokens, so "less" is no verdict."""
+    n = 64
+    alone, rotated = torch.stack([torch.zeros(n), torch.ones(n)]), torch.full((ROTATIONS, n), 9.0)
+    found = EffectiveOV((Head(0, 0), Head(0, 1)), torch.arange(n), alone, torch.ones(n), rotated, 1000, 0, "")
+    verdict = found.accuracy(1).more_than_best
+    assert verdict.state == "none"
+    assert "-1, and the best was chosen on the same tokens" in verdict.reason
+
+
+def test_the_work_is_counted_product_by_product():
+    cfg = make_model().cfg
+    writes, rows = cfg.d_head * cfg.d_model * cfg.d_vocab, TOKENS * cfg.d_head * cfg.d_vocab
+    assert operations(cfg, 3) == 2 * 3 * (writes + (1 + 1 + ROTATIONS) * rows)
 
 
 def test_no_heads_are_refused():

@@ -1,10 +1,10 @@
-"""Published numbers: how they are computed, on models that are here; the real ones are held to them on the Hub."""
+"""Reference numbers: how they are computed, on models that are here; the real ones are held to them on the Hub."""
 
 import pytest
 import torch
 
 from lens import HookedTransformer
-from lens.analysis.published import MODELS, PUBLISHED, difference, loss, probability, recomputed
+from lens.analysis.published import FLOAT, MODELS, PUBLISHED, REFERENCE, difference, loss, probability, recomputed
 from lens.load.entries import ENTRIES
 from lens.process import fold_layer_norm, fold_value_biases
 
@@ -13,6 +13,13 @@ def test_every_number_is_of_a_known_model_with_its_source():
     assert set(MODELS) <= {entry.alias for entry in ENTRIES}
     assert all(one.source and one.unit and one.tolerance > 0 for one in PUBLISHED)
     assert len({(one.model, one.what) for one in PUBLISHED}) == len(PUBLISHED)
+
+
+def test_a_printed_number_is_held_to_half_a_unit_of_its_last_digit():
+    for one in [one for one in PUBLISHED if one.source == REFERENCE]:
+        digits = len(f"{one.value}".split(".")[1])
+        assert one.tolerance == pytest.approx(0.5 * 10**-digits + FLOAT[one.unit])
+        assert not one.agrees(one.value + 10**-digits + 2 * FLOAT[one.unit])
 
 
 def test_the_planted_numbers_are_recomputed():
@@ -50,6 +57,6 @@ def test_values_at_zero_mean_those_of_a_model_with_folded_biases(tiny_gpt2):
 
 @pytest.mark.hub
 @pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("planted")])
-def test_the_real_models_give_the_published_numbers(name):
+def test_the_real_models_give_the_reference_numbers(name):
     for one, number in zip([one for one in PUBLISHED if one.model == name], recomputed(name)):
         assert one.agrees(number), one.what

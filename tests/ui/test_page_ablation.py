@@ -10,7 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
-from lens.analysis.interventions import Intervention, Share, effect, faithfulness, head_sets, run_sweep
+from lens.analysis.answer.head_inputs import Write
+from lens.analysis.answer.self_repair import Interaction, Part
+from lens.analysis.interventions import Intervention, Metric, Share, effect, faithfulness, head_sets, run_sweep
 from lens.analysis.interventions.ablation import (
     Joint,
     Removed,
@@ -22,9 +24,10 @@ from lens.analysis.interventions.ablation import (
     size_of,
 )
 from lens.analysis.interventions.tasks import induction
+from lens.analysis.names import Head
 from lens.analysis.verdicts import Gap, Verdict
 from lens.planted.layout import INDUCTION, PREVIOUS, SECOND
-from lens.ui.pages.ablation import TABS, WHAT, words
+from lens.ui.pages.ablation import TABS, WHAT, repair, words
 from lens.ui.pages.ablation.request import Result
 from tests.ui.conftest import app_page, bound, fine, html, local
 
@@ -296,9 +299,9 @@ def test_self_repair_names_who_compensates_and_its_python_says_the_same():
     at = opened(model="planted-redundant", more="repair", pins=both, layer="1", head="2")
     shown = fine(at)
     assert f"2 of 8 heads are compensated for beyond chance ({name(SECOND)}, {name(INDUCTION)})" in shown
-    assert "Most of that: final scale −0.35" in shown
+    assert "The largest parts: final scale −0.35" in shown
     assert "They compensate for 100% [100%, 100%] of its direct effect." in shown
-    assert "beyond the sum. They stand in for each other" in shown
+    assert "beyond the sum. More than the sum; in this unit that can be the curve of the softmax" in shown
     printed = python_of(at)
     assert "compensated for: [[1, 0], [1, 2]]" in printed
     assert "final scale: -0.35" in printed
@@ -310,6 +313,27 @@ def test_nothing_repairs_the_planted_head_and_a_link_of_its_path_works_through_i
     assert "None of 8 heads is compensated for beyond chance." in shown
     assert f"For 1 other head what comes after has an effect beyond chance ({name(PREVIOUS)})" in shown
     assert "they are links of one path, and losing one already loses the other" in shown
+
+
+def test_the_largest_parts_are_named_with_intervals_and_whether_they_are_chance():
+    parts = (Part(None, -0.5, -0.6, -0.4, True), Part(Write("head", 1, 3), 0.1, -0.2, 0.4, False))
+    assert (
+        repair.parts_words(parts)
+        == "The largest parts: final scale −0.50 [−0.60, −0.40], head 1.3 +0.10 [−0.20, 0.40] (within chance). "
+    )
+    assert repair.parts_words(()) == ""
+
+
+def test_heads_stand_in_for_each_other_in_logits_and_the_softmax_may_bend_other_units():
+    found = SimpleNamespace(gap=SimpleNamespace(found=True, mean=4.0))
+    heads = (Head(1, 0), Head(1, 2))
+    more, less = (Interaction(heads, 1.0, 1.0 - extra, extra, None, None, True) for extra in (0.8, -0.8))
+    assert "They stand in for each other" in repair.pair_words((more,), found, Metric("logit_diff"))
+    for kind in ("loss", "log_prob", "prob"):
+        said = repair.pair_words((more,), found, Metric(kind))
+        assert "More than the sum; in this unit that can be the curve of the softmax." in said
+    assert "links of one path" in repair.pair_words((less,), found, Metric("loss"))
+    assert "links of one path" not in repair.pair_words((less,), found, Metric("prob"))
 
 
 def test_self_repair_without_a_verdict_or_parts_says_why(tiny):

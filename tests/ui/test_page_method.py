@@ -210,7 +210,7 @@ class TestOtherPages:
 
 def test_published_numbers_stand_beside_what_is_computed_here():
     at = open_page(more="published")
-    assert "2 of 2 numbers that were computed here agree with what is published." in fine(at)
+    assert "2 of 2 numbers that were computed here agree with the reference." in fine(at)
     table = at.dataframe[0].value
     planted = table[table["model"] == "planted-induction"]
     assert planted["is it so?"].tolist() == ["agrees", "agrees"]
@@ -226,4 +226,4 @@ def test_a_number_that_differs_is_named():
     one = next(one for one in PUBLISHED if one.model == "attn-only-2l")
     found = {"attn-only-2l": (one.value + 0.1,)}
     assert published.published_rows(found).set_index("number").loc[one.what, "is it so?"] == "DIFFERS"
-    assert f"They differ: attn-only-2l, {one.what}: 0.595, published 0.495" in published.published_words(found)
+    assert f"They differ: attn-only-2l, {one.what}: 0.595, reference 0.495" in published.published_words(found)

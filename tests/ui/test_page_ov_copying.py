@@ -17,7 +17,8 @@ from lens.analysis.held_out import beginnings
 from lens.analysis.instruments.induction import INDUCTION
 from lens.analysis.ov_copying import Circuit, NullBand, null_band, null_scores_of, ov_copying, ov_cores
 from lens.analysis.score_results import Samples, head_score
-from lens.ui.pages.ov_copying import CIRCUITS, TABS
+from lens.ui import estimate
+from lens.ui.pages.ov_copying import CIRCUITS, TABS, together
 from lens.ui.pages.ov_copying import data as ov_data
 from lens.ui.pages.ov_copying import words as ov_words
 from lens.ui.pages.ov_copying.null import ALL, BLOCK
@@ -278,8 +279,30 @@ def test_the_pinned_heads_together_are_those_of_the_analysis(tiny, tiny_folder):
         shares = found.accuracy(k)
         np.testing.assert_allclose(rows[f"top {k}"], shares.found.share)
         assert f"the best alone, {shares.best}," in shown
-        assert shares.copies.reason in shown
+        assert shares.beside_rotations in shown
         assert f"top {k}, each alone, then the sum: {shares.found.share.tolist()}" in printed(at.code[0].value)
+    judged = found.ks[0]  # one verdict for the set, not one for every k
+    assert found.accuracy(judged).copies.reason in shown
+    assert shown.count("chosen beforehand") == 1
     one = tiny(more="together", pins="1.2", layer="1", head="2")
-    fine(one)
+    assert "chosen beforehand" not in fine(one)
     assert any("Fewer than two heads are pinned: 1.2 and " in caption.value for caption in one.caption)
+
+
+def test_heads_that_the_page_picks_are_named_with_the_reason_for_each():
+    score = np.array([[0.1, 0.9], [0.5, np.nan]])
+    none = together.chosen_heads([], (1, 1), score)
+    assert none.heads == ((1, 1), (0, 1))
+    assert "1.1 is shown, 0.1 copies most." in none.why
+    assert "0.1 is shown and copies most, 1.0 copies second most." in together.chosen_heads([], (0, 1), score).why
+    pinned = together.chosen_heads([(0, 0)], (1, 0), score)
+    assert "0.0 is pinned, 1.0 is shown and copies second most." in pinned.why
+    assert together.chosen_heads([(0, 0), (1, 1)], (0, 1), score) == together.Chosen(((0, 0), (1, 1)))
+
+
+def test_heads_together_wait_for_a_click_where_they_take_long(tiny, monkeypatch):
+    fine(tiny(more="table"))  # the grid, which would wait as well
+    monkeypatch.setattr(estimate, "CPU", 1e5)
+    at = tiny(more="together", pins="1.1,2.1")
+    assert "What 2 heads would copy together is not computed yet." in [block.value for block in at.markdown]
+    assert any(button.label.startswith("Compute, about") for button in at.button)

@@ -90,9 +90,9 @@ class SelfRepair(NamedTuple):
 def self_repair(paths: PathSweep, sweep: Sweep, seed: int = 0) -> SelfRepair:
     """Direct against total effects: ``paths`` of :func:`direct_paths_of`, ``sweep`` of every head removed alone.
 
-    Compensated is a head whose direct effect goes towards the other run and whose total effect falls short of it, both
-    by more than the largest of all heads does by sampling pairs (see :func:`~.ablation.reach_by_chance`), where the two
-    runs differ at all. A difference of less than 1% of theirs is nothing.
+    Compensated is a head against whose direct effect, of either sign, later parts work, both by more than the largest
+    of all heads does by sampling pairs (see :func:`~.ablation.reach_by_chance`), where the two runs differ at all. A
+    difference of less than 1% of theirs is nothing.
     """
     pairs, base = sweep.experiment.pairs, as_tensor(sweep.base)
     direct, total = ((as_tensor(one).double() - base) for one in (paths.heads, sweep.values))
@@ -104,11 +104,11 @@ def self_repair(paths: PathSweep, sweep: Sweep, seed: int = 0) -> SelfRepair:
     if short:
         return SelfRepair(*found, None, None, gap, rest.note)
     least = max(NEGLIGIBLE * abs(gap.mean), rounding_of(sweep.base, sweep.values, paths.heads))
-    sign = 1 if gap.mean > 0 else -1
-    does, moves = (sign * one.value for one in (direct_effect, rest))
-    reaches = [reach_by_chance(one, pairs, least, seed).reach for one in (direct, total - direct)]
-    compensated = (does > reaches[0]) & (-moves > reaches[1])
-    beyond = moves.abs() > reaches[1]
+    does, beyond = (
+        effect.value.abs() > reach_by_chance(change, pairs, least, seed).reach
+        for effect, change in ((direct_effect, direct), (rest, total - direct))
+    )
+    compensated = does & beyond & (direct_effect.value.sign() == -rest.value.sign())
     if not gap.found:
         compensated, beyond = torch.zeros_like(compensated), torch.zeros_like(beyond)
     return SelfRepair(*found, compensated, beyond & ~compensated, gap, rest.note)
@@ -137,6 +137,32 @@ class Split(NamedTuple):
         direct = as_tensor(self.direct).double()
         found = sampled(direct - as_tensor(self.total), pairs, seed, direct)
         return Share(float(found.value), *map(float, found.interval()))
+
+
+class Part(NamedTuple):
+    """By how much the direct effect of one later part changes, mean over pairs with its interval."""
+
+    write: Write | None  # None: the final norm's new scale
+    value: float
+    low: float
+    high: float
+    beyond: bool  # by more than the largest of all parts does by sampling pairs
+
+
+def largest_parts(apart: Split, pairs: Pairs, n: int, seed: int = 0) -> tuple[Part, ...]:
+    """The ``n`` largest parts of a difference; none where the pairs carry no verdict."""
+    if shortage(pairs):
+        return ()
+    scale = as_tensor(apart.scale)[None]
+    values = torch.cat([as_tensor(apart.parts).reshape(-1, scale.shape[1]).to(scale), scale]).double()
+    least = max(NEGLIGIBLE * abs(float(values.mean(-1).sum())), rounding_of(values, apart.direct, apart.total))
+    found, reach = (
+        with_interval(values.mean(-1), values, pairs, seed),
+        reach_by_chance(values, pairs, least, seed).reach,
+    )
+    rows = zip((*apart.writes, None), found.value, found.low, found.high, found.value.abs() > reach)
+    parts = [Part(write, float(value), float(low), float(high), bool(is_)) for write, value, low, high, is_ in rows]
+    return tuple(sorted(parts, key=lambda part: -abs(part.value))[:n])
 
 
 @torch.no_grad()

@@ -7,8 +7,10 @@ import torch
 
 from lens import HookedTransformer
 from lens.analysis.answer.self_repair import (
+    Split,
     direct_paths_of,
     interactions,
+    largest_parts,
     later_writes,
     self_repair,
     split,
@@ -149,6 +151,44 @@ def test_where_the_model_does_nothing_there_is_nothing_to_make_up_for():
     _, _, found = planted("planted-decoy")
     assert not found.compensated.any()
     assert "nothing to compensate for" in found.verdict(Head(*INDUCTION)).reason
+
+
+def test_a_head_that_works_against_the_metric_is_made_up_for_as_well():
+    """Hand-made effects on 16 pairs of a model whose other run costs 4: direct −1 and total −.1 is compensation."""
+    model = HookedTransformer.from_pretrained("planted-redundant")
+    task = induction(model, n=10, n_pairs=16)
+    experiment = single_heads(task.pairs, task.metric)
+    sweep, paths = run_sweep(model, experiment), path_patch(model, direct_paths_of(task.pairs, task.metric))
+    jitter = torch.linspace(-0.01, 0.01, 16)
+    direct, total = jitter.expand(2, 4, 16).clone(), jitter.flip(0).expand(2, 4, 16).clone()
+    direct[0, 0] -= 1
+    total[0, 0] -= 0.1
+    direct[0, 1] += 1
+    total[0, 1] += 0.1
+    direct[0, 2] -= 1  # what follows adds to it
+    total[0, 2] -= 2
+    total[0, 3] -= 1  # nothing by itself
+    base = torch.zeros(16)
+    sweep = sweep._replace(base=base, other=4 + jitter, values=total)
+    found = self_repair(paths._replace(base=base, heads=direct), sweep)
+    assert heads_where(found.compensated) == {(0, 0), (0, 1)}
+    assert heads_where(found.through_others) == {(0, 2), (0, 3)}
+
+
+def test_the_largest_parts_have_intervals_and_some_are_within_chance():
+    """Three parts of which one moves by 1 in every pair, one by 0.001 ± 1, and the scale not at all."""
+    _, experiment, _ = planted("planted-redundant")
+    signs = torch.tensor([1.0, -1.0]).repeat(8)
+    parts = torch.stack([1 + 0.01 * signs, 0.001 + signs])
+    writes = later_writes(HookedTransformer.from_pretrained("planted-redundant").cfg, Head(0, 1))[:2]
+    apart = Split(Head(0, 1), -signs.abs(), parts.sum(0) - 1, writes, parts, torch.zeros(16))
+    found = largest_parts(apart, experiment.pairs, 2)
+    assert [part.write for part in found] == list(writes)
+    assert [part.beyond for part in found] == [True, False]
+    assert found[0].low <= 1 <= found[0].high
+    assert found[1].low < 0 < found[1].high
+    _, few, _ = planted("planted-redundant", 4)
+    assert largest_parts(apart._replace(parts=parts[:, :4]), few.pairs, 2) == ()
 
 
 def test_few_pairs_carry_no_verdict():

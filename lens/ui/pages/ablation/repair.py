@@ -10,17 +10,19 @@ from plotly.graph_objects import Figure
 from lens.analysis.answer.self_repair import (
     MOST_PAIRED,
     Interaction,
+    Part,
     SelfRepair,
     Split,
     direct_paths_of,
     interactions,
+    largest_parts,
     self_repair,
     split,
     two_by_two,
     why_not,
 )
 from lens.analysis.counts import counted
-from lens.analysis.interventions import PathSweep, Share, effect, path_effect, repair_to_python
+from lens.analysis.interventions import Metric, PathSweep, Share, effect, path_effect, repair_to_python
 from lens.analysis.interventions.results import Effect
 from lens.analysis.names import Head
 from lens.figures.bars import Bar, bars
@@ -43,9 +45,15 @@ from lens.ui.store import to_numpy
 from lens.ui.view import ViewState
 
 WIDTH = 340  # pixels of a column on a telephone
+LARGEST = 3  # parts that the sentence names
 MOST_BARS = 8  # later parts with a bar of their own
 DIRECT = "Change of the metric if only the head's write to the final stream is replaced, at the old final scale."
 TOTAL = "Change when the head is replaced and everything after it reacts."
+STRAIGHT = (
+    "logit_diff",
+    "logit",
+)  # kinds of metric in which effects of two heads that know nothing of each other add up
+SATURATING = ("prob", "prob_diff")  # those that also bend the other way
 MISREADING = (
     "A point off the diagonal is not self-repair by itself: a head that works through later ones has a total effect "
     "and no direct one. Nor does compensation mean that something watches for the loss of a head: a norm that divides "
@@ -86,6 +94,7 @@ def show_repair(view: ViewState, model: HookedTransformer, request: Request) -> 
     found = analyse(self_repair, direct.sweep, removed.sweep, seed)
     head = view.selected or _first(found)
     apart = analyse(split, model, experiment, head)
+    largest = tuple(Part(*part) for part in analyse(largest_parts, apart, request.task.pairs, LARGEST, seed))
     share = apart.share(request.task.pairs, seed) if found.verdict(head).found else None
     figure, text = _scatter(view, request, found.direct, found.total, head), all_words(found, request.measure)
     with place.container():
@@ -94,11 +103,11 @@ def show_repair(view: ViewState, model: HookedTransformer, request: Request) -> 
         alt = f"{figure.layout.title.text}. {text}"
         parts.chart(figure, alt, "ablation:repair", lambda cell: view.click(*cell))
     with right:
-        one = head_words(found, apart, share, request.metric.unit)
+        one = head_words(found, apart, largest, share, request.metric.unit)
         parts.chart(narrow(_bars(apart, request.metric.unit), WIDTH), one, "ablation:compensation")
         heads.pin_button(view, head, "ablation:repair-pin")
     pairs = _interactions(view, model, request)
-    asides = (("Pairs", pair_words(pairs, found, request.metric.unit)), ("Clicks", CLICKS))
+    asides = (("Pairs", pair_words(pairs, found, request.metric)), ("Clicks", CLICKS))
     sample = f"n = {counted(found.direct.n, 'pair')}. {sentence(found.note)} Put in place: {_put(view)}."
     explain(view, model, Explanation((text, one), MISREADING, asides, (("Sample", sample),), FORMULA, WHERE))
     if len(pairs) > 1:
@@ -160,7 +169,8 @@ def all_words(found: SelfRepair, measure: str) -> str:
     if own:
         text = (
             f"{own} of {n} heads {'is' if own == 1 else 'are'} compensated for beyond chance"
-            f"{_names(found.compensated)}: without them the {measure} changes less than their own writes say."
+            f"{_names(found.compensated)}: without them later parts move the {measure} the other way than the loss "
+            "of their own writes does."
         )
     if not others:
         return text
@@ -176,15 +186,26 @@ def _names(mask: np.ndarray, most: int = 6) -> str:
     return f" ({', '.join(f'{layer}.{head}' for layer, head in cells[:most])}{more})" if cells else ""
 
 
-def head_words(found: SelfRepair, apart: Split, share: Share | None, unit: str) -> str:
-    """The chosen head: both effects, the parts that do most of the difference, and whether that makes up for it."""
+def parts_words(largest: tuple[Part, ...]) -> str:
+    """The largest parts of the difference with their intervals; "" where too few pairs carry any."""
+    if not largest:
+        return ""
+    names = ["final scale" if part.write is None else write_label(part.write) for part in largest]
+    listed = ", ".join(
+        f"{name} {signed(part.value)}{interval(part.low, part.high)}{'' if part.beyond else ' (within chance)'}"
+        for name, part in zip(names, largest)
+    )
+    return f"The largest parts: {listed}. "
+
+
+def head_words(found: SelfRepair, apart: Split, largest: tuple[Part, ...], share: Share | None, unit: str) -> str:
+    """The chosen head: both effects, the largest parts of the difference, and whether that makes up for it."""
     direct, total, rest = (_at(one, apart.head) for one in (found.direct, found.total, found.rest))
     text = f"Head {apart.head} does {direct} {unit} by its own write, and {total} in all: what comes after it does "
     text += f"{rest}. "
     verdict = found.verdict(apart.head)
     if found.through_others is None or verdict.found or found.through_others[apart.head]:
-        largest = sorted(rows_of(apart)[1:-1], key=lambda row: -abs(row.value))[:3]
-        text += f"Most of that: {', '.join(f'{row.label} {signed(row.value)}' for row in largest)}. "
+        text += parts_words(largest)
     if share is not None:
         return f"{text}They compensate for {words.share_words(share)} of its direct effect."
     return text + ("No verdict: " if verdict.state == "unknown" else "Not compensated for: ") + f"{verdict.reason}."
@@ -202,7 +223,7 @@ def _interactions(view: ViewState, model: HookedTransformer, request: Request) -
     return tuple(analyse(interactions, sweep, view["seed"])) if complete else ()
 
 
-def pair_words(pairs: tuple[Interaction, ...], found: SelfRepair, unit: str) -> str:
+def pair_words(pairs: tuple[Interaction, ...], found: SelfRepair, metric: Metric) -> str:
     """What removing two pinned heads together does beyond the sum of each alone."""
     if not pairs:
         return "Pin two heads to see whether they stand in for each other: joint effect minus the sum of each alone."
@@ -212,7 +233,8 @@ def pair_words(pairs: tuple[Interaction, ...], found: SelfRepair, unit: str) -> 
     )
     text += (
         f"{first.heads[0]} and {first.heads[1]} together {written(first.together)}, the sum of each alone "
-        f"{written(first.sum_alone)}: {written(first.extra)}{interval(first.low, first.high)} {unit} beyond the sum. "
+        f"{written(first.sum_alone)}: {written(first.extra)}{interval(first.low, first.high)} {metric.unit} "
+        "beyond the sum. "
     )
     if first.beyond is None:
         return f"{text}Too few pairs of prompts for a verdict."
@@ -220,7 +242,12 @@ def pair_words(pairs: tuple[Interaction, ...], found: SelfRepair, unit: str) -> 
         return f"{text}There is nothing they could stand in for: {found.gap.verdict.reason}."
     if not first.beyond:
         return f"{text}No more than the sampling of pairs would make."
-    if (first.extra > 0) == (found.gap.mean > 0):
+    more, curve = (first.extra > 0) == (found.gap.mean > 0), "in this unit that can be the curve of the softmax"
+    if more and metric.kind not in STRAIGHT:
+        return f"{text}More than the sum; {curve}. Logits would show whether they stand in for each other."
+    if not more and metric.kind in SATURATING:
+        return f"{text}Less than the sum; {curve}."
+    if more:
         return f"{text}They stand in for each other: while one is left, it does work of the other."
     return f"{text}Less than the sum: they are links of one path, and losing one already loses the other."
 

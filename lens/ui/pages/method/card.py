@@ -202,7 +202,7 @@ def _in_order(done: Mapping[str, Examined]) -> list[Row]:
 TABS = {
     "plants": ("Planted models", draw_plants),
     "instruments": ("Instruments in words", draw_instruments),
-    "published": ("Published numbers", draw_published),
+    "published": ("Reference numbers", draw_published),
     "intervals": ("How sure intervals are", draw_intervals),
     "numbers": ("All numbers", draw_numbers),
 }

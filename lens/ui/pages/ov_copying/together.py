@@ -1,6 +1,8 @@
 """The pinned heads' OV circuits summed: what they copy together, beside each alone and beside rotated ones."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from lens.analysis.effective_ov import (
     SetAccuracy,
     effective_ov,
     effective_ov_to_python,
+    operations,
 )
 from lens.analysis.names import Head
 from lens.figures.effects import Named, Removal, effects
@@ -21,7 +24,8 @@ from lens.figures.fitted import narrow
 from lens.figures.theme import number as written
 from lens.hooked import HookedTransformer
 from lens.ui import parts
-from lens.ui.calls import analyse
+from lens.ui.calls import analyse, call_key, is_kept
+from lens.ui.estimate import operation_seconds
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export
 from lens.ui.pages.ov_copying.grid import Copying
@@ -29,8 +33,11 @@ from lens.ui.shared.copying_words import Null
 from lens.ui.shared.wording import interval, percent, sentence
 from lens.ui.store import to_torch
 from lens.ui.view import ViewState
+from lens.ui.waiting import started
 
 WIDTH = 900  # pixels
+OFFER = "What {} heads would copy together is not computed yet."
+PICKED = "Heads that were picked for what they do are described, not judged: pin two for a verdict."
 AXIS = "share of tokens"
 MISREADING = (
     "The sum takes the heads as if they attended to the same token at once, and their weights as they are: in a text "
@@ -49,14 +56,21 @@ WHERE = (
 
 def show_together(view: ViewState, model: HookedTransformer, copying: Copying, null: Null | None, head: Head) -> None:
     """Top-1 and top-5 accuracy on the diagonal of the summed circuits, each head alone beside it."""
-    heads = _chosen(view, copying, head)
-    found = to_torch(analyse(effective_ov, model, heads, view["embedding"], seed=view["seed"], progress=True))
+    chosen = chosen_heads(view["pins"], head, np.asarray(copying.chosen.score))
+    heads = chosen.heads
+    if chosen.why:
+        st.caption(chosen.why)
+    args, seed = (model, heads, view["embedding"]), view["seed"]
+    seconds, done = operation_seconds(model, operations(model.cfg, len(heads))), is_kept(effective_ov, *args, seed=seed)
+    if not started(call_key(effective_ov, args, {"seed": seed}), seconds, OFFER.format(len(heads)), done):
+        return
+    found = to_torch(analyse(effective_ov, *args, seed=seed, progress=True))
     if not found.ks:
         parts.not_computed(f"a vocabulary of {found.d_vocab} is too small: the top 1 is more than a tenth of it.")
         return
     shares = {k: found.accuracy(k) for k in found.ks}
     names = ", ".join(map(str, found.heads))
-    figure, texts = _figure(found, shares, names), [share_words(one) for one in shares.values()]
+    figure, texts = _figure(found, shares, names), set_words(found, chosen)
     parts.chart(narrow(figure, WIDTH), f"{figure.layout.title.text}. {' '.join(texts)}", key="ov:together")
     n = len(found.ids)
     sample = f"{n} tokens drawn at random (seed {found.seed}), {found.description}; {ROTATIONS} rotations of each head."
@@ -70,17 +84,29 @@ def show_together(view: ViewState, model: HookedTransformer, copying: Copying, n
     export(view, Export("effective-ov", figure, rows, payload, code, reads_prompt=False))
 
 
-def _chosen(view: ViewState, copying: Copying, head: Head) -> tuple[tuple[int, int], ...]:
-    """The pinned heads; where fewer than two are, the shown one with those that copy most."""
-    pins = [tuple(pin) for pin in view["pins"]]
-    if len(pins) >= 2:
-        return tuple(pins)
-    score = np.nan_to_num(np.asarray(copying.chosen.score), nan=-np.inf)
+class Chosen(NamedTuple):
+    """The heads that are summed."""
+
+    heads: tuple[tuple[int, int], ...]
+    why: str = ""  # why these, where the page picked some of them; "" where all are pinned
+
+
+def chosen_heads(pins: Sequence[tuple[int, int]], head: tuple[int, int], score: np.ndarray) -> Chosen:
+    """The pinned heads; where fewer than two are, two of: the pinned, the shown, and those of the highest ``score``."""
+    pinned = tuple((int(layer), int(at)) for layer, at in pins)
+    if len(pinned) >= 2:
+        return Chosen(pinned)
+    score = np.nan_to_num(score, nan=-np.inf)
     order = [tuple(int(i) for i in np.unravel_index(at, score.shape)) for at in np.argsort(-score, axis=None)[:2]]
-    chosen = tuple(dict.fromkeys([*pins, tuple(head), *order]))[:2]
-    names = " and ".join(str(Head(*one)) for one in chosen)
-    st.caption(f"Fewer than two heads are pinned: {names} are taken, the shown one and the one that copies most.")
-    return chosen
+    reasons = [*((pin, "is pinned") for pin in pinned), (tuple(head), "is shown")]
+    reasons += zip(order, ("copies most", "copies second most"))
+    roles: dict[tuple[int, int], list[str]] = {}
+    for one, role in reasons:
+        roles.setdefault(one, []).append(role)
+    heads = tuple(roles)[:2]
+    names = " and ".join(str(Head(*one)) for one in heads)
+    each = ", ".join(f"{Head(*one)} {' and '.join(roles[one])}" for one in heads)
+    return Chosen(heads, f"Fewer than two heads are pinned: {names} are taken. By the page's score {each}. {PICKED}")
 
 
 def _figure(found: EffectiveOV, shares: dict[int, SetAccuracy], names: str) -> Figure:
@@ -94,23 +120,33 @@ def _figure(found: EffectiveOV, shares: dict[int, SetAccuracy], names: str) -> F
     return effects(rows, "", title=title, definition=DEFINITION, axis=AXIS)
 
 
-def share_words(one: SetAccuracy) -> str:
-    """One top k in a sentence: the sum, the best head alone, and whether either is more than chance."""
+def set_words(found: EffectiveOV, chosen: Chosen) -> list[str]:
+    """A sentence for each top k. One verdict in all, for the smallest k; none for heads that the page picked."""
+    picked = bool(chosen.why)
+    return [share_words(found.accuracy(k), not picked and k == found.ks[0]) for k in found.ks]
+
+
+def share_words(one: SetAccuracy, judged: bool) -> str:
+    """One top k in a sentence: the sum and the best head alone; where ``judged``, whether it is more than chance."""
     k, found = one.found.k, one.found
     ends = (None, None) if found.low is None else (found.low[-1], found.high[-1])
     best = float(found.share[:-1].max())
     among = "raised most" if k == 1 else f"among the {k} raised most"
     text = f"Top {k}: summed, {percent(one.together)}{interval(*ends)} of {found.n} tokens are {among}"
     text += f"; the best alone, {one.best}, {percent(best)}; by chance {written(found.chance)}. "
+    if not judged:
+        return f"{text}Beside rotated heads: {one.beside_rotations}; described, not judged."
     copies = {"found": "More than with rotated heads", "none": "No more than with rotated heads"}
     text += f"{copies.get(one.copies.state, 'No verdict')}: {one.copies.reason}. "
     verdict = one.more_than_best
     if verdict.state == "unknown":
         return text + sentence(verdict.reason)
-    if not verdict.found:
-        return f"{text}The sum does not differ from the best alone: {verdict.reason}."
-    more = "more" if float(one.gain.mean) > 0 else "less"
-    return f"{text}The sum copies {more} than the best alone: {verdict.reason}."
+    more = (
+        "The sum copies more than the best alone"
+        if verdict.found
+        else "That it copies more than the best alone is not shown"
+    )
+    return f"{text}{more}: {verdict.reason}."
 
 
 def share_rows(found: EffectiveOV, shares: dict[int, SetAccuracy]) -> pd.DataFrame:
