@@ -100,10 +100,10 @@ def tokens(model: HookedTransformer, found: HeadOnText, sample: Sample) -> str:
 
 
 def _few(model: HookedTransformer, lifts: Sequence[TokenLift], sample: Sample, count: int = 3) -> str:
-    some = [one for one in lifts[:count] if one.lift > 1]
+    some, unit = [one for one in lifts[:count] if one.lift > 1], sample.independent.removesuffix("s")
     labels = token_labels(model, [one.id for one in some])
     return ", ".join(
-        f"{label} ({one.lift:.1f}×, n = {one.n} in {in_documents(sample, one.id)} {sample.independent})"
+        f"{label} ({one.lift:.1f}×, n = {one.n} in {counted(in_documents(sample, one.id), unit)})"
         for label, one in zip(labels, some)
     )
 
