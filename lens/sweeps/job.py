@@ -92,6 +92,7 @@ def is_measured(job: Job) -> bool:
                 return False
             _described(training, job)
     except Unreadable:
+        training_of.cache_clear()  # its model may hold a part of the weights
         return False
     return _is_kept(training, job, _lacks(training, job))
 
@@ -118,6 +119,7 @@ def structure_of(job: Job) -> Structure | None:
         with opening():
             shape = _described(training, job)
     except Unreadable:
+        training_of.cache_clear()  # its model may hold a part of the weights
         return None
     lacks = _lacks(training, job)
     return Structure(shape, [name for name in job.names if name not in lacks])
