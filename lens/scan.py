@@ -43,14 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     import torch  # after the arguments are known to be right: it takes seconds
 
     from lens.analysis.corpus.own_text import own_text
-    from lens.analysis.scan import scan
+    from lens.analysis.scan import SECOND, scan
     from lens.hooked import HookedTransformer
 
     start = perf_counter()
     try:
         model = HookedTransformer.from_pretrained(chosen.model)
         with torch.no_grad():
-            seeds = (chosen.seed, chosen.seed + 1)
+            seeds = (chosen.seed, chosen.seed + SECOND)
             text = None if chosen.text is None else own_text(model, _read(chosen.text))
             result = scan(model, seeds, chosen.n, chosen.seqs, chosen.budget, printed, text)
     except (ValueError, KeyError, OSError) as error:
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help=f"a file that ends in {' or '.join(KINDS)}")
     parser.add_argument("--n", type=int, default=25, help="random tokens before they repeat (default: %(default)s)")
     parser.add_argument("--seqs", type=int, default=16, help="random sequences of each sample (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of sample A; B has the next (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of sample A; B has one far from it (default: %(default)s)")
     return parser
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
-from lens.given import LOCAL, give
+from lens.given import LOCAL, NOW, forget, give
 from lens.launch import app_script
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lens.hooked import HookedTransformer
 
 HOST = "127.0.0.1"
+LOGS = ("uvicorn.error", "uvicorn.access")  # they would name every request in the terminal or notebook
 START = 60.0  # seconds in which a server has to answer
 PATIENCE = 3  # seconds that open tabs have to close when the server ends
 USAGE = """usage: lens show MODEL [--page PAGE] [--port N] [--no-browser]
@@ -52,8 +53,8 @@ class Server:
 
         self._socket = socket.create_server((HOST, port or 0))
         self.port: int = self._socket.getsockname()[1]
-        for name in ("uvicorn.error", "uvicorn.access"):
-            logging.getLogger(name).addFilter(lambda record: record.levelno >= logging.WARNING)
+        for name in LOGS:
+            logging.getLogger(name).addFilter(_only_warnings)
         how = {"host": HOST, "port": self.port, "log_config": None, "timeout_graceful_shutdown": PATIENCE}
         config = uvicorn.Config(App(app_script()), **how)
         self._uvicorn = uvicorn.Server(config)
@@ -71,10 +72,17 @@ class Server:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End it, and wait until it has ended."""
+        """End it, and wait until it has ended; what was given in this process is given no longer."""
         self._uvicorn.should_exit = True
         self._thread.join()
         self._socket.close()
+        for name in LOGS:
+            logging.getLogger(name).removeFilter(_only_warnings)
+        forget()
+
+
+def _only_warnings(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
 
 
 class Showing(NamedTuple):
@@ -165,7 +173,7 @@ def _address(model: HookedTransformer | PreTrainedModel | str | Path, tokenizer:
         model = HookedTransformer.from_transformers(model, tokenizer)
     shown = copy.copy(model)  # the same weights under the name of this call
     called = give(shown, name or model.name)
-    shown.name, shown.revision = called, None
+    shown.name, shown.revision = called, NOW
     return LOCAL + called
 
 

@@ -10,8 +10,9 @@ import torch
 import lens
 from lens import HookedTransformer
 from lens.__main__ import main
-from lens.given import _MODELS, _SOURCES, give, given, model_of, sources
+from lens.given import NOW, forget, give, given, model_of, sources
 from lens.showing import HOST, show
+from lens.ui.models import model_key
 from tests.helpers import hf_gpt2, hf_llama
 from tests.ui.conftest import app_page, fine, python_of
 from tests.visitors import Place, visitor
@@ -20,8 +21,7 @@ from tests.visitors import Place, visitor
 @pytest.fixture(autouse=True)
 def nothing_stays_given():
     yield
-    _SOURCES.clear()
-    _MODELS.clear()
+    forget()
 
 
 @pytest.fixture
@@ -70,6 +70,24 @@ def test_a_model_of_transformers_in_memory_computes_the_same(make, tokenizer):
     assert model.W_E.data_ptr() == hf.get_input_embeddings().weight.data_ptr()
 
 
+def test_an_edited_model_is_not_taken_for_the_one_of_its_name():
+    plain = HookedTransformer.from_pretrained("planted-induction")
+    plain.name = "edited-and-shown"
+    give(plain, plain.name)
+    forget()
+    edited = HookedTransformer.from_pretrained("planted-induction")
+    edited.name, edited.revision = give(edited, "edited-and-shown"), NOW
+    assert edited.name == "edited-and-shown-2"  # results of the first may be kept under its name
+    assert model_key(edited) != model_key(HookedTransformer.from_pretrained("planted-induction"))
+
+
+def test_weights_that_are_elsewhere_are_said_to_be(tokenizer):
+    with torch.device("meta"):
+        away = hf_gpt2(vocab_size=len(tokenizer))
+    with pytest.raises(ValueError, match="not in memory"):
+        HookedTransformer.from_transformers(away)
+
+
 def test_a_tied_model_stays_tied(tokenizer):
     tied = HookedTransformer.from_transformers(hf_gpt2(vocab_size=len(tokenizer), tie_word_embeddings=True))
     assert tied.cfg.tied
@@ -99,6 +117,7 @@ def test_one_server_shows_all_that_this_process_gives_and_only_to_this_machine(m
     finally:
         first.stop()
     assert not first.server.is_running
+    assert sources() == {}
 
 
 def test_what_cannot_be_shown_is_said_in_a_sentence(capsys, tmp_path):

@@ -31,6 +31,9 @@ SMALL, LEAST = 0.05, 1e-3  # so little of the largest effect, and so few nats, a
 SEQUENCES, BLOCK = 16, 25  # of each sample; random tokens before they repeat
 
 
+SECOND = 1_000_003  # from the seed of sample A to that of B: a scan with the next seed picks on other tokens
+
+
 class Habit(NamedTuple):
     """What the attention of a head does more than chance on sample A, and what sample B says of it."""
 

@@ -26,6 +26,11 @@ class Drawn(go.Figure):
     _wire: Spec
     _size: int  # bytes of its strings and arrays
 
+    @property
+    def digest(self) -> str:
+        """Names all that it was drawn from."""
+        return self._key.hex()
+
     def to_dict(self) -> Spec:
         """What is sent to a browser, made once: the figure in as few bytes as show the same (``lens.figures.wire``)."""
         return self._wire

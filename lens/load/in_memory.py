@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 def read_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, name: str = "") -> Loaded:
     """Config and weights of ``model``, on its device and in its precision; a weight that needs no change is shared.
 
-    ValueError for a family, or an attribute of its config, that Lens does not know.
+    ValueError for a family, or an attribute of its config, that Lens does not know, and for weights that lie elsewhere.
     """
     config = model.config.to_dict()
+    state = model.state_dict()
+    away = [key for key, tensor in state.items() if tensor.is_meta]
+    if away:
+        raise ValueError(f"{called(model)}: {len(away)} weights are not in memory, such as {away[0]}; load them first.")
     tensors: dict[str, Tensor] = {}
     places = set()
-    for key, tensor in model.state_dict().items():
-        if tensor.data_ptr() not in places:  # an output matrix that is the embedding is no matrix of its own
+    for key, tensor in state.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if place not in places:  # an output matrix that is the embedding is no matrix of its own
             tensors[key] = tensor.detach()
-        places.add(tensor.data_ptr())
+        places.add(place)
     family, cfg, note = structure_of(config, tensors)
-    state = convert(family, cfg, tensors)
-    return Loaded(cfg, state, tokenizer, name or called(model), None, note, bos_policy(None, tokenizer))
+    weights = convert(family, cfg, tensors)
+    return Loaded(cfg, weights, tokenizer, name or called(model), None, note, bos_policy(None, tokenizer))
 
 
 def called(model: PreTrainedModel) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
     from streamlit.delta_generator import DeltaGenerator
 
+    from lens.figures.drawn import Drawn
+
 RUN = "lens:run"
 
 
@@ -48,6 +50,7 @@ class Run(TypedDict, total=False):
     sample: str  # what the last figure was measured on, in words
     notice: str  # the first that stands with the page's own figure
     own: Shown  # the first figure that was given away
+    drawn: dict[str, int]  # figures without a key, by what they were drawn from: how often again
 
 
 def start_run(slot: DeltaGenerator) -> None:
@@ -101,6 +104,16 @@ def is_first_figure(figure: Figure | str, code: str) -> bool:
     if first:
         run["own"] = Shown(figure, code, sample=sample_named())
     return first
+
+
+def key_of_repeated(figure: Drawn) -> str | None:
+    """A key of its own for each time after the first that this run draws the very same figure; None the first time.
+
+    A figure that fills may be drawn twice alike, and Streamlit takes two such elements for one.
+    """
+    drawn = st.session_state.setdefault(RUN, {}).setdefault("drawn", {})
+    drawn[figure.digest] = drawn.get(figure.digest, -1) + 1
+    return f"again:{figure.digest}:{drawn[figure.digest]}" if drawn[figure.digest] else None
 
 
 def own_figure() -> Shown:

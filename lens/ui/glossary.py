@@ -116,6 +116,10 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "full circuit": (
             f"A circuit of one head from tokens to tokens, with the embedding and the unembedding in it. {ELHAGE}."
         ),
+        "function-vector head": (
+            "A head whose mean output on right few-shot prompts makes the answer likelier where labels are shuffled. "
+            "Todd et al. 2024, Function Vectors in Large Language Models."
+        ),
         "gap": (
             f"The metric of the clean run minus that of the corrupted one: what patching can restore. {HEIMERSHEIM}."
         ),

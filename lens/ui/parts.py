@@ -13,6 +13,7 @@ from lens.figures.drawn import with_meta
 from lens.figures.grid import selected_cell, selected_cells
 from lens.figures.paper import larger
 from lens.load.number_format import rounding_words
+from lens.ui.badge import key_of_repeated
 from lens.ui.ending import end_page
 from lens.ui.first_paint import give_way
 from lens.ui.glossary import explained
@@ -127,6 +128,7 @@ def chart(
         figure = with_meta(figure, {"clicks": count})  # another figure after each click: it drops its selection
         modes = "points" if on_box is None else ("points", "box")
         clicks = {"on_select": partial(_clicked, key, on_cell, read, on_box), "selection_mode": modes}
+    key = key or key_of_repeated(figure)
     width = width or ("stretch" if figure.layout.width is None else "content")  # its own, or all there is
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=alt, width=width, **clicks)
     give_way()

@@ -65,9 +65,7 @@ def verdicts(kind: str) -> dict[str, list[bool]]:
         repair = self_repair(path_patch(model, direct_paths_of(task.pairs, task.metric)), grid)
         said["some head is made up for"].append(bool(repair.compensated.any()))
         both = run_sweep(model, two_by_two(single_heads(task.pairs, task.metric), [(0, 0), (0, 1), (1, 0)]))
-        said["two heads do more or less than the sum"].append(
-            any(one.beyond for one in interactions(run_sweep(model, both)))
-        )
+        said["two heads do more or less than the sum"].append(any(one.beyond for one in interactions(both)))
     return dict(said)
 
 

@@ -139,7 +139,7 @@ def test_the_list_of_one_head_has_the_numbers_of_both_with_all_three_intervals()
     assert high < change < low  # written with minus signs
     assert "[" not in table.loc["Strongest feeder by K", "Difference: second − first"]
     (said,) = (text for text in notices(at) if "numbers are compared" in text)
-    assert re.match(r"\d+ numbers are compared\. The interval of the difference leaves out 0 for \d+ of 14", said)
+    assert re.match(r"\d+ numbers are compared\. The interval of the difference leaves out 0 for \d+ of 15", said)
     (code,) = programs(at)
     names = [line.rsplit(maxsplit=3)[0] for line in printed(code).splitlines()]
     assert names == table.index.tolist()

@@ -17,7 +17,8 @@ MET = (
     "rank", "rank correlation", "resampled", "residual stream", "seed", "threshold", "unembedding", "V-composition",
     "value-weighted", "token", "layer", "MLP", "neuron", "softmax", "vocabulary", "circuit", "OV", "QK", "stripe",
     "contrast", "feeder", "sender", "receiver", "born", "copying", "decoy", "planted", "second copy", "verdict",
-    "resample ablation", "zero ablation", "mean ablation", "direct path", "held-out", "steering", "rotary",
+    "function-vector head", "resample ablation", "zero ablation", "mean ablation", "direct path", "held-out",
+    "steering", "rotary",
 )  # fmt: skip
 MARK = r'<dfn class="lens-term" tabindex="0" data-said="([^"]*)" aria-description="[^"]*">([^<]*)</dfn>'
 

@@ -18,6 +18,7 @@ VIEWS = (
     ("composition", {"more": "prefix"}),
     ("ablation", {"more": "grid", "task": "repeated"}),
     ("ablation", {"more": "set", "task": "repeated"}),
+    ("ablation", {"more": "few_shot", "task": "repeated"}),
     ("patching", {"task": "repeated", "more": "path"}),
     ("training_dynamics", {"more": "table"}),
     ("head_scores", {}),

@@ -11,7 +11,7 @@ from lens.analysis.instruments.registry import INSTRUMENTS
 from lens.analysis.instruments.sample import repeats
 from lens.analysis.names import Head
 from lens.analysis.random_tokens import repeated_tokens
-from lens.analysis.scan import scan
+from lens.analysis.scan import SECOND, scan
 from lens.figures.profiles import profiles
 from lens.scan import sentences
 from lens.ui.fields import common_fields, parse
@@ -136,7 +136,7 @@ def test_a_scan_says_what_the_analysis_finds_with_the_samples_and_files():
         next(button for button in at.button if button.label.startswith("Compute, about")).click().run()
     shown = fine(at)
     with torch.no_grad():
-        result = scan(HookedTransformer.from_pretrained(MODEL), budget=150.0)
+        result = scan(HookedTransformer.from_pretrained(MODEL), (0, SECOND), budget=150.0)
     summary, *rest = sentences(result, MODEL)
     assert summary in shown
     for line in rest[: len(result.findings)]:

@@ -222,11 +222,16 @@ def test_every_instrument_has_its_numbers_its_notice_and_its_python(tiny, tiny_f
     at = tiny(score=name, n="8", seqs="16", seed="2", more="scatter")
     shown = fine(at)
     assert bound(at.selectbox, "score").value == name
-    assert "lens-line notice" in shown
-    assert "order" in shown  # the heads alike, or why that is not said
     model = HookedTransformer.from_pretrained(str(tiny_folder))
     sample = sample_of.repeats(repeated_tokens(model, 8, 16, 2, model.bos.prepend))
-    want = measure(model, [instrument(name)], [sample])[name]
+    measured = measure(model, [instrument(name)], [sample])
+    if name in measured.missing:  # this model's vocabulary has no names
+        assert name in ("name_copying", "name_copying_negative")
+        assert measured.missing[name].removeprefix("not computed because ") in shown
+        return
+    want = measured[name]
+    assert "lens-line notice" in shown
+    assert "order" in shown  # the heads alike, or why that is not said
     layer, head = strongest(want)
     value = printed(at.code[0].value).replace("tensor(", "").split(")")[0]
     assert float(value) == pytest.approx(float(want.score.mean[layer, head]), abs=2e-4)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from lens.figures.theme import base_layout
 from lens.tokens import NO_BOS, BosPolicy
@@ -141,3 +142,22 @@ def test_the_heading_of_a_narrow_window_says_what_the_chart_says_and_stands_in_i
     assert drawn.count("One line.") == 20
     assert f"margin-bottom: -{layout['margin']['t']}px" in drawn
     assert "<b></b>" in heading_html({})
+
+
+def test_a_figure_that_fills_may_be_drawn_twice_alike():
+    def page() -> None:
+        import numpy as np
+        import streamlit as st
+
+        from lens.figures.grid import grid
+        from lens.figures.measure import Measure
+        from lens.ui.parts import chart
+
+        place = st.empty()
+        for value in (0.0, 0.0, 1.0, 0.0):
+            with place.container():
+                chart(grid(Measure("score", "what it is", np.full((2, 2), value), "nats")), "so far")
+
+    at = AppTest.from_function(page).run()
+    assert not at.exception
+    assert len(at.get("plotly_chart")) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lens.given import _SOURCES, give
+from lens.given import forget, give
 from lens.load.arriving import Arrived, Finished
 from lens.ui.calls import result_store
 from lens.ui.pages.training_dynamics.watching import words
@@ -25,7 +25,7 @@ def run(tmp_path, monkeypatch) -> Iterator[Path]:
     result_store.clear()
     assert give(folder, "mine") == "mine"
     yield folder
-    _SOURCES.clear()
+    forget()
 
 
 def test_the_page_takes_each_checkpoint_when_it_is_whole(run, tmp_path, tokenizer):

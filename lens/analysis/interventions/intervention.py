@@ -9,6 +9,7 @@ from lens.analysis.interventions.pairs import Pairs
 PUT = {
     "other": "the activation of the other run (resample)",
     "mean": "the mean of the other runs, position by position",
+    "mean_last": "the mean of the other runs at their last tokens, each pair's own left out",
     "zero": "zero (off-distribution: no run of the model has it)",
     "add": "its own activation plus a vector times a coefficient (steering)",
 }
@@ -16,7 +17,7 @@ INTO = {
     "corrupted": "denoising: clean activations into the corrupted run; says what is sufficient",
     "clean": "noising: corrupted activations into the clean run; says what is necessary",
 }
-KINDS = ("logit_diff", "logit", "log_prob", "prob", "prob_diff", "rank", "loss", "kl", "function")
+KINDS = ("logit_diff", "lead", "logit", "log_prob", "prob", "prob_diff", "rank", "loss", "kl", "function")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Metric:
     """One number per prompt, read from the logits; its mean over the positions that are read.
 
     - logit_diff: mean logit of the right answers − mean logit of the wrong ones (logits)
+    - lead: logit of the best right answer − that of the best other token (logits); above 0 the answer is right
     - logit, log_prob: mean over the right answers (logits; nats). prob: their sum. rank: mean of ranks, 1 is the top
     - prob_diff: probability of the right answers together − of the wrong ones together
     - loss: −log P of the next token of the prompt that is run (nats)
@@ -84,7 +86,7 @@ class Metric:
     @property
     def unit(self) -> str:
         """Unit of the number."""
-        units = {"logit_diff": "logits", "logit": "logits", "rank": "rank"}
+        units = {"logit_diff": "logits", "lead": "logits", "logit": "logits", "rank": "rank"}
         units |= {"prob": "probability", "prob_diff": "probability"}
         return units.get(self.kind, "" if self.kind == "function" else "nats")
 
@@ -109,5 +111,7 @@ class Experiment:
 def kinds_for(pairs: Pairs) -> tuple[str, ...]:
     """The kinds of metric that ``pairs`` allow: a difference needs wrong answers of every pair, others right ones."""
     wrong, answers = (bool(side) and all(side) for side in (pairs.wrong, pairs.answers))
-    needs = {"logit_diff": wrong, "prob_diff": wrong} | dict.fromkeys(("logit", "log_prob", "prob", "rank"), answers)
+    needs = {"logit_diff": wrong, "prob_diff": wrong} | dict.fromkeys(
+        ("lead", "logit", "log_prob", "prob", "rank"), answers
+    )
     return tuple(kind for kind in KINDS if needs.get(kind, True))

@@ -41,7 +41,7 @@ class Reader:
         self.tokens, self.lengths = batch.tokens, batch.lengths
         self.read = self._where(batch.mask)
         self.clean: Tensor | None = None  # normalised final stream of the clean run [pair, pos, d_model], for kl
-        if metric.kind in ("logit_diff", "logit", "log_prob", "prob", "prob_diff", "rank"):
+        if metric.kind in ("logit_diff", "lead", "logit", "log_prob", "prob", "prob_diff", "rank"):
             parts = [(_given(pairs.answers, "answers", metric), 1.0)]
             parts += [(_given(pairs.wrong, "wrong", metric), -1.0)] if metric.kind.endswith("diff") else []
             self.answers = _answers(parts, model.device)
@@ -87,7 +87,7 @@ class Reader:
         if not self.needs_vocabulary:
             return self._few_logits(normed, pair)
         kind, logits = self.metric.kind, self.model.unembed(normed)
-        if kind in ("rank", "function"):
+        if kind in ("lead", "rank", "function"):
             require_finite(self.model, self.tokens, logits)
         if kind == "function":
             return at_least_float32(self.metric.function(logits, pair, pos))
@@ -98,6 +98,9 @@ class Reader:
             clean = at_least_float32(self.model.unembed(self.clean[pair, pos])).log_softmax(-1)
             return (clean.exp() * (clean - logits.log_softmax(-1))).sum(-1)
         ids, weights = self.answers.ids[pair], self.answers.weights[pair]
+        if kind == "lead":
+            right = torch.zeros_like(logits).scatter_add(1, ids, weights) > 0
+            return logits.masked_fill(~right, -torch.inf).amax(-1) - logits.masked_fill(right, -torch.inf).amax(-1)
         if kind == "rank":
             above = torch.stack([(logits > logits.gather(1, one)).sum(-1) for one in ids.split(1, dim=1)], dim=1)
             return ((1 + above) * weights).sum(-1)

@@ -16,7 +16,7 @@ from lens.finite import require_finite
 from lens.hooks import HookPoint, hooks
 from lens.model import Transformer
 
-FROM_OTHER = ("other", "mean")  # what is put in place and read from the other run
+FROM_OTHER = ("other", "mean", "mean_last")  # what is put in place and read from the other run
 NORMS = ("ln1", "ln2", "ln1_post", "ln2_post")
 
 

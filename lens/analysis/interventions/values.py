@@ -25,6 +25,7 @@ def values_of(intervention: Intervention, other: Run, cfg: Config) -> Values:
     makers: dict[str, Callable[[], Values]] = {
         "other": lambda: _from_run(other),
         "mean": lambda: _from_mean(other),
+        "mean_last": lambda: _from_last(other),
         "zero": lambda: _zero,
         "add": lambda: _add(intervention, cfg),
     }
@@ -47,6 +48,29 @@ def _from_mean(run: Run) -> Values:
         return cut_positions(means[name], rows, name).expand_as(old)
 
     return new
+
+
+def _from_last(run: Run) -> Values:
+    means: dict[str, Tensor] = {}
+
+    def new(layer: int, name: str, old: Tensor, rows: Rows) -> Tensor:
+        if name not in means:
+            means[name] = mean_of_others(last_tokens(run.kept[name], run.mask))
+        return means[name][rows.pair][:, None].expand_as(old)
+
+    return new
+
+
+def last_tokens(x: Float[Tensor, "pair pos *axes"], mask: Tensor) -> Float[Tensor, "pair *axes"]:
+    """An activation at the last token of every prompt."""
+    return x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]
+
+
+def mean_of_others(x: Float[Tensor, "pair *axes"]) -> Float[Tensor, "pair *axes"]:
+    """For every pair the mean over all others: what it shares with them, without what is its own."""
+    if len(x) < 2:
+        raise ValueError(f"put='mean_last': {len(x)} pair; a mean over the others needs at least 2.")
+    return (x.sum(0) - x) / (len(x) - 1)
 
 
 def mean_over_prompts(x: Float[Tensor, "pair *axes"], mask: Tensor, name: str) -> Float[Tensor, "1 *axes"]:

@@ -14,10 +14,10 @@ from lens.analysis.interventions.readers import Reader
 from lens.analysis.interventions.recording import record
 from lens.analysis.interventions.tasks.prompts import PromptPair, in_rounds, to_pairs
 from lens.analysis.verdicts import Gap, Verdict, gap_between, mean_over_pairs
-from lens.components import at_least_float32
 from lens.hooked import HookedTransformer
 from lens.model import Transformer
 
+LEAD = Metric("lead")
 MOST = 0.5  # of the pairs must be right: an average may rest on a few
 
 
@@ -91,7 +91,20 @@ def ability(
     runs = {side: record(model, pairs, side, ()).final for side in ("clean", "corrupted")}
     clean, corrupted = (_read(model, pairs, side, metric, final) for side, final in runs.items())
     leads = metric.kind.endswith("diff")
-    lead, there = (clean, corrupted) if leads else (_lead(model, pairs, side, runs[side]) for side in runs)
+    lead, there = (clean, corrupted) if leads else (_read(model, pairs, side, LEAD, runs[side]) for side in runs)
+    return judged((clean, corrupted), (lead, there), pairs, metric, swapped, seed)
+
+
+def judged(
+    values: tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]],
+    leads: tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]],
+    pairs: Pairs,
+    metric: Metric,
+    swapped: bool = False,
+    seed: int = 0,
+) -> Ability:
+    """:func:`ability` from numbers: the metric, and how far the right answers lead, in the clean and corrupted run."""
+    (clean, corrupted), (lead, there) = values, leads
     gap = gap_between(clean, corrupted, pairs, metric.unit, seed)
     right = (lead > gap.rounding) & (clean - corrupted > gap.rounding)
     right &= (there < -gap.rounding) if swapped else torch.ones_like(right)
@@ -100,7 +113,8 @@ def ability(
     verdict = _verdict(gap, ends, share, swapped, shortage(pairs))
     low, high = (None, None) if ends[0].low is None else (float(ends[0].low), float(ends[0].high))
     found = Ability(clean, corrupted, float(ends[0].mean), low, high, gap, share, verdict, "", unit_note(pairs, seed))
-    return found._replace(sentence=_sentence(found, metric.unit if leads else "logits", metric.unit))
+    unit = metric.unit if metric.kind.endswith("diff") else "logits"
+    return found._replace(sentence=_sentence(found, unit, metric.unit))
 
 
 def _verdict(gap: Gap, ends: list, share: float, swapped: bool, short: str) -> Verdict:
@@ -144,17 +158,3 @@ def _read(model: Transformer, pairs: Pairs, side: str, metric: Metric, final: Te
     reader = Reader(model, pairs, side, metric)
     pair, pos = reader.read.nonzero(as_tuple=True)
     return reader(model.ln_final(final)[pair, pos], pair, pos).cpu()
-
-
-def _lead(model: Transformer, pairs: Pairs, side: str, final: Tensor) -> Float[Tensor, " pair"]:
-    """Logit of the best right answer minus that of the best other token: for pairs without wrong answers."""
-
-    def margin(logits: Tensor, pair: Tensor, pos: Tensor) -> Tensor:
-        logits, best = at_least_float32(logits), []
-        for row, which in zip(logits, pair.tolist()):
-            right = torch.zeros_like(row, dtype=torch.bool)
-            right[list(pairs.answers[which])] = True
-            best.append(row[right].max() - row[~right].max())
-        return torch.stack(best)
-
-    return _read(model, pairs, side, Metric("function", function=margin), final)

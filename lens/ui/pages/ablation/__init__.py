@@ -1,14 +1,15 @@
 """Does the behaviour need it?"""
 
+from lens.analysis.few_shot.words import TASKS as FEW_SHOT
 from lens.ui.fields import choice, flag, integer, text
 from lens.ui.page import Page
-from lens.ui.shared.task_fields import task_fields
+from lens.ui.shared.task_fields import AUTO, task_fields
 
 TASKS = ("induction", "repeated", "ioi", "pronouns", "greater_than", "capitals", "own")
 WHAT = {"pins": "Pinned heads", "head": "One head", "layer": "A layer's heads", "mlp": "An MLP"}
 SHORT = {"other": "Resample", "mean": "Mean", "zero": "Zero"}
 KEPT = {"nothing": "Full", "patterns": "Patterns kept"}
-TABS = ("grid", "set", "repair", "tokens", "answers", "table")
+TABS = ("grid", "set", "repair", "few_shot", "tokens", "answers", "table")
 LONGEST_SET = 400  # characters of a typed list of heads
 
 PAGE = Page(
@@ -24,6 +25,7 @@ PAGE = Page(
         choice("keep", "nothing", tuple(KEPT)),
         flag("predict", False),
         choice("more", "grid", TABS),
+        choice("examples", AUTO, (AUTO, *FEW_SHOT)),
         integer("sequence", 0, high=255),
         integer("token", None, high=4096),
         text("members", "", LONGEST_SET),

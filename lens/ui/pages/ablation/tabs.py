@@ -25,6 +25,7 @@ from lens.ui.components import chips
 from lens.ui.explanation import Explanation, explain
 from lens.ui.labels import token_labels
 from lens.ui.pages.ablation import SHORT, words
+from lens.ui.pages.ablation.few_shot import show_few_shot
 from lens.ui.pages.ablation.head_set import show_set
 from lens.ui.pages.ablation.repair import show_repair
 from lens.ui.pages.ablation.request import Request, Result
@@ -196,6 +197,7 @@ TABS = {
     "grid": ("All single heads", with_replacement(show_grid)),
     "set": ("A set of heads", with_replacement(show_set)),
     "repair": ("Self-repair", with_replacement(show_repair)),
+    "few_shot": ("Few-shot", show_few_shot),
     "tokens": ("Loss by token", with_replacement(show_tokens)),
     "answers": ("Answers", with_replacement(show_answers)),
     "table": ("All numbers", show_table),

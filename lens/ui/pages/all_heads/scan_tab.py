@@ -9,7 +9,7 @@ import streamlit as st
 from lens.analysis.instruments.registry import INSTRUMENTS
 from lens.analysis.instruments.sample import repeats as repeats_sample
 from lens.analysis.random_tokens import repeated_tokens
-from lens.analysis.scan import judging, scan
+from lens.analysis.scan import SECOND, judging, scan
 from lens.scan import METHOD, as_json, finding, report, sentences
 from lens.ui import parts
 from lens.ui.calls import analyse, is_kept
@@ -42,7 +42,7 @@ SAVE = (
 def show_scan(view: "ViewState", model: "HookedTransformer", heads: "Heads") -> None:
     """What a scan of the model says, after a click where it takes long."""
     settings = repeats.settings(view, model)
-    seeds = (settings.seed, settings.seed + 1)
+    seeds = (settings.seed, settings.seed + SECOND)
     work = {"seeds": seeds, "n": settings.n, "n_seqs": settings.seqs, "budget": BUDGET}
     seconds = _seconds(model, settings)
     key = f"scan-{view['model']}-{view['revision']}-{settings}"
