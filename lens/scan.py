@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Pick heads on one sample of random tokens that repeat, judge them on another, and say what is found."
 KINDS = (".html", ".json")
+TEXT = (
+    "a text file: whether the habits show on it is said besides, with intervals and verdicts from 16 documents on (a "
+    "line of three dashes begins another; pieces of one are not independent)"
+)
 METHOD = (
     "Sample A picks every head whose attention has a habit beyond what chance gives the best of all heads (each test "
     "picks some head in at most 5% of cases where there is nothing). Sample B, other random tokens, judges. Found: the "
@@ -64,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lens scan", description=DESCRIPTION)
     parser.add_argument("model", help="an alias, a Hub id on this disk, or a folder")
     parser.add_argument("--budget", type=_seconds, default="150s", help="no instrument is begun later (default: 150s)")
-    parser.add_argument("--text", type=Path, help="a text file: whether the habits show on it is said besides")
+    parser.add_argument("--text", type=Path, help=TEXT)
     parser.add_argument("--out", type=Path, help=f"a file that ends in {' or '.join(KINDS)}")
     parser.add_argument("--n", type=int, default=25, help="random tokens before they repeat (default: %(default)s)")
     parser.add_argument("--seqs", type=int, default=16, help="random sequences of each sample (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""Counts as sentences write them: one is not "1 pairs", and a share of one is not a percentage."""
+"""Counts as sentences write them: one is not "1 pairs", a share of one is not a percentage, and bytes have a unit."""
 
 
 def counted(n: int, one: str, several: str = "") -> str:
@@ -16,3 +16,11 @@ def share_of(n: int, total: int, what: str) -> str:
     if n == total:
         return f"all {counted(total, what)}"
     return f"{n or 'none'} of {counted(total, what)}"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes as people say them: "85 MB", "1.2 GB"."""
+    for unit, name, places in ((1e12, "TB", 1), (1e9, "GB", 1), (1e6, "MB", 0), (1e3, "kB", 0)):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.{places}f} {name}"
+    return f"{n_bytes:.0f} bytes"

@@ -115,6 +115,17 @@ def estimate(samples: Float[Tensor, "sample *rest"], unit: str = "sequences", se
     return Estimate(samples.mean(0), low, high, n, f"{INTERVAL} over {n} {unit}, {DRAWS} resamples, seed {seed}")
 
 
+def means_within(
+    samples: Float[Tensor, "sample *rest"], groups: Int[Tensor, " sample"]
+) -> Float[Tensor, "group *rest"]:
+    """The mean of the samples of each group, by ascending number of the group."""
+    numbers, place = groups.unique(return_inverse=True)
+    if len(numbers) == len(samples):
+        return samples[groups.argsort()]
+    counts = place.bincount().reshape(-1, *[1] * (samples.ndim - 1))
+    return samples.new_zeros(len(numbers), *samples.shape[1:]).index_add_(0, place, samples) / counts
+
+
 def share(successes: Bool[Tensor, "sample *rest"], unit: str = "sequences") -> Estimate:
     """Share of the first axis that succeeds, with its exact 95% interval; below 16 of them no interval."""
     n = len(successes)

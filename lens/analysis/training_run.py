@@ -148,6 +148,11 @@ class TrainingRun:
         """:func:`content_of` one checkpoint: the name under which its results are kept."""
         return self._identity("content", index, content_of)
 
+    def open(self, index: int) -> None:
+        """Read the weights of one checkpoint. Whatever is wrong with its files, it is raised here."""
+        with self._lock:
+            self._at(index)
+
     def inputs(self, setting: Setting) -> Inputs:
         """The tokens that every checkpoint is measured on."""
         known = self._known  # one pair, so that two threads never mix a setting and another's tokens
@@ -246,7 +251,11 @@ class TrainingRun:
         named = [self._identity_key("content", index), self._identity_key("reader", self.first)]
         if not all(map(_is_kept, named)):
             return False
-        return all(map(_is_kept, [self._inputs_key(setting), *(self._terms_key(name, setting) for name in names)]))
+        return _is_kept(self._inputs_key(setting)) and self.has_terms(names, setting)
+
+    def has_terms(self, names: Sequence[str], setting: Setting) -> bool:
+        """Whether :meth:`terms` of all these lie on disk: then no model is opened for them."""
+        return all(_is_kept(self._terms_key(name, setting)) for name in names)
 
     def pattern(self, index: int, tokens: Tensor, head: Head) -> Tensor:
         """Attention [query, key] of one head on one text [1, pos] at one checkpoint."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from lens.load.files import LFS_POINTER, adapter_weights, is_adapter, is_complete, weights_of
 from lens.untrusted import parse_json
 
+PICKLE = b"\x80"  # how every binary pickle begins
 ARGUMENTS, STATE = "training_args.bin", "trainer_state.json"  # the Trainer writes one with the weights, the other last
 
 
@@ -60,15 +61,17 @@ def is_whole(folder: Path) -> bool:
 def has_all_bytes(file: Path) -> bool:
     """Whether a weight file is as long as its own header says, or, of a zip archive, has its table at the end.
 
-    What stands for a file that was not fetched (Git LFS) is all that will come: opening it says what to do.
+    A pickle (PyTorch before 1.6) is no zip archive and says nothing of its length: it is there, and so it counts. What
+    stands for a file that was not fetched (Git LFS) is all that will come: opening it says what to do.
     """
     from safetensors import SafetensorError, safe_open
 
     with file.open("rb") as opened:
-        if opened.read(len(LFS_POINTER)) == LFS_POINTER:
-            return True
+        start = opened.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
+        return True
     if file.suffix != ".safetensors":
-        return zipfile.is_zipfile(file)
+        return zipfile.is_zipfile(file) or start.startswith(PICKLE)
     try:
         with safe_open(file, "np"):
             return True

@@ -1,20 +1,28 @@
 """One job of a sweep: one checkpoint, its weights opened once, and everything that is asked of it."""
 
+import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
+import torch
+
 from lens.analysis.checkpoint import Setting
 from lens.analysis.training_run import MeasuredInstrument, Shape, TrainingRun
 from lens.load.checkpoints import Checkpoints, checkpoint_name
 
-# Whatever a file that is missing, damaged, of another structure or too large makes of a job: that checkpoint is lost.
-FAILURES = (OSError, ValueError, KeyError, RuntimeError, MemoryError)
+LOG = logging.getLogger(__name__)
+# What opening a file raises that is missing, damaged, of another structure or too large: that checkpoint is lost.
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, MemoryError)
+
+
+class Unreadable(Exception):
+    """The files of a checkpoint cannot be opened; the message is the first line of why."""
 
 
 class Job(NamedTuple):
@@ -53,28 +61,46 @@ class Outcome(NamedTuple):
 
 
 def run_job(job: Job) -> Outcome:
-    """Measure one checkpoint, reading what is kept and keeping what is not. A checkpoint that fails is an outcome."""
+    """Measure one checkpoint, reading what is kept and keeping what is not. A checkpoint that fails is an outcome.
+
+    So is one in which an error of Lens itself ends the work, since the others are to go on: its traceback is logged.
+    """
     start = perf_counter()
     with marked(job) as before:
         try:
             outcome = _measure(job)
-        except FAILURES as error:
+        except Unreadable as error:
             training_of.cache_clear()
-            outcome = Outcome(job.index, {}, lost=_sentence(job, error))
+            outcome = Outcome(job.index, {}, lost=f"The checkpoint at {job.title}: {error}")
+        except (MemoryError, torch.OutOfMemoryError):
+            training_of.cache_clear()
+            outcome = Outcome(job.index, {}, lost=f"The checkpoint at {job.title}: too little memory to measure it")
+        except Exception as error:
+            LOG.exception("The checkpoint at %s: an error in Lens.", job.title)
+            training_of.cache_clear()
+            lost = f"The checkpoint at {job.title}: an error in Lens ({type(error).__name__}: {_first_line(error)})"
+            outcome = Outcome(job.index, {}, lost=f"{lost}; the log has its traceback")
     return outcome._replace(seconds=perf_counter() - start, begun_by=before)
 
 
 def is_measured(job: Job) -> bool:
     """Whether everything that a job asks lies on disk; not so for a checkpoint that cannot be read."""
+    training = _training(job)
     try:
-        training = _training(job)
-        if not training.knows(job.index, job.names, job.setting):
-            return False
-        able = [name for name in job.names if not training.terms(name, job.setting).why_not]
-        curves = not job.curves or training.is_kept(job.index, job.setting)
-        return curves and all(training.has_instrument(job.index, name, job.setting) for name in able)
-    except FAILURES:
+        with opening():
+            if not training.knows(job.index, job.names, job.setting):
+                return False
+            _described(training, job)
+    except Unreadable:
+        training_of.cache_clear()  # its model may hold a part of the weights
         return False
+    return _is_kept(training, job, _lacks(training, job))
+
+
+def _is_kept(training: TrainingRun, job: Job, lacks: Collection[str]) -> bool:
+    curves = not job.curves or training.is_kept(job.index, job.setting)
+    able = [name for name in job.names if name not in lacks]
+    return curves and all(training.has_instrument(job.index, name, job.setting) for name in able)
 
 
 class Structure(NamedTuple):
@@ -88,12 +114,15 @@ def structure_of(job: Job) -> Structure | None:
     """None for a checkpoint that is not here, or cannot be read."""
     if not job.run.is_local(job.index):
         return None
+    training = _training(job)
     try:
-        training = _training(job)
-        able = [name for name in job.names if not training.terms(name, job.setting).why_not]
-        return Structure(training.shape(), able)
-    except FAILURES:
+        with opening():
+            shape = _described(training, job)
+    except Unreadable:
+        training_of.cache_clear()  # its model may hold a part of the weights
         return None
+    lacks = _lacks(training, job)
+    return Structure(shape, [name for name in job.names if name not in lacks])
 
 
 @lru_cache(maxsize=1)
@@ -127,18 +156,48 @@ def _training(job: Job) -> TrainingRun:
 
 def _measure(job: Job) -> Outcome:
     training = _training(job)
-    training.shape()  # a page that opens the run asks for it first
-    lacks = {name: training.terms(name, job.setting).why_not for name in job.names}
-    lacks = {name: f"not computed because {why}" for name, why in lacks.items() if why}
+    with opening():
+        _described(training, job)
+    why_not = _lacks(training, job)
+    if not _is_kept(training, job, why_not):
+        with opening():
+            training.open(job.index)
+    able = [name for name in job.names if name not in why_not]
+    lacks = {name: f"not computed because {why}" for name, why in why_not.items()}
     curves_lost = training.measure(job.index, job.setting).lost if job.curves else ""
-    measured = training.instruments(job.index, [name for name in job.names if name not in lacks], job.setting)
+    measured = training.instruments(job.index, able, job.setting)
     return Outcome(job.index, measured, lacks, curves_lost=curves_lost, weights=training.content(job.index))
 
 
-def _sentence(job: Job, error: BaseException) -> str:
+def _described(training: TrainingRun, job: Job) -> Shape:
+    """What the run is like, its files read as far as no result on disk says it; the setting, too, must fit."""
+    training.content(job.index)
+    shape = training.shape()
+    training.inputs(job.setting)
+    if not training.has_terms(job.names, job.setting):
+        training.open(job.index)
+    return shape
+
+
+def _lacks(training: TrainingRun, job: Job) -> dict[str, str]:
+    """Instruments that the models of the run cannot have, each with the reason, as a half sentence."""
+    why_not = {name: training.terms(name, job.setting).why_not for name in job.names}
+    return {name: why for name, why in why_not.items() if why}
+
+
+@contextmanager
+def opening() -> Iterator[None]:
+    """Around what reads the files of a checkpoint, and nothing that is computed from its weights."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise Unreadable(_first_line(error)) from error
+
+
+def _first_line(error: BaseException) -> str:
     said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     lines = said.strip().splitlines() or [type(error).__name__]
-    return f"The checkpoint at {job.title}: {lines[0]}"
+    return lines[0]
 
 
 @contextmanager

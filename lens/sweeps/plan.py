@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lens.analysis.checkpoint import Setting, measured_together
+from lens.analysis.counts import counted, size
 from lens.analysis.training_run import Shape, TrainingRun
 from lens.load import hub
 from lens.load.checkpoints import Checkpoints
@@ -36,7 +37,7 @@ class Plan(NamedTuple):
     def sentences(self, name: str) -> list[str]:
         """The plan, as it is printed."""
         todo = self.checkpoints - self.measured
-        lines = [f"{name}: {_count(self.checkpoints, 'checkpoint')}, {self.measured} of them measured already."]
+        lines = [f"{name}: {counted(self.checkpoints, 'checkpoint')}, {self.measured} of them measured already."]
         if todo:
             lines += [self._time(), self._disk(), *self._memory()]
         if self.away:
@@ -46,7 +47,7 @@ class Plan(NamedTuple):
     def _time(self) -> str:
         if self.seconds is None:
             return "Time: not known before the first checkpoint is here."
-        workers = "for one worker" if self.workers is None else f"with {_count(self.workers, 'worker')}"
+        workers = "for one worker" if self.workers is None else f"with {counted(self.workers, 'worker')}"
         return f"Time: about {time_left(self.seconds)} {workers}, by a rough estimate."
 
     def _disk(self) -> str:
@@ -67,19 +68,7 @@ class Plan(NamedTuple):
         if self.download is not None:
             bytes_each = f"about {size(self.download)} in all"
         stay = self.away if self.keep is None else min(self.keep, self.away)
-        return f"Download: {_count(self.away, 'checkpoint')}, {bytes_each}; at most {stay} at a time stay on the disk."
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def size(n_bytes: float) -> str:
-    """Bytes as a person says them: "85 MB", "1.2 GB"."""
-    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if n_bytes >= unit:
-            return f"{n_bytes / unit:.3g} {name}"
-    return f"{n_bytes:.0f} bytes"
+        return f"Download: {counted(self.away, 'checkpoint')}, {bytes_each}; at most {stay} at a time stay on the disk."
 
 
 def free_bytes(folder: Path) -> int:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lens.analysis.training_run import MeasuredInstrument
     from lens.sweeps.job import Outcome
 
-KINDS = (".parquet", ".csv", ".json")
 DONE = "measured"  # the status of a number; any other is a sentence that says why there is none
 WHOLE = ("label", "tokens", "layer", "head", "n", "above")  # columns of whole numbers, empty where there is none
 
@@ -29,7 +28,8 @@ def as_frame(run: Checkpoints, names: Iterable[str], setting: Setting, outcomes:
 
     ``null`` is the mean of what a number is compared with, ``low`` and ``high`` the ends of its interval,
     ``threshold`` what the best of all heads reaches by chance, ``above`` 1 beyond chance and 0 not; empty where there
-    is none. ``n``: samples that it is the mean of. ``weights``: a hash of the checkpoint's files.
+    is none. ``n``: samples that it is the mean of. ``weights``: a hash of the checkpoint's files. ``curves_lost``: why
+    the checkpoint has no point of the curves, which are no rows of the table; "" where it has, or none was asked.
     """
     import pandas as pd
 
@@ -43,6 +43,7 @@ def as_frame(run: Checkpoints, names: Iterable[str], setting: Setting, outcomes:
 COLUMNS = (
     "model", "revision", "checkpoint", "label", "label_unit", "tokens", "layer", "head", "instrument", "value", "null",
     "low", "high", "threshold", "above", "n", "seed", "unit", "lens", "weights", "parameters", "status",
+    "curves_lost",
 )  # fmt: skip
 
 
@@ -61,6 +62,7 @@ def _rows(run: Checkpoints, name: str, setting: Setting, outcome: "Outcome") -> 
         "lens": f"{__version__}+{code_version('lens.analysis.training_run')}",
         "weights": outcome.weights,
         "parameters": json.dumps(setting._asdict()),
+        "curves_lost": outcome.curves_lost,
     }
     if one is None or one.scores is None:
         return [fixed | {"status": one.lost if one is not None else outcome.lacks.get(name, outcome.lost)}]

@@ -109,17 +109,17 @@ def _on_ray(jobs: Sequence[Job], work: Work) -> Iterator[Outcome]:
         yield ray.get(done)
 
 
-def _lost_worker(workers: Workers) -> type[Exception]:
+def _lost_worker(workers: Workers) -> tuple[type[Exception], ...]:
     """What the backend raises for a worker that is gone, and for nothing else."""
     if workers.backend == "dask":
         from distributed import KilledWorker
 
-        return KilledWorker
+        return (KilledWorker,)
     if workers.backend == "ray":
-        from ray.exceptions import WorkerCrashedError
+        from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
-        return WorkerCrashedError
-    return TerminatedWorkerError
+        return (WorkerCrashedError, OutOfMemoryError, NodeDiedError)  # none of them is another's kind
+    return (TerminatedWorkerError,)
 
 
 @contextmanager

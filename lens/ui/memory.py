@@ -4,6 +4,7 @@ import html
 
 import streamlit as st
 
+from lens.analysis.counts import size
 from lens.load.ram import budget_bytes
 from lens.ui.garbage import set_aside
 from lens.ui.limits import limits
@@ -56,11 +57,6 @@ def memory_html(models: list[Resident], budget: int) -> str:
 def names_and_sizes(models: list[Resident]) -> str:
     """The models and their sizes, in words."""
     return ", ".join(f"{model.name} {size(model.n_bytes)}" for model in models) or "no model is open"
-
-
-def size(n_bytes: int) -> str:
-    """Bytes as people say them."""
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
 @st.fragment

@@ -74,6 +74,7 @@ WORDS = {
     "predict": "next tokens at every position",
     "prefix_matching": "prefix matching from the weights of every head",
     "previous_from_weights": "previous-token preference from weights",
+    "private_part": "where every head looks on your text",
     "pushing_neurons": "neurons that push the answer",
     "qk_circuits": "QK circuits of every head",
     "rank_correlation": "how far the two numbers agree",

@@ -17,6 +17,7 @@ from lens.analysis.corpus.reading import (
     join,
     of_head,
     parts_of,
+    private_part,
     read_documents,
     text_instruments,
 )
@@ -270,9 +271,61 @@ def test_selectivity_is_attention_to_marked_keys_over_that_to_as_many_others(mod
     texts = TokenBatch(tokens, torch.ones_like(tokens).bool())
     score, head = scores_on_text(read_documents(model, texts).readings, text(texts))["induction"], Head(1, 1)
     found = selectivity(score, head)
-    assert found.ratio == pytest.approx(found.target / found.others)
+    assert found.ratio is None  # one document: whether the others get anything cannot be told
     pattern = head_patterns(model, tokens, [head]).pattern.reshape(6, 6)
     assert found.target == pytest.approx(float(pattern[3, 1]), abs=1e-5)  # after the 3 at 0, which query 3 reads again
     assert found.others == pytest.approx(float(pattern[3, 2]), abs=1e-5)  # the only other earlier key
     with pytest.raises(ValueError, match="no null"):
-        selectivity(score._replace(null_mean=None), head)
+        selectivity(score._replace(null_per_sequence=None), head)
+
+
+def test_a_ratio_takes_others_that_get_more_than_chance_alone_leaves(model):
+    tokens = one_by_one([[3, 4, 5, 3, 6, 7]])
+    one = scores_on_text(read_documents(model, tokens).readings, text(tokens))["induction"]
+    null = torch.full((16, *one.score.mean.shape), 0.1) + torch.linspace(-0.01, 0.01, 16)[:, None, None]
+    found = selectivity(one._replace(null_per_sequence=null), Head(1, 1))
+    assert found.ratio == pytest.approx(found.target / 0.1, rel=1e-4)
+    assert selectivity(one._replace(null_per_sequence=null[:15]), Head(1, 1)).ratio is None
+    null[1:] = 0  # a mean above 0, of one document
+    found = selectivity(one._replace(null_per_sequence=null), Head(1, 1))
+    assert (found.others > 0, found.ratio) == (True, None)
+
+
+def one_by_one(rows):
+    tokens = torch.tensor(rows)
+    return TokenBatch(tokens, torch.ones_like(tokens).bool())
+
+
+def test_pieces_of_one_text_have_no_interval_and_no_verdict(with_tokenizer):
+    words = "abc xyz " * 60
+    sample = own_text(with_tokenizer, words, n=16, length=8)
+    assert (len(sample.texts.tokens), set(sample.documents), sample.independent) == (16, {0}, "documents")
+    assert "1 document; pieces of one document are not independent, so no interval" in sample.source
+    read = read_documents(with_tokenizer, sample.text_batch())
+    for score in scores_on_text(read.readings, sample).scores.values():
+        assert (score.score.n, score.score.low, score.above) == (1, None, None)
+    one = head_on_text(of_head(read, Head(0, 1)), sample.independent, documents=sample.documents)
+    assert (one.shares.n, one.shares.low) == (1, None)
+    assert one.shares.note == "no interval: 1 document, at least 16 are needed"
+    assert one.shares.mean.tolist() == pytest.approx(head_on_text(of_head(read, Head(0, 1))).shares.mean.tolist())
+
+
+def test_sixteen_documents_count_once_each_and_share_the_pieces(with_tokenizer):
+    long, short = "abc xyz " * 40, "abc xyz abc"
+    sample = own_text(with_tokenizer, "\n---\n".join([long, *[short] * 15]), n=20, length=12, prepend_bos=False)
+    assert sorted(set(sample.documents)) == list(range(16))
+    assert sample.documents == tuple(sorted(sample.documents))
+    assert len(sample.documents) == 20
+    read = read_documents(with_tokenizer, sample.text_batch())
+    score = scores_on_text(read.readings, sample)["sink"].score
+    readings, documents = read.readings.of("sink").score, torch.tensor(sample.documents)
+    by_hand = torch.stack([readings[documents == number].mean(0) for number in range(16)]).mean(0)
+    torch.testing.assert_close(score.mean, by_hand)
+    assert (score.n, score.low is None) == (16, False)
+
+
+def test_a_private_text_leaves_nothing_on_disk(model, texts, tmp_path):
+    alike(private_part((0, 3), model, texts), read_documents(model, texts))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    corpus_part((0, 3), model, texts)
+    assert [path for path in tmp_path.rglob("*") if path.name.startswith("corpus")]

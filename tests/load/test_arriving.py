@@ -73,6 +73,18 @@ def test_a_zip_archive_is_whole_with_the_table_at_its_end(write):
     assert not is_whole(folder)
 
 
+def test_a_pickle_that_is_no_archive_is_whole_when_it_is_there(write):
+    import torch
+
+    folder = write(1)
+    (folder / "model.safetensors").unlink()
+    file = folder / "pytorch_model.bin"
+    torch.save({"a": torch.ones(4)}, file, _use_new_zipfile_serialization=False)
+    assert is_whole(folder)
+    file.write_bytes(b"")
+    assert not is_whole(folder)
+
+
 def test_what_was_not_written_by_the_trainer_needs_no_state(write):
     folder = write(1)
     (folder / "training_args.bin").unlink()

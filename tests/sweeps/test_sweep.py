@@ -17,7 +17,7 @@ from lens.load.checkpoints import checkpoints
 from lens.results import results_folder
 from lens.sweeps.plan import Plan
 from lens.sweeps.sweep import measure, plan, request, sweep
-from lens.sweeps.table import COLUMNS, write
+from lens.sweeps.table import COLUMNS, as_frame, write
 from tests.analysis.runs import STEPS, spoil, write_run
 
 SETTING = Setting(n=12, seqs=16, seed=3, texts=2)
@@ -105,6 +105,27 @@ def test_checkpoints_that_cannot_be_read_are_lost_by_name_and_the_others_are_mea
     assert status[STEPS[2], "previous"] == status[STEPS[4], "ov_top10"] == "measured"
     assert frame[frame["label"] == STEPS[0]]["value"].isna().all()
     assert len(frame[frame["label"] == STEPS[4]]) == 16
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("no such name"), ValueError("odd")])
+def test_an_error_of_lens_is_no_damaged_checkpoint(run, monkeypatch, caplog, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("lens.analysis.training_run.measure_instruments", fail)
+    made = sweep(run, ["sink"], "0", SETTING, curves=False)
+    (lost,) = made.lost
+    assert lost.startswith(f"The checkpoint at step 0: an error in Lens ({type(error).__name__}: {error.args[0]}); ")
+    assert "Traceback" in caplog.text
+    assert "in fail" in caplog.text
+
+
+def test_a_checkpoint_whose_curves_alone_are_lost_is_named_in_the_table(run):
+    (whole,) = sweep(run, ["sink"], "0", SETTING, curves=False).outcomes
+    made = as_frame(run, ["sink"], SETTING, [whole._replace(curves_lost="The texts are NaN")])
+    assert set(made["status"]) == {"measured"}
+    assert set(made["curves_lost"]) == {"The texts are NaN"}
+    assert set(as_frame(run, ["sink"], SETTING, [whole])["curves_lost"]) == {""}
 
 
 def test_an_instrument_that_the_models_cannot_have_is_said_so(tmp_path, tokenizer):

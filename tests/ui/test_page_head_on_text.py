@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lens import HookedTransformer
-from lens.analysis.corpus.head import Look, head_on_text, scores_on_text, selectivity
+from lens.analysis.corpus.head import Look, TokenLift, head_on_text, scores_on_text, selectivity
 from lens.analysis.corpus.own_text import own_text
 from lens.analysis.corpus.reading import corpus, of_head
 from lens.analysis.instruments.sample import shipped_text
@@ -16,6 +17,7 @@ from lens.analysis.names import Head
 from lens.figures.theme import number
 from lens.ui.export import _plain
 from lens.ui.pages.head import on_text as page
+from lens.ui.pages.head import text_words
 from lens.ui.pages.head.looks import looks_html
 from lens.ui.pages.head.text_sample import FAULT, TEXT, _keep
 from lens.ui.store import to_numpy
@@ -105,7 +107,7 @@ def test_a_text_of_ones_own_is_escaped(model):
 
 def test_without_a_text_or_with_too_short_a_one_it_says_what_to_do():
     assert "there is no text of yours yet" in fine(opened(corpus="own"))
-    assert "your text is too short" in fine(opened("a", corpus="own"))
+    assert "your text is too short: no piece of 4 tokens in 1 character; give" in fine(opened("a", corpus="own"))
 
 
 def test_a_text_longer_than_allowed_is_not_read(monkeypatch):
@@ -145,3 +147,31 @@ def test_what_stands_between_a_query_and_a_far_key_is_said(model):
     assert near.count('class="on') == far.count('class="on') == 1
     assert "chapter 1, from position 40 to position 5, 35 back: <b>0.50</b>" in far
     assert "to itself" in looks_html(model, sample, [Look(0, 7, 7, 0.5)])
+
+
+def test_a_text_of_ones_own_is_not_kept_on_disk_and_its_pieces_give_no_interval(tmp_path, monkeypatch):
+    monkeypatch.setenv("LENS_CACHE", str(tmp_path))
+    at = opened(HOSTILE.replace("goes", "went"), corpus="own", texts="16", length="8")
+    shown = fine(at)
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith("corpus")]
+    assert "1 document; pieces of one document are not independent, so no interval and no verdict" in shown
+    assert set(numbers_of(at)["95% interval"]) == {"none"}
+    assert set(numbers_of(at)["verdict on the text"]) == {"no test"}
+    assert "times as much" not in shown
+
+
+def test_only_tokens_above_chance_are_named_and_as_the_largest_of_how_many(model):
+    sample = shipped_text(model, 2, 24)
+    sample = replace(sample, documents=(0, 0))
+    read = head_on_text(of_head(corpus(model, sample), HEAD), sample.independent, documents=sample.documents)
+    token = int(sample.texts.tokens[0, 5])
+    known = read._replace(
+        from_tokens=[TokenLift(token, 2.0, 5), TokenLift(token, 1.5, 6)], to_tokens=[TokenLift(token, 0.9, 5)]
+    )
+    said = text_words.tokens(model, known, sample)
+    assert said.count("×") == 2
+    assert "; at" not in said
+    assert "(2.0×, n = 5 in 1 document)" in said
+    assert said.endswith("the largest of 2 tokens in this sample, not tested.")
+    none = known._replace(from_tokens=known.to_tokens)
+    assert text_words.tokens(model, none, sample).startswith("No token gets more")

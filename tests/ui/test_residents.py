@@ -7,9 +7,10 @@ import weakref
 import pytest
 import torch
 
+from lens.analysis.counts import size
 from lens.load import ram
 from lens.ui.garbage import set_aside, tidy
-from lens.ui.memory import memory_html, size
+from lens.ui.memory import memory_html
 from lens.ui.queue import Queue
 from lens.ui.residents import Resident, Residents, weight_bytes
 from tests.helpers import hf_gpt2, in_lens

@@ -15,10 +15,11 @@ from lens.analysis.instruments.patterns import Readings, summarise_texts
 from lens.analysis.instruments.sample import Sample
 from lens.analysis.names import Head
 from lens.analysis.score_results import HeadScore, HeadScores
-from lens.analysis.stats import Estimate, estimate, within
+from lens.analysis.stats import Estimate, estimate, means_within, within
+from lens.arrays import as_tensor
 
 TOP, PER_TENTH = 10, 2  # looks
-FEWEST = 5  # times that a token must occur: the lift of a rarer one says little
+FEWEST = 5  # times that a token must occur: the lift of a rarer one says little, and that of others is not tested
 
 
 class Look(NamedTuple):
@@ -43,7 +44,7 @@ class Selectivity(NamedTuple):
 
     target: float  # attention to all marked keys of a query, mean
     others: float  # the same to as many other earlier keys: all of them are averaged, key 0 aside
-    ratio: float | None  # None where the others get nothing
+    ratio: float | None  # None unless the interval of ``others``, over 16 documents or more, lies above 0
 
 
 class HeadOnText(NamedTuple):
@@ -60,20 +61,25 @@ class HeadOnText(NamedTuple):
     to_tokens: list[TokenLift]  # key tokens
 
 
-def head_on_text(of: Corpus, unit: str = "documents", seed: int = 0) -> HeadOnText:
-    """The numbers of one head (:func:`lens.analysis.corpus.reading.of_head`); ``unit``: what a document is, plural.
+def head_on_text(
+    of: Corpus, unit: str = "documents", seed: int = 0, documents: Sequence[int] | None = None
+) -> HeadOnText:
+    """The numbers of one head (:func:`lens.analysis.corpus.reading.of_head`); ``unit``: what is independent, plural.
 
-    ``seed`` draws the looks of the tenths.
+    ``seed`` draws the looks of the tenths. ``documents``: the number of the document of each text, where several are
+    pieces of one (``Sample.documents``): their shares are averaged first, as they are not independent.
     """
     look, key = np.asarray(of.look), np.asarray(of.key)
     counted = np.isfinite(look)
     edges = np.quantile(look[counted].astype(np.float64), np.linspace(0, 1, DECILES + 1))
     tenths = decile_contexts(look, counted, PER_TENTH, seed)
-    shares = within(estimate(with_first(of.shares), unit, seed), 0.0, 1.0)
+    numbers = torch.arange(len(look)) if documents is None else torch.tensor(documents[: len(look)])
+    each, even = (means_within(with_first(as_tensor(one)), numbers) for one in (of.shares, of.even_shares))
+    shares = within(estimate(each, unit, seed), 0.0, 1.0)
     return HeadOnText(
         distance_bins(look.shape[-1]),
         shares,
-        np.asarray(with_first(of.even_shares).mean(0)),
+        np.asarray(even.mean(0)),
         int(counted.sum()),
         _with_keys(top_contexts(look, counted, TOP), key),
         [_with_keys(tenth, key) for tenth in tenths],
@@ -115,7 +121,9 @@ def selectivity(score: HeadScore, head: Head) -> Selectivity:
 
     The ratio is one of means over documents. ValueError for a score that has no such null.
     """
-    if score.null_mean is None:
+    if score.null_per_sequence is None:
         raise ValueError(f"selectivity: {score.kind.name} has no null here; give induction or duplicate on text.")
-    target, others = float(score.score.mean[head]), float(score.null_mean[head])
-    return Selectivity(target, others, target / others if others > 0 else None)
+    target = float(score.score.mean[head])
+    null = estimate(as_tensor(score.null_per_sequence)[:, *head], "documents")
+    others = float(null.mean)
+    return Selectivity(target, others, target / others if null.low is not None and float(null.low) > 0 else None)

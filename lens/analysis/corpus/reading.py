@@ -95,17 +95,25 @@ def corpus_part(
     rows: tuple[int, int], model: HookedTransformer, texts: TokenBatch, progress: Progress = silent
 ) -> Corpus:
     """:func:`read_documents` of some of the texts: what lies on disk, else read now and kept there."""
-    some = _cut(TokenBatch(texts.tokens[slice(*rows)].cpu(), texts.mask[slice(*rows)].bool().cpu()))
+    some = _cut(rows, texts)
     names = [one.name for one in text_instruments()]
     parts = {"weights": weights_digest(model), "device": str(model.device), "instruments": names, "text": _digest(some)}
     key = result_key("corpus", __name__, **parts)
     return _unpacked(remembered(key, lambda: _packed(read_documents(model, some, progress))))
 
 
-def _cut(texts: TokenBatch) -> TokenBatch:
-    """Without the columns in which no text has a token."""
-    used = texts.mask.any(0)
-    return TokenBatch(texts.tokens[:, used], texts.mask[:, used])
+def private_part(
+    rows: tuple[int, int], model: HookedTransformer, texts: TokenBatch, progress: Progress = silent
+) -> Corpus:
+    """:func:`corpus_part` that leaves nothing on disk: of a text that is not ours to keep."""
+    return read_documents(model, _cut(rows, texts), progress)
+
+
+def _cut(rows: tuple[int, int], texts: TokenBatch) -> TokenBatch:
+    """Some of the texts, without the columns in which none of them has a token."""
+    tokens, mask = texts.tokens[slice(*rows)].cpu(), texts.mask[slice(*rows)].bool().cpu()
+    used = mask.any(0)
+    return TokenBatch(tokens[:, used], mask[:, used])
 
 
 def _digest(texts: TokenBatch) -> str:

@@ -12,6 +12,7 @@ from lens.analysis.instruments.layout import Layout, Pattern, even_pattern, repe
 from lens.analysis.instruments.sample import Sample
 from lens.analysis.random_tokens import RepeatedTokens
 from lens.analysis.score_results import HeadScores, Samples, head_score
+from lens.analysis.stats import means_within
 from lens.analysis.streaming import batches, stream_patterns
 from lens.model import Transformer
 from lens.progress import Progress, part, silent
@@ -189,17 +190,22 @@ def _queries(instrument: Instrument, layout: Layout) -> str:
 
 
 def summarise_texts(found: Readings, instruments: Sequence[Instrument], sample: Sample) -> HeadScores:
-    """Means over the texts that have queries for a number; one that no text has is ``missing``, with the reason."""
+    """Means over the texts that have queries for a number; one that no text has is ``missing``, with the reason.
+
+    Texts of one document count once, as their mean: they are not independent.
+    """
     scores, missing = {}, {}
+    documents = torch.arange(found.n_queries.shape[1]) if sample.documents is None else torch.tensor(sample.documents)
     for one in instruments:
         reading = found.of(one.name)
         used = reading.n_queries > 0
         if not used.any():
             missing[one.name] = f"not computed because {_of_pattern(one).absent}"
             continue
-        null = None if reading.null.isnan().all() else reading.null[used]
-        samples = Samples(reading.score[used], null, float(reading.uniform[used].mean()), int(reading.n_queries.sum()))
-        scores[one.name] = head_score(one.kind(sample.name), samples, sample.unit)
+        score, null, uniform = (means_within(each[used], documents[used]) for each in reading[:3])
+        null = None if reading.null.isnan().all() else null
+        samples = Samples(score, null, float(uniform.mean()), int(reading.n_queries.sum()))
+        scores[one.name] = head_score(one.kind(sample.name), samples, sample.independent)
     return HeadScores(scores, missing, sample.source, None)
 
 

@@ -20,7 +20,13 @@ class Sample:
     repeated: RepeatedTokens | None = None
     texts: TokenBatch | None = None
     task: Task | None = None
-    unit: str = "sequences"  # what counts as independent, in the plural
+    unit: str = "sequences"  # what is read by itself, in the plural
+    documents: tuple[int, ...] | None = None  # of each text, where several are of one document; None: all independent
+
+    @property
+    def independent(self) -> str:
+        """What counts as independent, in the plural."""
+        return self.unit if self.documents is None else "documents"
 
     @property
     def size(self) -> Size:

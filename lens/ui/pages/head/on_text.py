@@ -103,7 +103,7 @@ def _draw(case: Case, sample: Sample) -> HeadScores | None:
 
     def fill(done: Mapping[tuple[int, int], Corpus]) -> None:
         first = join([to_torch(of_head(one, case.head)) for one in done.values()])
-        found = head_on_text(first, sample.unit, case.view["seed"])
+        found = head_on_text(first, sample.independent, case.view["seed"], sample.documents)
         n = len(first.look)
         title = f"Head {case.head} on {n} of {sample.size.sequences} {sample.unit}"
         with figure.container():
@@ -115,7 +115,7 @@ def _draw(case: Case, sample: Sample) -> HeadScores | None:
         return None
     scores = _scores(list(done.values()), sample)
     one = join([to_torch(of_head(part, case.head)) for part in done.values()])
-    found = analyse(head_on_text, one, sample.unit, case.view["seed"])
+    found = analyse(head_on_text, one, sample.independent, case.view["seed"], sample.documents)
     prompt = _prompt(case)
     result = OnText(sample, case.head, found, prompt, quantities(case, scores, prompt), selective(case, scores))
     _show(case, result, figure)
@@ -190,7 +190,7 @@ def _show(case: Case, of: OnText, place: DeltaGenerator) -> None:
     notices = (
         said,
         text_words.looks(str(of.head), found, labels),
-        text_words.tokens(model, found),
+        text_words.tokens(model, found, sample),
         text_words.compared(of.quantities, of.prompt is not None),
         text_words.selective(of.selective),
     )
@@ -295,7 +295,8 @@ def code(case: Case, of: OnText) -> str:
         "from lens.analysis.corpus.reading import corpus, of_head\n"
         f"from lens.analysis.names import Head\n{text_sample.code(case.view, of.sample)}"
         "read = corpus(model, sample)\n"
-        f"one = head_on_text(of_head(read, Head({layer}, {head})), sample.unit, seed={case.view['seed']})\n"
+        f"of, seed = of_head(read, Head({layer}, {head})), {case.view['seed']}\n"
+        "one = head_on_text(of, sample.independent, seed, sample.documents)\n"
         "for where, share in zip(['first token', *one.bins], one.shares.mean):\n"
         '    print("back", where, f"{share:.5f}")\n'
         "for look in one.top:\n"

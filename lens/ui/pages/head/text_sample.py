@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from lens.analysis.corpus.own_text import RULE, own_text
-from lens.analysis.corpus.reading import corpus_part, parts_of
+from lens.analysis.corpus.reading import corpus_part, parts_of, private_part
 from lens.analysis.instruments.sample import shipped_text
 from lens.texts import held_out
 from lens.ui import parts
@@ -28,11 +28,17 @@ if TYPE_CHECKING:
 TEXT, BOX, FILE, FAULT = (f"lens:corpus:{name}" for name in ("text", "box", "file", "fault"))
 PATTERNS = 1.35  # times a forward pass: what reading its patterns takes as well
 CORPUS_HELP = "**Shipped novels:** beginnings of held-out chapters. **Your text:** pasted, or a file of this machine."
-TEXTS_HELP = "Chapters, evenly chosen, or pieces of your text; each is read by itself. 16 give intervals."
+TEXTS_HELP = (
+    "Chapters, evenly chosen, or pieces of your text; each is read by itself. 16 chapters give intervals, or 16 "
+    "documents of your text: pieces of one are not independent."
+)
 LENGTH_HELP = "Tokens of each chapter or piece."
 OWN_HELP = f"Any text. {RULE}"
 FILE_HELP = "A text file in UTF-8. It then stands in the box."
-STAYS = "This text stays in this session: **the page's link does not carry it**, so who opens the link is asked for it."
+STAYS = (
+    "This text stays in memory, not on disk: **the page's link does not carry it**, so who opens the link is asked for "
+    "it."
+)
 
 
 def choose_sample(view: ViewState, model: HookedTransformer) -> Sample | None:
@@ -49,31 +55,37 @@ def choose_sample(view: ViewState, model: HookedTransformer) -> Sample | None:
         if fault or not st.session_state.get(TEXT, "").strip():
             parts.not_computed(fault or "there is no text of yours yet: paste one above, or choose the shipped novels.")
             return None
-    sample = sample_of(view, model)
-    if sample is None:
-        parts.not_computed("your text is too short: give at least a sentence.")
-    return sample
+    try:
+        return _sample(view, model)
+    except ValueError as error:
+        parts.not_computed(str(error).removeprefix("own_text: "))
+        return None
 
 
 def sample_of(view: ViewState, model: HookedTransformer) -> Sample | None:
     """The text of the view as the model reads it, without controls; None where there is none."""
     if model.tokenizer is None:
         return None
+    try:
+        return _sample(view, model)
+    except ValueError:  # the section itself says why
+        return None
+
+
+def _sample(view: ViewState, model: HookedTransformer) -> Sample:
+    """ValueError for a text that cannot be read."""
     n, length, chosen = min(view["texts"], _most_texts(view)), min(view["length"], _longest(model)), prepend_bos(view)
     bos = model.bos.id is not None and (model.bos.prepend if chosen is None else chosen)
     if view["corpus"] == "shipped":
         return to_torch(analyse(shipped_text, model, n, length, bos))
-    text = st.session_state.get(TEXT, "")
-    try:
-        return own_text(model, text, n, length, bos)
-    except ValueError:
-        return None
+    return own_text(model, st.session_state.get(TEXT, ""), n, length, bos)
 
 
 def cells_of(model: HookedTransformer, sample: Sample) -> Cells:
-    """The parts in which all heads are read on it."""
+    """The parts in which all heads are read on it; what is read of a text of the visitor's is kept in memory only."""
     texts = sample.text_batch()
-    return Cells(corpus_part, parts_of(*texts.tokens.shape), (model, texts))
+    read = corpus_part if sample.name == "shipped text" else private_part
+    return Cells(read, parts_of(*texts.tokens.shape), (model, texts))
 
 
 def seconds(model: HookedTransformer, sample: Sample) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lens.analysis.corpus.head import FEWEST
+from lens.analysis.counts import counted
 from lens.figures.theme import number
 from lens.ui.labels import token_labels
 from lens.ui.shared.wording import interval
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 MISREADING = (
     "The largest looks are the tail: a head whose ten largest are all repeated names may look at commas in all other "
     "queries, and that is most of what it does. Read the tenths too. A token with a large lift need not be what the "
-    "head reads: what stands before or after it may be. And on code or another language it may do something else."
+    "head reads: what stands before or after it may be; and the largest of many lifts is large by chance as well. On "
+    "code or another language the head may do something else."
 )
 SHARES = "Share of attention, mean over queries, then documents."
 FORMULA = (
@@ -34,7 +36,7 @@ WHERE = (
 )
 LIFT = (
     "Its share of the head's attention away from the first token, over the share that a head which looks at all keys "
-    f"alike gives it: 1 is no preference. Of tokens that occur at least {FEWEST} times."
+    f"alike gives it: 1 is no preference. Of tokens that occur at least {FEWEST} times; an order, not a test."
 )
 
 
@@ -83,19 +85,34 @@ def _share(found: HeadOnText, place: int) -> str:
     return f"{number(float(mean[place]))}{bounds}"
 
 
-def tokens(model: HookedTransformer, found: HeadOnText) -> str:
-    """The tokens with the largest lift on either side."""
+def tokens(model: HookedTransformer, found: HeadOnText, sample: Sample) -> str:
+    """The tokens with the largest lift on either side, of those above 1, and of how many they are the largest."""
     if not found.from_tokens:
         return f"No token occurs {FEWEST} times, or all attention rests on the first token: no token stands out."
-    return f"It looks away from the first token most from {_few(model, found.from_tokens)}; " + (
-        f"it looks at {_few(model, found.to_tokens)} more than a head that looks at all keys alike would."
+    sides = {"from": found.from_tokens, "at": found.to_tokens}
+    few = [f"{side} {some}" for side, lifts in sides.items() if (some := _few(model, lifts, sample))]
+    if not few:
+        return "No token gets more of it than from a head that looks at all keys alike."
+    return (
+        f"Beside a head that looks at all keys alike it looks most {'; '.join(few)}: the largest of "
+        f"{counted(len(found.from_tokens), 'token')} in this sample, not tested."
     )
 
 
-def _few(model: HookedTransformer, lifts: Sequence[TokenLift], count: int = 3) -> str:
-    some = lifts[:count]
+def _few(model: HookedTransformer, lifts: Sequence[TokenLift], sample: Sample, count: int = 3) -> str:
+    some, unit = [one for one in lifts[:count] if one.lift > 1], sample.independent.removesuffix("s")
     labels = token_labels(model, [one.id for one in some])
-    return ", ".join(f"{label} ({one.lift:.1f}×, n = {one.n})" for label, one in zip(labels, some))
+    return ", ".join(
+        f"{label} ({one.lift:.1f}×, n = {one.n} in {counted(in_documents(sample, one.id), unit)})"
+        for label, one in zip(labels, some)
+    )
+
+
+def in_documents(sample: Sample, token: int) -> int:
+    """In how many documents a token stands after their first token."""
+    texts = sample.text_batch()
+    rows = np.asarray((texts.tokens == token) & texts.mask)[:, 1:].any(1).nonzero()[0]
+    return len(set(rows if sample.documents is None else np.asarray(sample.documents)[rows]))
 
 
 def compared(quantities: Sequence[Quantity], has_prompt: bool) -> str:
@@ -112,7 +129,7 @@ def compared(quantities: Sequence[Quantity], has_prompt: bool) -> str:
 
 
 def selective(of: Mapping[str, Selectivity]) -> str:
-    """How much more the marked keys get than other keys, with both numbers."""
+    """How much more the marked keys get than other keys: both numbers, and where it can be told their ratio."""
     said = [
         f"{name}: {number(one.target)} to the marked keys, {number(one.others)} to as many other keys of the same "
         f"queries{'' if one.ratio is None else f', {number(one.ratio)} times as much'}"

@@ -37,13 +37,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import streamlit as st
 
+from lens.analysis.counts import size
 from lens.figures.theme import shorten
 from lens.ui import parts
 from lens.ui.ending import part_of_page
 from lens.ui.explanation import Explanation, explain
 from lens.ui.export import Export, export, opening
 from lens.ui.limits import limits
-from lens.ui.memory import residents, size
+from lens.ui.memory import residents
 from lens.ui.models import expected_bytes, model_key, open_beside, source_of
 from lens.ui.residents import weight_bytes
 from lens.ui.shared.compare import words
