@@ -296,7 +296,8 @@ def go(page, title):
 
 def drawn(page, title, model=REAL):
     """A chart with this title is on the page, and the page is at rest."""
-    expect(page.locator(".gtitle").filter(has_text=title).first).to_be_visible(timeout=120_000)
+    said = page.locator(".gtitle, .lens-heading").filter(has_text=title, visible=True)  # the latter in narrow windows
+    expect(said.first).to_be_visible(timeout=120_000)
     ready(page, model)
 
 

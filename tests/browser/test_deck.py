@@ -31,4 +31,4 @@ def test_a_talk_is_played_by_keyboard_alone_and_left_on_the_view_that_stands_the
 
     page.keyboard.press("Escape")
     expect(page).to_have_url(f"{server}/head_scores?model=lens-2l&layer=1&head=1")
-    expect(page.get_by_text("every head of lens-2l").first).to_be_visible()
+    expect(page.locator(".gtitle").filter(has_text="every head of lens-2l").first).to_be_visible()
