@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from lens.decks import SHIPPED, read_deck
 from lens.ui.badge import RUN
+from lens.ui.calls import result_store
 from lens.ui.fields import DEFAULT_MODEL
 from lens.ui.first_paint import FOLDER, Painted, file_of, keep
 from lens.ui.menu import MENU
@@ -43,7 +44,8 @@ def addresses() -> Iterator[Address]:
 
 
 def painted_now(address: Address) -> Painted | None:
-    """What the page draws first; None where that is no chart, or where nothing is said of it."""
+    """What the page draws first where nothing was computed before; None where that is no chart, or nothing is said."""
+    result_store.clear()
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     at.switch_page(address.page.file)
     at.query_params.update(address.query)

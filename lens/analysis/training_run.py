@@ -150,7 +150,7 @@ class TrainingRun:
 
     def open(self, index: int) -> None:
         """Read the weights of one checkpoint. Whatever is wrong with its files, it is raised here."""
-        with self._lock:
+        with self._open.lock:
             self._at(index)
 
     def inputs(self, setting: Setting) -> Inputs:
