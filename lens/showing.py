@@ -22,6 +22,8 @@ from lens.given import LOCAL, NOW, forget, give
 from lens.launch import app_script
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from lens.hooked import HookedTransformer
@@ -179,45 +181,36 @@ def _address(model: HookedTransformer | PreTrainedModel | str | Path, tokenizer:
 
 def main(arguments: list[str]) -> int:
     """Show a model until Ctrl+C; 2 with a sentence for what cannot be shown."""
-    import argparse
-
-    parser = argparse.ArgumentParser("lens show", usage=USAGE.removeprefix("usage: "), add_help=False)
-    parser.add_argument("model", nargs="?")
-    parser.add_argument("--page", default="")
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--no-browser", action="store_true")
-    parser.add_argument("-h", "--help", action="store_true")
-    given = parser.parse_args(arguments)
-    if given.help or not given.model:
-        print(USAGE, file=sys.stdout if given.help else sys.stderr)
-        return 0 if given.help else 2
-    try:
-        showing = show(given.model, page=given.page, port=given.port, browser=not given.no_browser)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"lens show: {error}", file=sys.stderr)  # noqa: T201 - a command line
-        return 2
-    return _until_stopped(showing, given.model)
+    return _command("show", USAGE, arguments, show, "page")
 
 
 def watch_main(arguments: list[str]) -> int:
     """Watch a folder until Ctrl+C; 2 with a sentence for what cannot be watched."""
+    return _command("watch", WATCH_USAGE, arguments, watch)
+
+
+def _command(verb: str, usage: str, arguments: list[str], serve: Callable[..., Showing], *words: str) -> int:
+    """Serve what is named first, until Ctrl+C; ``words``: options of this command alone, texts."""
     import argparse
 
-    parser = argparse.ArgumentParser("lens watch", usage=WATCH_USAGE.removeprefix("usage: "), add_help=False)
-    parser.add_argument("folder", nargs="?")
+    parser = argparse.ArgumentParser(f"lens {verb}", usage=usage.removeprefix("usage: "), add_help=False)
+    parser.add_argument("what", nargs="?")
+    for word in words:
+        parser.add_argument(f"--{word}", default="")
     parser.add_argument("--port", type=int)
     parser.add_argument("--no-browser", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     given = parser.parse_args(arguments)
-    if given.help or not given.folder:
-        print(WATCH_USAGE, file=sys.stdout if given.help else sys.stderr)
+    if given.help or not given.what:
+        print(usage, file=sys.stdout if given.help else sys.stderr)
         return 0 if given.help else 2
     try:
-        showing = watch(given.folder, port=given.port, browser=not given.no_browser)
-    except (OSError, RuntimeError) as error:
-        print(f"lens watch: {error}", file=sys.stderr)  # noqa: T201 - a command line
+        own = {word: getattr(given, word) for word in words}
+        showing = serve(given.what, **own, port=given.port, browser=not given.no_browser)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"lens {verb}: {error}", file=sys.stderr)  # noqa: T201 - a command line
         return 2
-    return _until_stopped(showing, given.folder)
+    return _until_stopped(showing, given.what)
 
 
 def _until_stopped(showing: Showing, what: str) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from lens.figures.drawn import drawn
-from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number, shorten
+from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, PIN, base_layout, escape, number, shorten, whiskers
 
 ROW = 22  # pixels
 CHARACTER = 0.045  # of the axis, for each character of a number beside a bar: on a telephone, too
@@ -83,15 +83,7 @@ def _parts(
 ) -> go.Bar:
     colours = [NEUTRAL if row.whole else UP if row.value >= 0 else DOWN for row in rows]
     bounded = any(row.low is not None for row in rows)
-    error = {
-        "type": "data",
-        "symmetric": False,
-        "array": [0.0 if row.high is None else row.high - row.value for row in rows],
-        "arrayminus": [0.0 if row.low is None else row.value - row.low for row in rows],
-        "color": NEUTRAL,
-        "thickness": 1.5,
-        "width": 3,
-    }
+    error = whiskers([row.value for row in rows], [row.low for row in rows], [row.high for row in rows])
     texts = ["" if away else f"  {number(row.value)}  " for row, away in zip(rows, moved)]
     return go.Bar(
         name="part",

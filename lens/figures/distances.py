@@ -6,7 +6,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from lens.figures.drawn import drawn
-from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, number
+from lens.figures.theme import CATEGORICAL, LABEL_SIZE, NEUTRAL, base_layout, escape, number, whiskers
 
 BAR, OTHER = CATEGORICAL[0], CATEGORICAL[1]
 ROOM = 1.3  # of the largest number: the legend stands above the marks, in three lines on a telephone
@@ -44,15 +44,7 @@ def distances(rows: Sequence[DistanceShare], *, title: str, definition: str, bes
 
 
 def _bars(rows: Sequence[DistanceShare], colour: str, beside: str, legend: bool) -> go.Bar:
-    error = {
-        "type": "data",
-        "symmetric": False,
-        "array": [0.0 if row.high is None else row.high - row.value for row in rows],
-        "arrayminus": [0.0 if row.low is None else row.value - row.low for row in rows],
-        "color": NEUTRAL,
-        "thickness": 1.5,
-        "width": 3,
-    }
+    error = whiskers([row.value for row in rows], [row.low for row in rows], [row.high for row in rows])
     return go.Bar(
         name="on the text",
         x=[escape(row.label) for row in rows],

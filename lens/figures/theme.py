@@ -124,6 +124,19 @@ def head_colours(heads: Sequence[tuple[int, int]]) -> list[str]:
     return [CATEGORICAL[hues[layer, head]] for layer, head in heads]
 
 
+def whiskers(values: Sequence[float], lows: Sequence[float | None], highs: Sequence[float | None]) -> dict:
+    """Plotly's error bars of intervals round ``values``; an end that is None has none."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [0.0 if high is None else high - value for value, high in zip(values, highs)],
+        "arrayminus": [0.0 if low is None else value - low for value, low in zip(values, lows)],
+        "color": NEUTRAL,
+        "thickness": 1.5,
+        "width": 3,
+    }
+
+
 def base_layout(title: str, definition: str, *, height: int) -> dict:
     """Layout every figure starts from: title, the definition as subtitle, tight margins, no background of its own.
 

@@ -1,8 +1,7 @@
 """Few-shot tasks: which the model does, by number of shots; which heads carry one; what is left without them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -114,18 +113,16 @@ def _read_tasks(view: ViewState, model: HookedTransformer, made: Mapping[str, Fe
     place = st.empty()
     work = Cells(read_task, tuple(made), (model, view["seed"], prepend_bos(view)))
     n_tokens = sum(2 * len(side) for one in made.values() for side in one.pairs.clean)
-    draw = partial(_draw_so_far, place, _all_figure, "Accuracy of the tasks computed so far", count())
+    draw = partial(_draw_so_far, place, _all_figure, "Accuracy of the tasks computed so far")
     done, missing = work.sweep(draw, forward_seconds(model, n_tokens, unembed=False))
     place.empty()
     return None if missing else done
 
 
-def _draw_so_far(
-    place: DeltaGenerator, figure: Callable[[Any], Figure], alt: str, numbers: Iterator[int], done: Any
-) -> None:
-    """A figure of what is ``done`` while the rest is computed; each drawing has a key, since two may be the same."""
+def _draw_so_far(place: DeltaGenerator, figure: Callable[[Any], Figure], alt: str, done: Any) -> None:
+    """A figure of what is ``done`` while the rest is computed."""
     with place:
-        parts.chart(figure(done), alt, key=f"ablation:{alt}:{next(numbers)}")
+        parts.chart(figure(done), alt)
 
 
 def _all_figure(done: Mapping[str, ByShots]) -> Figure:
@@ -227,7 +224,7 @@ def _draw_map(view: ViewState, model: HookedTransformer, task: FewShot) -> Funct
     def figure_of(sweep: Sweep) -> Figure:
         return _map_figure(view, model, task, to_numpy(effect(sweep, seed)), None)
 
-    draw = partial(_draw_so_far, place, figure_of, "The heads computed so far", count())
+    draw = partial(_draw_so_far, place, figure_of, "The heads computed so far")
     runs = [experiments.run(model, one, show, agreed=True) for one, show in zip(works, (draw, None))]
     if not all(one.complete for one in runs):
         return None
@@ -280,7 +277,7 @@ def _draw_removal(view: ViewState, model: HookedTransformer, name: str, found: F
     def figure_of(sweep: Sweep) -> Figure:
         return _removal_figure(removal_curves(sets, sweep), read, name)
 
-    draw = partial(_draw_so_far, place, figure_of, "The sets removed so far", count())
+    draw = partial(_draw_so_far, place, figure_of, "The sets removed so far")
     sweep, complete, _ = experiments.run(model, sets.experiment, draw, agreed=True)
     if not complete:
         return
