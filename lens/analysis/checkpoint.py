@@ -27,6 +27,7 @@ from lens.tokens import TokenBatch
 
 TOKENS = 512  # read in one forward pass: small models are fastest while everything fits the processor's cache
 BYTES = 64_000_000  # of logits in one forward pass
+SPEED = 3e10  # floating-point operations a second of a small model on one slow core, for estimates
 
 
 class Setting(NamedTuple):

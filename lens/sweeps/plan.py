@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lens.analysis.checkpoint import Setting, measured_together
+from lens.analysis.checkpoint import SPEED, Setting, measured_together
 from lens.analysis.counts import counted, size
 from lens.analysis.training_run import Shape, TrainingRun
 from lens.load import hub
@@ -15,7 +15,6 @@ from lens.load.download import time_left
 from lens.load.files import wanted
 from lens.load.ram import machine_memory
 
-SPEED = 3e10  # floating-point operations a second of a small model on one slow core
 READ = 3e8  # bytes a second of weights that are read and hashed
 BYTES = 4  # of a number
 Sizes = Callable[[Checkpoints, int], int]  # bytes that one checkpoint is to download; NoNetwork, ValueError

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from lens.analysis.checkpoint import SPEED
 from lens.analysis.dynamics import coarse_first, instrument_curves, summarise
 from lens.analysis.names import Head
 from lens.load.identity import content_of, identical
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from lens.load.checkpoints import Checkpoints
 
 DRAWN = ("induction", "previous")  # instruments that have a panel whatever is chosen
-SPEED = 3e10  # floating-point operations a second of a small model on one slow core
 SMALL = 5_000_000  # parameters of a run that needs no estimate
 LONGEST = 64  # tokens of a prompt whose pattern plays
 
